@@ -1,0 +1,61 @@
+"""Every error this package raises on purpose.
+
+    TFGRPOError
+    ├── SettingsError        an argument that cannot be used        (also a ValueError)
+    ├── DataError            examples, a file or a column           (also a ValueError)
+    ├── LibraryFormatError   a damaged or foreign library file      (also a ValueError)
+    ├── ProgramError         a program that cannot be found or conditioned (also a ValueError)
+    ├── MetricError          a metric that raised or returned no reward
+    ├── MissingExtraError    an optional package is not installed   (also an ImportError)
+    └── RunStopped           a run ended before its last step; carries what was learned
+
+Errors of the language model (`dspy.utils.exceptions.LMError` and below) are DSPy's own; a run that one of
+them stops raises `RunStopped` from it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tfgrpo_dspy.events import CompileResult
+
+
+class TFGRPOError(Exception):
+    """Base of all errors raised by this package; its message is one sentence that says how to mend it."""
+
+
+class SettingsError(TFGRPOError, ValueError):
+    """An argument of an optimizer, an evaluation or a command cannot be used."""
+
+
+class DataError(TFGRPOError, ValueError):
+    """A dataset, an example or a column cannot be used."""
+
+
+class LibraryFormatError(TFGRPOError, ValueError):
+    """A library file is damaged or is no library; the message names the file and the field."""
+
+
+class ProgramError(TFGRPOError, ValueError):
+    """A program reference cannot be loaded, or has nothing that could read a library."""
+
+
+class MetricError(TFGRPOError):
+    """A metric raised, or returned something that is not a finite reward."""
+
+
+class MissingExtraError(TFGRPOError, ImportError):
+    """An optional package is needed; the message shows the `pip install` line."""
+
+
+class RunStopped(TFGRPOError):
+    """A run ended before its last step.
+
+    Attributes:
+        result: What had been learned and recorded until then; `result.library` is the library to keep.
+    """
+
+    def __init__(self, message: str, result: CompileResult) -> None:
+        super().__init__(message)
+        self.result = result

@@ -1,0 +1,209 @@
+"""What the loop announces, and what a run leaves behind. Frozen values; listeners never steer.
+
+An observer is any callable that takes one `Event`. Events arrive one at a time, in the thread that runs `compile`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import dspy
+
+    from tfgrpo_dspy.advantage import SemanticAdvantage
+    from tfgrpo_dspy.evaluation import Evaluation
+    from tfgrpo_dspy.experience import Change, ExperienceLibrary, Refusal
+    from tfgrpo_dspy.rollout import Group, Scored, Lost
+    from tfgrpo_dspy.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What language-model calls took. Additive: `a + b`."""
+
+    lm_calls: int = 0
+    """Calls made, answers from DSPy's cache included."""
+    cached_calls: int = 0
+    """Of these, answered by DSPy's cache: free, without tokens."""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost_usd: float | None = 0.0
+    """US dollars by DSPy's price data; None when the price of any paid call is unknown (which is not 0)."""
+
+    def __add__(self, other: Usage) -> Usage:
+        cost = None if self.cost_usd is None or other.cost_usd is None else self.cost_usd + other.cost_usd
+        return Usage(
+            self.lm_calls + other.lm_calls,
+            self.cached_calls + other.cached_calls,
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            cost,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Something of a run that could not be done; never silent, never a zero."""
+
+    stage: Literal["rollout", "summary", "extraction", "update"]
+    where: str
+    """The rollout (`s1/e12/r0`), group (`s1/e12`) or step (`s1`) concerned."""
+    reason: str
+    remedy: str
+    """What was done instead, e.g. "the shortened trajectory was used" or "carried to the next step"."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """All that one step did: the batch's groups, what they taught, what became of the library."""
+
+    epoch: int
+    """From 1."""
+    step: int
+    """From 1, over all epochs."""
+    groups: tuple[Group, ...]
+    """In batch order."""
+    advantages: tuple[SemanticAdvantage, ...]
+    """In batch order, those carried from the step before first."""
+    changes: tuple[Change, ...]
+    refusals: tuple[Refusal, ...]
+    library: ExperienceLibrary
+    """After the step."""
+    failures: tuple[Failure, ...]
+    policy_usage: Usage
+    """Calls of the rollouts."""
+    reflection_usage: Usage
+    """Calls of summaries, extractions and the update."""
+    seconds: float
+    """Wall-clock time."""
+    validation: Evaluation | None = None
+    """The new library on the valset, when there is one."""
+
+    @property
+    def usage(self) -> Usage:
+        """All calls of the step; those of its validation are in `validation.usage`."""
+        return self.policy_usage + self.reflection_usage
+
+
+@dataclass(frozen=True, slots=True)
+class CompileResult:
+    """What a run learned and how: `program.detailed_results` of a compiled program."""
+
+    library: ExperienceLibrary
+    """The library of the returned program: the best on the valset, or the last."""
+    steps: tuple[StepRecord, ...]
+    initial_library: ExperienceLibrary
+    best_step: int | None = None
+    """With a valset, the step whose library was kept (0 for the initial one); None without."""
+    initial_validation: Evaluation | None = None
+    unused: tuple[Failure, ...] = ()
+    """What was still carried when the last step ended: insights that never reached the library."""
+
+    @property
+    def usage(self) -> Usage:
+        """All calls of the run, validation included."""
+        total = sum((s.usage for s in self.steps), Usage())
+        judged = (self.initial_validation, *(s.validation for s in self.steps))
+        return sum((v.usage for v in judged if v is not None), total)
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """Before the first paid call."""
+
+    settings: Settings
+    student: dspy.Module
+    trainset: tuple[dspy.Example, ...]
+    valset: tuple[dspy.Example, ...] | None
+    library: ExperienceLibrary
+    lms: Mapping[str, str]
+    """Role (`policy`, `reflection`) to model name."""
+    steps: int
+    """Steps planned."""
+    rollouts: int
+    """Rollouts planned, validation not included."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepStarted:
+    """A batch is about to be rolled out."""
+
+    epoch: int
+    step: int
+    examples: int
+    rollouts: int
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutFinished:
+    """One rollout was scored or lost."""
+
+    step: int
+    rollout: Scored | Lost
+
+
+@dataclass(frozen=True, slots=True)
+class GroupFinished:
+    """All rollouts of a group are there."""
+
+    step: int
+    group: Group
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryFinished:
+    """One rollout of an informative group was summarised (or its trajectory taken instead)."""
+
+    step: int
+    rollout: str
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class AdvantageFinished:
+    """A group's semantic advantage was extracted."""
+
+    step: int
+    advantage: SemanticAdvantage
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class StepFinished:
+    """The library has been updated (and validated)."""
+
+    record: StepRecord
+
+
+@dataclass(frozen=True, slots=True)
+class EpochFinished:
+    """All batches of an epoch are done."""
+
+    epoch: int
+    library: ExperienceLibrary
+
+
+@dataclass(frozen=True, slots=True)
+class RunFinished:
+    """The run is over: complete, or stopped by `error`."""
+
+    result: CompileResult
+    program: dspy.Module | None
+    """The compiled program; None when the run was stopped."""
+    error: BaseException | None = None
+
+
+Event = (
+    RunStarted
+    | StepStarted
+    | RolloutFinished
+    | GroupFinished
+    | SummaryFinished
+    | AdvantageFinished
+    | StepFinished
+    | EpochFinished
+    | RunFinished
+)
+Observer = Callable[[Event], None]

@@ -1,0 +1,104 @@
+"""The settings of a run: frozen, checked before any call is paid."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, fields
+
+from tfgrpo_dspy.errors import SettingsError
+from tfgrpo_dspy.experience import ExperienceLibrary, Limits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What decides a run's outcome, besides student, data, metric and LMs.
+
+    Raises:
+        SettingsError: A value is out of its range; the message says which and why.
+    """
+
+    epochs: int = 3
+    """Passes over the trainset, >= 1 (paper: 3)."""
+    batch_size: int | None = None
+    """Examples per step, >= 1; None for one batch per epoch (paper)."""
+    group_size: int = 5
+    """G, rollouts per example, >= 1 (paper: 5 for mathematics, 3 for web search). With 1 no group can differ."""
+    temperature: float | None = 0.7
+    """Rollout temperature, > 0 (paper: 0.7); None keeps each LM's own."""
+    experiences_per_group: int = 1
+    """Candidate experiences a group may give, >= 1 (ours)."""
+    max_words: int = 32
+    """Words per experience, >= 1 (paper's prompt: 32)."""
+    max_experiences: int | None = None
+    """Entries of the library at most; None for no bound."""
+    max_library_tokens: int | None = None
+    """Estimated tokens of the library at most; None for no bound."""
+    max_trajectory_tokens: int = 16_000
+    """Estimated tokens of a trajectory that the summarizer is shown at most; longer ones lose their middle (ours)."""
+    objective: str | None = None
+    """What the program is meant to do well, for the three prompts; None takes the student's own instructions."""
+    use_ground_truth: bool = True
+    """Whether summarizer and extractor are shown the expected outputs."""
+    failure_score: float = 0.0
+    """Reward of a policy failure, finite."""
+    tolerance: float = 1e-9
+    """Rewards of a group that differ by no more count as equal, >= 0 (ours)."""
+    retries: int = 2
+    """Further tries for a reply that does not validate, each shown the error, >= 0 (ours)."""
+    validation_rollouts: int = 1
+    """Rollouts per valset example after each step, >= 1 (ours)."""
+    conditioned: tuple[str, ...] | None = None
+    """Names of the predictors that read the library; None for all (for ReAct the acting one)."""
+    library: ExperienceLibrary = field(default_factory=ExperienceLibrary)
+    """The library to start from (paper: empty)."""
+    num_threads: int | None = None
+    """Concurrent tasks, which bounds concurrent LM calls, >= 1; None takes DSPy's setting."""
+    max_errors: int | None = None
+    """Lost rollouts, failed summaries, extractions and updates that stop the run when exceeded, >= 0; None takes
+    DSPy's setting."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "group_size", "experiences_per_group", "max_words", "validation_rollouts"):
+            self._at_least(name, 1)
+        for name in ("batch_size", "max_experiences", "max_library_tokens", "num_threads"):
+            self._at_least(name, 1, optional=True)
+        self._at_least("max_trajectory_tokens", 200)
+        self._at_least("retries", 0)
+        self._at_least("max_errors", 0, optional=True)
+        if not _is_number(self.failure_score):
+            raise SettingsError(f"failure_score must be a finite number, got {self.failure_score!r}")
+        if not _is_number(self.tolerance) or self.tolerance < 0:
+            raise SettingsError(f"tolerance must be a finite number >= 0, got {self.tolerance!r}")
+        if self.temperature is not None and (not _is_number(self.temperature) or self.temperature <= 0):
+            raise SettingsError(
+                f"temperature must be > 0 to sample a group, got {self.temperature!r}: at 0 its rollouts hardly "
+                "differ; the paper uses 0.7, and None keeps the LM's own"
+            )
+        if not isinstance(self.library, ExperienceLibrary):
+            raise SettingsError(
+                f"library must be an ExperienceLibrary, got {type(self.library).__name__}; "
+                "read one from a file with load_library(path)"
+            )
+
+    @property
+    def limits(self) -> Limits:
+        """The library's bounds."""
+        return Limits(self.max_experiences, self.max_library_tokens, self.max_words)
+
+    def as_params(self) -> dict[str, object]:
+        """Name to value, for records; the library as its number of entries."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {**values, "library": len(self.library)}
+
+    def _at_least(self, name: str, least: int, *, optional: bool = False) -> None:
+        value = getattr(self, name)
+        if optional and value is None:
+            return
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            or_none = " or None" if optional else ""
+            raise SettingsError(f"{name} must be a whole number >= {least}{or_none}, got {value!r}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 
-from tfgrpo_dspy.experience import Source
+import dspy
+
+from tfgrpo_dspy.events import AdvantageFinished, Failure, FailureRecorded, SummaryFinished, Usage
+from tfgrpo_dspy.experience import ExperienceLibrary, Source
+from tfgrpo_dspy.reflection import Answer, Reflection, Unusable
+from tfgrpo_dspy.rendering import count_words, neutralise, one_line, render_lines, shorten
+from tfgrpo_dspy.rollout import Group, Scored
+from tfgrpo_dspy.settings import Settings
+from tfgrpo_dspy.signatures import ExtractAdvantage, SummarizeRollout, without
+from tfgrpo_dspy.trajectory import render_values
+from tfgrpo_dspy.workers import Workers, done
+
+_TASK_TOKENS = 4_000
+_FALLBACK_TOKENS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,8 +31,8 @@ class Summary:
     """Name of the rollout."""
     reward: float
     text: str
-    failure: str | None = None
-    """Why no summary could be had, in which case the text is the shortened trajectory; None otherwise."""
+    failures: tuple[Failure, ...] = ()
+    """Why no summary could be had, in which case the text is the shortened trajectory; empty otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +41,195 @@ class SemanticAdvantage:
 
     group: str
     """Name of the group, e.g. `s1/e12`."""
+    task: str
+    """The inputs of its example, as text."""
     summaries: tuple[Summary, ...]
     comparison: str
     experiences: tuple[str, ...]
     """Candidate experiences, at most `experiences_per_group`, each at most `max_words` words."""
     source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class Contrast:
+    """What step 2 made of one group."""
+
+    group: Group
+    summaries: tuple[Summary, ...] = ()
+    advantage: SemanticAdvantage | None = None
+    """None for a group whose rewards do not differ, and for one whose extraction failed."""
+    failures: tuple[Failure, ...] = ()
+    usage: Usage = Usage()
+
+    @property
+    def is_carried(self) -> bool:
+        """Whether its extraction failed and is to be tried again in the next step."""
+        return bool(self.summaries) and self.advantage is None
+
+
+@dataclass(frozen=True, slots=True)
+class Briefing:
+    """What every reflection prompt of a step is told."""
+
+    objective: str
+    library: ExperienceLibrary
+    settings: Settings
+    step: int
+
+    @property
+    def experiences(self) -> str:
+        """The present library, one entry a line."""
+        return render_lines(self.library) or "(none yet)"
+
+    def task(self, example: dspy.Example) -> str:
+        """The inputs of an example, as text."""
+        return shorten(render_values(dict(example.inputs())), _TASK_TOKENS)
+
+    def expected(self, example: dspy.Example) -> str:
+        """Its expected outputs, as text; empty when they are not to be shown, or there are none."""
+        labels = dict(example.labels()) if self.settings.use_ground_truth else {}
+        return shorten(render_values(labels), _TASK_TOKENS)
+
+
+def contrast(
+    groups: Sequence[Future[Group]],
+    carried: Sequence[Contrast],
+    briefing: Briefing,
+    reflection: Reflection,
+    workers: Workers,
+) -> list[Future[Contrast]]:
+    """Summarise and compare each group as soon as it is whole; groups whose rewards do not differ are passed over.
+
+    Args:
+        groups: This step's groups, under way.
+        carried: Contrasts of the step before whose extraction failed; they are extracted again.
+        briefing: What the prompts are told.
+        reflection: The LM that answers them.
+        workers: The run's pool.
+
+    Returns:
+        One future per carried contrast, then one per group, in order.
+    """
+    extract = partial(_extract, briefing, reflection, workers)
+    again = [workers.submit(extract, c.group, list(c.summaries), Usage()) for c in carried]
+    return again + [workers.bind(g, partial(_contrast_group, briefing, reflection, workers)) for g in groups]
+
+
+def _contrast_group(briefing: Briefing, reflection: Reflection, workers: Workers, group: Group) -> Future[Contrast]:
+    if not group.is_informative(briefing.settings.tolerance):
+        return done(Contrast(group))
+    summarise = partial(_summarise, briefing, reflection, workers, group.example)
+    summaries = workers.gather([workers.submit(summarise, rollout) for rollout in group.scored])
+
+    def extract(finished: list[tuple[Summary, Usage]]) -> Contrast:
+        spent = sum((usage for _, usage in finished), Usage())
+        return _extract(briefing, reflection, workers, group, [summary for summary, _ in finished], spent)
+
+    return workers.then(summaries, extract)
+
+
+def _summarise(
+    briefing: Briefing, reflection: Reflection, workers: Workers, example: dspy.Example, rollout: Scored
+) -> tuple[Summary, Usage]:
+    expected = briefing.expected(example)
+    absent = [name for name, text in (("feedback", rollout.feedback), ("expected", expected)) if not text]
+    signature = without(SummarizeRollout, *absent)
+    inputs = {
+        "objective": briefing.objective,
+        "task": briefing.task(example),
+        "reward": f"{rollout.reward:g}",
+        "feedback": shorten(rollout.feedback, _TASK_TOKENS),
+        "expected": expected,
+    }
+    shown = {name: text for name, text in inputs.items() if name not in absent}
+
+    def inputs_within(tokens: int) -> dict[str, str]:
+        return {**shown, "trajectory": shorten(rollout.trajectory, tokens)}
+
+    try:
+        answer = reflection.ask_within(briefing.settings.max_trajectory_tokens, signature, inputs_within)
+    except Unusable as error:
+        summary, usage = _fall_back(rollout, error), error.usage
+        workers.announce(FailureRecorded(briefing.step, summary.failures[0]))
+    else:
+        summary, usage = Summary(rollout.name, rollout.reward, answer.fields["summary"]), answer.usage
+    workers.announce(SummaryFinished(briefing.step, rollout.name, usage))
+    return summary, usage
+
+
+def _fall_back(rollout: Scored, error: Unusable) -> Summary:
+    failure = Failure("summary", rollout.name, str(error), "its shortened trajectory was used instead")
+    return Summary(rollout.name, rollout.reward, shorten(rollout.trajectory, _FALLBACK_TOKENS), (failure,))
+
+
+def _extract(
+    briefing: Briefing,
+    reflection: Reflection,
+    workers: Workers,
+    group: Group,
+    summaries: Sequence[Summary],
+    spent: Usage,
+) -> Contrast:
+    expected = briefing.expected(group.example)
+    signature = ExtractAdvantage if expected else without(ExtractAdvantage, "expected")
+    settings = briefing.settings
+    shown = {
+        "objective": briefing.objective,
+        "task": briefing.task(group.example),
+        "experiences": briefing.experiences,
+        "limits": f"at most {settings.experiences_per_group} new, each of at most {settings.max_words} words",
+        **({"expected": expected} if expected else {}),
+    }
+
+    def inputs_within(tokens: int) -> dict[str, str]:
+        return {**shown, "attempts": render_attempts(summaries, tokens // len(summaries))}
+
+    failed_before = tuple(failure for summary in summaries for failure in summary.failures)
+    try:
+        answer = reflection.ask_within(
+            settings.max_trajectory_tokens, signature, inputs_within, lambda reply: _misfits(reply, settings)
+        )
+    except Unusable as error:
+        failure = Failure("extraction", group.name, str(error), "its summaries are carried to the next step")
+        workers.announce(FailureRecorded(briefing.step, failure))
+        return Contrast(group, tuple(summaries), None, (*failed_before, failure), spent + error.usage)
+    left_out = tuple(Failure("extraction", group.name, p, "that experience was left out") for p in answer.problems)
+    for failure in left_out:
+        workers.announce(FailureRecorded(briefing.step, failure))
+    advantage = _advantage(group, briefing, summaries, answer)
+    workers.announce(AdvantageFinished(briefing.step, advantage, answer.usage))
+    return Contrast(group, tuple(summaries), advantage, failed_before + left_out, spent + answer.usage)
+
+
+def _advantage(group: Group, briefing: Briefing, summaries: Sequence[Summary], answer: Answer) -> SemanticAdvantage:
+    settings = briefing.settings
+    texts = [one_line(text) for text in answer.fields["new_experiences"]]
+    fitting = [text for text in texts if text and count_words(text) <= settings.max_words]
+    return SemanticAdvantage(
+        group.name,
+        briefing.task(group.example),
+        tuple(summaries),
+        answer.fields["comparison"],
+        tuple(fitting[: settings.experiences_per_group]),
+        Source(group.name.rpartition("/")[2], tuple(summary.rollout for summary in summaries)),
+    )
+
+
+def _misfits(reply: dspy.Prediction, settings: Settings) -> list[str]:
+    texts = reply["new_experiences"]
+    problems = [
+        f"new_experiences[{i}] has {words} words, at most {settings.max_words} are allowed: {shorten(text, 60)}"
+        for i, text in enumerate(texts)
+        if (words := count_words(text)) > settings.max_words
+    ]
+    if len(texts) > settings.experiences_per_group:
+        problems.append(f"{len(texts)} new experiences, at most {settings.experiences_per_group} are allowed")
+    return problems
+
+
+def render_attempts(summaries: Sequence[Summary], tokens: int) -> str:
+    """The summaries of a group as the extractor reads them, each within the given estimated tokens."""
+    return "\n\n".join(
+        f"Attempt {i} (reward {summary.reward:g}):\n{neutralise(shorten(summary.text, tokens))}"
+        for i, summary in enumerate(summaries, start=1)
+    )

@@ -6,6 +6,7 @@
     ├── LibraryFormatError   a damaged or foreign library file      (also a ValueError)
     ├── ProgramError         a program that cannot be found or conditioned (also a ValueError)
     ├── MetricError          a metric that raised or returned no reward
+    ├── TooManyErrors        more rollouts or reflections were lost than `max_errors` tolerates
     ├── MissingExtraError    an optional package is not installed   (also an ImportError)
     └── RunStopped           a run ended before its last step; carries what was learned
 
@@ -43,6 +44,10 @@ class ProgramError(TFGRPOError, ValueError):
 
 class MetricError(TFGRPOError):
     """A metric raised, or returned something that is not a finite reward."""
+
+
+class TooManyErrors(TFGRPOError):
+    """More was lost than `max_errors` tolerates; the message lists the causes."""
 
 
 class MissingExtraError(TFGRPOError, ImportError):

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tfgrpo_dspy.estimates import Estimate
+import dspy
+
+from tfgrpo_dspy.checks import check_examples, check_lms
+from tfgrpo_dspy.errors import DataError, SettingsError
+from tfgrpo_dspy.estimates import Difference, Estimate, mean_at_k, paired_difference, pass_at_k
 from tfgrpo_dspy.events import Usage
-from tfgrpo_dspy.rollout import Group
+from tfgrpo_dspy.observers.rollout_bar import rollout_bar
+from tfgrpo_dspy.reward import Metric, check_metric
+from tfgrpo_dspy.rollout import Group, Query, Sampling, roll_out
+from tfgrpo_dspy.watch import Watch
+from tfgrpo_dspy.workers import Workers
+
+_evaluations = itertools.count()
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +35,124 @@ class Evaluation:
     """Mean@k with its interval over questions."""
     usage: Usage
     seconds: float
+    """Wall-clock time."""
+
+    @property
+    def rewards(self) -> tuple[tuple[float, ...], ...]:
+        """One row per question; shorter than k where rollouts were lost."""
+        return tuple(group.rewards for group in self.groups)
 
     @property
     def lost(self) -> Mapping[str, int]:
         """Lost rollouts by cause; never part of the mean."""
-        causes: dict[str, int] = {}
-        for rollout in (r for g in self.groups for r in g.lost):
-            causes[rollout.cause] = causes.get(rollout.cause, 0) + 1
-        return causes
+        return Counter(rollout.cause for group in self.groups for rollout in group.lost)
+
+    @property
+    def policy_failures(self) -> int:
+        """Rollouts scored with the failure score because the program failed."""
+        return sum(rollout.policy_failure is not None for group in self.groups for rollout in group.scored)
+
+    @property
+    def tool_calls(self) -> float:
+        """Mean number of tool calls per scored rollout."""
+        scored = [rollout.tool_calls for group in self.groups for rollout in group.scored]
+        return sum(scored) / len(scored) if scored else 0.0
+
+    def pass_at(self, k: int, threshold: float = 1.0) -> Estimate:
+        """Unbiased Pass@k: the chance that at least one of k rollouts reaches the threshold; k <= `self.k`."""
+        if not 1 <= k <= self.k:
+            raise SettingsError(f"pass_at(k) needs 1 <= k <= {self.k}, the rollouts that were made, got {k}")
+        return pass_at_k(self.rewards, k, threshold=threshold)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two evaluations on the same questions, paired by question."""
+
+    baseline: Evaluation
+    candidate: Evaluation
+    difference: Difference
+    """Candidate minus baseline."""
+
+    @property
+    def verdict(self) -> str:
+        """`better`, `worse` or `not distinguishable`, of the candidate."""
+        return self.difference.verdict
+
+
+def evaluate(  # noqa: PLR0913 - flat keywords, as DSPy users expect
+    program: dspy.Module,
+    devset: Sequence[dspy.Example],
+    metric: Metric,
+    *,
+    k: int = 5,
+    temperature: float | None = 0.7,
+    seed: int | None = None,
+    failure_score: float = 0.0,
+    num_threads: int | None = None,
+    max_errors: int | None = None,
+    display_progress: bool | None = None,
+) -> Evaluation:
+    """Score a program on k fresh rollouts per question.
+
+    Args:
+        program: Any DSPy program; it is not changed.
+        devset: Examples with inputs set.
+        metric: As for `TrainingFreeGRPO`.
+        k: Rollouts per question, >= 1 (paper: 32 for mathematics).
+        temperature: Sampling temperature, > 0; None keeps each LM's own.
+        seed: Names the range of rollout ids. The same seed draws the same rollouts again (from DSPy's cache, for
+            free); None takes a range that no earlier evaluation of this process has used. No range is shared with
+            training.
+        failure_score: Reward of a policy failure.
+        num_threads: Concurrent rollouts; None takes DSPy's setting.
+        max_errors: Lost rollouts tolerated; None takes DSPy's setting.
+        display_progress: Show a progress bar; None shows it on a terminal.
+
+    Returns:
+        Rewards per question, Mean@k with its interval, losses by cause, usage.
+
+    Raises:
+        DataError: The devset is empty or an example has no inputs.
+        SettingsError: An argument is out of range, or no LM is configured.
+        TooManyErrors: More rollouts were lost than `max_errors`.
+        LMError: A key, billing, configuration or model error of the provider.
+    """
+    check_metric(metric)
+    examples = check_examples(devset, "devset")
+    check_lms(program)
+    if k < 1 or (temperature is not None and temperature <= 0):
+        raise SettingsError(
+            f"evaluate needs k >= 1 and a temperature > 0 or None, got k={k}, temperature={temperature}"
+        )
+    purpose = f"evaluation {next(_evaluations)}" if seed is None else f"evaluation seed {seed}"
+    sampling = Sampling(purpose, 0, k, temperature, failure_score)
+    with (
+        rollout_bar(len(examples) * k, display_progress) as show,
+        Workers(num_threads or dspy.settings.num_threads or 1, Watch(max_errors, show)) as workers,
+    ):
+        return evaluate_with(workers, program, examples, metric, sampling)
+
+
+def evaluate_with(
+    workers: Workers, program: dspy.Module, examples: Sequence[dspy.Example], metric: Metric, sampling: Sampling
+) -> Evaluation:
+    """`evaluate` in a pool that is there already."""
+    started = time.perf_counter()
+    queries = [Query(i, example) for i, example in enumerate(examples)]
+    groups = tuple(workers.results(roll_out(program, queries, metric, workers, sampling)))
+    usage = sum((rollout.usage for group in groups for rollout in group.rollouts), Usage())
+    mean = mean_at_k([group.rewards for group in groups])
+    return Evaluation(groups, sampling.size, mean, usage, time.perf_counter() - started)
+
+
+def compare(baseline: Evaluation, candidate: Evaluation) -> Comparison:
+    """The paired difference of two evaluations on the same questions, candidate minus baseline.
+
+    Raises:
+        DataError: They were not made on the same questions in the same order.
+    """
+    questions = [[group.example for group in evaluation.groups] for evaluation in (baseline, candidate)]
+    if questions[0] != questions[1]:
+        raise DataError("compare needs two evaluations of the same devset, in the same order")
+    return Comparison(baseline, candidate, paired_difference(baseline.rewards, candidate.rewards))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tfgrpo_dspy.advantage import SemanticAdvantage
     from tfgrpo_dspy.evaluation import Evaluation
     from tfgrpo_dspy.experience import Change, ExperienceLibrary, Refusal
-    from tfgrpo_dspy.rollout import Group, Scored, Lost
+    from tfgrpo_dspy.rollout import Group, Lost, Scored
     from tfgrpo_dspy.settings import Settings
 
 
@@ -47,7 +47,7 @@ class Usage:
 class Failure:
     """Something of a run that could not be done; never silent, never a zero."""
 
-    stage: Literal["rollout", "summary", "extraction", "update"]
+    stage: Literal["summary", "extraction", "update"]
     where: str
     """The rollout (`s1/e12/r0`), group (`s1/e12`) or step (`s1`) concerned."""
     reason: str
@@ -100,6 +100,8 @@ class CompileResult:
     initial_validation: Evaluation | None = None
     unused: tuple[Failure, ...] = ()
     """What was still carried when the last step ended: insights that never reached the library."""
+    unrecorded: tuple[str, ...] = ()
+    """What an observer (MLflow, progress) could not take; empty when everything was recorded."""
 
     @property
     def usage(self) -> Usage:
@@ -171,6 +173,14 @@ class AdvantageFinished:
 
 
 @dataclass(frozen=True, slots=True)
+class FailureRecorded:
+    """A summary, an extraction or an update could not be had."""
+
+    step: int
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
 class StepFinished:
     """The library has been updated (and validated)."""
 
@@ -202,6 +212,7 @@ Event = (
     | GroupFinished
     | SummaryFinished
     | AdvantageFinished
+    | FailureRecorded
     | StepFinished
     | EpochFinished
     | RunFinished

@@ -297,7 +297,9 @@ class _Application:
             grown = self._quarters - (_quarters(instead_of) if instead_of else 0)
             tokens = (grown + _quarters(Experience(id, text)) + 2) // 4  # the last line has no break
             if tokens > limits.max_tokens:
-                return self._refuse(operation, f"it would make {tokens} tokens, at most {limits.max_tokens} are allowed")
+                return self._refuse(
+                    operation, f"it would make {tokens} tokens, at most {limits.max_tokens} are allowed"
+                )
         return True
 
     def _put(self, operation: Add | Modify | Delete, old: Experience | None, new: Experience | None) -> None:

@@ -19,11 +19,7 @@ _COMMANDS_AFTER = {
     "\n": r"n(?:u|e|eq|abla|ot|otin|mid|leq|geq|exists|parallel|earrow|warrow|subseteq)",
     "\r": r"r(?:ho|ight|ightarrow|angle|ceil|floor|oot|eals|brace|brack|Vert|vert)",
 }
-_EATEN = re.compile(
-    "|".join(
-        f"{control}(?={pattern[1:]}(?![A-Za-z]))" for control, pattern in _COMMANDS_AFTER.items()
-    )
-)
+_EATEN = re.compile("|".join(f"{control}(?={pattern[1:]}(?![A-Za-z]))" for control, pattern in _COMMANDS_AFTER.items()))
 
 
 def restore_latex(text: str) -> str:

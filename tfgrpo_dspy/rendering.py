@@ -121,4 +121,4 @@ def shorten(text: str, max_tokens: int) -> str:
     keep = int(len(text) * max_tokens / total)
     head = keep * 2 // 5
     left_out = total - max_tokens
-    return f"{text[:head]}\n[... about {left_out} tokens left out here ...]\n{text[len(text) - (keep - head):]}"
+    return f"{text[:head]}\n[... about {left_out} tokens left out here ...]\n{text[len(text) - (keep - head) :]}"

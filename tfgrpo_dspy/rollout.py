@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from functools import partial
+from hashlib import blake2b
+from typing import Any, Literal, NamedTuple
 
-from tfgrpo_dspy.events import Usage
+import dspy
+from dspy.utils.exceptions import (
+    ContextWindowExceededError,
+    LMAuthError,
+    LMBillingError,
+    LMConfigurationError,
+    LMError,
+    LMUnsupportedModelError,
+)
 
-if TYPE_CHECKING:
-    import dspy
+from tfgrpo_dspy.errors import MetricError
+from tfgrpo_dspy.events import GroupFinished, RolloutFinished, Usage
+from tfgrpo_dspy.reward import Metric, score
+from tfgrpo_dspy.trajectory import Recorder, render_trajectory, render_values
+from tfgrpo_dspy.workers import Workers, done
+
+FATAL = (LMAuthError, LMBillingError, LMConfigurationError, LMUnsupportedModelError)
+"""Errors of the LM after which no call of the run can succeed: they stop it at once."""
+
+_BOOKKEEPING = frozenset({"trajectory", "history", "termination_reason"})
+"""Outputs that agents attach to their answer; the trajectory shows them already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +99,193 @@ class Group:
     def is_informative(self, tolerance: float) -> bool:
         """Whether rewards differ by more than the tolerance (std(r) > 0 in the paper), on any real-valued reward."""
         return len(self.rewards) > 1 and max(self.rewards) - min(self.rewards) > tolerance
+
+
+class GroupCounts(NamedTuple):
+    """How the groups of a batch turned out; the five add up to its size."""
+
+    informative: int
+    """Rewards differ: these teach."""
+    all_right: int
+    """Equal rewards of at least 1."""
+    all_wrong: int
+    """Equal rewards of at most 0."""
+    otherwise_equal: int
+    """Equal rewards in between."""
+    too_few: int
+    """Fewer than two rollouts took place."""
+
+
+def count_groups(groups: Sequence[Group], tolerance: float) -> GroupCounts:
+    """Count groups by how they turned out; right and wrong as on the usual 0 to 1 scale."""
+    counts = dict.fromkeys(GroupCounts._fields, 0)
+    for group in groups:
+        counts[_outcome_of(group, tolerance)] += 1
+    return GroupCounts(**counts)
+
+
+def _outcome_of(group: Group, tolerance: float) -> str:
+    if group.is_informative(tolerance):
+        return "informative"
+    if len(group.rewards) <= 1:
+        return "too_few"
+    if min(group.rewards) >= 1 - tolerance:
+        return "all_right"
+    return "all_wrong" if max(group.rewards) <= tolerance else "otherwise_equal"
+
+
+class Query(NamedTuple):
+    """One example of a batch."""
+
+    position: int
+    """Where it stands in the trainset, from 0."""
+    example: dspy.Example
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the rollouts of a batch are drawn, each apart from all others."""
+
+    purpose: str
+    """Keeps ranges of rollout ids apart: training, validation and each evaluation have their own."""
+    step: int
+    size: int
+    """Rollouts per query."""
+    temperature: float | None
+    """None keeps each LM's own."""
+    failure_score: float
+
+    def lm(self, lm: dspy.BaseLM, rollout: str) -> dspy.BaseLM:
+        """A copy of the LM for one rollout.
+
+        Its `rollout_id` makes DSPy's cache answer a re-run but nothing else. An LM that was given a `seed` gets
+        another one for each rollout, or a provider that honours it would return the same answer G times.
+        """
+        number = int.from_bytes(blake2b(f"{self.purpose}|{rollout}".encode(), digest_size=8).digest(), "big") >> 1
+        changed: dict[str, Any] = {"rollout_id": number}
+        if self.temperature is not None:
+            changed["temperature"] = self.temperature
+        if lm.kwargs.get("seed") is not None:
+            changed["seed"] = number % 2**31
+        return lm.copy(**changed)
+
+    def policy(self, policy: dspy.Module, rollout: str) -> dspy.Module:
+        """The policy for one rollout: a copy if any predictor has an LM of its own, to be drawn apart as well."""
+        if all(predictor.lm is None for predictor in policy.predictors()):
+            return policy
+        copied = policy.deepcopy()
+        for predictor in copied.predictors():
+            if predictor.lm is not None:
+                predictor.lm = self.lm(predictor.lm, rollout)
+        return copied
+
+
+def roll_out(
+    policy: dspy.Module, batch: Sequence[Query], metric: Metric, workers: Workers, sampling: Sampling
+) -> list[Future[Group]]:
+    """Sample and score `sampling.size` rollouts of the policy per query: o_1..o_G ~ π(o | q, E), r_i = R(q, o_i).
+
+    Returns:
+        One future per query, in batch order. A fatal LM error (wrong key, no credit, no such model) is its error;
+        any other failure is a rollout.
+    """
+    return [_roll_out_group(policy, query, metric, workers, sampling) for query in batch]
+
+
+def _roll_out_group(
+    policy: dspy.Module, query: Query, metric: Metric, workers: Workers, sampling: Sampling
+) -> Future[Group]:
+    name = f"s{sampling.step}/e{query.position}"
+    roll = partial(_roll, policy, query.example, metric, workers, sampling)
+    rollouts = workers.gather([workers.submit(roll, f"{name}/r{i}") for i in range(sampling.size)])
+
+    def complete(finished: list[Rollout]) -> Future[Group]:
+        group = Group(name, query.example, tuple(finished))
+        workers.announce(GroupFinished(sampling.step, group))
+        return done(group)
+
+    return workers.bind(rollouts, complete)
+
+
+def _roll(
+    policy: dspy.Module, example: dspy.Example, metric: Metric, workers: Workers, sampling: Sampling, name: str
+) -> Rollout:
+    started = time.perf_counter()
+    policy = sampling.policy(policy, name)
+    lm = sampling.lm(dspy.settings.lm, name) if dspy.settings.lm is not None else None
+    recorder = Recorder({id(predictor): at for at, predictor in policy.named_predictors()})
+    with dspy.context(lm=lm, callbacks=[*(dspy.settings.callbacks or []), recorder], trace=None):
+        outcome = _attempt(policy, example, metric, sampling.failure_score)
+    rollout = outcome.finished(name, recorder, time.perf_counter() - started)
+    workers.announce(RolloutFinished(sampling.step, rollout))
+    return rollout
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What became of one rollout, before it is written down."""
+
+    reward: float = 0.0
+    feedback: str = ""
+    answer: str = ""
+    policy_failure: str | None = None
+    lost: tuple[Literal["infrastructure", "metric"], str] | None = None
+
+    def finished(self, name: str, recorder: Recorder, seconds: float) -> Rollout:
+        if self.lost is not None:
+            return Lost(name, *self.lost, recorder.usage, seconds)
+        trajectory = render_trajectory(recorder.calls)
+        return Scored(
+            name,
+            self.reward,
+            self.feedback,
+            trajectory,
+            self.answer,
+            recorder.tool_calls,
+            recorder.usage,
+            seconds,
+            self.policy_failure,
+        )
+
+
+def _attempt(policy: dspy.Module, example: dspy.Example, metric: Metric, failure_score: float) -> _Outcome:
+    """The one boundary around student and metric code, in training and in evaluation alike."""
+    try:
+        prediction = call(policy, example)
+        reward = score(metric, example, prediction)
+    except MetricError as error:
+        return _Outcome(lost=("metric", str(error)))
+    except Exception as error:  # noqa: BLE001 - student code may raise anything
+        return _failed(error, failure_score)
+    return _Outcome(reward.value, reward.feedback, render_answer(prediction))
+
+
+def _failed(error: Exception, failure_score: float) -> _Outcome:
+    cause = lm_error_in(error) or error
+    if isinstance(cause, FATAL):
+        raise cause
+    described = f"{type(error).__name__}: {error}"
+    if isinstance(cause, LMError | OSError) and not isinstance(cause, ContextWindowExceededError):
+        return _Outcome(lost=("infrastructure", described))
+    return _Outcome(failure_score, f"The attempt failed: {described}", policy_failure=described)
+
+
+def lm_error_in(error: BaseException) -> LMError | None:
+    """The LM's error behind an exception, if student code wrapped one."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, LMError):
+        cause = cause.__cause__
+    return cause
+
+
+def call(program: dspy.Module, example: dspy.Example) -> Any:
+    """The program's prediction for an example; an async-only program runs in an event loop of its own."""
+    inputs = dict(example.inputs())
+    return program(**inputs) if hasattr(type(program), "forward") else asyncio.run(program.acall(**inputs))
+
+
+def render_answer(prediction: Any) -> str:
+    """The outputs of a program as `name: value` lines."""
+    if not isinstance(prediction, dspy.Prediction):
+        return str(prediction)
+    return render_values({name: value for name, value in prediction.items() if name not in _BOOKKEEPING})

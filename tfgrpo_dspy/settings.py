@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 from tfgrpo_dspy.errors import SettingsError
 from tfgrpo_dspy.experience import ExperienceLibrary, Limits
@@ -80,6 +82,19 @@ class Settings:
                 f"library must be an ExperienceLibrary, got {type(self.library).__name__}; "
                 "read one from a file with load_library(path)"
             )
+
+    @classmethod
+    def checked(cls, **values: Any) -> Settings:
+        """The settings of these names and values; an unknown name is a `SettingsError` that lists the known ones."""
+        known = [f.name for f in fields(cls)]
+        unknown = sorted(set(values) - set(known))
+        if unknown:
+            raise SettingsError(f"there is no setting {unknown[0]!r}; the settings are: {', '.join(known)}")
+        return cls(**values)
+
+    def overridden(self, values: Mapping[str, Any]) -> Settings:
+        """These settings with the given values in place of theirs; a None value leaves a setting as it is."""
+        return replace(self, **{name: value for name, value in values.items() if value is not None})
 
     @property
     def limits(self) -> Limits:

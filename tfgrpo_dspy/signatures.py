@@ -88,7 +88,8 @@ CORRECTION = "correction"
 def with_correction(signature: type[dspy.Signature]) -> type[dspy.Signature]:
     """The signature of a second try, with an input that says what was wrong with the last reply."""
     description = "your last reply could not be used, for this reason; mend it"
-    return signature.append(CORRECTION, dspy.InputField(desc=description), str)
+    corrected: type[dspy.Signature] = signature.append(CORRECTION, dspy.InputField(desc=description), str)
+    return corrected
 
 
 def without(signature: type[dspy.Signature], *names: str) -> type[dspy.Signature]:

@@ -1,0 +1,1 @@
+"""Students: DSPy programs for mathematics, web search and the demo world, with their tools."""

@@ -1,0 +1,53 @@
+"""What is checked before any call is paid: examples and language models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import dspy
+
+from tfgrpo_dspy.errors import DataError, SettingsError
+
+
+def check_examples(examples: Sequence[dspy.Example], called: str) -> tuple[dspy.Example, ...]:
+    """The examples as a tuple.
+
+    Raises:
+        DataError: There are none, or one is no `dspy.Example` or has no inputs.
+    """
+    if not examples:
+        raise DataError(f"the {called} is empty; give at least one dspy.Example(...).with_inputs(...)")
+    for i, example in enumerate(examples):
+        if not isinstance(example, dspy.Example):
+            raise DataError(
+                f"{called}[{i}] is a {type(example).__name__}; "
+                "make it a dspy.Example(**fields).with_inputs('name of each input')"
+            )
+        if not getattr(example, "_input_keys", None) or not dict(example.inputs()):
+            raise DataError(f"{called}[{i}] has no inputs; call .with_inputs('name of each input') on the example")
+    return tuple(examples)
+
+
+def check_lms(program: dspy.Module, reflection_lm: dspy.BaseLM | None = None) -> dspy.BaseLM:
+    """The LM for reflection: the given one, the configured one, or the program's own.
+
+    Raises:
+        SettingsError: A predictor has no LM, or an LM is not a `dspy.BaseLM`.
+    """
+    configured = dspy.settings.lm
+    own = [predictor.lm for predictor in program.predictors()]
+    if configured is None and any(lm is None for lm in own):
+        raise SettingsError(
+            "no LM is configured: call dspy.configure(lm=dspy.LM('provider/model')), or compile inside "
+            "dspy.context(lm=...)"
+        )
+    chosen = reflection_lm or configured or next(lm for lm in own if lm is not None)
+    if not isinstance(chosen, dspy.BaseLM):
+        raise SettingsError(f"an LM must be a dspy.LM, got {chosen!r}; write dspy.LM({chosen!r})")
+    return chosen
+
+
+def lm_names(program: dspy.Module, reflection_lm: dspy.BaseLM) -> dict[str, str]:
+    """Role (`policy`, `reflection`) to model name; several policy models are joined by commas."""
+    lms = [predictor.lm or dspy.settings.lm for predictor in program.predictors()]
+    return {"policy": ", ".join(sorted({lm.model for lm in lms})), "reflection": reflection_lm.model}

@@ -1,0 +1,117 @@
+"""The numbers that are recorded of a step. The part before the last `/` is a section of charts in the MLflow UI."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from tfgrpo_dspy.estimates import Estimate, mean_at_k
+from tfgrpo_dspy.rollout import count_groups
+
+if TYPE_CHECKING:
+    from tfgrpo_dspy.events import CompileResult, StepRecord, Usage
+    from tfgrpo_dspy.rollout import Group
+    from tfgrpo_dspy.settings import Settings
+
+FULL_REWARD = 1.0 - 1e-9
+"""A rollout with at least this reward counts as right in `reward/pass_at_g`."""
+
+
+def reward_estimate(groups: Sequence[Group]) -> Estimate | None:
+    """Mean@G: the mean over queries of the mean reward of their rollouts, with its interval over queries.
+
+    Groups that lost every rollout are left out. None if that leaves none.
+    """
+    rewards = [g.rewards for g in groups if g.rewards]
+    return mean_at_k(rewards) if rewards else None
+
+
+def pass_at_g(groups: Sequence[Group]) -> float | None:
+    """Share of queries with a right rollout among their G, lost groups left out; None if that leaves none."""
+    best = [max(g.rewards) for g in groups if g.rewards]
+    return sum(r >= FULL_REWARD for r in best) / len(best) if best else None
+
+
+def operation_counts(record: StepRecord) -> dict[str, int]:
+    """How many operations of each kind took effect, and how many were refused."""
+    counts = dict.fromkeys(("add", "modify", "delete", "keep"), 0)
+    for change in record.changes:
+        counts[change.kind] += 1
+    return {**counts, "refused": len(record.refusals)}
+
+
+def step_metrics(record: StepRecord, settings: Settings) -> dict[str, float]:
+    """All metrics of a step. What is unknown, e.g. a price, is left out, never 0."""
+    usage = record.usage + record.validation.usage if record.validation else record.usage
+    return {
+        **_rewards(record),
+        **_groups(record.groups, settings.tolerance),
+        **_rollouts(record.groups),
+        "library/entries": len(record.library),
+        "library/tokens": record.library.tokens,
+        **_section("operations", operation_counts(record)),
+        **_section("usage", usage_numbers(usage)),
+        **_section("usage_policy", usage_numbers(record.policy_usage)),
+        **_section("usage_reflection", usage_numbers(record.reflection_usage)),
+        "failures/count": len(record.failures),
+        "time/step_seconds": record.seconds,
+        "time/epoch": record.epoch,
+    }
+
+
+def final_metrics(result: CompileResult) -> dict[str, float]:
+    """Totals of a run."""
+    numbers = {**usage_numbers(result.usage), "seconds": sum(s.seconds for s in result.steps)}
+    return {**_section("total", numbers), "total/unused_insights": len(result.unused)}
+
+
+def usage_numbers(usage: Usage) -> dict[str, float]:
+    """A usage by name, without the cost if that is unknown."""
+    numbers: dict[str, float] = {
+        "lm_calls": usage.lm_calls,
+        "cached_calls": usage.cached_calls,
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+    }
+    return numbers if usage.cost_usd is None else {**numbers, "cost_usd": usage.cost_usd}
+
+
+def estimate_metrics(name: str, estimate: Estimate | None) -> dict[str, float]:
+    """A value with its interval as `<name>`, `<name>_low` and `<name>_high`; the UI knows no error bars."""
+    if estimate is None:
+        return {}
+    return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+
+
+def _rewards(record: StepRecord) -> dict[str, float]:
+    passed = pass_at_g(record.groups)
+    validation = record.validation
+    return {
+        **estimate_metrics("reward/mean", reward_estimate(record.groups)),
+        **({} if passed is None else {"reward/pass_at_g": passed}),
+        **estimate_metrics("validation/mean", validation.mean if validation else None),
+        **({"validation/lost": sum(validation.lost.values())} if validation else {}),
+    }
+
+
+def _rollouts(groups: Sequence[Group]) -> dict[str, float]:
+    scored = [r for g in groups for r in g.scored]
+    failed = sum(r.policy_failure is not None for r in scored)
+    counts: dict[str, float] = {
+        "rollouts/ok": len(scored) - failed,
+        "rollouts/policy_failed": failed,
+        "rollouts/lost": sum(len(g.lost) for g in groups),
+    }
+    if scored:
+        counts["tools/calls_per_rollout"] = sum(r.tool_calls for r in scored) / len(scored)
+    return counts
+
+
+def _groups(groups: Sequence[Group], tolerance: float) -> dict[str, float]:
+    counts = count_groups(groups, tolerance)
+    share = {"groups/informative_share": counts.informative / len(groups)} if groups else {}
+    return {**_section("groups", counts._asdict()), **share}
+
+
+def _section(name: str, values: Mapping[str, float]) -> dict[str, float]:
+    return {f"{name}/{key}": value for key, value in values.items()}

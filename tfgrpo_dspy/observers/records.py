@@ -1,0 +1,220 @@
+"""What is recorded of each event: a list of writes, each of which can be kept and repeated by itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import dspy
+
+from tfgrpo_dspy.history import diff
+from tfgrpo_dspy.library_file import dump_library, to_markdown
+from tfgrpo_dspy.observers import tables
+from tfgrpo_dspy.observers.figures import learning_curve
+from tfgrpo_dspy.observers.metrics import estimate_metrics, final_metrics, step_metrics
+from tfgrpo_dspy.observers.provenance import source_tags, versions
+from tfgrpo_dspy.observers.redaction import Redactor, credentials_of
+from tfgrpo_dspy.observers.store import STATE_TAG, STEP_TAG, RunStore
+from tfgrpo_dspy.observers.summary import SIMULATED_NOTE, summarise
+from tfgrpo_dspy.rendering import one_line, shorten
+
+if TYPE_CHECKING:
+    from tfgrpo_dspy.events import EpochFinished, RunFinished, RunStarted, StepRecord, Usage
+    from tfgrpo_dspy.experience import ExperienceLibrary
+
+Write = Callable[[RunStore], None]
+
+
+class Entry(NamedTuple):
+    """One write that is due."""
+
+    description: str
+    """What would be missing without it."""
+    write: Write
+    step: int | None = None
+    """Not due in a run that has recorded this step already, in an earlier process."""
+
+
+class Records:
+    """The records of one run, built from its events.
+
+    Args:
+        event: The run's start.
+    """
+
+    def __init__(self, event: RunStarted) -> None:
+        self._event = event
+        self.started = now()
+        self.simulated = is_simulated(event.lms)
+        self.title = f"Training-Free GRPO of {type(event.student).__name__}"
+        self._safe = Redactor(credentials_of(_lms_of(event.student)))
+        self._width = max(2, len(str(max(event.steps, event.settings.epochs))))
+        self._last_library = event.library
+
+    @property
+    def run_name(self) -> str:
+        """A name for a new run that says what and when."""
+        at = time.strftime("%m%d-%H%M%S", time.localtime(self.started / 1000))
+        return f"{type(self._event.student).__name__}-seed{self._event.settings.seed}-{at}"
+
+    def start(self) -> Iterator[Entry]:
+        """What is known before the first call."""
+        event = self._event
+        tags = {**source_tags(Path.cwd()), **({"simulated": "true"} if self.simulated else {})}
+        yield Entry("the run itself", partial(_open, tags=tags))
+        yield Entry("parameters", partial(_put_params, params=self._params()))
+        yield Entry("datasets", partial(_put_datasets, event=event))
+        for name, _, examples in _datasets(event):
+            yield self._table(f"data/{name}.json", partial(tables.examples_table, examples, self._safe))
+        yield from self._library("initial", event.library)
+
+    def step(self, record: StepRecord) -> Iterator[Entry]:
+        """What a step did. Its metrics come last: they mark it as recorded."""
+        at, step, number = now(), record.step, f"step_{record.step:0{self._width}d}"
+        made: dict[str, Callable[[], tables.Table]] = {
+            "operations": partial(tables.operations_table, record, self._safe),
+            "rollouts": partial(tables.rollouts_table, record.groups, self._safe),
+            "advantages": partial(tables.advantages_table, record, self._safe),
+        }
+        if record.failures:
+            made["failures"] = partial(tables.failures_table, record.failures, self._safe)
+        for name, make in made.items():
+            yield self._table(f"tables/{name}_{number}.json", make, step)
+        yield self._text("library/latest.json", partial(dump_library, record.library), step)
+        tags = {STEP_TAG: str(step), **_cost_tag(record.usage)}
+        metrics = partial(step_metrics, record, self._event.settings)
+        yield Entry(f"metrics of step {step}", partial(_put_metrics, make=metrics, step=step, at=at, tags=tags), step)
+
+    def epoch(self, event: EpochFinished) -> Iterator[Entry]:
+        """The library after an epoch, and how it differs from the epoch before."""
+        number = f"epoch_{event.epoch:0{self._width}d}"
+        before, self._last_library = self._last_library, event.library
+        yield from self._library(number, event.library)
+        yield self._text(f"library/{number}.diff.txt", partial(_difference, before, event.library))
+        yield self._text("library/latest.json", partial(dump_library, event.library))
+
+    def end(self, event: RunFinished) -> Iterator[Entry]:
+        """Outcome, totals, learning curve and the library that was returned."""
+        at, result = now(), event.result
+        yield from self._library("returned", result.library)
+        if result.initial_validation is not None:
+            initial = partial(estimate_metrics, "validation/mean", result.initial_validation.mean)
+            yield Entry("the first validation", partial(_put_metrics, make=initial, step=0, at=self.started, tags={}))
+        yield Entry("figures/learning_curve.png", partial(self._figure, event))
+        yield self._text("summary.md", partial(self._summary, event))
+        last = result.steps[-1].step if result.steps else 0
+        totals = partial(final_metrics, result)
+        yield Entry("totals", partial(_put_metrics, make=totals, step=last, at=at, tags=self._final_tags(event)))
+        status = "FINISHED" if event.error is None else "FAILED"
+        yield Entry(f"the end of the run ({status})", partial(self._end, event, status, at))
+
+    def safe(self, text: str) -> str:
+        """The text without credentials, on one line."""
+        return one_line(self._safe(text))
+
+    def _params(self) -> dict[str, str]:
+        event = self._event
+        params: dict[str, object] = {
+            **event.settings.as_params(),
+            **{f"lm.{role}": name for role, name in event.lms.items()},
+            "student": f"{type(event.student).__module__}.{type(event.student).__qualname__}",
+            "trainset.size": len(event.trainset),
+            "valset.size": len(event.valset or ()),
+            "planned.steps": event.steps,
+            "planned.rollouts": event.rollouts,
+            **{f"version.{name}": version for name, version in versions().items()},
+        }
+        return {name: self._safe(shorten(str(value), 500)) for name, value in params.items()}
+
+    def _final_tags(self, event: RunFinished) -> dict[str, str]:
+        tags = _cost_tag(event.result.usage)
+        if event.error is not None:
+            tags["error"] = shorten(self.safe(f"{type(event.error).__name__}: {event.error}"), 200)
+        if event.result.best_step is not None:
+            tags["best_step"] = str(event.result.best_step)
+        return tags
+
+    def _library(self, name: str, library: ExperienceLibrary) -> Iterator[Entry]:
+        yield self._text(f"library/{name}.json", partial(dump_library, library))
+        yield self._text(f"library/{name}.md", partial(to_markdown, library))
+
+    def _text(self, path: str, make: Callable[[], str], step: int | None = None) -> Entry:
+        return Entry(path, partial(_put_text, path=path, make=make, safe=self._safe), step)
+
+    def _table(self, path: str, make: Callable[[], tables.Table], step: int | None = None) -> Entry:
+        return Entry(path, partial(_put_table, path=path, make=make), step)
+
+    def _summary(self, event: RunFinished) -> str:
+        started = self._event
+        return summarise(
+            event, title=self.title, lms=started.lms, simulated=self.simulated, tolerance=started.settings.tolerance
+        )
+
+    def _figure(self, event: RunFinished, store: RunStore) -> None:
+        figure = learning_curve(event.result, title=self.title, simulated=self.simulated)
+        store.put_figure("figures/learning_curve.png", figure)
+
+    def _end(self, event: RunFinished, status: str, at: int, store: RunStore) -> None:
+        tags = {STATE_TAG: "complete" if event.error is None else "stopped"}
+        if store.is_ours:
+            note = SIMULATED_NOTE + "\n\n" if self.simulated else ""
+            tags["mlflow.note.content"] = note + "See `summary.md` and `library/returned.md` among the artifacts."
+        store.put_tags(tags)
+        store.end(status, at)
+
+
+def now() -> int:
+    """Milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+def is_simulated(lms: Mapping[str, str]) -> bool:
+    """Whether any of the LMs is the embedded simulation, told by its name."""
+    return any("simulated" in name.lower() for name in lms.values())
+
+
+def _lms_of(student: dspy.Module) -> list[object]:
+    return [dspy.settings.lm, *(getattr(p, "lm", None) for p in student.predictors())]
+
+
+def _cost_tag(usage: Usage) -> dict[str, str]:
+    return {"cost": "unknown"} if usage.cost_usd is None else {}
+
+
+def _difference(before: ExperienceLibrary, after: ExperienceLibrary) -> str:
+    return diff(before, after).to_text() or "no difference\n"
+
+
+def _put_text(store: RunStore, *, path: str, make: Callable[[], str], safe: tables.Safe) -> None:
+    store.put_text(path, safe(make()))
+
+
+def _put_table(store: RunStore, *, path: str, make: Callable[[], tables.Table]) -> None:
+    store.put_table(path, make())
+
+
+def _put_metrics(
+    store: RunStore, *, make: Callable[[], Mapping[str, float]], step: int, at: int, tags: Mapping[str, str]
+) -> None:
+    store.put_metrics(make(), step=step, at=at, tags=tags)
+
+
+def _put_params(store: RunStore, *, params: Mapping[str, object]) -> None:
+    store.put_params(params)
+
+
+def _put_datasets(store: RunStore, *, event: RunStarted) -> None:
+    store.put_datasets([tables.dataset_facts(*dataset) for dataset in _datasets(event)])
+
+
+def _datasets(event: RunStarted) -> Iterator[tuple[str, str, tuple[dspy.Example, ...]]]:
+    yield "trainset", "training", event.trainset
+    if event.valset:
+        yield "valset", "validation", event.valset
+
+
+def _open(store: RunStore, *, tags: Mapping[str, str]) -> None:
+    store.open(tags)

@@ -1,0 +1,129 @@
+"""The tables that are recorded: column name to cells, every cell a JSON value, texts safe and of bounded length."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from tfgrpo_dspy.experience import operation_id
+from tfgrpo_dspy.observers.store import DatasetFacts
+from tfgrpo_dspy.rollout import Lost, Rollout
+
+if TYPE_CHECKING:
+    import dspy
+
+    from tfgrpo_dspy.events import Failure, StepRecord
+    from tfgrpo_dspy.experience import Change, Refusal, Source
+    from tfgrpo_dspy.rollout import Group
+
+Cell = str | int | float | bool | None
+Row = Mapping[str, Cell]
+Table = dict[str, list[Cell]]
+Safe = Callable[[str], str]
+
+_CELL = 4000
+"""Characters of a cell at most: the UI loads a table whole. The journal of a run has the full texts."""
+
+
+def table(columns: Sequence[str], rows: Iterable[Row], safe: Safe) -> Table:
+    """Rows as columns; a column that a row lacks is empty there."""
+    made: Table = {column: [] for column in columns}
+    for row in rows:
+        for column in columns:
+            made[column].append(_cell(row.get(column), safe))
+    return made
+
+
+def operations_table(record: StepRecord, safe: Safe) -> Table:
+    """Every operation of a step: what it changed and on which evidence, or why it was refused."""
+    columns = ("kind", "id", "before", "after", "refused", "reason", "sources")
+    rows = [*map(_change_row, record.changes), *map(_refusal_row, record.refusals)]
+    return table(columns, rows, safe)
+
+
+def rollouts_table(groups: Sequence[Group], safe: Safe) -> Table:
+    """Every rollout of a step, lost ones included."""
+    columns = (
+        "rollout", "reward", "inputs", "answer", "feedback", "policy_failure", "lost", "tool_calls", "seconds",
+    )
+    return table(columns, (_rollout_row(g, r) for g in groups for r in g.rollouts), safe)
+
+
+def advantages_table(record: StepRecord, safe: Safe) -> Table:
+    """The semantic advantage of every informative group: why some of its rollouts won."""
+    rows = (
+        {"group": a.group, "comparison": a.comparison, "experiences": "\n".join(a.experiences)}
+        for a in record.advantages
+    )
+    return table(("group", "comparison", "experiences"), rows, safe)
+
+
+def failures_table(failures: Sequence[Failure], safe: Safe) -> Table:
+    """What could not be done, and what was done instead."""
+    rows = ({"stage": f.stage, "where": f.where, "reason": f.reason, "remedy": f.remedy} for f in failures)
+    return table(("stage", "where", "reason", "remedy"), rows, safe)
+
+
+def examples_table(examples: Sequence[dspy.Example], safe: Safe) -> Table:
+    """A dataset; `name` is what rollouts and sources call an example."""
+    rows = [{"name": f"e{i}", **_fields(example)} for i, example in enumerate(examples)]
+    return table(_columns(rows), rows, safe)
+
+
+def dataset_facts(name: str, context: str, examples: Sequence[dspy.Example]) -> DatasetFacts:
+    """Name, content hash and size of a dataset; equal data have equal digests, in any process."""
+    rows = [_fields(example) for example in examples]
+    text = json.dumps(rows, sort_keys=True, ensure_ascii=False)
+    digest = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:12]
+    return DatasetFacts(name, context, digest, _columns(rows), len(rows))
+
+
+def _columns(rows: Iterable[Mapping[str, object]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for row in rows for name in row))
+
+
+def _fields(example: Mapping[str, object]) -> dict[str, str]:
+    return {str(name): value if isinstance(value, str) else str(value) for name, value in example.items()}
+
+
+def _change_row(change: Change) -> Row:
+    return {
+        "kind": change.kind, "id": change.id, "before": change.before, "after": change.after, "reason": change.reason,
+        "sources": _sources(change.sources),
+    }
+
+
+def _refusal_row(refusal: Refusal) -> Row:
+    operation = refusal.operation
+    return {
+        "kind": operation.op, "id": operation_id(operation), "after": getattr(operation, "text", None),
+        "refused": refusal.reason, "reason": operation.reason, "sources": ", ".join(operation.sources),
+    }
+
+
+def _sources(sources: Iterable[Source]) -> str:
+    return "; ".join(f"{s.example} ({', '.join(s.rollouts)})" if s.rollouts else s.example for s in sources)
+
+
+def _rollout_row(group: Group, rollout: Rollout) -> Row:
+    shared: dict[str, Cell] = {"rollout": rollout.name, "seconds": round(rollout.seconds, 3), "inputs": _inputs(group)}
+    if isinstance(rollout, Lost):
+        return {**shared, "lost": f"{rollout.cause}: {rollout.error}"}
+    return {
+        **shared, "reward": rollout.reward, "feedback": rollout.feedback, "answer": rollout.answer,
+        "policy_failure": rollout.policy_failure, "tool_calls": rollout.tool_calls,
+    }
+
+
+def _inputs(group: Group) -> str:
+    return "\n".join(f"{name}: {value}" for name, value in group.example.inputs().items())
+
+
+def _cell(value: Cell, safe: Safe) -> Cell:
+    if not isinstance(value, str):
+        return value
+    text = safe(value.encode("utf-8", "replace").decode("utf-8"))
+    left_out = len(text) - _CELL
+    return text if left_out <= 0 else f"{text[:_CELL]} [... {left_out} more characters]"

@@ -1,0 +1,102 @@
+"""Step 3, optimisation: all semantic advantages of a batch become operations on the library (paper, section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import dspy
+
+from tfgrpo_dspy.advantage import Briefing, SemanticAdvantage
+from tfgrpo_dspy.events import Failure, FailureRecorded, Usage
+from tfgrpo_dspy.experience import Source
+from tfgrpo_dspy.operations import Add, Modify, Operation
+from tfgrpo_dspy.reflection import Reflection, Unusable
+from tfgrpo_dspy.rendering import count_words, neutralise, one_line, shorten
+from tfgrpo_dspy.settings import Settings
+from tfgrpo_dspy.signatures import UpdateLibrary
+from tfgrpo_dspy.workers import Workers
+
+_UPDATE_TOKENS = 60_000
+"""Estimated tokens of advantages that an update is shown at most; beyond, comparisons lose their middle (ours)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """What step 3 decided."""
+
+    operations: tuple[Operation, ...] = ()
+    sources: Mapping[str, Source] | None = None
+    """What the labels in the operations' `sources` stand for."""
+    carried: tuple[SemanticAdvantage, ...] = ()
+    """All advantages, if the update failed: they go into the next step's update."""
+    failures: tuple[Failure, ...] = ()
+    usage: Usage = Usage()
+
+
+def decide(
+    advantages: Sequence[SemanticAdvantage], briefing: Briefing, reflection: Reflection, workers: Workers
+) -> Update:
+    """Let the LM turn the batch's semantic advantages into operations on the library it is shown.
+
+    Without any advantage nothing is asked. A reply with over-long texts is asked again; what stays over-long is
+    left for `ExperienceLibrary.apply` to refuse. A failed update carries its advantages to the next step.
+    """
+    if not any(a.experiences for a in advantages) and not (advantages and briefing.library.experiences):
+        return Update()
+    labelled = {f"A{i}": advantage for i, advantage in enumerate(advantages)}
+    shown = {
+        "objective": briefing.objective,
+        "experiences": briefing.experiences,
+        "limits": describe_limits(briefing),
+    }
+
+    def inputs_within(tokens: int) -> dict[str, str]:
+        return {**shown, "advantages": render_advantages(labelled, tokens // len(labelled))}
+
+    def find_problems(reply: dspy.Prediction) -> list[str]:
+        return _misfits(reply["operations"], briefing.settings)
+
+    try:
+        answer = reflection.ask_within(_UPDATE_TOKENS, UpdateLibrary, inputs_within, find_problems)
+    except Unusable as error:
+        failure = Failure("update", f"s{briefing.step}", str(error), "its advantages are carried to the next step")
+        workers.announce(FailureRecorded(briefing.step, failure))
+        return Update(carried=tuple(advantages), failures=(failure,), usage=error.usage)
+    sources = {label: advantage.source for label, advantage in labelled.items()}
+    return Update(tuple(answer.fields["operations"]), sources, usage=answer.usage)
+
+
+def render_advantages(labelled: Mapping[str, SemanticAdvantage], tokens: int) -> str:
+    """The batch's advantages as the updater reads them, each within about the given estimated tokens."""
+    return "\n\n".join(
+        "\n".join(
+            [
+                f"{label} (task: {shorten(one_line(advantage.task), 60)})",
+                f"Why some won: {shorten(neutralise(advantage.comparison), tokens)}",
+                "Candidates:",
+                *([f"- {text}" for text in advantage.experiences] or ["(none)"]),
+            ]
+        )
+        for label, advantage in labelled.items()
+    )
+
+
+def describe_limits(briefing: Briefing) -> str:
+    """The bounds of the library in words, with how much of them is used."""
+    settings, library = briefing.settings, briefing.library
+    said = [f"each text at most {settings.max_words} words"]
+    if settings.max_experiences is not None:
+        said.append(f"at most {settings.max_experiences} entries (now {len(library)})")
+    if settings.max_library_tokens is not None:
+        said.append(f"at most {settings.max_library_tokens} tokens (now {library.tokens})")
+    pinned = [e.id for e in library if e.pinned]
+    return "; ".join([*said, *([f"pinned, not to be changed: {', '.join(pinned)}"] if pinned else [])])
+
+
+def _misfits(operations: Sequence[Operation], settings: Settings) -> list[str]:
+    return [
+        f"operations[{i}].text has {words} words, at most {settings.max_words} are allowed: {shorten(o.text, 60)}"
+        for i, o in enumerate(operations)
+        if isinstance(o, Add | Modify) and (words := count_words(o.text)) > settings.max_words
+    ]

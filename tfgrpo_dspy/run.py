@@ -1,0 +1,314 @@
+"""The bookkeeping of one compile: what is planned, announced, recorded and returned. The loop is in `teleprompter`."""
+
+from __future__ import annotations
+
+import logging
+import random
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import dspy
+from dspy.utils.exceptions import LMError
+
+from tfgrpo_dspy.advantage import Briefing, Contrast, SemanticAdvantage
+from tfgrpo_dspy.announcer import Announcer
+from tfgrpo_dspy.checks import check_examples, check_lms, lm_names
+from tfgrpo_dspy.conditioning import attach, check_conditioned, detach
+from tfgrpo_dspy.errors import RunStopped, TooManyErrors
+from tfgrpo_dspy.evaluation import Evaluation, evaluate_with
+from tfgrpo_dspy.events import (
+    CompileResult,
+    EpochFinished,
+    Failure,
+    Observer,
+    RunFinished,
+    RunStarted,
+    StepFinished,
+    StepRecord,
+    StepStarted,
+    Usage,
+)
+from tfgrpo_dspy.experience import Applied, ExperienceLibrary
+from tfgrpo_dspy.optimisation import Update
+from tfgrpo_dspy.reflection import Reflection
+from tfgrpo_dspy.rendering import shorten
+from tfgrpo_dspy.reward import Metric
+from tfgrpo_dspy.rollout import Query, Sampling, count_groups
+from tfgrpo_dspy.settings import Settings
+from tfgrpo_dspy.watch import Watch
+from tfgrpo_dspy.workers import Workers
+
+if TYPE_CHECKING:
+    from tfgrpo_dspy.teleprompter import TrainingFreeGRPO
+
+logger = logging.getLogger(__name__)
+
+_OBJECTIVE_TOKENS = 600
+
+
+class Step(NamedTuple):
+    """One batch of one epoch."""
+
+    epoch: int
+    """From 1."""
+    number: int
+    """From 1, over all epochs."""
+    queries: tuple[Query, ...]
+    ends_epoch: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What a step could not use and the next one gets: nothing that was paid for is dropped."""
+
+    contrasts: tuple[Contrast, ...] = ()
+    """Groups whose extraction failed."""
+    advantages: tuple[SemanticAdvantage, ...] = ()
+    """Advantages whose update failed."""
+
+    @classmethod
+    def after(cls, contrasts: Sequence[Contrast], update: Update) -> Carried:
+        """What a step leaves to the next one."""
+        return cls(tuple(c for c in contrasts if c.is_carried), update.carried)
+
+    def with_advantages_of(self, contrasts: Sequence[Contrast]) -> list[SemanticAdvantage]:
+        """The carried advantages, then those of the contrasts, in order."""
+        return [*self.advantages, *(c.advantage for c in contrasts if c.advantage is not None)]
+
+    def as_failures(self) -> tuple[Failure, ...]:
+        """What is left of it when no step follows."""
+        remedy = "no step was left to use it"
+        groups = [Failure("extraction", c.group.name, "its extraction failed", remedy) for c in self.contrasts]
+        return (*groups, *(Failure("update", a.group, "its update failed", remedy) for a in self.advantages))
+
+
+def prepare(
+    optimizer: TrainingFreeGRPO,
+    student: dspy.Module,
+    trainset: Sequence[dspy.Example],
+    valset: Sequence[dspy.Example] | None,
+    settings: Settings,
+) -> Run:
+    """Check everything that can be checked before a call is paid.
+
+    Raises:
+        SettingsError, DataError, ProgramError: Something cannot be used.
+    """
+    conditioned = check_conditioned(student, settings.conditioned)
+    reflection_lm = check_lms(student, optimizer.reflection_lm)
+    train = check_examples(trainset, "trainset")
+    val = check_examples(valset, "valset") if valset is not None else None
+    bare = detach(student)
+    objective = settings.objective or _instructions(bare, conditioned)
+    reflection = Reflection(reflection_lm, settings.retries)
+    announcer = Announcer(_observers(optimizer))
+    return Run(settings, bare, train, val, optimizer.metric, objective, reflection, announcer)
+
+
+class Outcome(NamedTuple):
+    """What the three steps of the method made of one batch."""
+
+    contrasts: list[Contrast]
+    advantages: list[SemanticAdvantage]
+    update: Update
+    applied: Applied
+
+
+@dataclass
+class Run:
+    """One compile under way: the one object that changes while a run goes on, and only by appending records."""
+
+    settings: Settings
+    """Overrides of `compile` included."""
+    student: dspy.Module
+    """Without any library."""
+    trainset: tuple[dspy.Example, ...]
+    valset: tuple[dspy.Example, ...] | None
+    metric: Metric
+    objective: str
+    """What the student is meant to do well, for the reflection prompts."""
+    reflection: Reflection
+    announcer: Announcer
+    records: list[StepRecord] = field(default_factory=list)
+    initial_validation: Evaluation | None = None
+    step_started: float = 0.0
+    """Reading of `time.perf_counter` when the present step began."""
+
+    def __post_init__(self) -> None:
+        self.watch = Watch(self.settings.max_errors, self.announcer)
+        self.num_threads: int = self.settings.num_threads or dspy.settings.num_threads or 1
+        self.lms = lm_names(self.student, self.reflection.lm)
+
+    @contextmanager
+    def recorded(self) -> Iterator[None]:
+        """Announce the run's start, and its end if an error ends it; what was learned goes with the error."""
+        batches = list(self.plan())
+        rollouts = sum(len(step.queries) for step in batches) * self.settings.group_size
+        self.announcer(
+            RunStarted(
+                self.settings,
+                self.student,
+                self.trainset,
+                self.valset,
+                self.settings.library,
+                self.lms,
+                len(batches),
+                rollouts,
+            )
+        )
+        try:
+            yield
+        except BaseException as error:
+            result = self._result(Carried())
+            self.announcer(RunFinished(result, None, error))
+            if isinstance(error, LMError | TooManyErrors):
+                raise RunStopped(self._stopped(error, len(batches), result), result) from error
+            raise
+
+    def plan(self) -> Iterator[Step]:
+        """The batches of all epochs; with a batch size, each epoch is shuffled by seed and epoch."""
+        size = self.settings.batch_size or len(self.trainset)
+        number = 0
+        for epoch in range(1, self.settings.epochs + 1):
+            queries = [Query(i, example) for i, example in enumerate(self.trainset)]
+            if self.settings.batch_size is not None:
+                random.Random(f"{self.settings.seed}/{epoch}").shuffle(queries)
+            for start in range(0, len(queries), size):
+                number += 1
+                batch = tuple(queries[start : start + size])
+                yield Step(epoch, number, batch, ends_epoch=start + size >= len(queries))
+
+    def initial_library(self, workers: Workers) -> ExperienceLibrary:
+        """The library to start from, evaluated if there is a valset."""
+        self.initial_validation = self._validate(self.settings.library, 0, workers)
+        return self.settings.library
+
+    def start(self, step: Step, library: ExperienceLibrary) -> Briefing:
+        """Announce a step; returns what its reflection prompts are told."""
+        self.step_started = time.perf_counter()
+        examples = len(step.queries)
+        self.announcer(StepStarted(step.epoch, step.number, examples, examples * self.settings.group_size))
+        return Briefing(self.objective, library, self.settings, step.number)
+
+    def sampling(self, step: Step) -> Sampling:
+        """How the step's rollouts are drawn."""
+        settings = self.settings
+        purpose = f"training seed {settings.seed}"
+        return Sampling(purpose, step.number, settings.group_size, settings.temperature, settings.failure_score)
+
+    def end(self, step: Step, outcome: Outcome, workers: Workers) -> ExperienceLibrary:
+        """Record and announce a finished step; returns its library, which names the LMs it was learned with."""
+        contrasts, advantages, update, applied = outcome
+        names = {*applied.library.learned_with, *self.lms.values()} if applied.changes else ()
+        library = replace(applied.library, learned_with=tuple(sorted(names)) or applied.library.learned_with)
+        groups = tuple(c.group for c in contrasts if c.group.name.startswith(f"s{step.number}/"))
+        record = StepRecord(
+            epoch=step.epoch,
+            step=step.number,
+            groups=groups,
+            advantages=tuple(advantages),
+            changes=applied.changes,
+            refusals=applied.refusals,
+            library=library,
+            failures=(*(f for c in contrasts for f in c.failures), *update.failures),
+            policy_usage=sum((r.usage for g in groups for r in g.rollouts), Usage()),
+            reflection_usage=sum((c.usage for c in contrasts), update.usage),
+            seconds=time.perf_counter() - self.step_started,
+        )
+        self.records.append(record)
+        self.records[-1] = replace(record, validation=self._validate(library, step.number, workers))
+        _warn_if_little_was_learnable(record, self.settings.tolerance)
+        self.announcer(StepFinished(self.records[-1]))
+        if step.ends_epoch:
+            self.announcer(EpochFinished(step.epoch, library))
+        return library
+
+    def program(self, carried: Carried) -> dspy.Module:
+        """The student with the library to keep, and the record of the run."""
+        result = self._result(carried)
+        program = attach(self.student, result.library, conditioned=self.settings.conditioned)
+        program.detailed_results = result
+        self.announcer(RunFinished(result, program))
+        unrecorded = self.announcer.unrecorded
+        if unrecorded:
+            logger.warning("not everything was recorded: %s", "; ".join(unrecorded))
+            program.detailed_results = replace(result, unrecorded=unrecorded)
+        return program
+
+    def _validate(self, library: ExperienceLibrary, step: int, workers: Workers) -> Evaluation | None:
+        if self.valset is None:
+            return None
+        settings = self.settings
+        policy = attach(self.student, library, conditioned=settings.conditioned)
+        purpose = f"validation seed {settings.seed}"
+        sampling = Sampling(purpose, step, settings.validation_rollouts, settings.temperature, settings.failure_score)
+        return evaluate_with(workers, policy, self.valset, self.metric, sampling)
+
+    def _result(self, carried: Carried) -> CompileResult:
+        libraries = [self.settings.library, *(record.library for record in self.records)]
+        validations = [self.initial_validation, *(record.validation for record in self.records)]
+        judged = [(v.mean.value, -i) for i, v in enumerate(validations) if v is not None]
+        best = -max(judged)[1] if judged else None
+        return CompileResult(
+            library=libraries[-1 if best is None else best],
+            steps=tuple(self.records),
+            initial_library=self.settings.library,
+            best_step=best,
+            initial_validation=self.initial_validation,
+            unused=carried.as_failures(),
+        )
+
+    def _stopped(self, error: BaseException, steps: int, result: CompileResult) -> str:
+        finished = len(self.records)
+        return (
+            f"the run stopped in step {finished + 1} of {steps}: {type(error).__name__}: {error}; what was learned in "
+            f"{finished} finished steps ({len(result.library)} experiences) is in `.result.library` of this error"
+        )
+
+
+def _observers(optimizer: TrainingFreeGRPO) -> list[Observer]:
+    observers: list[Observer] = []
+    if optimizer.display_progress if optimizer.display_progress is not None else sys.stderr.isatty():
+        from tfgrpo_dspy.observers.progress import ProgressBar
+
+        observers.append(ProgressBar())
+    if optimizer.tracking is True or isinstance(optimizer.tracking, str):
+        from tfgrpo_dspy.observers.tracking import MLflowTracking
+
+        observers.append(
+            MLflowTracking(optimizer.tracking) if isinstance(optimizer.tracking, str) else MLflowTracking()
+        )
+    elif callable(optimizer.tracking):
+        observers.append(optimizer.tracking)
+    return [*observers, *optimizer.observers]
+
+
+def _instructions(student: dspy.Module, conditioned: Sequence[str]) -> str:
+    said = [p.signature.instructions for name, p in student.named_predictors() if name in conditioned]
+    return shorten("\n".join(dict.fromkeys(said)), _OBJECTIVE_TOKENS)
+
+
+def _warn_if_little_was_learnable(record: StepRecord, tolerance: float) -> None:
+    counts = count_groups(record.groups, tolerance)
+    failed = [r for g in record.groups for r in g.scored if r.policy_failure is not None]
+    if failed and len(failed) == sum(len(g.scored) for g in record.groups):
+        logger.warning("step %d: the program failed in every rollout, first: %s", record.step, failed[0].policy_failure)
+    elif not counts.informative:
+        logger.warning(
+            "step %d: no group was informative (%d all right, %d all wrong, %d otherwise equal, %d with fewer than two "
+            "rollouts), so nothing could be learned; examples of medium difficulty, a larger group_size or a graded "
+            "metric make rewards differ",
+            record.step,
+            counts.all_right,
+            counts.all_wrong,
+            counts.otherwise_equal,
+            counts.too_few,
+        )
+    elif counts.informative * 10 < len(record.groups):
+        logger.warning(
+            "step %d: only %d of %d groups were informative", record.step, counts.informative, len(record.groups)
+        )

@@ -1,0 +1,175 @@
+"""Training-Free GRPO as a DSPy teleprompter (Cai et al., arXiv 2510.08191)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import dspy
+from dspy.teleprompt import Teleprompter
+
+from tfgrpo_dspy.advantage import contrast
+from tfgrpo_dspy.conditioning import attach
+from tfgrpo_dspy.errors import SettingsError
+from tfgrpo_dspy.events import Observer
+from tfgrpo_dspy.experience import ExperienceLibrary
+from tfgrpo_dspy.optimisation import decide
+from tfgrpo_dspy.reward import Metric, check_metric
+from tfgrpo_dspy.rollout import roll_out
+from tfgrpo_dspy.run import Carried, Outcome, prepare
+from tfgrpo_dspy.settings import Settings
+from tfgrpo_dspy.workers import Workers
+
+
+class TrainingFreeGRPO(Teleprompter):
+    """Learns an experience library for a program whose LM stays frozen.
+
+    Per step: roll out a group of answers per example, score them with the metric, let an LM say why some of a group
+    won (the semantic group advantage), and let it turn all of that into Add, Delete, Modify and Keep operations on
+    the library, which the next step's rollouts read. No parameter changes; the library is the token prior.
+
+    Example:
+        >>> optimizer = TrainingFreeGRPO(metric=exact)  # doctest: +SKIP
+        >>> better = optimizer.compile(program, trainset)  # doctest: +SKIP
+        >>> better.save("better.json")  # doctest: +SKIP
+
+    Args:
+        metric: `metric(example, prediction, trace=None)`, or GEPA's five arguments; returns a bool, a finite number
+            or `dspy.Prediction(score=, feedback=)`. Feedback reaches the summarizer.
+        reflection_lm: The LM that summarises, compares and updates; None takes the configured one.
+        epochs: Passes over the trainset, >= 1.
+        batch_size: Examples per step, >= 1; None for one batch per epoch.
+        group_size: Rollouts per example, >= 1.
+        temperature: Rollout temperature, > 0; None keeps each LM's own.
+        experiences_per_group: Candidate experiences a group may give, >= 1.
+        max_words: Words per experience, >= 1.
+        library: The library to start from; None for an empty one.
+        objective: What the program is meant to do well; None takes its own instructions.
+        use_ground_truth: Whether summarizer and extractor are shown the expected outputs.
+        failure_score: Reward of a rollout in which the program itself failed.
+        max_experiences: Entries of the library at most; None for no bound.
+        max_library_tokens: Estimated tokens of the library at most; None for no bound.
+        conditioned: Names of the predictors that read the library; None for all (of a ReAct agent the acting one).
+        num_threads: Concurrent tasks, which bounds concurrent LM calls; None takes DSPy's setting.
+        max_errors: Losses tolerated before the run is stopped; None takes DSPy's setting.
+        seed: Draws the rollouts and the batches.
+        tracking: True records to MLflow, a string does under that experiment name, an `MLflowTracking` as it says.
+        observers: Further listeners, each called with every `Event`.
+        display_progress: Show progress; None shows it on a terminal.
+        **more: Any other field of `Settings`: `tolerance`, `retries`, `validation_rollouts`, ...
+
+    Raises:
+        SettingsError: A value is out of its range.
+
+    Source: sections 3 and 4 of the paper; defaults are its settings for mathematics where it names them.
+    """
+
+    def __init__(  # noqa: PLR0913 - flat keywords, as DSPy users expect
+        self,
+        metric: Metric,
+        *,
+        reflection_lm: dspy.BaseLM | None = None,
+        epochs: int = 3,
+        batch_size: int | None = None,
+        group_size: int = 5,
+        temperature: float | None = 0.7,
+        experiences_per_group: int = 1,
+        max_words: int = 32,
+        library: ExperienceLibrary | None = None,
+        objective: str | None = None,
+        use_ground_truth: bool = True,
+        failure_score: float = 0.0,
+        max_experiences: int | None = None,
+        max_library_tokens: int | None = None,
+        conditioned: Sequence[str] | None = None,
+        num_threads: int | None = None,
+        max_errors: int | None = None,
+        seed: int = 0,
+        tracking: bool | str | Observer = False,
+        observers: Sequence[Observer] = (),
+        display_progress: bool | None = None,
+        **more: Any,
+    ) -> None:
+        super().__init__()
+        self.metric = check_metric(metric)
+        self.reflection_lm = reflection_lm
+        self.tracking = tracking
+        self.observers = tuple(observers)
+        self.display_progress = display_progress
+        self.settings = Settings.checked(
+            epochs=epochs,
+            batch_size=batch_size,
+            group_size=group_size,
+            temperature=temperature,
+            experiences_per_group=experiences_per_group,
+            max_words=max_words,
+            library=ExperienceLibrary() if library is None else library,
+            objective=objective,
+            use_ground_truth=use_ground_truth,
+            failure_score=failure_score,
+            max_experiences=max_experiences,
+            max_library_tokens=max_library_tokens,
+            conditioned=None if conditioned is None else tuple(conditioned),
+            num_threads=num_threads,
+            max_errors=max_errors,
+            seed=seed,
+            **more,
+        )
+
+    def get_params(self) -> dict[str, Any]:
+        """The optimizer's parameters by name; a copy, so that whoever records them can add to it."""
+        return {**self.settings.as_params(), "metric": getattr(self.metric, "__name__", type(self.metric).__name__)}
+
+    def compile(  # noqa: PLR0913 - the parameters that DSPy, and BetterTogether by name, may pass
+        self,
+        student: dspy.Module,
+        trainset: Sequence[dspy.Example],
+        *,
+        valset: Sequence[dspy.Example] | None = None,
+        teacher: dspy.Module | None = None,
+        num_threads: int | None = None,
+        max_errors: int | None = None,
+        seed: int | None = None,
+    ) -> dspy.Module:
+        """Learn a library for the student.
+
+        Args:
+            student: Any DSPy program; it is not changed. A library attached to it is replaced.
+            trainset: Examples with inputs set, at least one.
+            valset: Examples on which the library is evaluated before the first step and after each; the best is
+                returned, the earlier of equals. Without, the last is.
+            teacher: Must be None: the student learns from its own rollouts.
+            num_threads: Overrides the constructor's; so do `max_errors` and `seed`.
+            max_errors: See above.
+            seed: See above.
+
+        Returns:
+            A copy of the student that reads the library. `experience_library` is the library,
+            `detailed_results` the `CompileResult`.
+
+        Raises:
+            SettingsError, DataError, ProgramError: Something cannot be used; no call was made.
+            RunStopped: The provider refused for good, or too much was lost; `.result` holds what was learned.
+        """
+        if teacher is not None:
+            raise SettingsError("teacher must be None: Training-Free GRPO learns from the student's own rollouts")
+        overrides = {"num_threads": num_threads, "max_errors": max_errors, "seed": seed}
+        run = prepare(self, student, trainset, valset, self.settings.overridden(overrides))
+        with run.recorded(), Workers(run.num_threads, run.watch) as workers:
+            library, carried = run.initial_library(workers), Carried()
+            for step in run.plan():
+                briefing = run.start(step, library)
+                policy = attach(run.student, library, conditioned=run.settings.conditioned)
+                # 1. Rollout and reward: a group of G per query, scored.
+                groups = roll_out(policy, step.queries, self.metric, workers, run.sampling(step))
+                # 2. Group advantage: each group is summarised and compared as soon as it is whole.
+                contrasts = workers.results(contrast(groups, carried.contrasts, briefing, run.reflection, workers))
+                advantages = carried.with_advantages_of(contrasts)
+                # 3. Optimisation: the one barrier, everything in batch order.
+                update = workers.results([workers.submit(decide, advantages, briefing, run.reflection, workers)])[0]
+                applied = library.apply(
+                    update.operations, step=step.number, sources=update.sources, limits=run.settings.limits
+                )
+                library = run.end(step, Outcome(contrasts, advantages, update, applied), workers)
+                carried = Carried.after(contrasts, update)
+        return run.program(carried)

@@ -1,0 +1,47 @@
+"""Counts what a run loses, and stops it when that is too much."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import dspy
+
+from tfgrpo_dspy.errors import TooManyErrors
+from tfgrpo_dspy.events import Event, FailureRecorded, Observer, RolloutFinished
+from tfgrpo_dspy.rendering import one_line, shorten
+from tfgrpo_dspy.rollout import Lost
+
+
+class Watch:
+    """Passes events on to the observer and counts losses.
+
+    Args:
+        max_errors: Losses tolerated; None takes DSPy's setting.
+        observer: Receives every event, the last one before the stop included.
+    """
+
+    def __init__(self, max_errors: int | None, observer: Observer) -> None:
+        self._max_errors: int = dspy.settings.max_errors if max_errors is None else max_errors
+        self._observer = observer
+        self._causes: Counter[str] = Counter()
+        self._first: dict[str, str] = {}
+
+    def __call__(self, event: Event) -> None:
+        """Take one event.
+
+        Raises:
+            TooManyErrors: It is one loss too many.
+        """
+        self._observer(event)
+        match event:
+            case RolloutFinished(rollout=Lost(cause=cause, error=error)):
+                self._count(f"rollout lost ({cause})", error)
+            case FailureRecorded(failure=failure):
+                self._count(f"{failure.stage} failed", failure.reason)
+
+    def _count(self, cause: str, error: str) -> None:
+        self._causes[cause] += 1
+        self._first.setdefault(cause, shorten(one_line(error), 100))
+        if self._causes.total() > self._max_errors:
+            listed = "; ".join(f"{n} x {cause}, first: {self._first[cause]}" for cause, n in self._causes.most_common())
+            raise TooManyErrors(f"more than max_errors={self._max_errors} errors: {listed}")

@@ -29,9 +29,11 @@ test: $(INSTALLED)  ## Run the tests on all cores; PYTEST="-k name" narrows them
 	@$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(PYTEST)
 
 check: $(INSTALLED)  ## Formatting, lint and types: what a change must pass besides the tests
-	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --check .; echo "make format mends this"; exit 1; }
-	@$(BIN)/ruff check .
-	@$(BIN)/python -m mypy
+	@failed=0; \
+	$(BIN)/ruff format --check --output-format concise . || { echo "make format mends this"; failed=1; }; \
+	$(BIN)/ruff check . || failed=1; \
+	$(BIN)/python -m mypy || failed=1; \
+	exit $$failed
 
 format: $(INSTALLED)  ## Format the code and apply the safe lint fixes
 	@$(BIN)/ruff check --fix --quiet . || true

@@ -114,10 +114,11 @@ def fresh_dspy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def fresh_mlflow() -> Iterator[None]:
-    """MLflow, where a test has imported it, forgets the store and the run it was told to use."""
+    """MLflow, where a test has imported it, forgets the store, the experiment and the run it was told to use."""
     yield
     if mlflow := sys.modules.get("mlflow"):
         while mlflow.active_run():
             mlflow.end_run()
         mlflow.set_tracking_uri(None)
         mlflow.set_registry_uri(None)
+        mlflow.tracking.fluent._active_experiment_id = None

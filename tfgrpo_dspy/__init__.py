@@ -7,37 +7,41 @@
 Source of the method: Cai et al., "Training-Free Group Relative Policy Optimization", arXiv 2510.08191.
 """
 
-from tfgrpo_dspy.conditioning import attach, detach, library_of
-from tfgrpo_dspy.errors import (
-    DataError,
-    LibraryFormatError,
-    MetricError,
-    MissingExtraError,
-    ProgramError,
-    RunStopped,
-    SettingsError,
-    TFGRPOError,
-    TooManyErrors,
-)
-from tfgrpo_dspy.estimates import Difference, Estimate
-from tfgrpo_dspy.evaluation import Comparison, Evaluation, compare, evaluate
-from tfgrpo_dspy.events import CompileResult, Event, Failure, Observer, StepRecord, Usage
-from tfgrpo_dspy.experience import (
-    Applied,
-    Change,
-    Experience,
-    ExperienceLibrary,
-    Limits,
-    Provenance,
-    Refusal,
-    Source,
-)
-from tfgrpo_dspy.formats import read_library, write_library
-from tfgrpo_dspy.history import diff
-from tfgrpo_dspy.operations import Add, Delete, Keep, Modify, Operation
-from tfgrpo_dspy.rollout import Group, Lost, Rollout, Scored
-from tfgrpo_dspy.settings import Settings
-from tfgrpo_dspy.teleprompter import TrainingFreeGRPO
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tfgrpo_dspy.conditioning import attach, detach, library_of
+    from tfgrpo_dspy.errors import (
+        DataError,
+        LibraryFormatError,
+        MetricError,
+        MissingExtraError,
+        ProgramError,
+        RunStopped,
+        SettingsError,
+        TFGRPOError,
+        TooManyErrors,
+    )
+    from tfgrpo_dspy.estimates import Difference, Estimate
+    from tfgrpo_dspy.evaluation import Comparison, Evaluation, compare, evaluate
+    from tfgrpo_dspy.events import CompileResult, Event, Failure, Observer, StepRecord, Usage
+    from tfgrpo_dspy.experience import (
+        Applied,
+        Change,
+        Experience,
+        ExperienceLibrary,
+        Limits,
+        Provenance,
+        Refusal,
+        Source,
+    )
+    from tfgrpo_dspy.formats import read_library, write_library
+    from tfgrpo_dspy.history import diff
+    from tfgrpo_dspy.operations import Add, Delete, Keep, Modify, Operation
+    from tfgrpo_dspy.rollout import Group, Lost, Rollout, Scored
+    from tfgrpo_dspy.settings import Settings
+    from tfgrpo_dspy.teleprompter import TrainingFreeGRPO
 
 __all__ = [
     "Add",
@@ -87,3 +91,84 @@ __all__ = [
     "read_library",
     "write_library",
 ]
+
+_HOMES = {
+    "conditioning": (
+        "attach",
+        "detach",
+        "library_of",
+    ),
+    "errors": (
+        "DataError",
+        "LibraryFormatError",
+        "MetricError",
+        "MissingExtraError",
+        "ProgramError",
+        "RunStopped",
+        "SettingsError",
+        "TFGRPOError",
+        "TooManyErrors",
+    ),
+    "estimates": (
+        "Difference",
+        "Estimate",
+    ),
+    "evaluation": (
+        "Comparison",
+        "Evaluation",
+        "compare",
+        "evaluate",
+    ),
+    "events": (
+        "CompileResult",
+        "Event",
+        "Failure",
+        "Observer",
+        "StepRecord",
+        "Usage",
+    ),
+    "experience": (
+        "Applied",
+        "Change",
+        "Experience",
+        "ExperienceLibrary",
+        "Limits",
+        "Provenance",
+        "Refusal",
+        "Source",
+    ),
+    "formats": (
+        "read_library",
+        "write_library",
+    ),
+    "history": ("diff",),
+    "operations": (
+        "Add",
+        "Delete",
+        "Keep",
+        "Modify",
+        "Operation",
+    ),
+    "rollout": (
+        "Group",
+        "Lost",
+        "Rollout",
+        "Scored",
+    ),
+    "settings": ("Settings",),
+    "teleprompter": ("TrainingFreeGRPO",),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name at its first use, so that importing the package costs next to nothing (PEP 562)."""
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -11,6 +11,7 @@ import dspy
 
 from tfgrpo_dspy.events import AdvantageFinished, Failure, FailureRecorded, SummaryFinished, Usage
 from tfgrpo_dspy.experience import ExperienceLibrary, Source
+from tfgrpo_dspy.operations import restore_latex
 from tfgrpo_dspy.reflection import Answer, Reflection, Unusable
 from tfgrpo_dspy.rendering import count_words, neutralise, one_line, render_lines, shorten
 from tfgrpo_dspy.rollout import Group, Scored
@@ -138,7 +139,7 @@ def _summarise(
         "objective": briefing.objective,
         "task": briefing.task(example),
         "reward": f"{rollout.reward:g}",
-        "feedback": shorten(rollout.feedback, _TASK_TOKENS),
+        "feedback": neutralise(shorten(rollout.feedback, _TASK_TOKENS)),
         "expected": expected,
     }
     shown = {name: text for name, text in inputs.items() if name not in absent}
@@ -147,12 +148,16 @@ def _summarise(
         return {**shown, "trajectory": shorten(rollout.trajectory, tokens)}
 
     try:
-        answer = reflection.ask_within(briefing.settings.max_trajectory_tokens, signature, inputs_within)
+        answer = reflection.ask_within(
+            briefing.settings.max_trajectory_tokens, signature, inputs_within, lambda reply: _blank(reply, "summary")
+        )
+        if answer.problems:
+            raise Unusable(answer.problems[0], answer.usage)
     except Unusable as error:
         summary, usage = _fall_back(rollout, error), error.usage
         workers.announce(FailureRecorded(briefing.step, summary.failures[0]))
     else:
-        summary, usage = Summary(rollout.name, rollout.reward, answer.fields["summary"]), answer.usage
+        summary, usage = Summary(rollout.name, rollout.reward, _prose(answer.fields["summary"])), answer.usage
     workers.announce(SummaryFinished(briefing.step, rollout.name, usage))
     return summary, usage
 
@@ -193,7 +198,7 @@ def _extract(
         failure = Failure("extraction", group.name, str(error), "its summaries are carried to the next step")
         workers.announce(FailureRecorded(briefing.step, failure))
         return Contrast(group, tuple(summaries), None, (*failed_before, failure), spent + error.usage)
-    left_out = tuple(Failure("extraction", group.name, p, "that experience was left out") for p in answer.problems)
+    left_out = tuple(Failure("extraction", group.name, p, "it was left out") for p in answer.problems)
     for failure in left_out:
         workers.announce(FailureRecorded(briefing.step, failure))
     advantage = _advantage(group, briefing, summaries, answer)
@@ -209,7 +214,7 @@ def _advantage(group: Group, briefing: Briefing, summaries: Sequence[Summary], a
         group.name,
         briefing.task(group.example),
         tuple(summaries),
-        answer.fields["comparison"],
+        _prose(answer.fields["comparison"]),
         tuple(fitting[: settings.experiences_per_group]),
         Source(group.name.rpartition("/")[2], tuple(summary.rollout for summary in summaries)),
     )
@@ -217,7 +222,7 @@ def _advantage(group: Group, briefing: Briefing, summaries: Sequence[Summary], a
 
 def _misfits(reply: dspy.Prediction, settings: Settings) -> list[str]:
     texts = reply["new_experiences"]
-    problems = [
+    problems = _blank(reply, "comparison") + [
         f"new_experiences[{i}] has {words} words, at most {settings.max_words} are allowed: {shorten(text, 60)}"
         for i, text in enumerate(texts)
         if (words := count_words(text)) > settings.max_words
@@ -225,6 +230,14 @@ def _misfits(reply: dspy.Prediction, settings: Settings) -> list[str]:
     if len(texts) > settings.experiences_per_group:
         problems.append(f"{len(texts)} new experiences, at most {settings.experiences_per_group} are allowed")
     return problems
+
+
+def _blank(reply: dspy.Prediction, field: str) -> list[str]:
+    return [] if reply[field].strip() else [f"{field} is blank"]
+
+
+def _prose(text: str) -> str:
+    return restore_latex(text, one_line=False)
 
 
 def render_attempts(summaries: Sequence[Summary], tokens: int) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import dspy
 
 from tfgrpo_dspy.checks import check_examples, check_lms
-from tfgrpo_dspy.errors import DataError, SettingsError
+from tfgrpo_dspy.errors import DataError, SettingsError, TooManyErrors
 from tfgrpo_dspy.estimates import Difference, Estimate, mean_at_k, paired_difference, pass_at_k
 from tfgrpo_dspy.events import Usage
 from tfgrpo_dspy.observers.rollout_bar import rollout_bar
@@ -115,7 +115,7 @@ def evaluate(  # noqa: PLR0913 - flat keywords, as DSPy users expect
     Raises:
         DataError: The devset is empty or an example has no inputs.
         SettingsError: An argument is out of range, or no LM is configured.
-        TooManyErrors: More rollouts were lost than `max_errors`.
+        TooManyErrors: More rollouts were lost than `max_errors`, or all.
         LMError: A key, billing, configuration or model error of the provider.
     """
     check_metric(metric)
@@ -141,6 +141,9 @@ def evaluate_with(
     started = time.perf_counter()
     queries = [Query(i, example) for i, example in enumerate(examples)]
     groups = tuple(workers.results(roll_out(program, queries, metric, workers, sampling)))
+    lost = [rollout for group in groups for rollout in group.lost]
+    if lost and not any(group.scored for group in groups):
+        raise TooManyErrors(f"all {len(lost)} rollouts of the evaluation were lost, the first to: {lost[0].error}")
     usage = sum((rollout.usage for group in groups for rollout in group.rollouts), Usage())
     mean = mean_at_k([group.rewards for group in groups])
     return Evaluation(groups, sampling.size, mean, usage, time.perf_counter() - started)

@@ -51,7 +51,7 @@ def load_examples(
     they are: a worked solution that ends in `#### 18` stays whole, and the metric `number` reads it.
 
     Args:
-        source: Path of a file, or a dataset id such as `openai/gsm8k`, `openai/gsm8k:main` with its configuration.
+        source: Path of a file, or a dataset id, `owner/name` or `owner/name:configuration` (`openai/gsm8k:main`).
         inputs: Input fields: a column (`question`), or a new name and the column or dotted path it stands for
             (`question=prompt.0.content`). None: guess.
         answer: The label field, named in the same way. None: guess; no label if nothing fits.
@@ -62,8 +62,7 @@ def load_examples(
         The examples in row order; their only fields are the inputs and the answer.
 
     Raises:
-        DataError: The source cannot be found or read, is empty, lacks a column, or a needed value is missing; the
-            message names file and line.
+        DataError: The source cannot be read, lacks a column or a value; the message names file and line.
         SettingsError: An argument that cannot be used.
         MissingExtraError: Parquet or the Hub without the extra `datasets`.
     """

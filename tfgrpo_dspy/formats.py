@@ -37,7 +37,7 @@ _ACE_BULLET = re.compile(r"\[([a-z][a-z_]*-\d+)\](?:\s+helpful=(\d+)\s+harmful=(
 _ACE_SECTION = re.compile(r"##\s+(.+?):?\s*")
 _AGENT_LINE = re.compile(r"\s*\[(G\d+)\]\.?\s+(.*)")
 _MARKDOWN_LINE = re.compile(r"- \*\*(G\d+)\*\* (.*)")
-_PLAIN_LINE = re.compile(r"\s*(?:[-*+•]\s+)?(?:\[(G\d+)\]\.?\s*)?(.*)")
+_PLAIN_LINE = re.compile(r"\s*(?:[-*+•](?:\s+|$))?(?:\[(G\d+)\]\.?\s*)?(.*)")
 
 
 class _Entry(NamedTuple):

@@ -57,7 +57,7 @@ def number(example: dspy.Example, prediction: dspy.Prediction, trace: object = N
     return _judged(0.0, f"Wrong: expected {wanted.text}, got {found.text}.")
 
 
-BUILT_IN: dict[str, Callable[..., "dspy.Prediction"]] = {"exact": exact, "number": number}
+BUILT_IN: dict[str, Callable[..., dspy.Prediction]] = {"exact": exact, "number": number}
 """Metrics by the names that commands take."""
 
 
@@ -105,12 +105,13 @@ def _show(text: str) -> str:
 
 def _normalise(text: str) -> str:
     words = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-    return words.removesuffix(".").strip("\"'`“”‘’ ").removesuffix(".")
+    return words.removesuffix(".").strip("\"'`\u201c\u201d\u2018\u2019 ").removesuffix(".")
 
 
 _BOXED = "\\boxed{"
 _FRACTION = re.compile(r"\\[dt]?frac\s*(?:\{\s*(-?[\d.,]+)\s*\}|(\d))\s*(?:\{\s*([\d.,]+)\s*\}|(\d))")
 _POWER_OF_TEN = re.compile(r"(?<=\d)\s*(?:\\times|\\cdot|×|·|\*)\s*10\s*\^\s*\{?\s*([-+]?\d{1,3})\s*\}?")
+_BARE_POWER_OF_TEN = re.compile(r"(?<![\w.])10\s*\^\s*\{?\s*([-+]?\d{1,3})\s*\}?")
 _UNIT_EXPONENT = re.compile(r"(?<=[A-Za-z}])\s*\^\s*\{?\s*-?\d+\s*\}?")
 _GROUP_MARK = re.compile("(?<=\\d)(?:\\{,\\}|\\\\[,!;: ]|[\u2009\u202f\u00a0])(?=\\d{3}(?!\\d))")
 _SIGN_BEFORE_CURRENCY = re.compile(r"(?<=[-+])\s?\\?[$€£¥](?=[\d.])")
@@ -122,7 +123,8 @@ _NUMBER = re.compile(
 _LONGEST = 300
 """Characters of a number at most; longer ones are noise, and slow to convert."""
 _NOT_PLAIN = re.compile(
-    r"\\(?!(?:circ|degree|text\w*|mathrm|mbox|quad|left|right)\b)[A-Za-z]+|\d\s*[_^](?!\s*\{?\s*\\circ)"
+    r"\\(?!(?:circ|degree|text\w*|mathrm|mbox|quad|left|right)\b)[A-Za-z]+"  # \pi, \sqrt, ...
+    r"|\d\s*[_^](?!\s*\{?\s*\\circ)"  # 2516_8, 2^{10}
 )
 
 
@@ -160,7 +162,7 @@ def _plain(text: str) -> str:
     text = text.replace("\u2212", "-").replace("\u2013", "-")
     text = _GROUP_MARK.sub("", text)
     text = _FRACTION.sub(_ratio, text)
-    text = _POWER_OF_TEN.sub(r"e\1", text)
+    text = _BARE_POWER_OF_TEN.sub(r"1e\1", _POWER_OF_TEN.sub(r"e\1", text))
     return _SIGN_BEFORE_CURRENCY.sub("", _UNIT_EXPONENT.sub("", text))
 
 

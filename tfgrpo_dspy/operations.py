@@ -13,28 +13,41 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchem
 from pydantic_core import CoreSchema
 from typing_extensions import TypeAliasType
 
-_UNAMBIGUOUS = {"\b": r"\b", "\f": r"\f"}
-_COMMANDS_AFTER = {
-    "\t": r"t(?:imes|heta|au|an|anh|ext(?:bf|it|rm)?|frac|binom|riangle(?:q|left|right)?|o|op|ilde|herefore|wo)",
-    "\n": r"n(?:u|e|eq|abla|ot|otin|mid|leq|geq|exists|parallel|earrow|warrow|subseteq)",
-    "\r": r"r(?:ho|ight|ightarrow|angle|ceil|floor|oot|eals|brace|brack|Vert|vert)",
-}
-_EATEN = re.compile("|".join(f"{control}(?={pattern[1:]}(?![A-Za-z]))" for control, pattern in _COMMANDS_AFTER.items()))
+# What is left of a LaTeX command whose backslash and first letter a JSON parser took for an escape.
+_TAB = r"imes|heta|au|anh|ext(?:bf|it|rm|sf|tt)?|extstyle|frac|binom|riangle[a-z]*|o|op|ilde|herefore|ag|hickapprox"
+_NEWLINE = r"eqq?|abla|ot|otin|leqq?|geqq?|earrow|warrow|subseteqq?|supseteqq?|cong|onumber|olimits|ewline"
+_RETURN = (
+    r"ho|ight(?:arrow|leftharpoons|leftarrows)?|angle|ceil|floor|oot|eals|brace|brack|group|[vV]ert|m|ef|estriction"
+)
+_ALONE = "(?![A-Za-z])"
+_CERTAIN = re.compile(rf"\t(?=(?:{_TAB}){_ALONE})|\n(?=(?:{_NEWLINE}){_ALONE})|\r(?=(?:{_RETURN}){_ALONE})|[\b\f]")
+_LETTER = re.compile(rf"\n(?=(?:u|e|i|eg){_ALONE})")
+_IN_FORMULA = re.compile(
+    rf"(?:\A|(?<=[ $({{\[=+\-*/^_|,&]))(?:\t(?=an{_ALONE})|\n(?=(?:u|e|i|eg|mid|sim|exists|parallel|less){_ALONE}))"
+)
+_ESCAPE = {"\t": r"\t", "\n": r"\n", "\r": r"\r", "\b": r"\b", "\f": r"\f"}
 
 
-def restore_latex(text: str) -> str:
+def restore_latex(text: str, *, one_line: bool = True) -> str:
     r"""Undo what a JSON parser does to LaTeX that a model wrote with single backslashes.
 
     `\times`, `\beta`, `\nu`, `\rho` and `\frac` start with valid JSON escapes, so a parser turns them into a tab,
     backspace, newline, carriage return and form feed. A backspace or form feed is never wanted in prose; the
-    other three are restored only where a LaTeX command follows.
+    other three are restored only where the rest of a LaTeX command follows. A rest that lines of prose begin with
+    (`\tan`, `\nmid`, `\nsim`, `\nexists`, `\nparallel`, `\nless`) counts only where a formula may go on: at the start, after a
+    blank, `$`, an opening bracket, an operator or a comma.
+
+    Args:
+        text: Text that came out of a JSON parser.
+        one_line: Whether the text is meant to be a single line. If not, `\nu`, `\ne`, `\ni` and `\neg` count only where
+            a formula may go on, too: a line of a summary may well begin with the variable `u`.
 
     >>> restore_latex("a \times b, \x0crac{1}{2}")
     'a \\times b, \\frac{1}{2}'
     """
-    for control, escape in _UNAMBIGUOUS.items():
-        text = text.replace(control, escape)
-    return _EATEN.sub(lambda match: {"\t": r"\t", "\n": r"\n", "\r": r"\r"}[match.group()], text)
+    for eaten in (_CERTAIN, _LETTER, _IN_FORMULA) if one_line else (_CERTAIN, _IN_FORMULA):
+        text = eaten.sub(lambda match: _ESCAPE[match[0]], text)
+    return text
 
 
 def _restore(value: object) -> object:
@@ -45,8 +58,16 @@ Prose = Annotated[str, BeforeValidator(_restore)]
 """Text written by a model inside JSON, with its LaTeX restored."""
 
 
+def _without_brackets(value: object) -> object:
+    return value.strip().removeprefix("[").removesuffix("]") if isinstance(value, str) else value
+
+
+EntryId = Annotated[str, BeforeValidator(_without_brackets)]
+"""Id of an experience as a model writes it: `G7`, or `[G7]` as prompts show it."""
+
+
 class _Operation(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     reason: Prose = ""
     """Why, in one sentence; kept as provenance."""
@@ -65,7 +86,7 @@ class Modify(_Operation):
     """Replace the text of an experience: a refinement, or the merger of several insights."""
 
     op: Literal["modify"] = "modify"
-    id: str
+    id: EntryId
     text: Prose
 
 
@@ -73,14 +94,14 @@ class Delete(_Operation):
     """Remove an experience that misleads or that another one covers."""
 
     op: Literal["delete"] = "delete"
-    id: str
+    id: EntryId
 
 
 class Keep(_Operation):
     """Change nothing: said of one experience (`id`), or of the whole library."""
 
     op: Literal["keep"] = "keep"
-    id: str | None = None
+    id: EntryId | None = None
 
 
 class _AnyOf:

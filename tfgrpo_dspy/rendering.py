@@ -7,7 +7,6 @@ section nor look like an adapter's field marker.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -24,8 +23,14 @@ PREAMBLE = (
 _DELIMITER = re.compile(r"<(?=\s*/?\s*experience-library)", re.IGNORECASE)
 _MARKER_OPEN = re.compile(r"\[\[(?=\s*##)")
 _MARKER_CLOSE = re.compile(r"(?<=##)(\s*)\]\]")
-_ENTRY = re.compile(r"^\[(G\d+)\] (.*)$")
-_WIDE = re.compile("[\u1100-\u11ff\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\uff00-\uffef]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_BLANK = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_UNSEEN = re.compile("[\u202a-\u202e\u2066-\u2069\U000e0000-\U000e007f]")  # direction overrides and tag characters
+_ENTRY = re.compile(r"\[(G(?:0|[1-9][0-9]*))\] (.*)")
+_SECTION = re.compile(rf"^{OPENING}\n(?:(?!.*</?{OPENING[1:]}).*\n)+{CLOSING}$", re.MULTILINE)
+_WIDE = re.compile("[\u1100-\u11ff\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]")
+_NOTE = "\n[... about {} tokens left out here ...]\n"
+_NOTE_QUARTERS = len(_NOTE) + 8  # room for the number
 
 
 def neutralise(text: str) -> str:
@@ -34,19 +39,22 @@ def neutralise(text: str) -> str:
     `[[ ## answer ## ]]` becomes `[ [ ## answer ## ] ]` and `</experience-library>` loses its first character to a
     look-alike: still readable, no longer a marker. Idempotent.
     """
-    text = _DELIMITER.sub("‹", text)
-    text = _MARKER_OPEN.sub("[ [", text)
-    return _MARKER_CLOSE.sub(r"\1] ]", text)
+    if "<" in text:
+        text = _DELIMITER.sub("‹", text)
+    if "##" in text:
+        text = _MARKER_CLOSE.sub(r"\1] ]", _MARKER_OPEN.sub("[ [", text))
+    return text
 
 
 def one_line(text: str) -> str:
     """Safe text on a single line: as `neutralise`, with controls, line breaks and runs of blanks folded to one blank.
 
-    Lone surrogates, which no provider accepts, become U+FFFD. Idempotent.
+    What people would not see is taken out: tag characters, and marks that override the direction of text. Lone
+    surrogates, which no provider accepts, become U+FFFD. Idempotent.
     """
-    visible = "".join(" " if unicodedata.category(c) in {"Cc", "Zl", "Zp", "Zs"} else c for c in text)
-    visible = visible.encode("utf-8", "replace").decode("utf-8") if not visible.isascii() else visible
-    return neutralise(" ".join(visible.split()))
+    if not text.isprintable():
+        text = _BLANK.sub(" ", _UNSEEN.sub("", _SURROGATE.sub("\ufffd", text)))
+    return neutralise(" ".join(text.split()))
 
 
 def count_words(text: str) -> int:
@@ -82,7 +90,8 @@ def render_section(experiences: Sequence[Experience]) -> str:
 
 def parse_lines(text: str) -> list[tuple[str, str]]:
     """The `(id, text)` pairs of `[G7] text` lines; other lines are passed over."""
-    return [match.groups() for line in text.splitlines() if (match := _ENTRY.match(line))]  # type: ignore[misc]
+    found = (_ENTRY.fullmatch(line) for line in text.splitlines())
+    return [(match[1], match[2]) for match in found if match]
 
 
 def append_section(instructions: str, section: str) -> str:
@@ -92,33 +101,45 @@ def append_section(instructions: str, section: str) -> str:
 
 
 def remove_section(instructions: str) -> str:
-    """Instructions without the section; exactly the text before `append_section`."""
-    start, end = _section_span(instructions)
-    return instructions[:start].removesuffix("\n\n") + instructions[end:] if end else instructions
+    """Instructions without any section: exactly the text before `append_section`."""
+    while match := _last_section(instructions):
+        instructions = instructions[: match.start()].removesuffix("\n\n") + instructions[match.end() :]
+    return instructions
 
 
 def find_section(instructions: str) -> str:
-    """The section, delimiters included; empty when there is none."""
-    start, end = _section_span(instructions)
-    return instructions[start:end]
+    """The last section, delimiters included; empty when there is none.
+
+    A section is what `render_section` makes: delimiters alone on their lines, and a `[G7] text` line between them. Text
+    that only mentions a delimiter is none.
+    """
+    match = _last_section(instructions)
+    return match[0] if match else ""
 
 
-def _section_span(instructions: str) -> tuple[int, int]:
-    end = instructions.rfind(CLOSING)
-    start = instructions.rfind(OPENING, 0, end) if end >= 0 else -1
-    return (start, end + len(CLOSING)) if start >= 0 else (0, 0)
+def _last_section(instructions: str) -> re.Match[str] | None:
+    sections = [match for match in _SECTION.finditer(instructions) if parse_lines(match[0])]
+    return sections[-1] if sections else None
 
 
 def shorten(text: str, max_tokens: int) -> str:
-    """Text cut from its middle to about `max_tokens` estimated tokens, with a note of what was left out.
+    """Text cut from its middle to at most `max_tokens` estimated tokens, with a note of what was left out.
 
     The head (the task, the first steps) and the tail (the answer) of a trajectory say most; 2/5 of the budget
-    goes to the head.
+    goes to the head. The note itself is kept even where it alone exceeds the budget.
     """
-    total = estimate_tokens(text)
-    if total <= max_tokens:
+    if estimate_tokens(text) <= max_tokens:
         return text
-    keep = int(len(text) * max_tokens / total)
-    head = keep * 2 // 5
-    left_out = total - max_tokens
-    return f"{text[:head]}\n[... about {left_out} tokens left out here ...]\n{text[len(text) - (keep - head) :]}"
+    budget = max(4 * max_tokens - _NOTE_QUARTERS, 0)
+    head = _within(text, budget * 2 // 5)
+    tail = _within(text[::-1], budget - budget * 2 // 5)[::-1]
+    left_out = estimate_tokens(text[len(head) : len(text) - len(tail)])
+    return f"{head}{_NOTE.format(left_out)}{tail}"
+
+
+def _within(text: str, quarters: int) -> str:
+    """The longest beginning of a text that `quarter_tokens` counts as no more."""
+    start = text[:quarters]
+    while (excess := quarter_tokens(start) - quarters) > 0:
+        start = start[: len(start) - (excess + 3) // 4]
+    return start

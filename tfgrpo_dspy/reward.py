@@ -66,6 +66,12 @@ def _positional_arguments(metric: Metric) -> int:
     if any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters):
         return 3
     required = [p for p in taken if p.default is inspect.Parameter.empty]
+    named = [p for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY and p.default is inspect.Parameter.empty]
+    if named:
+        raise SettingsError(
+            f"metric must take (example, prediction, trace=None), but {_name(metric)} also needs {named[0].name}=; "
+            "bind it with functools.partial"
+        )
     for count in (5, 3, 2):
         if len(required) <= count <= len(taken):
             return count
@@ -77,12 +83,20 @@ def _positional_arguments(metric: Metric) -> int:
 
 def _as_number(returned: Any) -> float:
     value = returned.item() if hasattr(returned, "item") and getattr(returned, "ndim", 0) == 0 else returned
-    if isinstance(value, Real) and math.isfinite(value):
-        return float(value)
+    number = _as_float(value) if isinstance(value, Real) else math.nan
+    if math.isfinite(number):
+        return number
     raise MetricError(
         f"the metric returned {returned!r} ({type(returned).__name__}); "
         "it must return a bool, a finite number or dspy.Prediction(score=..., feedback=...)"
     )
+
+
+def _as_float(value: Real) -> float:
+    try:
+        return float(value)
+    except OverflowError:  # an int or a fraction that no float can hold
+        return math.inf
 
 
 def _name(metric: Metric) -> str:

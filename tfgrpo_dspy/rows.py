@@ -7,6 +7,8 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -99,17 +101,16 @@ def _record(header: list[str], record: list[str], where: str) -> Row:
 
 def _parquet_rows(path: Path) -> Iterator[Row]:
     try:
-        from pyarrow import ArrowException, parquet  # an extra, and heavy
+        arrow, parquet = import_module("pyarrow"), import_module("pyarrow.parquet")  # an extra, and heavy
     except ImportError as error:
         raise MissingExtraError(_NEEDED.format(what=f"reading {path.name}", package="pyarrow")) from error
-    number = 0
     try:
         with parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches():
-                for number, values in enumerate(batch.to_pylist(), start=number + 1):
-                    yield Row(f"{path.name}, row {number}", values)
-    except (ArrowException, OSError) as error:
-        raise DataError(f"{path.name}: no readable Parquet after row {number} ({_first_line(error)})") from error
+            rows = chain.from_iterable(batch.to_pylist() for batch in file.iter_batches())
+            for number, values in enumerate(rows, start=1):
+                yield Row(f"{path.name}, row {number}", values)
+    except (arrow.ArrowException, OSError) as error:
+        raise DataError(f"{path.name}: no readable Parquet ({_first_line(error)}); write the file anew") from error
 
 
 def _hub_rows(source: str, split: str | None, limit: int | None) -> Iterator[Row]:

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import dspy
 from pydantic import AfterValidator
+from typing_extensions import TypeAliasType
 
 from tfgrpo_dspy.operations import Operation, Prose
 
@@ -20,8 +21,8 @@ def _not_blank(text: str) -> str:
     return text
 
 
-Written = Annotated[Prose, AfterValidator(_not_blank)]
-"""Text that a model must have written: not blank, LaTeX restored."""
+Advice = TypeAliasType("Advice", Annotated[Prose, AfterValidator(_not_blank)])
+"""One line that a model must have written. A named alias, so that prompts call it by its name."""
 
 
 class SummarizeRollout(dspy.Signature):
@@ -39,7 +40,7 @@ class SummarizeRollout(dspy.Signature):
     reward: str = dspy.InputField(desc="the score this attempt was given; higher is better")
     feedback: str = dspy.InputField(desc="what the scorer said about it")
     expected: str = dspy.InputField(desc="the expected output")
-    summary: Written = dspy.OutputField(desc="the attempt step by step, with its decisive moment")
+    summary: str = dspy.OutputField(desc="the attempt step by step, with its decisive moment")
 
 
 class ExtractAdvantage(dspy.Signature):
@@ -59,8 +60,8 @@ class ExtractAdvantage(dspy.Signature):
     attempts: str = dspy.InputField(desc="each attempt's reward and summary")
     experiences: str = dspy.InputField(desc="the present experiences, which all attempts had read")
     limits: str = dspy.InputField(desc="how many experiences, and how long")
-    comparison: Written = dspy.OutputField(desc="why the better attempts won and the worse ones lost")
-    new_experiences: list[Written] = dspy.OutputField(desc='what to remember, each "When ..., do ..."')
+    comparison: str = dspy.OutputField(desc="why the better attempts won and the worse ones lost")
+    new_experiences: list[Advice] = dspy.OutputField(desc='what to remember, each "When ..., do ..."')
 
 
 class UpdateLibrary(dspy.Signature):

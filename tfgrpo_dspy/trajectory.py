@@ -14,6 +14,10 @@ from tfgrpo_dspy.events import Usage
 from tfgrpo_dspy.rendering import neutralise
 
 
+_AGENT_LOGS = frozenset({"trajectory", "history"})
+"""Inputs in which DSPy's agents hand themselves what the calls of a trajectory show already."""
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One call of a predictor or a tool, finished."""
@@ -39,6 +43,7 @@ class Recorder(BaseCallback):
         self.usage = Usage()
         self._names = names or {}
         self._open: dict[str, tuple[Any, dict[str, Any]]] = {}
+        self._of_agents: set[int] = set()
         self._lock = threading.Lock()  # a program may call its predictors from threads of its own
 
     @property
@@ -48,7 +53,11 @@ class Recorder(BaseCallback):
 
     def on_module_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:  # noqa: D102
         if isinstance(instance, dspy.Predict):
-            self._open[call_id] = instance, inputs.get("kwargs", inputs)
+            given = inputs.get("kwargs", inputs)
+            left_out = _AGENT_LOGS if id(instance) in self._of_agents else frozenset()
+            self._open[call_id] = instance, {name: value for name, value in given.items() if name not in left_out}
+        elif isinstance(instance, dspy.ReAct | dspy.ReActV2):
+            self._of_agents |= {id(predictor) for predictor in instance.predictors()}
 
     def on_module_end(self, call_id: str, outputs: Any, exception: BaseException | None = None) -> None:  # noqa: D102
         self._close("predictor", call_id, outputs, exception)
@@ -64,10 +73,9 @@ class Recorder(BaseCallback):
 
     def on_lm_end(self, call_id: str, outputs: Any, exception: BaseException | None = None) -> None:  # noqa: D102
         lm, _ = self._open.pop(call_id)
-        # DSPy writes the call's entry into the LM's history before this; each rollout has its own copy of the LM.
-        entry = lm.history[-1] if exception is None and lm.history else None
+        usage = Usage(lm_calls=1) if exception is not None else _usage_of(_entry_of(lm, outputs))
         with self._lock:
-            self.usage += _usage_of(entry)
+            self.usage += usage
 
     def _close(self, kind: str, call_id: str, outputs: Any, exception: BaseException | None) -> None:
         if call_id not in self._open:
@@ -79,29 +87,45 @@ class Recorder(BaseCallback):
         self.calls.append(Call(kind, name, inputs, {} if exception is not None else shown, error))
 
 
+def _entry_of(lm: Any, outputs: Any) -> Mapping[str, Any] | None:
+    """What DSPy wrote into the LM's history about a call; other threads may have written since."""
+    written = reversed(list(lm.history))
+    return next((entry for entry in written if entry["outputs"] is outputs or entry["response"] is outputs), None)
+
+
 def _usage_of(entry: Mapping[str, Any] | None) -> Usage:
-    if entry is None:
-        return Usage(lm_calls=1)
+    if entry is None:  # DSPy was told to keep no history
+        return Usage(lm_calls=1, cost_usd=None)
     reported = entry.get("usage") or {}
-    if not reported:  # DSPy's cache answered
+    if not reported and _is_from_cache(entry["response"]):
         return Usage(lm_calls=1, cached_calls=1)
     prompt, completion = reported.get("prompt_tokens") or 0, reported.get("completion_tokens") or 0
     return Usage(1, 0, int(prompt), int(completion), entry.get("cost"))
 
 
+def _is_from_cache(response: Any) -> bool:
+    """Whether DSPy's cache gave the response: LiteLLM's is marked, of the others only their history keeps the usage."""
+    if hasattr(response, "cache_hit"):
+        return bool(response.cache_hit)
+    return getattr(getattr(response, "usage", None), "input_tokens", None) is not None
+
+
 def render_trajectory(calls: list[Call]) -> str:
     """The calls as text, one block each, safe to show to another prompt.
 
-    An input that repeats or extends what the same predictor was given before (a ReAct trajectory, say) is shown by
-    what is new in it, so that the text grows with the work done and not with its square.
+    An input that was shown before is left out, and one that extends what the same predictor was given before is shown
+    by what is new in it, so that the text grows with the work done and not with its square.
     """
     seen: dict[tuple[str, str], str] = {}
+    shown: set[tuple[str, str]] = set()
     blocks = []
     for number, call in enumerate(calls, start=1):
         lines = [f"Step {number}: {call.kind} {call.name}" if call.kind == "tool" else f"Step {number}: {call.name}"]
         for field, value in call.inputs.items():
-            new = _what_is_new(seen, (call.name, field), _as_text(value))
-            if new:
+            text = _as_text(value)
+            new = _what_is_new(seen, (call.name, field), text)
+            if new and (field, text) not in shown:
+                shown.add((field, text))
                 lines.append(f"  in {field}: {_indent(new)}")
         lines += [f"  {f'out {field}' if field else '->'}: {_indent(_as_text(v))}" for field, v in call.outputs.items()]
         lines += [f"  failed: {_indent(call.error)}"] if call.error else []

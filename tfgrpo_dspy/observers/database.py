@@ -48,7 +48,8 @@ def prepared(uri: str) -> Iterator[None]:
 
 def _check_database(uri: str) -> None:
     """Ask a database once: MLflow itself would ask ten times, over 100 seconds, before it says that it is not there."""
-    sqlalchemy: Any = importlib.import_module("sqlalchemy")
+    import sqlalchemy  # comes with MLflow
+
     engine = sqlalchemy.create_engine(uri)
     try:
         sqlalchemy.inspect(engine).get_table_names()

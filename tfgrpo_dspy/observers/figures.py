@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tfgrpo_dspy.errors import MissingExtraError
 from tfgrpo_dspy.observers.metrics import reward_estimate
@@ -31,17 +30,19 @@ def learning_curve(result: CompileResult, *, title: str, simulated: bool) -> Fig
         MissingExtraError: matplotlib is not installed.
     """
     try:
-        figures: Any = importlib.import_module("matplotlib.figure")
+        from matplotlib.figure import Figure
+        from matplotlib.ticker import MaxNLocator
     except ImportError as error:
         raise MissingExtraError("figures need matplotlib: pip install 'tfgrpo-dspy[mlflow]'") from error
-    figure: Figure = figures.Figure(figsize=(8.0, 5.4), dpi=120, layout="constrained")
+    figure = Figure(figsize=(8.0, 5.4), dpi=120, layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": (3, 1.2)})
     figure.suptitle(f"{title} (simulated LM)" if simulated else title, fontsize=12)
     _draw_rewards(upper, result)
     _draw_library(lower, result)
     lower.set_xlabel("step (0: before the first)")
     lower.set_xlim(-0.4, max((s.step for s in result.steps), default=0) + 0.4)
-    lower.xaxis.set_major_locator(_whole_numbers())
+    for axis in (lower.xaxis, lower.yaxis):
+        axis.set_major_locator(MaxNLocator(integer=True))
     return figure
 
 
@@ -82,9 +83,4 @@ def _draw_library(axes: Axes, result: CompileResult) -> None:
         axes.annotate(str(number), (step, number), ha="center", va="bottom", fontsize=8)
     axes.set_ylabel("library entries")
     axes.margins(y=0.25)
-    axes.yaxis.set_major_locator(_whole_numbers())
     axes.spines[["top", "right"]].set_visible(False)
-
-
-def _whole_numbers() -> Any:
-    return importlib.import_module("matplotlib.ticker").MaxNLocator(integer=True)

@@ -43,9 +43,11 @@ def operation_counts(record: StepRecord) -> dict[str, int]:
 def step_metrics(record: StepRecord, settings: Settings) -> dict[str, float]:
     """All metrics of a step. What is unknown, e.g. a price, is left out, never 0."""
     usage = record.usage + record.validation.usage if record.validation else record.usage
+    rewards, groups = _rewards(record), _groups(record.groups, settings.tolerance)
     return {
-        **_rewards(record),
-        **_groups(record.groups, settings.tolerance),
+        **_headline(record, {**rewards, **groups}),
+        **rewards,
+        **groups,
         **_rollouts(record.groups),
         "library/entries": len(record.library),
         "library/tokens": record.library.tokens,
@@ -53,7 +55,7 @@ def step_metrics(record: StepRecord, settings: Settings) -> dict[str, float]:
         **_section("usage", usage_numbers(usage)),
         **_section("usage_policy", usage_numbers(record.policy_usage)),
         **_section("usage_reflection", usage_numbers(record.reflection_usage)),
-        "failures/count": len(record.failures),
+        "reflection/failures": len(record.failures),
         "time/step_seconds": record.seconds,
         "time/epoch": record.epoch,
     }
@@ -81,6 +83,13 @@ def estimate_metrics(name: str, estimate: Estimate | None) -> dict[str, float]:
     if estimate is None:
         return {}
     return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+
+
+def _headline(record: StepRecord, metrics: Mapping[str, float]) -> dict[str, float]:
+    """The same numbers once more: the UI sorts sections by name, and what matters most should come first."""
+    shown = {"mean_reward": "reward/mean", "validation": "validation/mean", "informative": "groups/informative_share"}
+    numbers = {f"brief/{name}": metrics[key] for name, key in shown.items() if key in metrics}
+    return {**numbers, "brief/library_entries": len(record.library)}
 
 
 def _rewards(record: StepRecord) -> dict[str, float]:

@@ -5,15 +5,13 @@ The only module that imports mlflow, and only when a run is tracked. Every write
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tfgrpo_dspy.errors import MissingExtraError
 from tfgrpo_dspy.observers.database import prepared
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
 
 STATE_TAG = "tfgrpo.state"
 STEP_TAG = "tfgrpo.step"
-_TOKEN_TAG = "tfgrpo.token"
+_TOKEN_TAG = "mlflow.tfgrpo.token"  # the UI hides tags of this prefix
 _TABLES_TAG = "mlflow.loggedArtifacts"
 _TAG_ROOM = 7500  # MLflow cuts a tag at 8000 characters, which would break the JSON in this one
 _BATCH = 100  # params or tags in one log_batch
@@ -67,7 +65,7 @@ class DatasetFacts:
     rows: int
 
 
-def import_mlflow() -> ModuleType:
+def import_mlflow() -> Any:
     """The mlflow package.
 
     Raises:
@@ -76,9 +74,10 @@ def import_mlflow() -> ModuleType:
     # MLflow pulls in LiteLLM, which fetches its price map at import; offline that can hang for ever.
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     try:
-        return importlib.import_module("mlflow")
+        import mlflow
     except ImportError as error:
         raise MissingExtraError("tracking needs MLflow: pip install 'tfgrpo-dspy[mlflow]'") from error
+    return mlflow
 
 
 def default_store(folder: Path) -> Place:
@@ -153,21 +152,24 @@ class RunStore:
         known = self.client.get_run(self._id()).data.params
         texts = {name: str(value) for name, value in params.items()}
         names = {name: name if known.get(name, text) == text else f"tfgrpo.{name}" for name, text in texts.items()}
-        entities = importlib.import_module("mlflow.entities")
-        rows = [entities.Param(names[name], text) for name, text in texts.items() if names[name] not in known]
+        from mlflow.entities import Param
+
+        rows = [Param(names[name], text) for name, text in texts.items() if names[name] not in known]
         for start in range(0, len(rows), _BATCH):
             self.client.log_batch(self._id(), params=rows[start : start + _BATCH])
 
     def put_metrics(self, metrics: Mapping[str, float], *, step: int, at: int, tags: Mapping[str, str]) -> None:
         """Record metrics and tags in one write. With the same `at` (ms since 1970) a repetition changes nothing."""
-        entities = importlib.import_module("mlflow.entities")
-        rows = [entities.Metric(name, float(value), at, step) for name, value in metrics.items()]
-        self.client.log_batch(self._id(), metrics=rows, tags=[entities.RunTag(*tag) for tag in tags.items()])
+        from mlflow.entities import Metric, RunTag
+
+        rows = [Metric(name, float(value), at, step) for name, value in metrics.items()]
+        self.client.log_batch(self._id(), metrics=rows, tags=[RunTag(*tag) for tag in tags.items()])
 
     def put_tags(self, tags: Mapping[str, str]) -> None:
         """Record tags."""
-        entities = importlib.import_module("mlflow.entities")
-        self.client.log_batch(self._id(), tags=[entities.RunTag(*tag) for tag in tags.items()])
+        from mlflow.entities import RunTag
+
+        self.client.log_batch(self._id(), tags=[RunTag(*tag) for tag in tags.items()])
 
     def put_text(self, path: str, text: str) -> None:
         """Record a text file."""
@@ -193,16 +195,17 @@ class RunStore:
 
     def put_datasets(self, datasets: Sequence[DatasetFacts]) -> None:
         """Record which data the run used."""
-        entities = importlib.import_module("mlflow.entities")
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
         inputs = []
         for data in datasets:
             spec = [{"type": "string", "name": name, "required": False} for name in data.columns]
             profile = {"num_rows": data.rows, "num_elements": data.rows * len(data.columns)}
-            dataset = entities.Dataset(
+            dataset = Dataset(
                 data.name, data.digest, "code", json.dumps({"tags": {"artifact": f"data/{data.name}.json"}}),
                 json.dumps({"mlflow_colspec": spec}), json.dumps(profile),
             )
-            inputs.append(entities.DatasetInput(dataset, [entities.InputTag("mlflow.data.context", data.context)]))
+            inputs.append(DatasetInput(dataset, [InputTag("mlflow.data.context", data.context)]))
         self.client.log_inputs(self._id(), datasets=inputs)
 
     def end(self, status: str, at: int) -> None:

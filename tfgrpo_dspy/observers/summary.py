@@ -18,9 +18,7 @@ SIMULATED_NOTE = (
     "**Simulated LM.** These answers come from a behavioural simulation: they show that the machinery works, "
     "never how good a real model would be."
 )
-_COLUMNS = (
-    "step", "epoch", "mean reward [95% interval]", "informative groups", "lost rollouts", "operations", "entries",
-)
+_COLUMNS = ("step", "epoch", "reward", "informative", "lost", "operations", "entries")
 
 
 def summarise(event: RunFinished, *, title: str, lms: Mapping[str, str], simulated: bool, tolerance: float) -> str:
@@ -52,7 +50,10 @@ def _steps(result: CompileResult, tolerance: float) -> str:
     if not result.steps:
         return ""
     rows = [_step(record, tolerance) for record in result.steps]
-    note = "The mean reward of a step is that of rollouts which read the library *before* the step."
+    note = (
+        "Reward: mean over queries of the rollouts, which read the library *before* the step, with its 95% interval. "
+        "Informative: groups whose rewards differ. Lost: rollouts that did not happen."
+    )
     return "## Steps\n\n" + "\n".join(_markdown_table(_COLUMNS, rows)) + f"\n\n{note}"
 
 

@@ -29,35 +29,30 @@ _CELL = 4000
 
 def table(columns: Sequence[str], rows: Iterable[Row], safe: Safe) -> Table:
     """Rows as columns; a column that a row lacks is empty there."""
-    made: Table = {column: [] for column in columns}
-    for row in rows:
-        for column in columns:
-            made[column].append(_cell(row.get(column), safe))
-    return made
+    shown = [[_cell(row.get(column), safe) for column in columns] for row in rows]
+    return {column: [row[at] for row in shown] for at, column in enumerate(columns)}
 
 
 def operations_table(record: StepRecord, safe: Safe) -> Table:
     """Every operation of a step: what it changed and on which evidence, or why it was refused."""
-    columns = ("kind", "id", "before", "after", "refused", "reason", "sources")
+    columns = ("operation", "id", "outcome", "before", "after", "reason", "sources")
     rows = [*map(_change_row, record.changes), *map(_refusal_row, record.refusals)]
     return table(columns, rows, safe)
 
 
 def rollouts_table(groups: Sequence[Group], safe: Safe) -> Table:
     """Every rollout of a step, lost ones included."""
-    columns = (
-        "rollout", "reward", "inputs", "answer", "feedback", "policy_failure", "lost", "tool_calls", "seconds",
-    )
+    columns = ("rollout", "reward", "outcome", "inputs", "answer", "feedback", "tool_calls", "seconds")
     return table(columns, (_rollout_row(g, r) for g in groups for r in g.rollouts), safe)
 
 
 def advantages_table(record: StepRecord, safe: Safe) -> Table:
     """The semantic advantage of every informative group: why some of its rollouts won."""
     rows = (
-        {"group": a.group, "comparison": a.comparison, "experiences": "\n".join(a.experiences)}
+        {"group": a.group, "task": a.task, "comparison": a.comparison, "experiences": "\n".join(a.experiences)}
         for a in record.advantages
     )
-    return table(("group", "comparison", "experiences"), rows, safe)
+    return table(("group", "task", "comparison", "experiences"), rows, safe)
 
 
 def failures_table(failures: Sequence[Failure], safe: Safe) -> Table:
@@ -90,16 +85,17 @@ def _fields(example: Mapping[str, object]) -> dict[str, str]:
 
 def _change_row(change: Change) -> Row:
     return {
-        "kind": change.kind, "id": change.id, "before": change.before, "after": change.after, "reason": change.reason,
-        "sources": _sources(change.sources),
+        "operation": change.kind, "id": change.id or "", "outcome": "done", "before": change.before or "",
+        "after": change.after or "", "reason": change.reason, "sources": _sources(change.sources),
     }
 
 
 def _refusal_row(refusal: Refusal) -> Row:
     operation = refusal.operation
     return {
-        "kind": operation.op, "id": operation_id(operation), "after": getattr(operation, "text", None),
-        "refused": refusal.reason, "reason": operation.reason, "sources": ", ".join(operation.sources),
+        "operation": operation.op, "id": operation_id(operation) or "", "outcome": f"refused: {refusal.reason}",
+        "before": "", "after": getattr(operation, "text", ""), "reason": operation.reason,
+        "sources": ", ".join(operation.sources),
     }
 
 
@@ -110,10 +106,11 @@ def _sources(sources: Iterable[Source]) -> str:
 def _rollout_row(group: Group, rollout: Rollout) -> Row:
     shared: dict[str, Cell] = {"rollout": rollout.name, "seconds": round(rollout.seconds, 3), "inputs": _inputs(group)}
     if isinstance(rollout, Lost):
-        return {**shared, "lost": f"{rollout.cause}: {rollout.error}"}
+        return {**shared, "outcome": f"lost ({rollout.cause}): {rollout.error}"}
+    failure = rollout.policy_failure
     return {
         **shared, "reward": rollout.reward, "feedback": rollout.feedback, "answer": rollout.answer,
-        "policy_failure": rollout.policy_failure, "tool_calls": rollout.tool_calls,
+        "outcome": "scored" if failure is None else f"policy failed: {failure}", "tool_calls": rollout.tool_calls,
     }
 
 

@@ -7,7 +7,7 @@ never how good a real model would be.
 from __future__ import annotations
 
 from tfgrpo_dspy.simulated.engine import AsyncSimulatedEngine, SimulatedEngine, simulated_lm
-#from tfgrpo_dspy.simulated.server import Latency, running_server, serve
+from tfgrpo_dspy.simulated.server import Latency, running_server, serve
 from tfgrpo_dspy.simulated.world import Problem, answers_match, demo_examples, make_problems
 
 __all__ = [

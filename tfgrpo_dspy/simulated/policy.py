@@ -11,7 +11,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 from tfgrpo_dspy.simulated.families import Family, Fork, Numbers, show
-from tfgrpo_dspy.simulated.ideas import is_general, take_apart
+from tfgrpo_dspy.simulated.ideas import take_apart
 from tfgrpo_dspy.simulated.prompt import Demo, Prompt
 from tfgrpo_dspy.simulated.understanding import is_about, stances
 from tfgrpo_dspy.simulated.world import recognise
@@ -20,9 +20,9 @@ HEEDED = 0.08
 """What a trap's chance is multiplied by when the prompt has advice that addresses it."""
 MISLED = 0.5
 """Share of the remaining distance to certainty by which advice into a trap raises its chance."""
-DISTRACTION = 0.003
+DISTRACTION = 0.002
 """Added to every trap's chance per entry of advice that says nothing about the problem at hand."""
-MAX_DISTRACTION = 0.06
+MAX_DISTRACTION = 0.05
 """Most that distraction adds."""
 DIFFICULTY = 0.8
 """Half-width of the uniform spread of difficulty over problems, in log-odds."""
@@ -140,7 +140,10 @@ def _listen(family: str, instructions: str, demos: tuple[Demo, ...]) -> tuple[di
     helps: dict[str, list[str]] = {}
     misleads: dict[str, list[str]] = {}
     idle = 0
-    pieces = [*((label, s, rule, is_about(s, family)) for label, s, rule in advice_in(instructions)), *_shown(family, demos)]
+    pieces = [
+        *((label, s, rule, is_about(s, family)) for label, s, rule in advice_in(instructions)),
+        *_shown(family, demos),
+    ]
     for label, sentence, rule, about in pieces:
         said = stances(sentence, family) if about else frozenset()
         idle += rule and not said
@@ -175,7 +178,8 @@ class Step:
 
 
 _STEP = re.compile(
-    r"\b(?:First|Next|Then|Finally), ([^:.\n]+?)(?: \(following \[([^\]\n]+)\]\))?: (.*?)(?=\.(?:\s|$)|\n|$)", re.MULTILINE
+    r"\b(?:First|Next|Then|Finally), ([^:.\n]+?)(?: \(following \[([^\]\n]+)\]\))?: (.*?)(?=\.(?:\s|$)|\n|$)",
+    re.MULTILINE,
 )
 
 
@@ -236,8 +240,9 @@ def _guess(text: str, rng: random.Random) -> Attempt:
     else:
         a, b = rng.sample(numbers, 2)
     word, value = rng.choice((("add", a + b), ("multiply", a * b), ("subtract", abs(a - b)), ("take", a)))
+    other = "" if word == "take" else f" and {show(b)}"
     reasoning = (
-        f"I am not sure how to solve this. A guess is to {word} {show(a)}{'' if word == 'take' else f' and {show(b)}'}. "
+        f"I am not sure how to solve this. A guess is to {word} {show(a)}{other}. "
         f"So the answer is perhaps {show(value)}."
     )
     return Attempt(reasoning, show(value), sure=False)

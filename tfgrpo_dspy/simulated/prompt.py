@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 from dspy.lm15 import Message, Request
@@ -54,8 +55,12 @@ _FIELD_LINE = re.compile(r"^\d+\. `(\w+)` \((.*?)\):[ ]?(.*)$", re.MULTILINE)
 _OUTPUTS = re.compile(r"Your output fields are:\n(.*?)(?=\n\s*All interactions will|\Z)", re.DOTALL)
 _OBJECTIVE = re.compile(r"your objective is:\s*(.*)\Z", re.DOTALL)
 _HEADER = re.compile(r"^\[\[ ## (\w+) ## \]\][ ]*\n?", re.MULTILINE)
-_REMINDER = re.compile(r"\n*^Respond with (?:the corresponding output fields|a JSON object).*\Z", re.MULTILINE | re.DOTALL)
-_JSON_REQUEST = re.compile(r"Outputs will be a JSON object|Respond (?:only )?with a (?:single )?JSON object", re.IGNORECASE)
+_REMINDER = re.compile(
+    r"\n*^Respond with (?:the corresponding output fields|a JSON object).*\Z", re.MULTILINE | re.DOTALL
+)
+_JSON_REQUEST = re.compile(
+    r"Outputs will be a JSON object|Respond (?:only )?with a (?:single )?JSON object", re.IGNORECASE
+)
 _CHAT_REQUEST = "[[ ## completed ## ]]"
 
 
@@ -113,10 +118,9 @@ def _read_inputs(user: str) -> Mapping[str, str]:
 
 @lru_cache(maxsize=512)
 def _read_demos(turns: tuple[tuple[str, str], ...]) -> tuple[Demo, ...]:
-    pairs = zip(turns, turns[1:], strict=False)
     return tuple(
         Demo("\n".join(_read_inputs(first).values()), second)
-        for (role, first), (next_role, second) in pairs
+        for (role, first), (next_role, second) in pairwise(turns)
         if role == "user" and next_role == "assistant"
     )
 
@@ -169,10 +173,11 @@ def _as_text(value: object) -> str:
 def _nothing(field: OutputField) -> object:
     kind = field.type.removeprefix("Optional[").lower()
     if kind.startswith("literal["):
-        return _options(field.type)[0]
+        return options(field.type)[0]
     empty: dict[str, object] = {"list": [], "dict": {}, "bool": False, "int": 0, "float": 0.0}
     return next((value for name, value in empty.items() if kind.startswith(name)), "nothing to add")
 
 
-def _options(type_: str) -> list[str]:
+def options(type_: str) -> list[str]:
+    """The values of a `Literal[...]` type."""
     return re.findall(r"['\"]([^'\"]*)['\"]", type_) or [""]

@@ -4,29 +4,140 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable
 
+from tfgrpo_dspy.simulated.attempts import read_attempts
 from tfgrpo_dspy.simulated.policy import Attempt, attempt
-from tfgrpo_dspy.simulated.prompt import OutputField, Prompt, Values, write_reply
-from tfgrpo_dspy.simulated.world import answers_match
+from tfgrpo_dspy.simulated.prompt import OutputField, Prompt, Values, options, write_reply
+from tfgrpo_dspy.simulated.reflection import FENCED, draw_lesson, summarise
+from tfgrpo_dspy.simulated.tips import write_tips
+from tfgrpo_dspy.simulated.updating import update
 
+_OPERATIONS = re.compile(r"operation|edits?$|delta", re.IGNORECASE)
+_ADVICE = re.compile(
+    r"experience|insight|lesson|tip|advice|guideline|heuristic|rules?$|instruction|strateg|playbook|bullet|principle",
+    re.IGNORECASE,
+)
+_SUMMARY = re.compile(r"summar|observation|description", re.IGNORECASE)
 _THOUGHT = re.compile(r"reason|thought|rationale|explan|steps|working|analysis|think", re.IGNORECASE)
-_CONCLUSION = re.compile(r"So the answer is (?:perhaps )?(-?[\d.,]*\d)")
-
-Role = Callable[[Prompt, float | None, random.Random], Values]
+_PREFIX = re.compile(r"prefix", re.IGNORECASE)
+_INSTRUCTION = re.compile(r"instruction", re.IGNORECASE)
+_PRESENT_INSTRUCTION = re.compile(r"^(?:basic|current|present|old|previous)?_?instructions?$", re.IGNORECASE)
+_WRITE_INSTRUCTION = re.compile(
+    r"(?:write|propose|provide|generate|improve)[^.\n]{0,60}\b(?:instruction|prompt)s?\b", re.IGNORECASE
+)
+_CONCLUSION = re.compile(r"((?:Here |I am not sure)[^\n]*?So the answer is (?:perhaps )?(-?[\d,]+(?:\.\d+)?))\.")
+_ARGUMENT = re.compile(r"\(1\) \w+.*?It takes arguments \{'(\w+)'", re.DOTALL)
 
 
 def reply_to(prompt: Prompt, temperature: float | None, rng: random.Random) -> str:
     """The reply to a prompt, in the format that it asks for."""
-    return write_reply(prompt, _solve(prompt, temperature, rng))
+    return write_reply(prompt, _play(prompt, temperature, rng))
 
 
-def _solve(prompt: Prompt, temperature: float | None, rng: random.Random) -> Values:
-    made = attempt(prompt, prompt.question, temperature, rng)
+def _play(prompt: Prompt, temperature: float | None, rng: random.Random) -> Values:
+    """What the reply says, in the role that the output fields call for."""
     if not prompt.outputs:
+        return _without_fields(prompt, temperature, rng)
+    if _asks_for(prompt, _OPERATIONS):
+        return _fill(prompt, {_OPERATIONS: update(prompt, rng)})
+    if _asks_for(prompt, _ADVICE):
+        return _advise(prompt, rng)
+    if _asks_for(prompt, _SUMMARY):
+        return _fill(prompt, {_SUMMARY: summarise(prompt)})
+    if any(field.name == "next_tool_name" for field in prompt.outputs):
+        return _act(prompt, temperature, rng)
+    made = _concluded(prompt.question) or attempt(prompt, prompt.question, temperature, rng)
+    return {field.name: _answer(field, made) for field in prompt.outputs}
+
+
+def _asks_for(prompt: Prompt, names: re.Pattern[str]) -> bool:
+    return any(names.search(field.name) for field in prompt.outputs)
+
+
+def _fill(
+    prompt: Prompt, values: dict[re.Pattern[str], object], thought: str = "This follows from what is shown."
+) -> Values:
+    """The values under the output fields that their patterns name; a thought in fields for thoughts."""
+    filled: dict[str, object] = {}
+    for field in prompt.outputs:
+        value = next((value for names, value in values.items() if names.search(field.name)), None)
+        if value is not None:
+            filled[field.name] = _fitting(field, value)
+        elif field.type == "str":
+            filled[field.name] = thought
+    return filled
+
+
+def _fitting(field: OutputField, value: object) -> object:
+    """A list for a list, and one text for everything else."""
+    if isinstance(value, list) and not field.type.lower().startswith(("list", "dict")):
+        return "\n".join(f"- {item}" for item in value) or "Nothing to add."
+    return value
+
+
+def _advise(prompt: Prompt, rng: random.Random) -> Values:
+    attempts = read_attempts(prompt.inputs)
+    if any(shown.steps for shown in attempts):
+        lesson = draw_lesson(prompt, rng)
+        written, thought = lesson.experiences, lesson.comparison
+    else:
+        written, thought = write_tips(prompt, rng), "These points come to mind for tasks of this kind."
+    modules = re.findall(r"[\w.]+", prompt.inputs.get("module_names", ""))
+    if any(_ADVICE.search(field.name) and field.type.lower().startswith("dict") for field in prompt.outputs):
+        return _fill(prompt, {_ADVICE: {name: " ".join(written) for name in modules}}, thought)
+    present = next((value for name, value in prompt.inputs.items() if _PRESENT_INSTRUCTION.search(name)), "")
+    instruction = "\n".join([present or "Solve the task.", *(f"- {text}" for text in written)])
+    return _fill(prompt, {_INSTRUCTION: instruction, _PREFIX: "Answer:", _ADVICE: written}, thought)
+
+
+def _without_fields(prompt: Prompt, temperature: float | None, rng: random.Random) -> Values:
+    """A plain prompt: a request for new instructions, or a problem."""
+    text = f"{prompt.instructions}\n{prompt.question}"
+    if not _WRITE_INSTRUCTION.search(text):
+        made = attempt(prompt, prompt.question, temperature, rng)
         return {"reasoning": made.reasoning, "answer": f"Answer: {made.answer}"}
-    return {field.name: _value(field, made) for field in prompt.outputs}
+    present = FENCED.search(text)
+    attempts = read_attempts(prompt.inputs)
+    advice = draw_lesson(prompt, rng).experiences if attempts else write_tips(prompt, rng)
+    lines = [present[1].strip() if present else "Solve the task.", *(f"- {line}" for line in advice)]
+    return {"instruction": "```\n" + "\n".join(lines) + "\n```"}
 
 
-def _value(field: OutputField, made: Attempt) -> object:
-    return made.reasoning if _THOUGHT.search(field.name) else made.answer
+def _act(prompt: Prompt, temperature: float | None, rng: random.Random) -> Values:
+    """One turn of an agent: think and finish, or look an unknown thing up once with the first tool."""
+    tools = next(options(field.type) for field in prompt.outputs if field.name == "next_tool_name")
+    made = _concluded(prompt.question) or attempt(prompt, prompt.question, temperature, rng)
+    looked_up = any(name.startswith("observation") for name in prompt.inputs)
+    argument = _ARGUMENT.search(prompt.instructions)
+    if not made.sure and not looked_up and argument and tools[0] != "finish":
+        question = next(iter(prompt.inputs.values()), "")
+        thought = "I am not sure about this, so I look it up first."
+        return {"next_thought": thought, "next_tool_name": tools[0], "next_tool_args": {argument[1]: question}}
+    finish = "finish" if "finish" in tools else tools[-1]
+    return {"next_thought": made.reasoning, "next_tool_name": finish, "next_tool_args": {}}
+
+
+def _concluded(text: str) -> Attempt | None:
+    """The conclusion of an earlier thought, if the text shows one."""
+    found = _CONCLUSION.findall(text)
+    return Attempt(f"{found[-1][0]}.", found[-1][1], sure=True) if found else None
+
+
+def _answer(field: OutputField, made: Attempt) -> object:
+    """What an attempt puts into an output field, by the field's type."""
+    if _THOUGHT.search(field.name) and field.type == "str":
+        return made.reasoning
+    kind = field.type.lower()
+    if kind.startswith("bool"):
+        return made.sure
+    if kind.startswith("literal["):
+        return next((option for option in options(field.type) if option == made.answer), options(field.type)[0])
+    number = made.answer.replace(",", "")
+    if kind.startswith(("int", "float")):
+        return _number(number, whole=kind.startswith("int"))
+    return [made.answer] if kind.startswith("list") else made.answer
+
+
+def _number(text: str, *, whole: bool) -> float:
+    value = float(text) if re.fullmatch(r"-?\d+(?:\.\d+)?", text) else 0.0
+    return round(value) if whole else value

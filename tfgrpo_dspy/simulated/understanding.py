@@ -24,14 +24,14 @@ class Stance(NamedTuple):
 def is_about(advice: str, family: str) -> bool:
     """Whether the condition of the advice fits the family, or is so general that it fits all."""
     condition = take_apart(advice).condition
-    return expresses(condition, _FAMILY[family].topic) or (is_general(condition) and not _topics(condition))
+    return expresses(condition, FAMILY[family].topic) or (is_general(condition) and not _topics(condition))
 
 
 @lru_cache(maxsize=65536)
 def stances(advice: str, family: str) -> frozenset[Stance]:
     """What a sentence says about a family's forks, its condition left aside."""
     said = take_apart(advice)
-    found = (_stances_on(fork, family, said.wanted, said.unwanted) for fork in _FAMILY[family].forks)
+    found = (_stances_on(fork, family, said.wanted, said.unwanted) for fork in FAMILY[family].forks)
     return frozenset().union(*found)
 
 
@@ -65,7 +65,7 @@ def family_of(description: str) -> Family | None:
         if description in family.kinds:
             return family
     names = _topics(description)
-    return _FAMILY[names[0]] if names else None
+    return FAMILY[names[0]] if names else None
 
 
-_FAMILY = {family.name: family for family in FAMILIES}
+FAMILY = {family.name: family for family in FAMILIES}

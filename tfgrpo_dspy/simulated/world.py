@@ -63,7 +63,8 @@ def demo_examples(n: int, seed: int, split: Split = "train") -> list[dspy.Exampl
     import dspy
 
     return [
-        dspy.Example(question=p.question, answer=p.answer).with_inputs("question") for p in make_problems(n, seed, split)
+        dspy.Example(question=p.question, answer=p.answer).with_inputs("question")
+        for p in make_problems(n, seed, split)
     ]
 
 
@@ -74,7 +75,9 @@ def _new_problem(family: Family, rng: random.Random, split: Split, seen: set[str
         if question not in seen and _split_of(question) == split and _is_sound(family, numbers):
             seen.add(question)
             return Problem(question, show(family.solve(numbers, frozenset()).answer), family.name)
-    raise ValueError(f"the family {family.name!r} has no further {split} problem after {_MAX_DRAWS} draws; ask for fewer")
+    raise ValueError(
+        f"the family {family.name!r} has no further {split} problem after {_MAX_DRAWS} draws; ask for fewer"
+    )
 
 
 def _split_of(question: str) -> Split:
@@ -87,7 +90,9 @@ def _is_sound(family: Family, numbers: Numbers) -> bool:
     names = [fork.name for fork in family.forks]
     ways = chain.from_iterable(combinations(names, k) for k in range(1, len(names) + 1))
     wrongs = [family.solve(numbers, frozenset(way)).answer for way in ways]
-    return is_neat(right) and right >= 0 and all(wrong >= 0 and abs(wrong - right) >= Fraction(1, 10) for wrong in wrongs)
+    return (
+        is_neat(right) and right >= 0 and all(wrong >= 0 and abs(wrong - right) >= Fraction(1, 10) for wrong in wrongs)
+    )
 
 
 @lru_cache(maxsize=8192)

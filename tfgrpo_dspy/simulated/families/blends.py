@@ -36,7 +36,12 @@ WEIGHTED = Family(
         "What is the average over all homes in kWh?",
     ),
     words={"who": NAMES},
-    draw=lambda r: {"m": r.randrange(5, 40), "k": r.randrange(5, 40), "a": r.randrange(20, 60), "b": r.randrange(40, 95)},
+    draw=lambda r: {
+        "m": r.randrange(5, 40),
+        "k": r.randrange(5, 40),
+        "a": r.randrange(20, 60),
+        "b": r.randrange(40, 95),
+    },
     solve=_weighted,
     forks=(
         Fork(
@@ -63,7 +68,8 @@ def _dilute(n: Numbers, fell: frozenset[str]) -> Solution:
     else:
         pure = v * Fraction(a, 100)
         total = pure / Fraction(b, 100)
-        first = f"{v} * {show(Fraction(a, 100))} = {show(pure)}, and {show(pure)} / {show(Fraction(b, 100))} = {show(total)}"
+        first = f"{v} * {show(Fraction(a, 100))} = {show(pure)}, and {show(pure)} / {show(Fraction(b, 100))}"
+        first += f" = {show(total)}"
     if "asked" in fell:
         return Solution(total, (first, f"that is {show(total)}"))
     return Solution(total - v, (first, f"{show(total)} - {v} = {show(total - v)}"))
@@ -81,7 +87,12 @@ DILUTE = Family(
         "a solution is thinned to a lower concentration",
         "a mixture gets water until its concentration is lower",
     ),
-    topic=(("water|solution|dilut|mixture|concentrat|acid|syrup|brine", "add|dilut|thin|lower|concentrat|mix|weaker|strength"),),
+    topic=(
+        (
+            "water|solution|dilut|mixture|concentrat|acid|syrup|brine",
+            "add|dilut|thin|lower|concentrat|mix|weaker|strength",
+        ),
+    ),
     phrasings=(
         "How many litres of water must be added to {v} litres of a {a}% salt solution to bring it down to {b}%?",
         "{who} has {v} litres of syrup with {a}% sugar and wants {b}% sugar. How many litres of water must {who} add?",
@@ -140,7 +151,9 @@ AREA = Family(
         "a flat shape is enlarged and the cost goes with its area",
         "all side lengths grow by a factor and the area matters",
     ),
-    topic=(("areas?|shapes?|sides?|floors?|flat", "areas?|scal|enlarg|times as long|bigger|doubl|tripl|lengths?|factor"),),
+    topic=(
+        ("areas?|shapes?|sides?|floors?|flat", "areas?|scal|enlarg|times as long|bigger|doubl|tripl|lengths?|factor"),
+    ),
     phrasings=(
         "Tiling a square floor costs ${c}. What does it cost to tile a square floor whose sides are {k} times as long?",
         "{who} needs {c} g of paint for a poster. How many grams does a poster take that is {k} times as wide "
@@ -196,7 +209,7 @@ AGES = Family(
     topic=(("ages?|years old|older|birthday", "sum|add|total|future|years|together|two|both|people"),),
     phrasings=(
         "{who} is {d} years older than {other}. In {y} years their ages will add up to {s}. How old is {who} now?",
-        "In {y} years {who} and {other} will be {s} years old together. {who} is {d} years older. What is {who}'s age today?",
+        "In {y} years {who} and {other} will be {s} years old together. {who} is {d} years older. How old is {who}?",
         "{other} is {d} years younger than {who}. The sum of their ages in {y} years is {s}. How old is {who} today?",
         "The ages of {who} and {other} will sum to {s} in {y} years, and {who} was born {d} years before {other}. "
         "How old is {who} at present?",

@@ -37,9 +37,9 @@ POSTS = Family(
     phrasings=(
         "Trees are planted every {s} m along both sides of a straight road of {l} m, from one end to the other. "
         "How many trees are there?",
-        "A path is {l} m long. On each of its two sides a lamp stands every {s} m, with lamps at both ends. How many lamps?",
-        "{who} puts flags along both edges of a {l} m track, one every {s} m, starting at the start line and ending at the "
-        "finish line. How many flags are needed?",
+        "A path is {l} m long. On each of its two sides a lamp stands every {s} m, also at both ends. How many lamps?",
+        "{who} puts flags along both edges of a {l} m track, one every {s} m, from the start line to the "
+        "finish line, both included. How many flags are needed?",
         "Both sides of a {l} m bridge get posts {s} m apart, the first and the last right at the ends. "
         "How many posts are that?",
     ),
@@ -91,7 +91,10 @@ INCLUSIVE = Family(
         "the items from one number up to another are counted inclusively",
     ),
     topic=(
-        ("pages?|tickets?|numbered|range|numbers|items|lockers?|days|dates|houses", "first|last|from|both|inclusive|included|range|count"),
+        (
+            "pages?|tickets?|numbered|range|numbers|items|lockers?|days|dates|houses",
+            "first|last|from|both|inclusive|included|range|count",
+        ),
     ),
     phrasings=(
         "{who} reads from page {a} up to and including page {b}. How many pages is that?",
@@ -112,7 +115,10 @@ INCLUSIVE = Family(
                 "count the first one too by adding one to the difference",
             ),
             wrong=("subtract the first number from the last", "take the plain difference of the two numbers"),
-            remedy=(("add one|add 1|plus one|plus 1|one more|one extra|\\+ ?1|adding one",), ("both ends|both endpoints", "count|includ")),
+            remedy=(
+                ("add one|add 1|plus one|plus 1|one more|one extra|\\+ ?1|adding one",),
+                ("both ends|both endpoints", "count|includ"),
+            ),
             lure=(("subtract|difference",),),
         ),
     ),
@@ -140,13 +146,16 @@ SEATS = Family(
         "children and adults are spread over vehicles with a fixed number of seats",
     ),
     topic=(
-        ("bus|buses|vehicles?|containers?|boxes|vans?|boats?|cars?|tables|rooms|seats?|cabins?", "fit|fill|size|hold|capacity|fixed|group|people|behind|carr|spread|number|into"),
+        (
+            "bus|buses|vehicles?|containers?|boxes|vans?|boats?|cars?|tables|rooms|seats?|cabins?",
+            "fit|fill|size|hold|capacity|fixed|group|people|behind|carr|spread|number|into",
+        ),
         ("whole|cannot be split|indivisible|remainder", "thing|unit|vehicle|item|divi|people"),
     ),
     phrasings=(
         "{n} children and {t} adults go on a trip by bus. Each bus seats {c} people. How many buses are needed?",
         "A school outing has {n} pupils and {t} teachers. A boat carries {c} people. How many boats must be booked?",
-        "{who} plans a camp for {n} scouts with {t} leaders, who all travel in vans for {c}. How many vans does {who} need?",
+        "{who} plans a camp for {n} scouts with {t} leaders, who all travel in vans for {c}. How many vans is that?",
         "A theatre group of {n} children, with {t} adults, rides in gondolas that hold {c} people each. "
         "How many gondolas does it take?",
     ),
@@ -159,7 +168,12 @@ SEATS = Family(
             0.38,
             right=("count everyone who travels before dividing", "add the adults to the group first"),
             wrong=("divide the number of children alone", "count only the children"),
-            remedy=(("everyone|everybody|all people|all travel|adults?|teachers?|leaders?|accompan|staff", "count|add|includ|before|total|first"),),
+            remedy=(
+                (
+                    "everyone|everybody|all people|all travel|adults?|teachers?|leaders?|accompan|staff",
+                    "count|add|includ|before|total|first",
+                ),
+            ),
             lure=(("children|pupils|kids|students", "alone|only|just"),),
         ),
         Fork(
@@ -171,7 +185,10 @@ SEATS = Family(
                 "add a further vehicle for the remainder",
             ),
             wrong=("drop the remainder of the division", "round the quotient down"),
-            remedy=(("round", "up|next whole|higher"), ("one more|extra|additional|another|further", "remainder|left|rest")),
+            remedy=(
+                ("round", "up|next whole|higher"),
+                ("one more|extra|additional|another|further", "remainder|left|rest"),
+            ),
             lure=(("drop|ignor|cut off", "remainder|decimal|rest"), ("round", "down|off")),
         ),
     ),
@@ -183,7 +200,9 @@ def _overlap(n: Numbers, fell: frozenset[str]) -> Solution:
     if "twice" in fell:
         return Solution(Fraction(total - a - b), (f"{a} + {b} = {a + b}, and {total} - {a + b} = {total - a - b}",))
     either = a + b - c
-    return Solution(Fraction(total - either), (f"{a} + {b} - {c} = {either}, and {total} - {either} = {total - either}",))
+    return Solution(
+        Fraction(total - either), (f"{a} + {b} - {c} = {either}, and {total} - {either} = {total - either}",)
+    )
 
 
 def _draw_overlap(r: random.Random) -> dict[str, int]:

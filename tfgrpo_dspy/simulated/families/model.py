@@ -34,7 +34,7 @@ class Fork:
 
     name: str
     chance: float
-    """Probability of the wrong way at the reference temperature, without any advice, for a problem of mean difficulty."""
+    """Probability of the wrong way at the reference temperature, without advice, at mean difficulty."""
     right: tuple[str, ...]
     """Wordings of the right step, imperative."""
     wrong: tuple[str, ...]
@@ -63,9 +63,9 @@ class Family:
     words: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @cached_property
-    def patterns(self) -> tuple[re.Pattern[str], ...]:
-        """One per phrasing; reads a question back into its fields."""
-        return tuple(_pattern(phrasing, self.words) for phrasing in self.phrasings)
+    def patterns(self) -> tuple[tuple[str, re.Pattern[str]], ...]:
+        """One per phrasing, to read a question back into its fields, with a piece of text that it must hold."""
+        return tuple((_landmark(phrasing), _pattern(phrasing, self.words)) for phrasing in self.phrasings)
 
     def phrase(self, rng: random.Random, numbers: Numbers) -> str:
         """A question with the given numbers, in one of the phrasings."""
@@ -76,8 +76,8 @@ class Family:
 
     def read(self, text: str) -> dict[str, int] | None:
         """The numbers of a question of this family found in the text; None if there is none."""
-        for pattern in self.patterns:
-            if match := pattern.search(text):
+        for landmark, pattern in self.patterns:
+            if landmark in text and (match := pattern.search(text)):
                 fields = match.groupdict()
                 return {name: int(fields[name].replace(",", "")) for name in fields if name not in self.words}
         return None
@@ -86,6 +86,11 @@ class Family:
 _FIELD = re.compile(r"\\\{(\w+)\\\}")
 _NUMBER = r"\d{1,3}(?:,\d{3})+|\d+"
 _WORDS = r"[A-Za-z][A-Za-z' -]{0,30}?"
+
+
+def _landmark(phrasing: str) -> str:
+    """The longest piece of a phrasing between two fields; looking for it first spares most searches."""
+    return max(re.split(r"\{\w+\}", phrasing), key=len)
 
 
 def _pattern(phrasing: str, words: Mapping[str, Sequence[str]]) -> re.Pattern[str]:

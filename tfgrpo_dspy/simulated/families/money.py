@@ -34,12 +34,15 @@ UP_DOWN = Family(
     ),
     topic=(
         ("percent|%", "ris|rais|up|increas|grow|gain", "fall|drop|down|decreas|cut|lower|shrink|los"),
-        ("percentage changes?|percent changes?|percentages", "success|follow|one after|in a row|in turn|sequen|several|two"),
+        (
+            "percentage changes?|percent changes?|percentages",
+            "success|follow|one after|in a row|in turn|sequen|several|two",
+        ),
     ),
     phrasings=(
         "The price of a {item} is ${p}. It rises by {u}% and later falls by {d}%. What does the {item} cost then?",
         "A {item} costs ${p}. {who} raises the price by {u}% and a month later cuts it by {d}%. What is the new price?",
-        "{who}'s shares are worth ${p}. They gain {u}% in spring and lose {d}% in summer. What are they worth afterwards?",
+        "{who}'s shares are worth ${p}. They gain {u}% in spring and lose {d}% in summer. What are they worth then?",
         "A club has {p} euros in its account. The sum grows by {u}% in one year and shrinks by {d}% in the next. "
         "How many euros are left?",
     ),
@@ -80,7 +83,9 @@ def _stacked(n: Numbers, fell: frozenset[str]) -> Solution:
     else:
         middle = p * (1 - _share(a))
         final = middle * (1 - _share(b))
-        first = f"{p} * {show(1 - _share(a))} = {show(middle)}, and {show(middle)} * {show(1 - _share(b))} = {show(final)}"
+        first = (
+            f"{p} * {show(1 - _share(a))} = {show(middle)}, and {show(middle)} * {show(1 - _share(b))} = {show(final)}"
+        )
     if "asked" in fell:
         return Solution(final, (first, f"that is {show(final)}"))
     return Solution(p - final, (first, f"{p} - {show(final)} = {show(p - final)}"))
@@ -94,7 +99,10 @@ STACKED = Family(
         "a second discount follows the first and the saving is wanted",
     ),
     topic=(
-        ("discounts?|% off|markdown|reduction|rebate", "two|second|further|another|extra|stack|on top|one after|several|success|multiple|more than one|sav"),
+        (
+            "discounts?|% off|markdown|reduction|rebate",
+            "two|second|further|another|extra|stack|on top|one after|several|success|multiple|more than one|sav",
+        ),
         ("discounts",),
     ),
     phrasings=(
@@ -124,10 +132,16 @@ STACKED = Family(
                 "take both discounts off the full price",
             ),
             remedy=(
-                ("second|each|every|further|next|success|in turn", "reduced|left|current|remain|new|already|discounted|lower"),
+                (
+                    "second|each|every|further|next|success|in turn",
+                    "reduced|left|current|remain|new|already|discounted|lower",
+                ),
                 ("multipl", "remain|share|factor|left"),
             ),
-            lure=(("add|sum|total|combin", "discount|percent|them"), ("both|each|second", "full|original|initial|list")),
+            lure=(
+                ("add|sum|total|combin", "discount|percent|them"),
+                ("both|each|second", "full|original|initial|list"),
+            ),
         ),
         Fork(
             "asked",
@@ -171,7 +185,7 @@ COMPOUND = Family(
     phrasings=(
         "{who} puts ${p} into a savings account at {r}% interest a year, added to the balance each year. "
         "How much interest has it earned after {y} years?",
-        "A deposit of ${p} earns {r}% per year, compounded yearly. How many dollars of interest are there after {y} years?",
+        "A deposit of ${p} earns {r}% per year, compounded yearly. How many dollars of interest is it after {y} years?",
         "A bank pays {r}% compound interest every year. {who} leaves ${p} untouched for {y} years. "
         "What is the interest in dollars?",
         "{who} lends a cousin ${p} for {y} years at {r}% a year, and unpaid interest is added to the debt yearly. "
@@ -195,7 +209,10 @@ COMPOUND = Family(
             ),
             remedy=(
                 ("factor|multipl|power|growth", "every year|each year|once for|per year|years"),
-                ("interest", "on interest|earn interest|balance of the (?:year|prev)|new balance|current|previous|grown|updated"),
+                (
+                    "interest",
+                    "on interest|earn interest|balance of the (?:year|prev)|new balance|current|previous|grown|updated",
+                ),
             ),
             lure=(("first year|starting|initial|original|simple|same interest", "interest|sum|year"),),
         ),
@@ -208,7 +225,11 @@ COMPOUND = Family(
             ),
             wrong=("give the whole end balance as the answer", "answer with the full balance at the end"),
             remedy=(
-                ("subtract|minus|tak|deduct|remov", "starting|deposit|principal|initial|original", "interest|balance|only|alone"),
+                (
+                    "subtract|minus|tak|deduct|remov",
+                    "starting|deposit|principal|initial|original",
+                    "interest|balance|only|alone",
+                ),
                 ("exactly|what|quantity|precisely", "asked|wanted|question asks", "answer|give|report|state"),
             ),
             lure=(("balance|total", "whole|full|end|final|entire", "answer|give|report"),),
@@ -238,14 +259,12 @@ REVERSE = Family(
         "an original amount must be found from what is left after a percentage cut",
         "a percentage cut has to be undone",
     ),
-    topic=(
-        ("before|original|undo|undone|revers|earlier|backward", "discount|cut|percent|reduc|sale|left after"),
-    ),
+    topic=(("before|original|undo|undone|revers|earlier|backward", "discount|cut|percent|reduc|sale|left after"),),
     phrasings=(
         "After a discount of {d}% a {item} costs ${q}. What did it cost before?",
         "{who} pays ${q} for a {item} that was reduced by {d}%. What was the price before the reduction, in dollars?",
         "A {item} is on sale for ${q}, which is {d}% less than usual. What is the usual price in dollars?",
-        "In a clearance the price of a {item} was cut by {d}% to ${q}. How many dollars did the {item} cost originally?",
+        "In a clearance the price of a {item} was cut by {d}% to ${q}. How many dollars did it cost originally?",
     ),
     words={"item": _ITEMS, "who": NAMES},
     draw=_draw_reverse,

@@ -8,7 +8,20 @@ from fractions import Fraction
 from tfgrpo_dspy.simulated.families.model import NAMES, Family, Fork, Numbers, Solution, show
 
 _SPEEDS = ((40, 60), (30, 60), (20, 30), (60, 90), (10, 15), (45, 90), (20, 60), (24, 40), (50, 75), (30, 45), (42, 56))
-_TIMES = ((3, 6), (4, 12), (6, 12), (10, 15), (5, 20), (6, 30), (12, 24), (8, 24), (9, 18), (14, 35), (15, 30), (21, 28))
+_TIMES = (
+    (3, 6),
+    (4, 12),
+    (6, 12),
+    (10, 15),
+    (5, 20),
+    (6, 30),
+    (12, 24),
+    (8, 24),
+    (9, 18),
+    (14, 35),
+    (15, 30),
+    (21, 28),
+)
 
 
 def _average_speed(n: Numbers, fell: frozenset[str]) -> Solution:
@@ -17,7 +30,9 @@ def _average_speed(n: Numbers, fell: frozenset[str]) -> Solution:
         answer = Fraction(a + b, 2)
         return Solution(answer, (f"({a} + {b}) / 2 = {show(answer)}",))
     time = Fraction(d, a) + Fraction(d, b)
-    return Solution(2 * d / time, (f"{d}/{a} + {d}/{b} = {show(time)} hours, and {2 * d} / {show(time)} = {show(2 * d / time)}",))
+    return Solution(
+        2 * d / time, (f"{d}/{a} + {d}/{b} = {show(time)} hours, and {2 * d} / {show(time)} = {show(2 * d / time)}",)
+    )
 
 
 def _draw_speed(r: random.Random) -> dict[str, int]:
@@ -32,7 +47,12 @@ AVERAGE_SPEED = Family(
         "a trip goes out at one speed and back at another speed",
         "an average speed is wanted over two equal distances",
     ),
-    topic=(("speed|km/h|mph|pace", "average|same distance|equal distance|out|back|return|round|two|different|each way|half"),),
+    topic=(
+        (
+            "speed|km/h|mph|pace",
+            "average|same distance|equal distance|out|back|return|round|two|different|each way|half",
+        ),
+    ),
     phrasings=(
         "{who} drives {d} km to a town at {a} km/h and returns on the same road at {b} km/h. "
         "What is the average speed of the whole trip in km/h?",
@@ -67,7 +87,9 @@ def _time_units(n: Numbers, fell: frozenset[str]) -> Solution:
         hours = h + Fraction(m, 100)
         return Solution(r * 60 * hours, (f"{show(hours)} hours * 60 * {r} = {show(r * 60 * hours)}",))
     minutes = 60 * h + m
-    return Solution(Fraction(r * minutes), (f"{h} * 60 + {m} = {minutes} minutes, and {minutes} * {r} = {r * minutes}",))
+    return Solution(
+        Fraction(r * minutes), (f"{h} * 60 + {m} = {minutes} minutes, and {minutes} * {r} = {r * minutes}",)
+    )
 
 
 TIME_UNITS = Family(
@@ -77,7 +99,10 @@ TIME_UNITS = Family(
         "a time is given in hours and minutes but the rate is per minute",
         "hours and minutes have to be brought to one unit",
     ),
-    topic=(("hours?|minutes?|time unit|units", "minutes?|convert|unit|mixed"), ("convert|different|mixed|same", "units?")),
+    topic=(
+        ("hours?|minutes?|time unit|units", "minutes?|convert|unit|mixed"),
+        ("convert|different|mixed|same", "units?"),
+    ),
     phrasings=(
         "A machine fills {r} bottles per minute. How many bottles does it fill in {h} hours and {m} minutes?",
         "A printer produces {r} pages a minute. It runs for {h} hours {m} minutes. How many pages does it print?",
@@ -201,11 +226,11 @@ TIME_ZONE = Family(
     phrasings=(
         "A plane leaves {city} at {h}:00 and flies {f} hours to {town}, where clocks are {z} hours ahead. "
         "At what hour, local time (0-23), does it land?",
-        "{who} boards a flight in {city} at {h}:00. The flight takes {f} hours and {town} is {z} hours ahead of {city}. "
+        "{who} boards a flight in {city} at {h}:00. The flight takes {f} hours; {town} is {z} hours ahead of {city}. "
         "What is the local hour of arrival on a 24-hour clock?",
         "A flight from {city} to {town} lasts {f} hours and starts at {h}:00. {town} is {z} hours ahead. "
         "At what local hour (0-23) does it arrive?",
-        "Clocks in {town} run {z} hours ahead of those in {city}. A plane departs from {city} at {h}:00 and is in the air "
+        "Clocks in {town} run {z} hours ahead of those in {city}. A plane leaves {city} at {h}:00 and is in the air "
         "for {f} hours. Which hour do the clocks in {town} show on landing (0-23)?",
     ),
     words={"city": _CITIES, "town": _CITIES, "who": NAMES},
@@ -224,7 +249,9 @@ TIME_ZONE = Family(
                 "give the arrival on the clock of the departure city",
                 "add the flight time alone to the departure",
             ),
-            remedy=(("shift|correct|adjust|chang|convert|apply|account", "zone|difference|offset|local time|destination"),),
+            remedy=(
+                ("shift|correct|adjust|chang|convert|apply|account", "zone|difference|offset|local time|destination"),
+            ),
             lure=(
                 ("departure|home|starting|origin", "clock|zone"),
                 ("flight time|travel time|duration", "only|alone|just"),

@@ -1,0 +1,1 @@
+"""One experiment each: `python -m evals.recipes.NAME`."""

@@ -1,0 +1,96 @@
+"""Where errors become one sentence and an exit code.
+
+    0    done
+    1    a mistake in this package or in the user's own code; `tfgrpo --debug ...` shows where
+    2    something that the user can mend: an argument, a file, a key, an endpoint
+    3    done, but something could not be recorded
+    130  interrupted
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+import typer
+from rich.text import Text
+from typer.core import TyperGroup
+
+from tfgrpo_dspy.cli.terminal import err
+from tfgrpo_dspy.errors import TFGRPOError
+
+MISTAKE, BAD_INPUT, UNRECORDED, INTERRUPTED = 1, 2, 3, 130
+
+_MOST_CHARACTERS = 1200
+_USER_INFO = re.compile(r"[^\s/@:'\"]+:[^\s/@'\"]+@(?=[\w.\[-]+)")
+
+
+class Interrupted(TFGRPOError):
+    """The user stopped a run; the message says where what was learned is."""
+
+
+class Commands(TyperGroup):
+    """A group of commands whose errors are shown in one sentence."""
+
+    def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
+        """Run the command that was asked for."""
+        if ctx.params.get("debug"):
+            return super().invoke(ctx)
+        try:
+            return super().invoke(ctx)
+        except (typer.Exit, typer.Abort, BrokenPipeError):
+            raise
+        except KeyboardInterrupt:
+            raise _stop("interrupted; nothing had been written", INTERRUPTED) from None
+        except Interrupted as error:
+            raise _stop(str(error), INTERRUPTED) from error
+        except (TFGRPOError, OSError) as error:
+            raise _stop(_described(error), BAD_INPUT) from error
+        except Exception as error:
+            raise _translated(error) from error
+
+
+def safe(text: str) -> str:
+    """The text without keys of the environment, credentials in addresses and whatever else looks like a secret."""
+    import os
+
+    from tfgrpo_dspy.observers.redaction import REDACTED, Redactor
+
+    return _USER_INFO.sub(f"{REDACTED}@", Redactor(_secrets_in(os.environ))(text))
+
+
+def first_paragraph(error: BaseException) -> str:
+    """What an error says, without the advice that some libraries add over many lines."""
+    from tfgrpo_dspy.rendering import one_line
+
+    return one_line(str(error).strip().split("\n\n")[0]) or type(error).__name__
+
+
+def _secrets_in(environment: Mapping[str, str]) -> Iterator[str]:
+    for name, value in environment.items():
+        if re.search(r"KEY|TOKEN|SECRET|PASSWORD", name, re.IGNORECASE):
+            yield value
+
+
+def _translated(error: Exception) -> BaseException:
+    """An exit for errors of click's own kind, of the LM, and of anything unforeseen."""
+    from dspy.utils.exceptions import LMError
+
+    if hasattr(error, "format_message"):  # a usage error: typer shows it with the command's usage
+        return error
+    if isinstance(error, LMError):
+        return _stop(f"{first_paragraph(error)}; check the model, the key and the endpoint", BAD_INPUT)
+    return _stop(f"{type(error).__name__}: {first_paragraph(error)}; `tfgrpo --debug ...` shows where", MISTAKE)
+
+
+def _described(error: TFGRPOError | OSError) -> str:
+    if isinstance(error, OSError) and not isinstance(error, TFGRPOError) and error.filename:
+        return f"{error.filename}: {(error.strerror or str(error)).lower()}; check the path and its permissions"
+    return first_paragraph(error)
+
+
+def _stop(message: str, code: int) -> typer.Exit:
+    text = safe(message)
+    shown = text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS]}..."
+    err().print(Text.assemble(("Error: ", "bold red"), shown), soft_wrap=True)
+    return typer.Exit(code)

@@ -1,0 +1,173 @@
+"""What a run leaves in its folder, and reading it back."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tfgrpo_dspy.errors import DataError, ProgramError, SettingsError
+from tfgrpo_dspy.events import RunFinished, RunStarted, StepFinished
+from tfgrpo_dspy.library_file import save_library, to_markdown, write_atomically
+
+if TYPE_CHECKING:
+    import dspy
+
+    from tfgrpo_dspy.events import CompileResult, Event
+    from tfgrpo_dspy.experience import ExperienceLibrary
+
+PROGRAM, LIBRARY, LIBRARY_TEXT, REPORT, RUN = "program.json", "library.json", "library.md", "report.md", "run.json"
+_FORMAT, _VERSION = "tfgrpo-run", 1
+_SECRETS = ("api_key", "api_base", "base_url", "headers", "extra_headers", "default_headers", "api_version")
+
+
+@dataclass(frozen=True, slots=True)
+class RunFile:
+    """How a program in a folder was made: enough to evaluate it by its `program.json` alone. Holds no secret."""
+
+    program: str
+    metric: str
+    inputs: tuple[str, ...] | None
+    answer: str | None
+    lm: str | None
+    """Model name; the endpoint is not kept, as an address may hold credentials."""
+    engine: str
+    temperature: float
+
+
+class Keeper:
+    """An observer that keeps what is known of a run, and writes the library after every step.
+
+    Args:
+        folder: Where to.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.started: RunStarted | None = None
+        self.result: CompileResult | None = None
+
+    def __call__(self, event: Event) -> None:
+        """Take one event."""
+        match event:
+            case RunStarted():
+                self.started = event
+            case StepFinished(record=record):
+                write_library_files(record.library, self.folder)
+            case RunFinished(result=result):
+                self.result = result
+
+
+def check_folder(folder: Path) -> None:
+    """Make the folder now, so that a run is not paid for in vain.
+
+    Raises:
+        SettingsError: It cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise SettingsError(f"{folder} cannot be written to ({error.strerror}); name another folder with --out") from error
+
+
+def write_library_files(library: ExperienceLibrary, folder: Path) -> None:
+    """`library.json` and `library.md`."""
+    save_library(library, folder / LIBRARY)
+    write_atomically(to_markdown(library), folder / LIBRARY_TEXT)
+
+
+def write_run(folder: Path, program: dspy.Module, library: ExperienceLibrary, run: RunFile, report: str) -> None:
+    """Everything: program, library, report and how it was made."""
+    save_program(program, folder / PROGRAM)
+    write_library_files(library, folder)
+    write_atomically(report, folder / REPORT)
+    document = {"format": _FORMAT, "version": _VERSION, **asdict(run)}
+    write_atomically(json.dumps(document, indent=2, ensure_ascii=False) + "\n", folder / RUN)
+
+
+def save_program(program: dspy.Module, path: Path) -> None:
+    """`program.save`, without the endpoints and keys of LMs that the program may have of its own.
+
+    DSPy leaves out keys when it saves an LM, but neither addresses nor headers; it ignores them when loading.
+    """
+    with tempfile.TemporaryDirectory(prefix="tfgrpo-") as private:
+        draft = Path(private) / PROGRAM
+        program.save(str(draft))
+        state = json.loads(draft.read_text(encoding="utf-8"))
+    write_atomically(json.dumps(_without_secrets(state), indent=2, ensure_ascii=False) + "\n", path)
+
+
+def load_state(program: dspy.Module, path: Path) -> dspy.Module:
+    """A copy of the program with the state of a saved `program.json`.
+
+    Raises:
+        DataError: The file cannot be read.
+        ProgramError: It is the state of another program.
+    """
+    state = _read_json(path)
+    copy = program.deepcopy()
+    names = {name for name, _ in copy.named_parameters()}
+    saved = set(state) - {"metadata"}
+    if saved != names:
+        raise ProgramError(
+            f"{path} holds the state of a program with {', '.join(sorted(saved)) or 'no predictor'}, "
+            f"but this program has {', '.join(sorted(names))}; load it into the program it was compiled from"
+        )
+    try:
+        copy.load(str(path))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ProgramError(f"{path} cannot be loaded into this program: {type(error).__name__}: {error}") from error
+    return copy
+
+
+def read_run(path: Path) -> RunFile:
+    """The `run.json` beside a `program.json`.
+
+    Raises:
+        DataError: There is none, or it is damaged.
+    """
+    beside = path.with_name(RUN)
+    if not beside.is_file():
+        raise DataError(
+            f"{path} holds a program's state only, and there is no {RUN} beside it; "
+            f"name the program too: tfgrpo evaluate module:attribute DEVSET --load {path}"
+        )
+    document = _read_json(beside)
+    fields = {name: document.get(name) for name in RunFile.__dataclass_fields__}
+    if document.get("format") != _FORMAT or document.get("version") != _VERSION or not _is_sound(fields):
+        raise DataError(f"{beside} is no {_FORMAT} file of version {_VERSION}; name the program and use --load {path}")
+    inputs = fields["inputs"]
+    return RunFile(**{**fields, "inputs": tuple(inputs) if inputs is not None else None})
+
+
+def _is_sound(fields: Mapping[str, Any]) -> bool:
+    optional = all(isinstance(fields[name], str | None) for name in ("answer", "lm"))
+    needed = all(isinstance(fields[name], str) for name in ("program", "metric", "engine"))
+    return optional and needed and isinstance(fields["inputs"], list | None) and isinstance(fields["temperature"], float)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise DataError(f"{path} is no valid JSON ({error}); restore it or compile again") from error
+    if not isinstance(document, dict):
+        raise DataError(f"{path} must hold a JSON object; restore it or compile again")
+    return document
+
+
+def _without_secrets(state: Any) -> Any:
+    """The state with the LMs of predictors cut down to what says nothing of keys and endpoints."""
+    if isinstance(state, list):
+        return [_without_secrets(value) for value in state]
+    if not isinstance(state, dict):
+        return state
+    cleaned = {name: _without_secrets(value) for name, value in state.items()}
+    if isinstance(cleaned.get("lm"), dict):
+        cleaned["lm"] = {name: value for name, value in cleaned["lm"].items() if name not in _SECRETS}
+    return cleaned

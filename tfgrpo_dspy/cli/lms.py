@@ -1,0 +1,92 @@
+"""The language models that a command line names. Keys are left to DSPy, which reads them from the environment."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from tfgrpo_dspy.errors import SettingsError
+
+if TYPE_CHECKING:
+    import dspy
+
+    from tfgrpo_dspy.cli.options import LMOptions
+
+ENGINES = ("auto", "lm15", "litellm")
+SIMULATED_LM = "simulated"
+
+
+def make_lm(model: str, options: LMOptions) -> dspy.BaseLM:
+    """The LM of that name, with the endpoint, engine and further arguments of the command line.
+
+    Raises:
+        SettingsError: The name, the engine or an argument cannot be used.
+    """
+    import dspy
+
+    more = _keywords(options.lm_option or ())
+    if model == SIMULATED_LM:
+        from tfgrpo_dspy.simulated import simulated_lm
+
+        return simulated_lm(options.seed, **more)
+    if "/" not in model:
+        raise SettingsError(f"an LM is named provider/model, e.g. openai/gpt-4.1-mini, got {model!r}")
+    if options.engine not in ENGINES:
+        raise SettingsError(f"engine must be one of {', '.join(ENGINES)}, got {options.engine!r}")
+    if options.api_base is not None:
+        _check_address(options.api_base)
+        more = {"api_base": options.api_base, **more}
+    try:
+        return dspy.LM(model, engine=options.engine, **more)
+    except (TypeError, ValueError) as error:
+        raise SettingsError(f"{model} cannot be set up: {error}") from error
+
+
+def check_configured(program: dspy.Module) -> None:
+    """Check that every predictor has an LM.
+
+    Raises:
+        SettingsError: One has none.
+    """
+    import dspy
+
+    if dspy.settings.lm is None and any(predictor.lm is None for predictor in program.predictors()):
+        raise SettingsError(
+            "no LM is configured: name one, e.g. --lm openai/gpt-4.1-mini with its key in the environment, "
+            "or --lm simulated to try things out without a key"
+        )
+
+
+def _keywords(pairs: Iterable[str]) -> dict[str, Any]:
+    keywords: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name.strip().isidentifier():
+            raise SettingsError(f"--lm-option is written name=value, e.g. max_tokens=4000, got {name!r}")
+        if name.strip() in {"api_key", "headers", "extra_headers"}:
+            raise SettingsError(
+                f"{name.strip()} is a secret, and a command line is no place for one: "
+                "put the key into the environment, e.g. OPENAI_API_KEY"
+            )
+        keywords[name.strip()] = _value(value)
+    return keywords
+
+
+def _value(text: str) -> Any:
+    """`4000`, `true` and `null` as JSON has them; anything else is a text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _check_address(address: str) -> None:
+    if not address.startswith(("http://", "https://")):
+        raise SettingsError("--api-base must start with http:// or https://, e.g. http://127.0.0.1:8000/v1")
+
+
+def roles(lms: Mapping[str, str]) -> str:
+    """`policy openai/x, reflection openai/y`, or one name where both are the same."""
+    names = set(lms.values())
+    return names.pop() if len(names) == 1 else ", ".join(f"{role} {name}" for role, name in lms.items())

@@ -1,0 +1,239 @@
+"""The options of the commands, each declared once: a command takes them as one frozen value."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, Field, dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_type_hints
+
+import typer
+
+Options = TypeVar("Options")
+
+DATA = "Data"
+MODELS = "Language models (keys are read from the environment, e.g. OPENAI_API_KEY)"
+LEARNING = "Learning"
+RECORDS = "Records"
+
+
+def taking(options: type[Options]) -> Callable[[Callable[[Options], None]], Callable[..., None]]:
+    """Make a command of a function that takes one value: the fields of its class become arguments and options."""
+
+    def decorate(run: Callable[[Options], None]) -> Callable[..., None]:
+        hints = get_type_hints(options, include_extras=True)
+
+        def command(**values: Any) -> None:
+            run(options(**values))
+
+        command.__doc__, command.__name__ = run.__doc__, run.__name__
+        command.__annotations__ = hints
+        parameters = [
+            inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=_default(f), annotation=hints[f.name])
+            for f in fields(options)  # type: ignore[arg-type]
+        ]
+        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        return command
+
+    return decorate
+
+
+def _default(field: Field[Any]) -> Any:
+    return inspect.Parameter.empty if field.default is MISSING else field.default
+
+
+def _option(*names: str, help: str, panel: str, metavar: str | None = None) -> Any:
+    return typer.Option(*names, help=help, rich_help_panel=panel, metavar=metavar, show_default=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataOptions:
+    """Which columns of the examples are read, and how answers are scored."""
+
+    inputs: Annotated[
+        list[str] | None,
+        _option(
+            "--inputs",
+            metavar="FIELD[=COLUMN]",
+            panel=DATA,
+            help="Input field, repeated or separated by commas; a column of another name or a nested one is written "
+            "question=prompt.0.content. Guessed if left out.",
+        ),
+    ] = None
+    answer: Annotated[
+        str | None,
+        _option(
+            "--answer",
+            metavar="FIELD[=COLUMN]",
+            panel=DATA,
+            help="Field with the expected answer, e.g. answer=solution. Guessed if left out.",
+        ),
+    ] = None
+    limit: Annotated[int | None, _option("--limit", metavar="N", panel=DATA, help="Read the first N rows only.")] = None
+    split: Annotated[
+        str | None,
+        _option("--split", metavar="NAME", panel=DATA, help="Split of a Hugging Face dataset, e.g. train."),
+    ] = None
+    metric: Annotated[
+        str | None,
+        _option(
+            "--metric",
+            metavar="METRIC",
+            panel=DATA,
+            help="exact (the default: same words), number (same number), module:function or file.py:function.",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LMOptions:
+    """Which language model answers, and how."""
+
+    lm: Annotated[
+        str | None,
+        _option(
+            "--lm",
+            metavar="MODEL",
+            panel=MODELS,
+            help="The program's LM as provider/model, e.g. openai/gpt-4.1-mini; `simulated` is the embedded one. "
+            "May be left out if the program configures its own.",
+        ),
+    ] = None
+    api_base: Annotated[
+        str | None, _option("--api-base", metavar="URL", panel=MODELS, help="Endpoint of an OpenAI-compatible server.")
+    ] = None
+    engine: Annotated[
+        str, typer.Option("--engine", metavar="auto|lm15|litellm", rich_help_panel=MODELS, help="DSPy's transport.")
+    ] = "auto"
+    lm_option: Annotated[
+        list[str] | None,
+        _option(
+            "--lm-option",
+            metavar="NAME=VALUE",
+            panel=MODELS,
+            help="Further argument of dspy.LM, repeatable: max_tokens=4000, num_retries=1, cache=false.",
+        ),
+    ] = None
+    temperature: Annotated[
+        float, typer.Option("--temperature", metavar="T", rich_help_panel=MODELS, help="Of rollouts, above 0.")
+    ] = 0.7
+    threads: Annotated[
+        int | None,
+        _option("--threads", metavar="N", panel=MODELS, help="LM calls at once. [default: DSPy's num_threads, 8]"),
+    ] = None
+    max_errors: Annotated[
+        int | None,
+        _option("--max-errors", metavar="N", panel=MODELS, help="Losses tolerated. [default: DSPy's max_errors, 10]"),
+    ] = None
+    seed: Annotated[
+        int, typer.Option("--seed", metavar="N", rich_help_panel=MODELS, help="Draws rollouts and batches.")
+    ] = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackingOptions:
+    """Whether and where MLflow records."""
+
+    tracking: Annotated[
+        bool | None,
+        _option("--tracking/--no-tracking", panel=RECORDS, help="Record to MLflow. [default: if it is installed]"),
+    ] = None
+    experiment: Annotated[
+        str, typer.Option("--experiment", metavar="NAME", rich_help_panel=RECORDS, help="MLflow experiment.")
+    ] = "tfgrpo"
+    tracking_uri: Annotated[
+        str | None,
+        _option(
+            "--tracking-uri",
+            metavar="URI",
+            panel=RECORDS,
+            help="MLflow store or server. [default: MLFLOW_TRACKING_URI, else mlruns/mlflow.db here]",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompileOptions(DataOptions, LMOptions, TrackingOptions):
+    """Options of `tfgrpo compile`."""
+
+    program: Annotated[str, typer.Argument(metavar="PROGRAM", help="package.module:attribute or file.py:attribute.")]
+    trainset: Annotated[str, typer.Argument(metavar="TRAINSET", help="JSONL, JSON, CSV, Parquet or a Hub dataset id.")]
+    out: Annotated[
+        Path,
+        typer.Option("--out", metavar="DIR", help="Folder for program.json, library.json, library.md and report.md."),
+    ] = Path("out")
+    valset: Annotated[
+        str | None,
+        _option("--valset", metavar="FILE", panel=DATA, help="Examples by which the best step's library is chosen."),
+    ] = None
+    reflection_lm: Annotated[
+        str | None,
+        _option("--reflection-lm", metavar="MODEL", panel=MODELS, help="Summarises and compares. [default: --lm]"),
+    ] = None
+    epochs: Annotated[
+        int, typer.Option("--epochs", metavar="N", rich_help_panel=LEARNING, help="Passes over the trainset.")
+    ] = 3
+    batch_size: Annotated[
+        int | None,
+        _option("--batch-size", metavar="N", panel=LEARNING, help="Examples per step. [default: all of them]"),
+    ] = None
+    group_size: Annotated[
+        int, typer.Option("--group-size", metavar="G", rich_help_panel=LEARNING, help="Rollouts per example.")
+    ] = 5
+    experiences_per_group: Annotated[
+        int,
+        typer.Option(
+            "--experiences-per-group", metavar="N", rich_help_panel=LEARNING, help="Candidates a group may give."
+        ),
+    ] = 1
+    library: Annotated[
+        Path | None, _option("--library", metavar="FILE", panel=LEARNING, help="Library to start from, any format.")
+    ] = None
+    max_words: Annotated[
+        int, typer.Option("--max-words", metavar="N", rich_help_panel=LEARNING, help="Words per experience at most.")
+    ] = 32
+    max_experiences: Annotated[
+        int | None, _option("--max-experiences", metavar="N", panel=LEARNING, help="Entries of the library at most.")
+    ] = None
+    max_library_tokens: Annotated[
+        int | None,
+        _option("--max-library-tokens", metavar="N", panel=LEARNING, help="Estimated tokens of the library at most."),
+    ] = None
+    objective: Annotated[
+        str | None,
+        _option(
+            "--objective",
+            metavar="TEXT",
+            panel=LEARNING,
+            help="What the program is to do well. [default: its own instructions]",
+        ),
+    ] = None
+    ground_truth: Annotated[
+        bool,
+        _option(
+            "--ground-truth/--no-ground-truth",
+            panel=LEARNING,
+            help="Whether reflection is shown the expected answers. [default: it is]",
+        ),
+    ] = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions(DataOptions, LMOptions):
+    """Options of `tfgrpo evaluate`."""
+
+    program: Annotated[
+        str,
+        typer.Argument(
+            metavar="PROGRAM", help="package.module:attribute, file.py:attribute, or a program.json of tfgrpo compile."
+        ),
+    ]
+    devset: Annotated[str, typer.Argument(metavar="DEVSET", help="JSONL, JSON, CSV, Parquet or a Hub dataset id.")]
+    load: Annotated[
+        Path | None, typer.Option("--load", metavar="FILE", help="A saved program.json to load into PROGRAM.")
+    ] = None
+    baseline: Annotated[
+        bool, typer.Option("--baseline/--no-baseline", help="Evaluate the bare program too, and show the gain.")
+    ] = True
+    k: Annotated[int, typer.Option("-k", metavar="K", help="Rollouts per question.")] = 5

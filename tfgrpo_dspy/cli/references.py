@@ -1,0 +1,179 @@
+"""What a command line can only name: programs and metrics, as `package.module:attribute` or `path/to/file.py:attribute`.
+
+A reference runs the user's own code: it is imported from the current folder, as `python -m` would.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from tfgrpo_dspy.errors import DataError, ProgramError, SettingsError, TFGRPOError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import dspy
+
+
+def load_program(reference: str) -> dspy.Module:
+    """The program of a reference: a module instance, a class of one, or a function that returns one.
+
+    Raises:
+        ProgramError: It cannot be found, or is no program.
+    """
+    import dspy
+
+    found = _attribute(reference, "program", ProgramError)
+    if isinstance(found, dspy.Module):
+        return found
+    if not callable(found):
+        raise ProgramError(f"{reference} is a {type(found).__name__}; a program is a dspy.Module or makes one")
+    with _their_code(reference, ProgramError):
+        _check_no_arguments(found, reference)
+        made = found()
+    if not isinstance(made, dspy.Module):
+        raise ProgramError(f"{reference} returned a {type(made).__name__}; it must return a dspy.Module")
+    return made
+
+
+def load_metric(reference: str) -> Callable[..., Any]:
+    """The metric of a built-in name or a reference.
+
+    Raises:
+        SettingsError: It cannot be found, or is no function.
+    """
+    from tfgrpo_dspy.metrics import BUILT_IN
+
+    if reference in BUILT_IN:
+        return BUILT_IN[reference]
+    if ":" not in reference:
+        built_in = ", ".join(BUILT_IN)
+        raise SettingsError(f"no metric is called {reference!r}; choose one of {built_in}, or give module:function")
+    found = _attribute(reference, "metric", SettingsError)
+    if not callable(found):
+        raise SettingsError(f"{reference} is a {type(found).__name__}; a metric is a function(example, prediction)")
+    return found  # type: ignore[no-any-return]
+
+
+def check_fit(program: dspy.Module, examples: Sequence[dspy.Example]) -> None:
+    """Check that the program takes the inputs which the examples have.
+
+    Raises:
+        DataError: It does not; the message shows how to rename a column.
+    """
+    given = set(examples[0].inputs().keys())
+    required, known = _inputs_of(program)
+    missing = sorted(required - given)
+    excess = sorted(given - known) if known is not None else []
+    if missing or excess:
+        told = ", ".join(sorted(given))
+        wanted = ", ".join(sorted(required or known or ()))
+        name = missing[0] if missing else wanted or "question"
+        raise DataError(
+            f"the program reads {wanted or 'nothing'}, but the examples' inputs are {told}; "
+            f"name the column of each input, e.g. --inputs {name}=<column>"
+        )
+
+
+def _inputs_of(program: dspy.Module) -> tuple[set[str], set[str] | None]:
+    """Inputs that the program needs, and all that it takes (None for any)."""
+    import dspy
+
+    if isinstance(program, dspy.Predict | dspy.ChainOfThought):
+        names = set(program.predictors()[0].signature.input_fields)
+        return names, names
+    forward = getattr(type(program), "forward", None) or getattr(type(program), "aforward", None)
+    if forward is None:
+        return set(), None
+    taken = [p for p in list(inspect.signature(forward).parameters.values())[1:] if p.kind is not p.VAR_POSITIONAL]
+    named = [p for p in taken if p.kind is not p.VAR_KEYWORD]
+    required = {p.name for p in named if p.default is p.empty}
+    return required, {p.name for p in named} if len(named) == len(taken) else None
+
+
+def _attribute(reference: str, kind: str, refusal: type[TFGRPOError]) -> Any:
+    source, colon, name = reference.rpartition(":")
+    if not colon or not source or not name:
+        raise refusal(f"{reference!r} names no {kind}; write package.module:attribute or path/to/file.py:attribute")
+    with _their_code(reference, refusal):
+        module = _from_file(source, refusal) if source.endswith(".py") else _from_name(source, kind, refusal)
+    found: Any = module
+    for part in name.split("."):
+        if not hasattr(found, part):
+            raise refusal(f"{source} has no {name!r}; {_offer(module, kind)}")
+        found = getattr(found, part)
+    return found
+
+
+def _from_file(source: str, refusal: type[TFGRPOError]) -> ModuleType:
+    path = Path(source).resolve()
+    if not path.is_file():
+        raise refusal(f"there is no file {source} (relative to {Path.cwd()}); check the path")
+    name = f"tfgrpo_reference_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise refusal(f"{source} cannot be imported; it must be a Python file")
+    _add_to_path(path.parent)  # so that it finds the files beside it, as a script would
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _from_name(source: str, kind: str, refusal: type[TFGRPOError]) -> ModuleType:
+    _add_to_path(Path.cwd())
+    try:
+        return importlib.import_module(source)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{source}.".startswith(f"{error.name}."):
+            raise  # found, but something that it imports is missing
+        raise refusal(
+            f"there is no module {source} to take a {kind} from; it is looked for in {Path.cwd()} and among the "
+            "installed packages, and a file is written path/to/file.py:attribute"
+        ) from error
+
+
+def _add_to_path(folder: Path) -> None:
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+
+
+@contextmanager
+def _their_code(reference: str, refusal: type[TFGRPOError]) -> Iterator[None]:
+    try:
+        yield
+    except TFGRPOError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise refusal(f"{reference} could not be loaded: {type(error).__name__}: {error}; mend it and try again") from error
+
+
+def _check_no_arguments(factory: Callable[..., Any], reference: str) -> None:
+    try:
+        parameters = inspect.signature(factory).parameters.values()
+    except (TypeError, ValueError):  # a builtin without a signature
+        return
+    needed = [p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    if needed:
+        raise ProgramError(
+            f"{reference} needs the arguments {', '.join(needed)}; name a function without any that returns the program"
+        )
+
+
+def _offer(module: ModuleType, kind: str) -> str:
+    import dspy
+
+    public = [(name, value) for name, value in vars(module).items() if not name.startswith("_")]
+    if kind == "program":
+        names = [name for name, value in public if isinstance(value, dspy.Module)]
+    else:
+        names = [n for n, value in public if inspect.isfunction(value) and value.__module__ == module.__name__]
+    return f"it has {', '.join(sorted(names)[:10])}" if names else f"check the name of the {kind}"

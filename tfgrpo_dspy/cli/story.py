@@ -1,0 +1,171 @@
+"""What is told of a run, in the terminal and in its report alike: one value, and its figures as text."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tfgrpo_dspy.observers.metrics import operation_counts, reward_estimate
+from tfgrpo_dspy.rollout import GroupCounts, count_groups
+
+if TYPE_CHECKING:
+    from tfgrpo_dspy.estimates import Estimate
+    from tfgrpo_dspy.evaluation import Comparison, Evaluation
+    from tfgrpo_dspy.events import CompileResult, RunStarted, StepRecord, Usage
+    from tfgrpo_dspy.experience import Experience
+
+STEP_COLUMNS = ("step", "mean reward [95% interval]", "informative", "operations", "lost", "entries")
+EVALUATION_COLUMNS = ("program", "mean reward [95% interval]", "questions", "failed", "lost")
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """One compile, as far as it got."""
+
+    program: str
+    """Its reference."""
+    trainset: str
+    metric: str
+    started: RunStarted
+    result: CompileResult
+    seconds: float
+    stopped: str = ""
+    """Why the run ended before its last step; empty if it did not."""
+    gain: Comparison | None = None
+    """Bare against learned program on held-out questions, if they were evaluated."""
+
+    @property
+    def simulated(self) -> bool:
+        """Whether any LM was the embedded one."""
+        return is_simulated(self.started.lms)
+
+    @property
+    def tolerance(self) -> float:
+        """Rewards that differ by no more count as equal."""
+        return self.started.settings.tolerance
+
+    def counts(self) -> GroupCounts:
+        """How the groups of all steps turned out."""
+        return count_groups([g for s in self.result.steps for g in s.groups], self.tolerance)
+
+
+def is_simulated(lms: Mapping[str, str]) -> bool:
+    """Whether any of the LMs is the embedded simulation, told by its name."""
+    return any("simulated" in name.lower() for name in lms.values())
+
+
+def step_row(record: StepRecord, tolerance: float) -> tuple[str, ...]:
+    """The cells of `STEP_COLUMNS`."""
+    lost = sum(len(group.lost) for group in record.groups)
+    informative = count_groups(record.groups, tolerance).informative
+    return (
+        str(record.step),
+        estimate_text(reward_estimate(record.groups), questions=True),
+        f"{informative} of {len(record.groups)} groups",
+        ", ".join(f"{n} {kind}" for kind, n in operation_counts(record).items() if n) or "none",
+        str(lost),
+        str(len(record.library)),
+    )
+
+
+def evaluation_row(name: str, evaluation: Evaluation) -> tuple[str, ...]:
+    """The cells of `EVALUATION_COLUMNS`."""
+    return (
+        name,
+        estimate_text(evaluation.mean),
+        f"{evaluation.mean.n} x {evaluation.k}",
+        str(evaluation.policy_failures),
+        lost_text(evaluation.lost) or "0",
+    )
+
+
+def estimate_text(estimate: Estimate | None, *, questions: bool = False) -> str:
+    """`0.62 [0.51, 0.73]`, with `n=20` behind it where no other column says so."""
+    if estimate is None:
+        return "none"
+    n = f" n={estimate.n}" if questions else ""
+    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]{n}"
+
+
+def gain_text(gain: Comparison) -> str:
+    """The paired difference in one sentence, which says so when nothing can be said."""
+    d = gain.difference
+    p = "p < 0.0001" if d.p_value < 1e-4 else f"p = {d.p_value:.4f}"  # noqa: PLR2004 - four decimals
+    interval = f"{d.value:+.3f} [{d.low:+.3f}, {d.high:+.3f}], {p}, paired over {d.n} questions"
+    verdicts = {
+        "better": "the learned program is better",
+        "worse": "the learned program is worse",
+        "not distinguishable": "not distinguishable from the bare program; more questions would narrow the interval",
+    }
+    return f"{interval}: {verdicts[gain.verdict]}"
+
+
+def why_nothing_was_learnable(counts: GroupCounts) -> str:
+    """Said when no group was informative; empty otherwise."""
+    if counts.informative or not sum(counts):
+        return ""
+    kinds = {
+        "all rollouts right": counts.all_right,
+        "all rollouts wrong": counts.all_wrong,
+        "rewards otherwise equal": counts.otherwise_equal,
+        "fewer than two rollouts": counts.too_few,
+    }
+    listed = ", ".join(f"{n} with {kind}" for kind, n in kinds.items() if n)
+    return (
+        f"No group was informative ({listed}): within a group rewards must differ, or there is nothing to compare. "
+        f"{_advice(counts)}"
+    )
+
+
+def _advice(counts: GroupCounts) -> str:
+    if counts.too_few > sum(counts) / 2:
+        return "Use --group-size 2 or more, and look at what was lost."
+    if counts.all_right >= counts.all_wrong:
+        return "These examples teach this LM nothing new; take harder ones."
+    return (
+        "These examples are beyond this LM (or the metric never accepts its answers); "
+        "take easier ones, a larger --group-size or a graded metric."
+    )
+
+
+def lost_text(lost: Mapping[str, int]) -> str:
+    """`3 infrastructure, 1 metric`; empty for none."""
+    return ", ".join(f"{n} {cause}" for cause, n in sorted(lost.items()) if n)
+
+
+def lost_by_cause(records: Sequence[StepRecord]) -> Counter[str]:
+    """Lost rollouts of training."""
+    return Counter(rollout.cause for record in records for group in record.groups for rollout in group.lost)
+
+
+def usage_text(usage: Usage) -> str:
+    """Calls, tokens and cost; what is unknown is said to be."""
+    cached = f" ({usage.cached_calls:,} from the cache)" if usage.cached_calls else ""
+    tokens = f"{usage.prompt_tokens:,} + {usage.completion_tokens:,} tokens"
+    return f"{usage.lm_calls:,} LM calls{cached}, {tokens}, {cost_text(usage.cost_usd)}"
+
+
+def cost_text(cost: float | None) -> str:
+    """A cost in US dollars."""
+    return "cost unknown" if cost is None else f"${cost:.4f}"
+
+
+def origin_text(experience: Experience) -> str:
+    """Where an experience came from, in one line."""
+    origin = experience.provenance
+    came = {"updater": "learned", "person": "written by a person", "import": "imported"}[origin.author]
+    steps = [f"step {origin.created_step}"] if origin.created_step is not None else []
+    steps += [f"changed in step {origin.modified_step}"] if origin.modified_step is not None else []
+    marks = (["pinned"] if experience.pinned else []) + ([f"only for {experience.scope}"] if experience.scope else [])
+    shown = [s.example for s in origin.sources[:6]]
+    more = f" and {len(origin.sources) - len(shown)} more" if len(origin.sources) > len(shown) else ""
+    groups = [f"from {', '.join(shown)}{more}"] if shown else []
+    told = ", ".join([" ".join([came, *steps[:1]]), *steps[1:], *groups, *marks])
+    return f"{told}: {origin.reason}" if origin.reason else told
+
+
+def count(number: int, noun: str) -> str:
+    """`1 step`, `3 steps`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -1,0 +1,89 @@
+"""What the terminal is shown: results on standard output; progress, warnings and errors on standard error."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+SIMULATED = "SIMULATED: no real model answered; the figures show that the machinery works, never how good a model is."
+
+
+def out() -> Console:
+    """The console for results; made anew, because tests and pipes replace the stream."""
+    return Console(highlight=False)
+
+
+def err() -> Console:
+    """The console for everything else."""
+    return Console(stderr=True, highlight=False)
+
+
+def facts(rows: Iterable[tuple[str, str]]) -> Table:
+    """Names on the left, values on the right; rows without a value are left out."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        if value:
+            table.add_row(name, Text(value))
+    return table
+
+
+def table_of(columns: Sequence[str], rows: Iterable[Sequence[str]], *, numeric: Iterable[int] = ()) -> Table:
+    """A table without vertical lines.
+
+    Args:
+        columns: Headings.
+        rows: Cells, as plain text.
+        numeric: Positions of the columns to align on the right.
+    """
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    for position, name in enumerate(columns):
+        table.add_column(name, justify="right" if position in set(numeric) else "left")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    return table
+
+
+def section(title: str, *content: object) -> None:
+    """Print a heading and, indented below it, its content."""
+    console = out()
+    console.print()
+    console.print(Text(title, style="bold"))
+    for part in content:
+        console.print(Padding(Text(part) if isinstance(part, str) else part, (0, 0, 0, 2)))  # type: ignore[arg-type]
+
+
+def say(text: str, *, style: str = "") -> None:
+    """Print a line that is never broken, so that a path or command in it can be copied."""
+    out().print(Text(text, style=style), soft_wrap=True)
+
+
+def warn(text: str) -> None:
+    """Print a warning."""
+    err().print(Text.assemble(("Warning: ", "bold yellow"), text), soft_wrap=True)
+
+
+def show_path(path: Path) -> str:
+    """A path as short as it can be given from here."""
+    resolved = path.resolve()
+    return str(resolved.relative_to(Path.cwd())) if resolved.is_relative_to(Path.cwd()) else str(path)
+
+
+def show_warnings_of_the_library() -> None:
+    """Let what the package logs reach the terminal, without breaking a progress bar; DSPy's own only from errors on."""
+    logger = logging.getLogger("tfgrpo_dspy")
+    if not any(isinstance(handler, RichHandler) for handler in logger.handlers):
+        handler = RichHandler(console=err(), show_time=False, show_path=False, markup=False)
+        handler.setLevel(logging.WARNING)
+        logger.addHandler(handler)
+        logger.propagate = False
+    for name in ("dspy", "LiteLLM"):
+        logging.getLogger(name).setLevel(logging.ERROR)

@@ -1,0 +1,225 @@
+"""Shows a run on a terminal while it goes on, or as one line per step where there is none."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from tfgrpo_dspy.events import (
+    AdvantageFinished,
+    Event,
+    FailureRecorded,
+    GroupFinished,
+    RolloutFinished,
+    RunFinished,
+    RunStarted,
+    StepFinished,
+    StepRecord,
+    StepStarted,
+    SummaryFinished,
+    Usage,
+)
+from tfgrpo_dspy.observers.metrics import operation_counts, reward_estimate
+from tfgrpo_dspy.observers.summary import format_estimate
+from tfgrpo_dspy.rendering import one_line, shorten
+from tfgrpo_dspy.rollout import Group, Scored, count_groups
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+
+class ProgressBar:
+    """Draws a bar of rollouts per step with the reward so far, what the step has learned, tokens and cost.
+
+    On a terminal the bar moves; elsewhere (a log file, a pipe) each step gives one line when it is done. The display
+    closes with `RunFinished`, or when used as a context manager.
+
+    Args:
+        console: Where to draw; None for standard error.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        if console is None:
+            from rich.console import Console as RichConsole
+
+            console = RichConsole(file=sys.stderr)
+        self._console = console
+        self._bars: Progress | None = None
+        self._task: TaskID | None = None
+        self._phase = _Phase()
+        self._usage = Usage()
+        self._tolerance, self._steps, self._judged = 0.0, 0, 0
+
+    def __enter__(self) -> ProgressBar:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave the terminal as it was; can be called twice."""
+        if self._bars is not None:
+            self._bars.stop()
+            self._bars = self._task = None
+
+    def __call__(self, event: Event) -> None:
+        """Take one event."""
+        match event:
+            case RunStarted():
+                self._begin(event)
+            case StepStarted():
+                self._begin_phase(f"step {event.step}/{self._steps}", event.rollouts)
+            case StepFinished(record=record):
+                self._end_step(record)
+            case RunFinished():
+                self._end(event)
+            case _:
+                if isinstance(event, RolloutFinished) and self._phase.has_all_rollouts:
+                    self._begin_phase("validation", self._judged)
+                self._usage += self._phase.take(event, self._tolerance)
+                self._draw(advance=isinstance(event, RolloutFinished))
+
+    def _begin(self, event: RunStarted) -> None:
+        self.close()
+        self._usage, self._tolerance, self._steps = Usage(), event.settings.tolerance, event.steps
+        self._phase, self._judged = _Phase(), len(event.valset or ()) * event.settings.validation_rollouts
+        simulated = any("simulated" in name.lower() for name in event.lms.values())
+        lms = " and ".join(dict.fromkeys(event.lms.values()))
+        self._say(
+            f"Training-Free GRPO: {event.steps} steps, {event.rollouts} rollouts, {len(event.trainset)} examples; "
+            f"LM {lms}{' (simulated LM: shows the machinery, not a model)' if simulated else ''}"
+        )
+        if self._console.is_terminal:
+            self._bars = _bars(self._console)
+            self._bars.start()
+
+    def _begin_phase(self, title: str, rollouts: int) -> None:
+        self._phase = _Phase(rollouts)
+        if self._bars is not None:
+            self._end_phase()
+            self._task = self._bars.add_task("", total=rollouts, title=title)
+
+    def _end_phase(self) -> None:
+        if self._bars is not None and self._task is not None:
+            self._bars.remove_task(self._task)
+            self._task = None
+
+    def _end_step(self, record: StepRecord) -> None:
+        self._end_phase()
+        self._say(f"step {record.step}/{self._steps}: {describe_step(record, self._tolerance)}")
+
+    def _end(self, event: RunFinished) -> None:
+        self.close()
+        entries = f"{len(event.result.library)} experiences, {_cost(event.result.usage)}"
+        if event.error is None:
+            self._say(f"done: {entries}")
+        else:
+            error = shorten(one_line(f"{type(event.error).__name__}: {event.error}"), 60)
+            self._say(f"stopped after {len(event.result.steps)} steps: {entries}; {error}")
+
+    def _draw(self, *, advance: bool) -> None:
+        if self._bars is not None and self._task is not None:
+            text = f"{self._phase.describe()} · {_cost(self._usage)}"
+            self._bars.update(self._task, advance=1 if advance else 0, description=text)
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+@dataclass(slots=True)
+class _Phase:
+    """What a step, or the validation after it, has done so far."""
+
+    planned: int = 0
+    """Its rollouts; what comes after them belongs to a validation."""
+    groups: list[Group] = field(default_factory=list)
+    rewards: list[float] = field(default_factory=list)
+    lost: int = 0
+    informative: int = 0
+    summaries: int = 0
+    extractions: int = 0
+    failures: int = 0
+
+    @property
+    def has_all_rollouts(self) -> bool:
+        return len(self.rewards) + self.lost >= self.planned
+
+    def take(self, event: Event, tolerance: float) -> Usage:
+        """Count an event; returns the LM use that it brings."""
+        match event:
+            case RolloutFinished(rollout=rollout):
+                if isinstance(rollout, Scored):
+                    self.rewards.append(rollout.reward)
+                else:
+                    self.lost += 1
+                return rollout.usage
+            case GroupFinished(group=group):
+                self.groups.append(group)
+                self.informative += group.is_informative(tolerance)
+            case SummaryFinished(usage=usage):
+                self.summaries += 1
+                return usage
+            case AdvantageFinished(usage=usage):
+                self.extractions += 1
+                return usage
+            case FailureRecorded():
+                self.failures += 1
+        return Usage()
+
+    def describe(self) -> str:
+        parts = [self._reward()]
+        parts += [f"{self.informative}/{len(self.groups)} groups informative"] if self.groups else []
+        parts += [f"{self.summaries} summaries, {self.extractions} extractions"] if self.summaries else []
+        parts += [f"{self.lost} lost"] if self.lost else []
+        parts += [f"{self.failures} failed"] if self.failures else []
+        return " · ".join(parts)
+
+    def _reward(self) -> str:
+        if not self.rewards:
+            return "no reward yet"
+        mean = f"reward {sum(self.rewards) / len(self.rewards):.2f}"
+        estimate = reward_estimate(self.groups)
+        half = f" ± {(estimate.high - estimate.low) / 2:.2f}" if estimate is not None and estimate.n > 1 else ""
+        return f"{mean}{half} (n={len(self.rewards)})"
+
+
+def describe_step(record: StepRecord, tolerance: float) -> str:
+    """A finished step on one line: reward, informative groups, losses, operations, library, use, time."""
+    counts = count_groups(record.groups, tolerance)
+    lost = sum(len(g.lost) for g in record.groups)
+    operations = [f"{number} {kind}" for kind, number in operation_counts(record).items() if number]
+    validation = record.validation
+    parts = [
+        f"reward {format_estimate(reward_estimate(record.groups))}",
+        f"{counts.informative}/{len(record.groups)} groups informative",
+        *([f"{lost} lost"] if lost else []),
+        *([f"{len(record.failures)} failed"] if record.failures else []),
+        ", ".join(operations) or "no operation",
+        f"{len(record.library)} experiences",
+        *([f"validation {format_estimate(validation.mean)}"] if validation else []),
+        _cost(record.usage + validation.usage if validation else record.usage),
+        f"{record.seconds:.1f} s",
+    ]
+    return "; ".join(parts)
+
+
+def _cost(usage: Usage) -> str:
+    tokens = usage.prompt_tokens + usage.completion_tokens
+    cost = "cost unknown" if usage.cost_usd is None else f"${usage.cost_usd:.4f}"
+    return f"{tokens:,} tokens, {cost}"
+
+
+def _bars(console: Console) -> Progress:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns: list[Any] = [
+        TextColumn("{task.fields[title]}", markup=False),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TextColumn("{task.description}", markup=False),
+        TimeElapsedColumn(),
+    ]
+    return Progress(*columns, console=console, transient=True)

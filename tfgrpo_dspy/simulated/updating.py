@@ -1,0 +1,130 @@
+"""Bringing a library up to date: candidates that say the same are merged and held against the present entries."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tfgrpo_dspy.simulated.ideas import likeness
+from tfgrpo_dspy.simulated.policy import advice_in
+from tfgrpo_dspy.simulated.prompt import Prompt
+from tfgrpo_dspy.simulated.reflection import max_words
+from tfgrpo_dspy.simulated.understanding import Stance, meaning
+
+OVERLOOKED = 0.04
+"""Chance that an entry which says it already is overlooked, so that a candidate is added anew."""
+ALIKE = 0.6
+"""Likeness from which two texts without a recognised meaning count as the same."""
+
+_LABEL = re.compile(r"^\s*\[?([A-Z]\d+)\]?\s*(?:\(.*|:.*)?$")
+_BULLET = re.compile(r"^\s*[-*•]\s+(.+)$")
+_MOST = re.compile(r"(\d+)\s+(?:entries|experiences|in all|in total)", re.IGNORECASE)
+_PINNED = re.compile(r"pinned[^:;]*:([^;]*)", re.IGNORECASE)
+
+Operation = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A proposed experience and the labels of the groups that speak for it."""
+
+    text: str
+    sources: tuple[str, ...]
+
+
+def update(prompt: Prompt, rng: random.Random) -> list[Operation]:
+    """Operations that bring the library shown in the prompt up to date with the candidates shown."""
+    entries = {label: text for label, text, _ in _entries(prompt) if label}
+    operations: list[Operation] = []
+    touched: set[str] = set()
+    room = _room(prompt, len(entries))
+    pinned = _PINNED.search(prompt.inputs.get("limits", ""))
+    touched |= set(re.findall(r"G\d+", pinned[1])) if pinned else set()
+    for candidate in merge(read_candidates(prompt.inputs.get("advantages", "") or prompt.question)):
+        if len(candidate.text.split()) > max_words(prompt):
+            continue
+        made = _place(candidate, {k: v for k, v in entries.items() if k not in touched}, rng)
+        room -= sum(op["op"] == "add" for op in made) - sum(op["op"] == "delete" for op in made)
+        if room < 0:
+            made, room = [], 0
+        touched |= {str(op["id"]) for op in made if op["op"] in ("modify", "delete")}
+        operations += made
+    return operations or [{"op": "keep", "id": None, "reason": "The candidates say nothing new.", "sources": []}]
+
+
+def read_candidates(text: str) -> list[Candidate]:
+    """The candidate experiences of a text, each with the label of its group."""
+    label, found = "", []
+    for line in text.splitlines():
+        if header := _LABEL.match(line):
+            label = header[1]
+        elif bullet := _BULLET.match(line):
+            found.append(Candidate(bullet[1].strip(), (label,) if label else ()))
+    return found
+
+
+def merge(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """One candidate for all that say the same, in the fullest wording, with all their labels."""
+    merged: list[Candidate] = []
+    for candidate in candidates:
+        at = next((i for i, other in enumerate(merged) if says_same(other.text, candidate.text)), None)
+        if at is None:
+            merged.append(candidate)
+        else:
+            fuller = max(merged[at].text, candidate.text, key=lambda text: len(meaning(text)))
+            merged[at] = Candidate(fuller, tuple(dict.fromkeys(merged[at].sources + candidate.sources)))
+    return merged
+
+
+def says_same(a: str, b: str) -> bool:
+    """Whether two pieces of advice come to the same: by meaning, or by words where no meaning is recognised."""
+    left, right = _gist(a), _gist(b)
+    return left == right if left or right else likeness(a, b) >= ALIKE
+
+
+def _gist(text: str) -> frozenset[tuple[str, str, bool]]:
+    return _points(meaning(text))
+
+
+def _points(said: frozenset[Stance]) -> frozenset[tuple[str, str, bool]]:
+    return frozenset((s.family, s.fork, s.helps) for s in said)
+
+
+def _place(candidate: Candidate, entries: dict[str, str], rng: random.Random) -> list[Operation]:
+    """The operations that one candidate asks for, given the entries not yet touched."""
+    wrong = [id for id, text in entries.items() if _contradicts(candidate.text, text)]
+    alike = next((id for id, text in entries.items() if says_same(text, candidate.text)), None)
+    sources = list(candidate.sources)
+    made: list[Operation] = [
+        {"op": "delete", "id": id, "reason": "The attempts that did otherwise won.", "sources": sources} for id in wrong
+    ]
+    if alike is not None and rng.random() >= OVERLOOKED:
+        if meaning(entries[alike]) < meaning(candidate.text):
+            return [*made, _said("modify", candidate, "It now also says what to avoid.", id=alike)]
+        return [*made, {"op": "keep", "id": alike, "reason": "It was borne out again.", "sources": sources}]
+    if any(_gist(candidate.text) and _gist(candidate.text) < _gist(text) for text in entries.values()):
+        return made
+    return [*made, _said("add", candidate, "Better attempts did this and worse ones did not.")]
+
+
+def _said(op: str, candidate: Candidate, reason: str, **more: str) -> Operation:
+    return {"op": op, **more, "text": candidate.text, "reason": reason, "sources": list(candidate.sources)}
+
+
+def _contradicts(a: str, b: str) -> bool:
+    """Whether the second text leads to the wrong side of something on which the first leads to the other."""
+    left, right = _gist(a), _gist(b)
+    opposed = {(family, fork, not helps) for family, fork, helps in left}
+    return bool(opposed & right) and not left & right
+
+
+def _entries(prompt: Prompt) -> tuple[tuple[str, str, bool], ...]:
+    return advice_in(prompt.inputs.get("experiences", "") or prompt.instructions)
+
+
+def _room(prompt: Prompt, present: int) -> int:
+    """How many entries may still be added; a large number when no limit is stated."""
+    found = _MOST.search(prompt.inputs.get("limits", ""))
+    return max(0, int(found[1]) - present) if found else 10_000

@@ -17,11 +17,13 @@ ROOT = Path(__file__).parents[1]
 LIBRARY = ROOT / "tfgrpo_dspy"
 MAY_IMPORT = {
     "tfgrpo_dspy": set(),
-    "programs": set(),
+    "programs": {"tfgrpo_dspy"},
     "optimizers": {"tfgrpo_dspy", "programs"},
     "evals": {"tfgrpo_dspy", "programs", "optimizers"},
 }
 CORE = {
+    "application",
+    "entry",
     "errors",
     "estimates",
     "experience",

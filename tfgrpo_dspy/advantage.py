@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import dspy
@@ -111,7 +111,7 @@ def contrast(
     Returns:
         One future per carried contrast, then one per group, in order.
     """
-    extract = partial(_extract, briefing, reflection, workers)
+    extract = partial(_extract, briefing, reflection.again(briefing.step), workers)
     again = [workers.submit(extract, c.group, list(c.summaries), Usage()) for c in carried]
     return again + [workers.bind(g, partial(_contrast_group, briefing, reflection, workers)) for g in groups]
 
@@ -124,7 +124,10 @@ def _contrast_group(briefing: Briefing, reflection: Reflection, workers: Workers
 
     def extract(finished: list[tuple[Summary, Usage]]) -> Contrast:
         spent = sum((usage for _, usage in finished), Usage())
-        return _extract(briefing, reflection, workers, group, [summary for summary, _ in finished], spent)
+        summaries = [summary for summary, _ in finished]
+        made = _extract(briefing, reflection, workers, group, summaries, spent)
+        failed = tuple(failure for summary in summaries for failure in summary.failures)
+        return replace(made, failures=failed + made.failures)
 
     return workers.then(summaries, extract)
 
@@ -189,7 +192,6 @@ def _extract(
     def inputs_within(tokens: int) -> dict[str, str]:
         return {**shown, "attempts": render_attempts(summaries, tokens // len(summaries))}
 
-    failed_before = tuple(failure for summary in summaries for failure in summary.failures)
     try:
         answer = reflection.ask_within(
             settings.max_trajectory_tokens, signature, inputs_within, lambda reply: _misfits(reply, settings)
@@ -197,13 +199,11 @@ def _extract(
     except Unusable as error:
         failure = Failure("extraction", group.name, str(error), "its summaries are carried to the next step")
         workers.announce(FailureRecorded(briefing.step, failure))
-        return Contrast(group, tuple(summaries), None, (*failed_before, failure), spent + error.usage)
+        return Contrast(group, tuple(summaries), None, (failure,), spent + error.usage)
     left_out = tuple(Failure("extraction", group.name, p, "it was left out") for p in answer.problems)
-    for failure in left_out:
-        workers.announce(FailureRecorded(briefing.step, failure))
     advantage = _advantage(group, briefing, summaries, answer)
     workers.announce(AdvantageFinished(briefing.step, advantage, answer.usage))
-    return Contrast(group, tuple(summaries), advantage, failed_before + left_out, spent + answer.usage)
+    return Contrast(group, tuple(summaries), advantage, left_out, spent + answer.usage)
 
 
 def _advantage(group: Group, briefing: Briefing, summaries: Sequence[Summary], answer: Answer) -> SemanticAdvantage:
@@ -227,9 +227,11 @@ def _misfits(reply: dspy.Prediction, settings: Settings) -> list[str]:
         for i, text in enumerate(texts)
         if (words := count_words(text)) > settings.max_words
     ]
-    if len(texts) > settings.experiences_per_group:
-        problems.append(f"{len(texts)} new experiences, at most {settings.experiences_per_group} are allowed")
-    return problems
+    fitting = [text for text in texts if text.strip() and count_words(text) <= settings.max_words]
+    return problems + [
+        f"{len(texts)} new experiences, at most {settings.experiences_per_group} are allowed: {shorten(text, 60)}"
+        for text in fitting[settings.experiences_per_group :]
+    ]
 
 
 def _blank(reply: dspy.Prediction, field: str) -> list[str]:

@@ -19,7 +19,7 @@ class Announcer:
 
     def __init__(self, observers: Sequence[Observer]) -> None:
         self._observers = tuple(observers)
-        self._failures: dict[str, str] = {}
+        self._failures: dict[int, str] = {}
 
     def __call__(self, event: Event) -> None:
         """Hand on one event."""
@@ -38,6 +38,6 @@ class Announcer:
     def _note(self, observer: Observer, event: Event, error: Exception) -> None:
         name = getattr(observer, "__name__", type(observer).__name__)
         described = f"{name} failed at {type(event).__name__}: {type(error).__name__}: {error}"
-        if name not in self._failures:
-            self._failures[name] = described
+        if id(observer) not in self._failures:
+            self._failures[id(observer)] = described
             logger.warning("observer %s; the run goes on", described)

@@ -41,10 +41,11 @@ def check_lms(program: dspy.Module, reflection_lm: dspy.BaseLM | None = None) ->
             "no LM is configured: call dspy.configure(lm=dspy.LM('provider/model')), or compile inside "
             "dspy.context(lm=...)"
         )
-    chosen = reflection_lm or configured or next(lm for lm in own if lm is not None)
-    if not isinstance(chosen, dspy.BaseLM):
-        raise SettingsError(f"an LM must be a dspy.LM, got {chosen!r}; write dspy.LM({chosen!r})")
-    return chosen
+    given = [lm for lm in (reflection_lm, configured, *own) if lm is not None]
+    for lm in given:
+        if not isinstance(lm, dspy.BaseLM):
+            raise SettingsError(f"an LM must be a dspy.LM, got {lm!r}; write dspy.LM({lm!r})")
+    return given[0]
 
 
 def lm_names(program: dspy.Module, reflection_lm: dspy.BaseLM) -> dict[str, str]:

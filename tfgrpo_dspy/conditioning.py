@@ -6,7 +6,9 @@ any other instructions: a compiled program needs this package neither to load no
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TypeAlias
 
 import dspy
 
@@ -20,6 +22,9 @@ from tfgrpo_dspy.rendering import (
     render_lines,
     render_section,
 )
+
+Entries: TypeAlias = list[tuple[str, str]]
+"""`(id, text)` pairs, as `parse_lines` reads them."""
 
 
 def attach(
@@ -54,12 +59,12 @@ def attach(
 
 def detach(program: dspy.Module) -> dspy.Module:
     """A copy of the program without any library: its instructions are exactly what they were before `attach`."""
-    bare = program.deepcopy()
+    bare = _copy(program)
     for _, predictor in bare.named_predictors():
         if find_section(predictor.signature.instructions):
             _instruct(predictor, remove_section(predictor.signature.instructions))
-    if hasattr(bare, "experience_library"):
-        del bare.experience_library
+    for _, module in bare.named_sub_modules():
+        module.__dict__.pop("experience_library", None)
     return bare
 
 
@@ -67,24 +72,18 @@ def library_of(program: dspy.Module) -> ExperienceLibrary:
     """The library a program reads; an empty one if it reads none.
 
     A program that was loaded from a file carries the text of its library only: ids, texts and scopes are then read
-    from its instructions, and provenance starts anew.
+    from its instructions, and provenance starts anew. An entry that only one of several predictors reads is taken to
+    be scoped to it.
+
+    Raises:
+        ProgramError: Two predictors read different texts under one id.
     """
-    by_predictor = {
+    read = {
         name: parse_lines(find_section(predictor.signature.instructions))
         for name, predictor in program.named_predictors()
     }
-    read = sorted({entry for entries in by_predictor.values() for entry in entries}, key=lambda e: id_number(e[0]))
     known = getattr(program, "experience_library", None)
-    if isinstance(known, ExperienceLibrary) and set(parse_lines(render_lines(known))) == set(read):
-        return known
-    conditioned = {name for name, entries in by_predictor.items() if entries}
-    return ExperienceLibrary(
-        tuple(
-            Experience(id, text, False, _scope(id, by_predictor, conditioned), Provenance("import"))
-            for id, text in read
-        ),
-        next_id=id_number(read[-1][0]) + 1 if read else 0,
-    )
+    return known if isinstance(known, ExperienceLibrary) and _is_read(known, read) else _library_read(program, read)
 
 
 def default_conditioned(program: dspy.Module) -> tuple[str, ...]:
@@ -92,16 +91,16 @@ def default_conditioned(program: dspy.Module) -> tuple[str, ...]:
 
     The extractor of a ReAct agent copies out what the actor found; advice on how to act would only distract it.
     """
-    names = [name for name, _ in program.named_predictors()]
-    agents = [name for name, module in program.named_sub_modules() if isinstance(module, dspy.ReAct)]
-    extractors = tuple(f"{name.removeprefix('self').removeprefix('.')}.extract.".lstrip(".") for name in agents)
-    return tuple(name for name in names if not name.startswith(extractors)) if extractors else tuple(names)
+    agents = [module for _, module in program.named_sub_modules() if isinstance(module, dspy.ReAct)]
+    extractors = {id(predictor) for agent in agents for _, predictor in agent.extract.named_predictors()}
+    return tuple(name for name, predictor in program.named_predictors() if id(predictor) not in extractors)
 
 
 def check_conditioned(program: dspy.Module, conditioned: Sequence[str] | None) -> tuple[str, ...]:
     """The names of the predictors that will read a library; raises as `attach` does."""
     if not isinstance(program, dspy.Module):
-        raise ProgramError(f"the program must be a dspy.Module, got {type(program).__name__}")
+        got = f"the class {program.__name__}: make one" if isinstance(program, type) else type(program).__name__
+        raise ProgramError(f"the program must be a dspy.Module instance, got {got}")
     names = [name for name, _ in program.named_predictors()]
     if not names:
         raise ProgramError(
@@ -114,11 +113,61 @@ def check_conditioned(program: dspy.Module, conditioned: Sequence[str] | None) -
     return default_conditioned(program) if conditioned is None else tuple(conditioned)
 
 
+def _copy(program: dspy.Module) -> dspy.Module:
+    copied = program.deepcopy()
+    own = {id(predictor) for _, predictor in program.named_predictors()}
+    if not any(id(predictor) in own for _, predictor in copied.named_predictors()):
+        return copied
+    # DSPy shares a list of modules when something in it (a tool's client, say) cannot be copied. Copy modules and
+    # containers then, and share all else.
+    return copy.deepcopy(program, {id(leaf): leaf for leaf in _leaves(program, set())})
+
+
+def _leaves(value: object, seen: set[int]) -> Iterator[object]:
+    if id(value) in seen:
+        return
+    seen.add(id(value))
+    if isinstance(value, dspy.Module):
+        parts: Iterable[object] = vars(value).values()
+    elif isinstance(value, dict):
+        parts = value.values()
+    elif isinstance(value, list | tuple):
+        parts = value
+    else:
+        yield value
+        return
+    for part in parts:
+        yield from _leaves(part, seen)
+
+
 def _instruct(predictor: dspy.Predict, instructions: str) -> None:
     # A new signature class: the old one is shared with the program this was copied from.
-    predictor.signature = predictor.signature.with_instructions(instructions)
+    signature = predictor.signature.with_instructions(instructions)
+    signature.instructions = f"\n{instructions}"  # else DSPy would strip a first line's indent
+    predictor.signature = signature
 
 
-def _scope(id: str, by_predictor: dict[str, list[tuple[str, str]]], conditioned: set[str]) -> str | None:
-    readers = [name for name in conditioned if id in dict(by_predictor[name])]
-    return readers[0] if len(readers) == 1 < len(conditioned) else None
+def _is_read(library: ExperienceLibrary, read: Mapping[str, Entries]) -> bool:
+    """Whether what the predictors read is this library, as `attach` shows it."""
+    shown = {name: parse_lines(render_lines(library.scoped_to(name))) for name, entries in read.items() if entries}
+    return all(shown[name] == read[name] for name in shown) and (bool(shown) or not library.experiences)
+
+
+def _library_read(program: dspy.Module, read: Mapping[str, Entries]) -> ExperienceLibrary:
+    readers: dict[tuple[str, str], list[str]] = {}
+    for name, entries in read.items():
+        for entry in entries:
+            readers.setdefault(entry, []).append(name)
+    ordered = sorted(readers, key=lambda entry: id_number(entry[0]))
+    alone = len(default_conditioned(program)) == 1
+    experiences = tuple(
+        Experience(id, text, False, None if alone or len(names) > 1 else names[0], Provenance("import"))
+        for (id, text), names in ((entry, readers[entry]) for entry in ordered)
+    )
+    try:
+        return ExperienceLibrary(experiences, next_id=id_number(ordered[-1][0]) + 1 if ordered else 0)
+    except ValueError as error:
+        raise ProgramError(
+            f"the instructions of {type(program).__name__} hold no single library: {error}; attach one with "
+            "attach(program, library)"
+        ) from error

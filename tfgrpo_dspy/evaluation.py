@@ -17,6 +17,7 @@ from tfgrpo_dspy.events import Usage
 from tfgrpo_dspy.observers.rollout_bar import rollout_bar
 from tfgrpo_dspy.reward import Metric, check_metric
 from tfgrpo_dspy.rollout import Group, Query, Sampling, roll_out
+from tfgrpo_dspy.settings import Settings
 from tfgrpo_dspy.watch import Watch
 from tfgrpo_dspy.workers import Workers
 
@@ -121,10 +122,9 @@ def evaluate(  # noqa: PLR0913 - flat keywords, as DSPy users expect
     check_metric(metric)
     examples = check_examples(devset, "devset")
     check_lms(program)
-    if k < 1 or (temperature is not None and temperature <= 0):
-        raise SettingsError(
-            f"evaluate needs k >= 1 and a temperature > 0 or None, got k={k}, temperature={temperature}"
-        )
+    Settings(temperature=temperature, failure_score=failure_score, num_threads=num_threads, max_errors=max_errors)
+    if type(k) is not int or k < 1:
+        raise SettingsError(f"k, the rollouts per question, must be a whole number >= 1, got {k!r}")
     purpose = f"evaluation {next(_evaluations)}" if seed is None else f"evaluation seed {seed}"
     sampling = Sampling(purpose, 0, k, temperature, failure_score)
     with (

@@ -34,8 +34,8 @@ def restore_latex(text: str, *, one_line: bool = True) -> str:
     `\times`, `\beta`, `\nu`, `\rho` and `\frac` start with valid JSON escapes, so a parser turns them into a tab,
     backspace, newline, carriage return and form feed. A backspace or form feed is never wanted in prose; the
     other three are restored only where the rest of a LaTeX command follows. A rest that lines of prose begin with
-    (`\tan`, `\nmid`, `\nsim`, `\nexists`, `\nparallel`, `\nless`) counts only where a formula may go on: at the start, after a
-    blank, `$`, an opening bracket, an operator or a comma.
+    (of `\tan`, `\nmid`, `\nsim`, `\nexists`, `\nparallel`, `\nless`) counts only where a formula may go on: at the
+    start, after a blank, `$`, an opening bracket, an operator or a comma.
 
     Args:
         text: Text that came out of a JSON parser.
@@ -62,16 +62,37 @@ def _without_brackets(value: object) -> object:
     return value.strip().removeprefix("[").removesuffix("]") if isinstance(value, str) else value
 
 
+def _none_if_blank(value: object) -> object:
+    return _without_brackets(value) or None
+
+
+def _as_labels(value: object) -> object:
+    if isinstance(value, dict) and value.keys() == {"item"}:  # DSPy's XMLAdapter does not unpack a list below a union
+        value = value["item"]
+    return re.findall(r"[^\s,;\[\]]+", value) if isinstance(value, str) else value
+
+
 EntryId = Annotated[str, BeforeValidator(_without_brackets)]
 """Id of an experience as a model writes it: `G7`, or `[G7]` as prompts show it."""
+Labels = Annotated[tuple[str, ...], BeforeValidator(_as_labels)]
+"""Labels as a model writes them: a list, or a text such as `A0, A3`."""
+
+
+def _as_shown(schema: dict[str, Any]) -> None:
+    # Strict structured outputs refuse defaults; and without `op` the cases cannot be told apart.
+    del schema["title"]
+    for shown in schema["properties"].values():
+        shown.pop("title", None)
+        shown.pop("default", None)
+    schema["required"] = ["op", *schema.get("required", [])]
 
 
 class _Operation(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True, json_schema_extra=_as_shown)
 
     reason: Prose = ""
     """Why, in one sentence; kept as provenance."""
-    sources: tuple[str, ...] = ()
+    sources: Labels = ()
     """Labels of the semantic advantages it rests on, e.g. `("A0", "A3")`."""
 
 
@@ -101,7 +122,7 @@ class Keep(_Operation):
     """Change nothing: said of one experience (`id`), or of the whole library."""
 
     op: Literal["keep"] = "keep"
-    id: EntryId | None = None
+    id: Annotated[str | None, BeforeValidator(_none_if_blank)] = None
 
 
 class _AnyOf:

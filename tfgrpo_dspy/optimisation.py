@@ -57,6 +57,8 @@ def decide(
     def find_problems(reply: dspy.Prediction) -> list[str]:
         return _misfits(reply["operations"], briefing.settings)
 
+    if all(advantage.group.partition("/")[0] != f"s{briefing.step}" for advantage in advantages):
+        reflection = reflection.again(briefing.step)  # all are carried: the prompt may be that of the failed update
     try:
         answer = reflection.ask_within(_UPDATE_TOKENS, UpdateLibrary, inputs_within, find_problems)
     except Unusable as error:

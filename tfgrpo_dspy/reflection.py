@@ -51,6 +51,10 @@ class Reflection:
     retries: int
     """Further tries for a reply that does not validate."""
 
+    def again(self, step: int) -> Reflection:
+        """For what failed in an earlier step: DSPy's cache does not answer with the reply that could not be used."""
+        return replace(self, lm=self.lm.copy(rollout_id=step))
+
     def ask(
         self,
         signature: type[dspy.Signature],
@@ -69,7 +73,12 @@ class Reflection:
         """
         recorder, parsed, correction = Recorder(), None, ""
         for _ in range(self.retries + 1):
-            reply = self._try(signature, inputs, correction, recorder)
+            try:
+                reply = self._try(signature, inputs, correction, recorder)
+            except Unusable:
+                if parsed is None:
+                    raise
+                break
             if isinstance(reply, str):
                 correction = reply
                 continue

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
@@ -174,9 +175,9 @@ class Sampling:
         if all(predictor.lm is None for predictor in policy.predictors()):
             return policy
         copied = policy.deepcopy()
-        for predictor in copied.predictors():
-            if predictor.lm is not None:
-                predictor.lm = self.lm(predictor.lm, rollout)
+        for original, predictor in zip(policy.predictors(), copied.predictors(), strict=True):
+            if original.lm is not None:  # a deep copy of it would open connections of its own
+                predictor.lm = self.lm(original.lm, rollout)
         return copied
 
 
@@ -214,9 +215,12 @@ def _roll(
     policy = sampling.policy(policy, name)
     lm = sampling.lm(dspy.settings.lm, name) if dspy.settings.lm is not None else None
     recorder = Recorder({id(predictor): at for at, predictor in policy.named_predictors()})
-    with dspy.context(lm=lm, callbacks=[*(dspy.settings.callbacks or []), recorder], trace=None):
-        outcome = _attempt(policy, example, metric, sampling.failure_score)
-    rollout = outcome.finished(name, recorder, time.perf_counter() - started)
+    judge = Recorder()  # the metric may ask an LM, the caller's: paid as well, but nothing that the policy did
+    callbacks = dspy.settings.callbacks or []
+    rolling = dspy.context(lm=lm, callbacks=[*callbacks, recorder], trace=None)
+    judging = dspy.context(callbacks=[*callbacks, judge], trace=None)
+    outcome = _attempt(policy, example, metric, sampling.failure_score, rolling, judging)
+    rollout = outcome.finished(name, recorder, recorder.usage + judge.usage, time.perf_counter() - started)
     workers.announce(RolloutFinished(sampling.step, rollout))
     return rollout
 
@@ -231,9 +235,9 @@ class _Outcome:
     policy_failure: str | None = None
     lost: tuple[Literal["infrastructure", "metric"], str] | None = None
 
-    def finished(self, name: str, recorder: Recorder, seconds: float) -> Rollout:
+    def finished(self, name: str, recorder: Recorder, usage: Usage, seconds: float) -> Rollout:
         if self.lost is not None:
-            return Lost(name, *self.lost, recorder.usage, seconds)
+            return Lost(name, *self.lost, usage, seconds)
         trajectory = render_trajectory(recorder.calls)
         return Scored(
             name,
@@ -242,18 +246,30 @@ class _Outcome:
             trajectory,
             self.answer,
             recorder.tool_calls,
-            recorder.usage,
+            usage,
             seconds,
             self.policy_failure,
         )
 
 
-def _attempt(policy: dspy.Module, example: dspy.Example, metric: Metric, failure_score: float) -> _Outcome:
+def _attempt(
+    policy: dspy.Module,
+    example: dspy.Example,
+    metric: Metric,
+    failure_score: float,
+    rolling: AbstractContextManager[None],
+    judging: AbstractContextManager[None],
+) -> _Outcome:
     """The one boundary around student and metric code, in training and in evaluation alike."""
     try:
-        prediction = call(policy, example)
-        reward = score(metric, example, prediction)
+        with rolling:
+            prediction = call(policy, example)
+        with judging:
+            reward = score(metric, example, prediction)
     except MetricError as error:
+        cause = lm_error_in(error)
+        if isinstance(cause, FATAL):
+            raise cause from error
         return _Outcome(lost=("metric", str(error)))
     except Exception as error:  # noqa: BLE001 - student code may raise anything
         return _failed(error, failure_score)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from types import UnionType
 from typing import Any
 
 from tfgrpo_dspy.errors import SettingsError
@@ -80,8 +81,11 @@ class Settings:
         if not isinstance(self.library, ExperienceLibrary):
             raise SettingsError(
                 f"library must be an ExperienceLibrary, got {type(self.library).__name__}; "
-                "read one from a file with load_library(path)"
+                "read one from a file with read_library(path)"
             )
+        self._is("seed", int, "a whole number")
+        self._is("use_ground_truth", bool, "True or False")
+        self._is("objective", str | None, "text or None")
 
     @classmethod
     def checked(cls, **values: Any) -> Settings:
@@ -105,6 +109,11 @@ class Settings:
         """Name to value, for records; the library as its number of entries."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return {**values, "library": len(self.library)}
+
+    def _is(self, name: str, kind: type | UnionType, expected: str) -> None:
+        value = getattr(self, name)
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise SettingsError(f"{name} must be {expected}, got {value!r}")
 
     def _at_least(self, name: str, least: int, *, optional: bool = False) -> None:
         value = getattr(self, name)

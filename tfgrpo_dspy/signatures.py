@@ -67,12 +67,13 @@ class ExtractAdvantage(dspy.Signature):
 class UpdateLibrary(dspy.Signature):
     """Bring a library of experiences up to date with what a batch of tasks has taught.
 
-    For each candidate experience choose one operation: `add` it when the library says nothing like it; `modify` an
-    entry when the candidate sharpens, corrects or generalises it, writing one text that holds both; `delete` an entry
-    that proved misleading or that another entry covers; `keep` when the library says it already. Merge candidates
-    that say the same before you add. Each text stands on its own, opens with its condition ("When ..., do ...") and
-    stays within the limits. Name entries by their ids only. In `sources` give the labels of the candidates' groups
-    (such as "A0"); in `reason` say in one sentence what they showed.
+    For each candidate experience choose one operation and name it in `op`: `add` its `text` when the library says
+    nothing like it; `modify` the entry of that `id` when the candidate sharpens, corrects or generalises it, writing
+    one `text` that holds both; `delete` the entry of that `id` when it proved misleading or another entry covers it;
+    `keep` the entry of that `id` when it says it already. Merge candidates that say the same before you add. Each text
+    stands on its own, opens with its condition ("When ..., do ...") and stays within the limits. An `id` is that of an
+    entry, such as "G7". In `sources` give the labels of the candidates' groups, such as "A0"; in `reason` say in one
+    sentence what they showed.
     """
 
     objective: str = dspy.InputField(desc="what the library is meant to help with")

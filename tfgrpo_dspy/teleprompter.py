@@ -93,8 +93,8 @@ class TrainingFreeGRPO(Teleprompter):
         super().__init__()
         self.metric = check_metric(metric)
         self.reflection_lm = reflection_lm
-        self.tracking = tracking
-        self.observers = tuple(observers)
+        self.tracking = _check_tracking(tracking)
+        self.observers = _check_observers(observers)
         self.display_progress = display_progress
         self.settings = Settings.checked(
             epochs=epochs,
@@ -109,7 +109,7 @@ class TrainingFreeGRPO(Teleprompter):
             failure_score=failure_score,
             max_experiences=max_experiences,
             max_library_tokens=max_library_tokens,
-            conditioned=None if conditioned is None else tuple(conditioned),
+            conditioned=_check_names(conditioned),
             num_threads=num_threads,
             max_errors=max_errors,
             seed=seed,
@@ -173,3 +173,21 @@ class TrainingFreeGRPO(Teleprompter):
                 library = run.end(step, Outcome(contrasts, advantages, update, applied), workers)
                 carried = Carried.after(contrasts, update)
         return run.program(carried)
+
+
+def _check_names(conditioned: Sequence[str] | None) -> tuple[str, ...] | None:
+    if isinstance(conditioned, str):
+        raise SettingsError(f"conditioned must be names of predictors, write [{conditioned!r}] for that one")
+    return None if conditioned is None else tuple(conditioned)
+
+
+def _check_tracking(tracking: bool | str | Observer) -> bool | str | Observer:
+    if not (isinstance(tracking, bool | str) or callable(tracking)):
+        raise SettingsError(f"tracking must be True, False, an experiment's name or an observer, got {tracking!r}")
+    return tracking
+
+
+def _check_observers(observers: Sequence[Observer]) -> tuple[Observer, ...]:
+    if callable(observers) or not all(callable(observer) for observer in observers):
+        raise SettingsError(f"observers must be a sequence of functions that take one event, got {observers!r}")
+    return tuple(observers)

@@ -13,7 +13,6 @@ from dspy.utils.callback import BaseCallback
 from tfgrpo_dspy.events import Usage
 from tfgrpo_dspy.rendering import neutralise
 
-
 _AGENT_LOGS = frozenset({"trajectory", "history"})
 """Inputs in which DSPy's agents hand themselves what the calls of a trajectory show already."""
 

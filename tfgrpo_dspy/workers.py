@@ -36,6 +36,7 @@ class Workers:
         self._context = copy_context()
         self._announce = announce
         self._announced: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        self._error: BaseException | None = None
 
     def __enter__(self) -> Workers:
         return self
@@ -51,7 +52,7 @@ class Workers:
     def submit(self, task: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         """Run a task in the pool."""
         try:
-            return self._pool.submit(self._context.copy().run, partial(task, *args, **kwargs))
+            return self._pool.submit(self._context.copy().run, self._run, partial(task, *args, **kwargs))
         except RuntimeError:  # the pool has been shut down by an error elsewhere
             return _cancelled()
 
@@ -89,7 +90,21 @@ class Workers:
         everything.add_done_callback(lambda _: self._announced.put(None))
         while (event := self._announced.get()) is not None:
             self._announce(event)
-        return everything.result()
+        try:
+            return everything.result()
+        except CancelledError:
+            if self._error is not None:
+                raise self._error from None
+            raise
+
+    def _run(self, task: Callable[[], R]) -> R:
+        if self._error is not None:  # no task starts after one has failed, however late the caller notices
+            raise CancelledError("the run was stopped")
+        try:
+            return task()
+        except BaseException as error:
+            self._error = error
+            raise
 
 
 def done(value: R) -> Future[R]:

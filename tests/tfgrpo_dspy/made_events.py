@@ -78,14 +78,20 @@ class MadeRun:
         cost: float | None = 0.0,
         validated: bool = True,
     ) -> None:
-        self.settings = Settings(epochs=steps, group_size=group_size, seed=seed, validation_rollouts=group_size)
+        self.settings = Settings(epochs=max(1, steps), group_size=group_size, seed=seed, validation_rollouts=group_size)
         self.trainset, self.valset = examples(queries), examples(queries) if validated else None
         self.lms = SIMULATED if lms is None else lms
         self.student = Solver()
         self._random, self._skill, self._cost = random.Random(seed), skill, cost
         self.records: list[StepRecord] = []
         self.start = RunStarted(
-            self.settings, self.student, self.trainset, self.valset, ExperienceLibrary(), self.lms, steps,
+            self.settings,
+            self.student,
+            self.trainset,
+            self.valset,
+            ExperienceLibrary(),
+            self.lms,
+            steps,
             steps * queries * group_size,
         )
         self.initial = self.evaluation(0)
@@ -135,9 +141,17 @@ class MadeRun:
         applied = library.apply(self.operations(step, library), step=step, sources=sources, limits=Limits(max_words=32))
         failures = (Failure("summary", f"s{step}/e1/r0", "no reply", "the shortened trajectory was used"),)
         return StepRecord(
-            epoch=step, step=step, groups=groups, advantages=advantages, changes=applied.changes,
-            refusals=applied.refusals, library=applied.library, failures=failures if step == 1 else (),
-            policy_usage=usage(40, self._cost), reflection_usage=usage(12, self._cost), seconds=12.5 + step,
+            epoch=step,
+            step=step,
+            groups=groups,
+            advantages=advantages,
+            changes=applied.changes,
+            refusals=applied.refusals,
+            library=applied.library,
+            failures=failures if step == 1 else (),
+            policy_usage=usage(40, self._cost),
+            reflection_usage=usage(12, self._cost),
+            seconds=12.5 + step,
             validation=self.evaluation(step),
         )
 
@@ -169,9 +183,15 @@ class MadeRun:
         right = self._random.random() < chance
         failed = "AdapterParseError: no field `answer`" if (example, index) == (3, 1) else None
         return Scored(
-            name, float(right and not failed), "right" if right else "expected another number",
-            "[[ ## question ## ]] ...", "" if failed else f"answer: {example * 2 if right else 41}", index % 3,
-            usage(1, self._cost), 0.8, failed,
+            name,
+            float(right and not failed),
+            "right" if right else "expected another number",
+            "[[ ## question ## ]] ...",
+            "" if failed else f"answer: {example * 2 if right else 41}",
+            index % 3,
+            usage(1, self._cost),
+            0.8,
+            failed,
         )
 
     def advantage(self, group: Group) -> SemanticAdvantage:

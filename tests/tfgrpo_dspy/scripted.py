@@ -18,7 +18,9 @@ REFLECTION = {"summary": "summary", "comparison": "extraction", "operations": "u
 """First output field of a prompt to its role; any other is the policy's."""
 
 _OUTPUTS = re.compile(r"Your output fields are:\n(.*?)\nAll interactions will be structured", re.DOTALL)
-_WORDS = "amber birch cedar delta ember fjord grove haven inlet jetty knoll ledge marsh north orbit pearl quarry".split()
+_WORDS = (
+    "amber birch cedar delta ember fjord grove haven inlet jetty knoll ledge marsh north orbit pearl quarry".split()
+)
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class Engine:
         self.most_in_flight = 0
 
     def complete(self, request: Request) -> Response:
-        user = "\n\n".join(message.text for message in request.messages)
+        user = "\n\n".join(message.text or str(message.parts) for message in request.messages)
         asked = Asked(_text(request.system), user, request.config.seed, request.config.temperature)
         with self._lock:
             self.asked.append(asked)
@@ -152,7 +154,10 @@ def summarise(asked: Asked) -> Mapping[str, Any]:
 def extract(asked: Asked) -> Mapping[str, Any]:
     """One experience, unlike those of other requests."""
     words = asked.draw().sample(_WORDS, 6)
-    return {"comparison": "The better ones looked twice.", "new_experiences": [f"When {words[0]}, {' '.join(words[1:])}"]}
+    return {
+        "comparison": "The better ones looked twice.",
+        "new_experiences": [f"When {words[0]}, {' '.join(words[1:])}"],
+    }
 
 
 def add_all(asked: Asked) -> Mapping[str, Any]:

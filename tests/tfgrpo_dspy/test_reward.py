@@ -65,7 +65,7 @@ def test_an_error_of_the_metric_is_named_and_kept_as_the_cause():
     def broken(example, prediction, trace=None):
         return example.no_such_field
 
-    with pytest.raises(MetricError, match="the metric raised AttributeError: .*no_such_field") as caught:
+    with pytest.raises(MetricError, match=r"the metric raised AttributeError: .*no_such_field") as caught:
         score(broken, EXAMPLE, PREDICTION)
     assert isinstance(caught.value.__cause__, AttributeError)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import Counter
 
@@ -9,8 +10,13 @@ import dspy
 import pytest
 from dspy import lm15
 from dspy.utils.callback import BaseCallback
-from dspy.utils.exceptions import AdapterParseError, LMAuthError, LMBillingError, LMConfigurationError
-from dspy.utils.exceptions import LMNotConfiguredError, LMUnsupportedModelError
+from dspy.utils.exceptions import (
+    LMAuthError,
+    LMBillingError,
+    LMConfigurationError,
+    LMNotConfiguredError,
+    LMUnsupportedModelError,
+)
 
 from tests.tfgrpo_dspy.scripted import Asked, Engine, exact, examples
 from tfgrpo_dspy.conditioning import attach
@@ -213,7 +219,9 @@ def test_an_infrastructure_failure_is_lost_not_scored(error):
 
 @pytest.mark.parametrize("error", [TimeoutError("tool"), ConnectionResetError("tool")])
 def test_a_network_error_of_the_programs_own_tools_is_lost_too(error):
-    assert all(isinstance(r, Lost) and r.cause == "infrastructure" for r in rollouts_of(Broken(error), answering().lm()))
+    assert all(
+        isinstance(r, Lost) and r.cause == "infrastructure" for r in rollouts_of(Broken(error), answering().lm())
+    )
 
 
 def test_an_infrastructure_failure_that_the_program_wrapped_in_its_own_error_is_still_lost():
@@ -240,7 +248,7 @@ def test_an_infrastructure_failure_that_the_program_wrapped_in_its_own_error_is_
 )
 def test_what_no_rollout_can_survive_is_raised_at_the_first_and_nothing_is_scored(error, projected):
     engine, announced, asked = Engine(lambda asked: error), [], []
-    with pytest.raises(projected, match=str(error)):
+    with pytest.raises(projected, match=re.escape(str(error))):
         groups_of(dspy.Predict(QA), engine.lm(), announce=announced.append, count=40, metric=lambda *a: asked.append(1))
     assert engine.calls == 1
     assert announced == []
@@ -259,7 +267,9 @@ def test_a_wrapped_fatal_error_is_fatal_too():
         groups_of(Wrapping(ValueError()), Engine(lambda asked: lm15.AuthError("wrong key")).lm())
 
 
-@pytest.mark.parametrize("metric", [lambda e, p, t=None: 1 / 0, lambda e, p, t=None: "yes", lambda e, p, t=None: 10**400])
+@pytest.mark.parametrize(
+    "metric", [lambda e, p, t=None: 1 / 0, lambda e, p, t=None: "yes", lambda e, p, t=None: 10**400]
+)
 def test_a_rollout_that_the_metric_could_not_score_is_lost_to_the_metric(metric):
     rollouts = rollouts_of(dspy.Predict(QA), answering().lm(), metric=metric)
     assert all(isinstance(r, Lost) and r.cause == "metric" and r.usage.lm_calls == 1 for r in rollouts)
@@ -285,7 +295,10 @@ def test_a_judge_without_a_key_stops_the_run_like_any_other_lm():
 
 def test_a_judge_that_times_out_loses_the_rollout():
     engine = Engine(lambda asked: lm15.TimeoutError("late") if "verdict" in asked.outputs else {"answer": "1"})
-    assert all(isinstance(r, Lost) and r.cause == "metric" for r in rollouts_of(dspy.Predict(QA), engine.lm(), metric=judged_by_lm))
+    assert all(
+        isinstance(r, Lost) and r.cause == "metric"
+        for r in rollouts_of(dspy.Predict(QA), engine.lm(), metric=judged_by_lm)
+    )
 
 
 # --- programs of every kind ---
@@ -332,7 +345,8 @@ def act(asked: Asked) -> dict:
         tool = ("finish", {}) if "observation_0" in asked.user else ("double", {"n": 21})
         return {"next_thought": "hm", "next_tool_name": tool[0], "next_tool_args": tool[1]}
     if "tool_calls" in asked.outputs:
-        tool = {"name": "submit", "args": {"answer": "1"}} if "42" in asked.user else {"name": "double", "args": {"n": 21}}
+        doubled = '"value": 42' in asked.user or "text='42'" in asked.user
+        tool = {"name": "submit", "args": {"answer": "1"}} if doubled else {"name": "double", "args": {"n": 21}}
         return {"next_thought": "hm", "tool_calls": {"tool_calls": [tool]}}
     return dict.fromkeys(asked.outputs, "1") | ({"code": "6 * 7"} if "code" in asked.outputs else {})
 
@@ -355,7 +369,9 @@ def double(n: int) -> int:
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, dspy.Module) else str(value),
 )
-@pytest.mark.parametrize("adapter", [dspy.ChatAdapter(), dspy.JSONAdapter(), dspy.XMLAdapter()], ids=lambda a: type(a).__name__)
+@pytest.mark.parametrize(
+    "adapter", [dspy.ChatAdapter(), dspy.JSONAdapter(), dspy.XMLAdapter()], ids=lambda a: type(a).__name__
+)
 def test_programs_of_every_kind_roll_out_under_every_adapter(program, calls, tools, adapter):
     with dspy.context(adapter=adapter):
         policy = attach(program, ExperienceLibrary.from_texts(["When in doubt, look twice."]))
@@ -490,7 +506,3 @@ def test_a_group_keeps_its_lost_rollouts_apart():
         assert len(one.rewards) == len(one.scored)
         assert 0 < len(one.lost) < 20
         assert not one.is_informative(1e-9)
-
-
-def test_a_parse_error_is_known_by_its_type():
-    assert issubclass(AdapterParseError, Exception)

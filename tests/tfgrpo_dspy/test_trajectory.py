@@ -62,10 +62,22 @@ def lookup(key: str) -> str:
     return f"the colour of the {key} is blue"
 
 
-@pytest.mark.parametrize("adapter", [dspy.ChatAdapter(), dspy.JSONAdapter(), dspy.XMLAdapter()], ids=lambda a: type(a).__name__)
+@pytest.mark.parametrize(
+    "adapter", [dspy.ChatAdapter(), dspy.JSONAdapter(), dspy.XMLAdapter()], ids=lambda a: type(a).__name__
+)
 def test_tool_calls_and_observations_of_an_agent_are_told_in_order_and_told_once(adapter):
-    recorder = record(Engine(agent), dspy.ReAct("question -> answer", tools=[lookup]), adapter=adapter, question="colour?")
-    assert [c.name for c in recorder.calls] == ["react", "lookup", "react", "lookup", "react", "finish", "extract.predict"]
+    recorder = record(
+        Engine(agent), dspy.ReAct("question -> answer", tools=[lookup]), adapter=adapter, question="colour?"
+    )
+    assert [c.name for c in recorder.calls] == [
+        "react",
+        "lookup",
+        "react",
+        "lookup",
+        "react",
+        "finish",
+        "extract.predict",
+    ]
     assert recorder.tool_calls == 2  # `finish` does nothing
     text = render_trajectory(recorder.calls)
     at = [text.index(said) for said in ("thought 0", "the sky is blue", "thought 1", "LookupError", "thought 2", "42")]
@@ -154,7 +166,9 @@ def test_a_price_that_is_known_is_added_up():
     class Priced(Recorder):
         pass
 
-    lm = Engine(lambda asked: {"answer": "a"}, usage=LM15Usage(input_tokens=1000, output_tokens=100)).lm("openai/gpt-4o-mini")
+    lm = Engine(lambda asked: {"answer": "a"}, usage=LM15Usage(input_tokens=1000, output_tokens=100)).lm(
+        "openai/gpt-4o-mini"
+    )
     recorder = Priced()
     with dspy.context(lm=lm, callbacks=[recorder]):
         dspy.Predict("question -> answer")(question="q")

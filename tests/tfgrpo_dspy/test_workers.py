@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import CancelledError, Future
 from contextvars import ContextVar
+from functools import partial
 from itertools import permutations
 
 import dspy
@@ -101,12 +102,18 @@ def test_after_an_error_what_has_not_started_never_starts():
         raise ValueError("stop")
 
     with pytest.raises(ValueError, match="stop"), Workers(1) as workers:
-        futures = [workers.submit(broken)]
-        held = [workers.submit(ran.append, i) for i in range(50)]
-        workers.results([*futures, *held])
-    later = [future for future in held if future.cancelled()]
-    assert len(ran) + len(later) == 50
-    assert later
+        workers.results([workers.submit(task) for task in (broken, *(partial(ran.append, i) for i in range(50)))])
+    assert ran == []
+
+
+def test_whoever_waits_for_what_an_error_elsewhere_kept_from_starting_is_told_that_error():
+    def broken() -> None:
+        raise ValueError("stop")
+
+    with Workers(1) as workers:
+        assert isinstance(workers.submit(broken).exception(SECONDS), ValueError)
+        with pytest.raises(ValueError, match="stop"):
+            workers.results([workers.submit(lambda: 1)])
 
 
 def test_work_that_a_stopped_pool_is_given_is_cancelled_not_raised_in_its_threads():
@@ -150,7 +157,7 @@ def test_two_errors_are_one_error():
         both.wait(SECONDS)
         raise ValueError(name)
 
-    with pytest.raises(ValueError, match="one|two"), Workers(2) as workers:
+    with pytest.raises(ValueError, match=r"one|two"), Workers(2) as workers:
         workers.results([workers.submit(broken, "one"), workers.submit(broken, "two")])
 
 
@@ -206,9 +213,13 @@ def test_an_error_of_the_listener_stops_the_wait():
         raise ValueError("too many")
 
     release = threading.Event()
-    with pytest.raises(ValueError, match="too many"), Workers(2, refuse) as workers:
+
+    def blocked(workers: Workers) -> None:
         workers.announce(event(1))
-        workers.results([workers.submit(wait, release)])
+        wait(release)
+
+    with pytest.raises(ValueError, match="too many"), Workers(2, refuse) as workers:
+        workers.results([workers.submit(blocked, workers)])
     release.set()
 
 

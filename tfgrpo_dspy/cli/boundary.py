@@ -5,6 +5,8 @@
     2    something that the user can mend: an argument, a file, a key, an endpoint
     3    done, but something could not be recorded
     130  interrupted
+
+Messages go to standard error and hold no credential.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 from tfgrpo_dspy.cli.terminal import err
-from tfgrpo_dspy.errors import TFGRPOError
+from tfgrpo_dspy.errors import TFGRPOError, TooManyErrors
 
 MISTAKE, BAD_INPUT, UNRECORDED, INTERRUPTED = 1, 2, 3, 130
 
@@ -66,24 +68,48 @@ def first_paragraph(error: BaseException) -> str:
     return one_line(str(error).strip().split("\n\n")[0]) or type(error).__name__
 
 
+def why(error: BaseException) -> str:
+    """Why a run or an evaluation could not go on, and what to do."""
+    from dspy.utils.exceptions import LMAuthError, LMBillingError, LMNotConfiguredError
+
+    remedy = "check the model's name, the key and the endpoint"
+    if isinstance(error, TooManyErrors):
+        broken = "metric" in str(error) and "(infrastructure)" not in str(error)
+        mend = "mend the metric" if broken else "check the endpoint (--api-base) and the network"
+        remedy = f"{mend}, or allow more losses with --max-errors"
+    elif isinstance(error, LMAuthError):
+        remedy = "the provider refused the key: check the one in the environment, e.g. OPENAI_API_KEY"
+    elif isinstance(error, LMBillingError):
+        remedy = "check the account's credit and quota"
+    elif isinstance(error, LMNotConfiguredError):
+        return first_paragraph(error).rstrip(".")
+    return f"{first_paragraph(error).rstrip('.')}; {remedy}"
+
+
 def _secrets_in(environment: Mapping[str, str]) -> Iterator[str]:
     for name, value in environment.items():
-        if re.search(r"KEY|TOKEN|SECRET|PASSWORD", name, re.IGNORECASE):
+        if re.search(r"(KEY|TOKEN|SECRET|PASSWORD)$", name, re.IGNORECASE):
             yield value
 
 
 def _translated(error: Exception) -> BaseException:
     """An exit for errors of click's own kind, of the LM, and of anything unforeseen."""
-    from dspy.utils.exceptions import LMError
-
     if hasattr(error, "format_message"):  # a usage error: typer shows it with the command's usage
         return error
-    if isinstance(error, LMError):
-        return _stop(f"{first_paragraph(error)}; check the model, the key and the endpoint", BAD_INPUT)
+    if _is_of_the_lm(error):
+        return _stop(why(error), BAD_INPUT)
     return _stop(f"{type(error).__name__}: {first_paragraph(error)}; `tfgrpo --debug ...` shows where", MISTAKE)
 
 
+def _is_of_the_lm(error: BaseException) -> bool:
+    from dspy.utils.exceptions import LMError
+
+    return isinstance(error, LMError)
+
+
 def _described(error: TFGRPOError | OSError) -> str:
+    if isinstance(error, TooManyErrors):
+        return why(error)
     if isinstance(error, OSError) and not isinstance(error, TFGRPOError) and error.filename:
         return f"{error.filename}: {(error.strerror or str(error)).lower()}; check the path and its permissions"
     return first_paragraph(error)

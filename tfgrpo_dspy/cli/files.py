@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from tfgrpo_dspy.errors import DataError, ProgramError, SettingsError
 from tfgrpo_dspy.events import RunFinished, RunStarted, StepFinished
+from tfgrpo_dspy.experience import Experience, ExperienceLibrary, Provenance, id_number
 from tfgrpo_dspy.library_file import save_library, to_markdown, write_atomically
+from tfgrpo_dspy.rendering import find_section, parse_lines
 
 if TYPE_CHECKING:
     import dspy
 
     from tfgrpo_dspy.events import CompileResult, Event
-    from tfgrpo_dspy.experience import ExperienceLibrary
 
 PROGRAM, LIBRARY, LIBRARY_TEXT, REPORT, RUN = "program.json", "library.json", "library.md", "report.md", "run.json"
 _FORMAT, _VERSION = "tfgrpo-run", 1
@@ -72,7 +73,9 @@ def check_folder(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise SettingsError(f"{folder} cannot be written to ({error.strerror}); name another folder with --out") from error
+        raise SettingsError(
+            f"{folder} cannot be written to ({error.strerror}); name another folder with --out"
+        ) from error
 
 
 def write_library_files(library: ExperienceLibrary, folder: Path) -> None:
@@ -125,6 +128,25 @@ def load_state(program: dspy.Module, path: Path) -> dspy.Module:
     return copy
 
 
+def library_of_program(path: Path) -> ExperienceLibrary | None:
+    """The library that a saved program reads, its provenance left behind; None if the file holds no program."""
+    try:
+        state = json.loads(path.read_text(encoding="utf-8")) if path.suffix == ".json" else None
+    except ValueError:
+        return None  # whatever it is, the reader of libraries says what is wrong with it
+    signatures = [v["signature"] for v in state.values() if _has_signature(v)] if isinstance(state, dict) else []
+    if not signatures:
+        return None
+    found = {entry for s in signatures for entry in parse_lines(find_section(str(s.get("instructions", ""))))}
+    read = sorted(found, key=lambda entry: id_number(entry[0]))
+    experiences = tuple(Experience(id, text, provenance=Provenance("import")) for id, text in read)
+    return ExperienceLibrary(experiences, next_id=id_number(read[-1][0]) + 1 if read else 0)
+
+
+def _has_signature(value: object) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("signature"), dict)
+
+
 def read_run(path: Path) -> RunFile:
     """The `run.json` beside a `program.json`.
 
@@ -138,17 +160,20 @@ def read_run(path: Path) -> RunFile:
             f"name the program too: tfgrpo evaluate module:attribute DEVSET --load {path}"
         )
     document = _read_json(beside)
-    fields = {name: document.get(name) for name in RunFile.__dataclass_fields__}
+    fields: dict[str, Any] = {name: document.get(name) for name in RunFile.__dataclass_fields__}
     if document.get("format") != _FORMAT or document.get("version") != _VERSION or not _is_sound(fields):
         raise DataError(f"{beside} is no {_FORMAT} file of version {_VERSION}; name the program and use --load {path}")
     inputs = fields["inputs"]
-    return RunFile(**{**fields, "inputs": tuple(inputs) if inputs is not None else None})
+    fields["inputs"] = tuple(inputs) if inputs is not None else None
+    return RunFile(**fields)
 
 
 def _is_sound(fields: Mapping[str, Any]) -> bool:
     optional = all(isinstance(fields[name], str | None) for name in ("answer", "lm"))
     needed = all(isinstance(fields[name], str) for name in ("program", "metric", "engine"))
-    return optional and needed and isinstance(fields["inputs"], list | None) and isinstance(fields["temperature"], float)
+    return (
+        optional and needed and isinstance(fields["inputs"], list | None) and isinstance(fields["temperature"], float)
+    )
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from tfgrpo_dspy.errors import SettingsError
 
@@ -41,6 +42,19 @@ def make_lm(model: str, options: LMOptions) -> dspy.BaseLM:
         return dspy.LM(model, engine=options.engine, **more)
     except (TypeError, ValueError) as error:
         raise SettingsError(f"{model} cannot be set up: {error}") from error
+
+
+def lm_of(options: LMOptions) -> dict[str, dspy.BaseLM]:
+    """Keywords for `dspy.context`: the LM that is named, or none if the program is to bring its own.
+
+    Raises:
+        SettingsError: As `make_lm`; or options speak of an LM that is not named.
+    """
+    if options.lm is not None:
+        return {"lm": make_lm(options.lm, options)}
+    if options.api_base or options.lm_option:
+        raise SettingsError("--api-base and --lm-option say nothing without --lm; name the LM too")
+    return {}
 
 
 def check_configured(program: dspy.Module) -> None:
@@ -84,9 +98,5 @@ def _value(text: str) -> Any:
 def _check_address(address: str) -> None:
     if not address.startswith(("http://", "https://")):
         raise SettingsError("--api-base must start with http:// or https://, e.g. http://127.0.0.1:8000/v1")
-
-
-def roles(lms: Mapping[str, str]) -> str:
-    """`policy openai/x, reflection openai/y`, or one name where both are the same."""
-    names = set(lms.values())
-    return names.pop() if len(names) == 1 else ", ".join(f"{role} {name}" for role, name in lms.items())
+    if "@" in urlsplit(address).netloc:  # DSPy's own engine would take it all for a host name, and ask a DNS server
+        raise SettingsError("--api-base must hold no user and password; put a key into the environment instead")

@@ -237,3 +237,18 @@ class EvaluateOptions(DataOptions, LMOptions):
         bool, typer.Option("--baseline/--no-baseline", help="Evaluate the bare program too, and show the gain.")
     ] = True
     k: Annotated[int, typer.Option("-k", metavar="K", help="Rollouts per question.")] = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoOptions(TrackingOptions):
+    """Options of `tfgrpo demo`."""
+
+    seed: Annotated[
+        int, typer.Option("--seed", metavar="N", help="Draws the problems, the simulated LM's answers and the run.")
+    ] = 0
+    examples: Annotated[int, typer.Option("--examples", metavar="N", help="Problems to learn from.")] = 48
+    held_out: Annotated[int, typer.Option("--held-out", metavar="N", help="Problems to measure the gain on.")] = 60
+    epochs: Annotated[int, typer.Option("--epochs", metavar="N", help="Passes over the problems.")] = 3
+    group_size: Annotated[int, typer.Option("--group-size", metavar="G", help="Rollouts per problem.")] = 5
+    threads: Annotated[int, typer.Option("--threads", metavar="N", help="LM calls at once.")] = 4
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the files.")] = Path("out/demo")

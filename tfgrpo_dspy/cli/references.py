@@ -1,6 +1,7 @@
-"""What a command line can only name: programs and metrics, as `package.module:attribute` or `path/to/file.py:attribute`.
+"""What a command line can only name: programs and metrics.
 
-A reference runs the user's own code: it is imported from the current folder, as `python -m` would.
+A reference is `package.module:attribute` or `path/to/file.py:attribute`. It runs the user's own code, which is
+imported from the current folder, as `python -m` would.
 """
 
 from __future__ import annotations
@@ -35,12 +36,12 @@ def load_program(reference: str) -> dspy.Module:
     if isinstance(found, dspy.Module):
         return found
     if not callable(found):
-        raise ProgramError(f"{reference} is a {type(found).__name__}; a program is a dspy.Module or makes one")
+        raise ProgramError(f"{reference} is of type {type(found).__name__}; a program is a dspy.Module or makes one")
     with _their_code(reference, ProgramError):
         _check_no_arguments(found, reference)
         made = found()
     if not isinstance(made, dspy.Module):
-        raise ProgramError(f"{reference} returned a {type(made).__name__}; it must return a dspy.Module")
+        raise ProgramError(f"{reference} returned a value of type {type(made).__name__}; it must return a dspy.Module")
     return made
 
 
@@ -59,7 +60,7 @@ def load_metric(reference: str) -> Callable[..., Any]:
         raise SettingsError(f"no metric is called {reference!r}; choose one of {built_in}, or give module:function")
     found = _attribute(reference, "metric", SettingsError)
     if not callable(found):
-        raise SettingsError(f"{reference} is a {type(found).__name__}; a metric is a function(example, prediction)")
+        raise SettingsError(f"{reference} is of type {type(found).__name__}; a metric is a function")
     return found  # type: ignore[no-any-return]
 
 
@@ -153,7 +154,9 @@ def _their_code(reference: str, refusal: type[TFGRPOError]) -> Iterator[None]:
     except TFGRPOError:
         raise
     except (Exception, SystemExit) as error:
-        raise refusal(f"{reference} could not be loaded: {type(error).__name__}: {error}; mend it and try again") from error
+        raise refusal(
+            f"{reference} could not be loaded: {type(error).__name__}: {error}; mend it and try again"
+        ) from error
 
 
 def _check_no_arguments(factory: Callable[..., Any], reference: str) -> None:

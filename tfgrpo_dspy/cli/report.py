@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable, Sequence
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from tfgrpo_dspy.cli import story as told
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
 GAIN_HEADING = "## Gain on held-out questions"
 
-_ACTIVE = re.compile(r"([\\`*_<>|\[\]])")
+_ACTIVE = re.compile(r"([\\`*_<>|]|\](?=\())")
 _REFUSALS_SHOWN = 40
 
 
@@ -40,11 +42,12 @@ def render_report(story: Story) -> str:
     return safe("\n\n".join(part.strip() for part in sections if part) + "\n")
 
 
-def gain_section(gain: Comparison) -> str:
+def gain_section(gain: Comparison, intro: str = "") -> str:
     """Bare against learned program, with the verdict in words."""
     rows = [told.evaluation_row("bare", gain.baseline), told.evaluation_row("learned", gain.candidate)]
     table = "\n".join(_table(told.EVALUATION_COLUMNS, rows))
-    return f"{GAIN_HEADING}\n\n{table}\n\n**Gain {told.gain_text(gain)}.**"
+    before = f"{intro}\n\n" if intro else ""
+    return f"{GAIN_HEADING}\n\n{before}{table}\n\n**Gain {told.gain_text(gain)}.**"
 
 
 def with_gain(report: str, section: str) -> str:
@@ -56,15 +59,14 @@ def with_gain(report: str, section: str) -> str:
 def _outcome(story: Story) -> str:
     result, started = story.result, story.started
     library = result.library
-    done = f"{len(result.steps)} of {told.count(started.steps, 'step')}"
+    steps = told.count(started.steps, "step")
+    done = steps if len(result.steps) == started.steps else f"{len(result.steps)} of {steps}"
     outcome = (
         f"{told.count(len(library), 'experience')} (about {library.tokens} tokens) after {done} on "
         f"{told.count(len(started.trainset), 'example')} of `{story.trainset}`, in {story.seconds:.0f} s."
     )
     lines = [f"**Stopped early:** {_text(story.stopped)}"] if story.stopped else []
-    lines += [outcome, told.why_nothing_was_learnable(story.counts())]
-    if result.best_step is not None:
-        lines.append(f"The library after step {result.best_step} was best on the validation examples and was kept.")
+    lines += [outcome, told.why_nothing_was_learnable(story.counts()), story.choice]
     return "\n\n".join(line for line in lines if line)
 
 
@@ -78,7 +80,11 @@ def _settings(story: Story) -> str:
         ("limits", _limits(story)),
         ("ground truth", "shown to reflection" if settings.use_ground_truth else "not shown to reflection"),
         ("seed", str(settings.seed)),
+        ("when", time.strftime("%Y-%m-%d %H:%M")),
+        ("versions", f"tfgrpo-dspy {version('tfgrpo-dspy')}, dspy {version('dspy')}"),
     ]
+    if story.recorded:
+        rows.append(("MLflow", story.recorded))
     if len(settings.library):
         rows.append(("started from", told.count(len(settings.library), "experience")))
     return "## What was run\n\n" + "\n".join(_table(("setting", "value"), rows, escape=False))
@@ -95,11 +101,7 @@ def _limits(story: Story) -> str:
 def _steps(story: Story) -> str:
     if not story.result.steps:
         return ""
-    columns, rows = told.STEP_COLUMNS, [told.step_row(record, story.tolerance) for record in story.result.steps]
-    if story.result.initial_validation is not None:
-        columns = (*columns, "validation of its library")
-        judged = [told.estimate_text(s.validation.mean) if s.validation else "" for s in story.result.steps]
-        rows = [(*row, text) for row, text in zip(rows, judged, strict=True)]
+    columns, rows = story.steps_table()
     note = "The mean reward of a step is that of rollouts which read the library as it was *before* the step."
     return "## Steps\n\n" + "\n".join(_table(columns, rows)) + f"\n\n{note}"
 
@@ -136,8 +138,7 @@ def _failures(story: Story) -> str:
     lines = [f"- lost rollouts, never scored: {lost}"] if lost else []
     for failure in (*(f for s in story.result.steps for f in s.failures), *story.result.unused):
         lines.append(f"- {failure.stage} of `{failure.where}`: {_text(failure.reason)}; {_text(failure.remedy)}")
-    first = next((r.error for s in story.result.steps for g in s.groups for r in g.lost), "")
-    lines += [f"- the first loss: {_text(first)}"] if first else []
+    lines += [f"- the first loss: {_text(story.first_loss)}"] if story.first_loss else []
     return "## What could not be done\n\n" + "\n".join(lines) if lines else ""
 
 

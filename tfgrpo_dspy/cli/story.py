@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tfgrpo_dspy.experience import Experience
 
 STEP_COLUMNS = ("step", "mean reward [95% interval]", "informative", "operations", "lost", "entries")
+_TOOK_EFFECT = {"add": "added", "modify": "modified", "delete": "deleted", "keep": "kept"}
 EVALUATION_COLUMNS = ("program", "mean reward [95% interval]", "questions", "failed", "lost")
 
 
@@ -35,6 +36,8 @@ class Story:
     """Why the run ended before its last step; empty if it did not."""
     gain: Comparison | None = None
     """Bare against learned program on held-out questions, if they were evaluated."""
+    recorded: str = ""
+    """Where the MLflow run is; empty if there is none."""
 
     @property
     def simulated(self) -> bool:
@@ -45,6 +48,35 @@ class Story:
     def tolerance(self) -> float:
         """Rewards that differ by no more count as equal."""
         return self.started.settings.tolerance
+
+    @property
+    def nothing_was_scored(self) -> bool:
+        """Whether no rollout of any finished step took place."""
+        return not any(group.scored for record in self.result.steps for group in record.groups)
+
+    @property
+    def first_loss(self) -> str:
+        """Why the first lost rollout was lost; empty if none was."""
+        return next((r.error for s in self.result.steps for g in s.groups for r in g.lost), "")
+
+    @property
+    def choice(self) -> str:
+        """Which library was kept, if there were validation examples to choose by; empty if not."""
+        best, initial = self.result.best_step, self.result.initial_validation
+        if best is None or initial is None:
+            return ""
+        before = f"{estimate_text(initial.mean, questions=True)} before the first step"
+        if best == 0:
+            return f"No step did better on the validation examples ({before}), so the initial library was kept."
+        return f"The library after step {best} did best on the validation examples ({before}) and was kept."
+
+    def steps_table(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+        """Columns and rows, one row per step."""
+        rows = [step_row(record, self.tolerance) for record in self.result.steps]
+        if self.result.initial_validation is None:
+            return STEP_COLUMNS, rows
+        judged = [estimate_text(s.validation.mean) if s.validation else "" for s in self.result.steps]
+        return (*STEP_COLUMNS, "validation"), [(*row, text) for row, text in zip(rows, judged, strict=True)]
 
     def counts(self) -> GroupCounts:
         """How the groups of all steps turned out."""
@@ -64,7 +96,7 @@ def step_row(record: StepRecord, tolerance: float) -> tuple[str, ...]:
         str(record.step),
         estimate_text(reward_estimate(record.groups), questions=True),
         f"{informative} of {len(record.groups)} groups",
-        ", ".join(f"{n} {kind}" for kind, n in operation_counts(record).items() if n) or "none",
+        ", ".join(f"{n} {_TOOK_EFFECT.get(kind, kind)}" for kind, n in operation_counts(record).items() if n) or "none",
         str(lost),
         str(len(record.library)),
     )
@@ -95,9 +127,9 @@ def gain_text(gain: Comparison) -> str:
     p = "p < 0.0001" if d.p_value < 1e-4 else f"p = {d.p_value:.4f}"  # noqa: PLR2004 - four decimals
     interval = f"{d.value:+.3f} [{d.low:+.3f}, {d.high:+.3f}], {p}, paired over {d.n} questions"
     verdicts = {
-        "better": "the learned program is better",
-        "worse": "the learned program is worse",
-        "not distinguishable": "not distinguishable from the bare program; more questions would narrow the interval",
+        "better": "better",
+        "worse": "worse",
+        "not distinguishable": "not distinguishable, the interval holds 0; more questions would narrow it",
     }
     return f"{interval}: {verdicts[gain.verdict]}"
 
@@ -156,7 +188,7 @@ def origin_text(experience: Experience) -> str:
     """Where an experience came from, in one line."""
     origin = experience.provenance
     came = {"updater": "learned", "person": "written by a person", "import": "imported"}[origin.author]
-    steps = [f"step {origin.created_step}"] if origin.created_step is not None else []
+    steps = [f"in step {origin.created_step}"] if origin.created_step is not None else []
     steps += [f"changed in step {origin.modified_step}"] if origin.modified_step is not None else []
     marks = (["pinned"] if experience.pinned else []) + ([f"only for {experience.scope}"] if experience.scope else [])
     shown = [s.example for s in origin.sources[:6]]

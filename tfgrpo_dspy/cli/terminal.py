@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-SIMULATED = "SIMULATED: no real model answered; the figures show that the machinery works, never how good a model is."
+SIMULATED = "SIMULATED: no real model answers here; the figures show that the machinery works, nothing more."
 
 
 def out() -> Console:

@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import Any
 
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
-_BOUNDS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+_BOUNDS = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",  # what fails is tried again later anyway
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+}
 
 
 @contextmanager

@@ -9,12 +9,19 @@ from tfgrpo_dspy.estimates import Estimate, mean_at_k
 from tfgrpo_dspy.rollout import count_groups
 
 if TYPE_CHECKING:
+    from tfgrpo_dspy.evaluation import Evaluation
     from tfgrpo_dspy.events import CompileResult, StepRecord, Usage
     from tfgrpo_dspy.rollout import Group
     from tfgrpo_dspy.settings import Settings
 
 FULL_REWARD = 1.0 - 1e-9
 """A rollout with at least this reward counts as right in `reward/pass_at_g`."""
+
+_HEADLINE = {
+    "mean_reward": "reward/mean",
+    "mean_validation": "validation/mean",
+    "share_informative": "groups/informative_share",
+}
 
 
 def reward_estimate(groups: Sequence[Group]) -> Estimate | None:
@@ -61,6 +68,11 @@ def step_metrics(record: StepRecord, settings: Settings) -> dict[str, float]:
     }
 
 
+def initial_metrics(validation: Evaluation) -> dict[str, float]:
+    """The starting point of the validation curves."""
+    return {"brief/mean_validation": validation.mean.value, **estimate_metrics("validation/mean", validation.mean)}
+
+
 def final_metrics(result: CompileResult) -> dict[str, float]:
     """Totals of a run."""
     numbers = {**usage_numbers(result.usage), "seconds": sum(s.seconds for s in result.steps)}
@@ -87,9 +99,8 @@ def estimate_metrics(name: str, estimate: Estimate | None) -> dict[str, float]:
 
 def _headline(record: StepRecord, metrics: Mapping[str, float]) -> dict[str, float]:
     """The same numbers once more: the UI sorts sections by name, and what matters most should come first."""
-    shown = {"mean_reward": "reward/mean", "validation": "validation/mean", "informative": "groups/informative_share"}
-    numbers = {f"brief/{name}": metrics[key] for name, key in shown.items() if key in metrics}
-    return {**numbers, "brief/library_entries": len(record.library)}
+    numbers = {f"brief/{name}": metrics[key] for name, key in _HEADLINE.items() if key in metrics}
+    return {**numbers, "brief/size_of_library": len(record.library)}
 
 
 def _rewards(record: StepRecord) -> dict[str, float]:

@@ -14,7 +14,7 @@ from tfgrpo_dspy.history import diff
 from tfgrpo_dspy.library_file import dump_library, to_markdown
 from tfgrpo_dspy.observers import tables
 from tfgrpo_dspy.observers.figures import learning_curve
-from tfgrpo_dspy.observers.metrics import estimate_metrics, final_metrics, step_metrics
+from tfgrpo_dspy.observers.metrics import final_metrics, initial_metrics, step_metrics
 from tfgrpo_dspy.observers.provenance import source_tags, versions
 from tfgrpo_dspy.observers.redaction import Redactor, credentials_of
 from tfgrpo_dspy.observers.store import STATE_TAG, STEP_TAG, RunStore
@@ -56,9 +56,9 @@ class Records:
 
     @property
     def run_name(self) -> str:
-        """A name for a new run that says what and when."""
+        """A name for a new run; what differs comes first, as the UI cuts names off."""
         at = time.strftime("%m%d-%H%M%S", time.localtime(self.started / 1000))
-        return f"{type(self._event.student).__name__}-seed{self._event.settings.seed}-{at}"
+        return f"seed{self._event.settings.seed}-{type(self._event.student).__name__}-{at}"
 
     def start(self) -> Iterator[Entry]:
         """What is known before the first call."""
@@ -101,7 +101,7 @@ class Records:
         at, result = now(), event.result
         yield from self._library("returned", result.library)
         if result.initial_validation is not None:
-            initial = partial(estimate_metrics, "validation/mean", result.initial_validation.mean)
+            initial = partial(initial_metrics, result.initial_validation)
             yield Entry("the first validation", partial(_put_metrics, make=initial, step=0, at=self.started, tags={}))
         yield Entry("figures/learning_curve.png", partial(self._figure, event))
         yield self._text("summary.md", partial(self._summary, event))

@@ -201,10 +201,9 @@ class RunStore:
         for data in datasets:
             spec = [{"type": "string", "name": name, "required": False} for name in data.columns]
             profile = {"num_rows": data.rows, "num_elements": data.rows * len(data.columns)}
-            dataset = Dataset(
-                data.name, data.digest, "code", json.dumps({"tags": {"artifact": f"data/{data.name}.json"}}),
-                json.dumps({"mlflow_colspec": spec}), json.dumps(profile),
-            )
+            source = {"tags": {"artifact": f"data/{data.name}.json"}}
+            texts = [json.dumps(value) for value in (source, {"mlflow_colspec": spec}, profile)]
+            dataset = Dataset(data.name, data.digest, "code", *texts)
             inputs.append(DatasetInput(dataset, [InputTag("mlflow.data.context", data.context)]))
         self.client.log_inputs(self._id(), datasets=inputs)
 
@@ -227,14 +226,19 @@ class RunStore:
     def _create(self, tags: Mapping[str, str]) -> None:
         if self.experiment_id is None:
             self.experiment_id = self._experiment()
-        lost = self.client.search_runs([self.experiment_id], f"tags.`{_TOKEN_TAG}` = '{self._token}'", max_results=1)
-        run = lost[0] if lost else self.client.create_run(  # found: an earlier try whose answer was lost
-            self.experiment_id,
+        # A run that is there already was made by an earlier try, whose answer was lost.
+        mine = f"tags.`{_TOKEN_TAG}` = '{self._token}'"
+        found = self.client.search_runs([self.experiment_id], mine, max_results=1)
+        run = found[0] if found else self._create_run(self.experiment_id, tags)
+        self.run_id, self.is_ours = run.info.run_id, True
+
+    def _create_run(self, experiment_id: str, tags: Mapping[str, str]) -> Run:
+        return self.client.create_run(
+            experiment_id,
             start_time=self._started,
             tags={**tags, _TOKEN_TAG: self._token, STATE_TAG: "running"},
             run_name=self._destination.run_name or self._run_name,
         )
-        self.run_id, self.is_ours = run.info.run_id, True
 
     def _continue(self, run: Run, tags: Mapping[str, str]) -> None:
         self.committed = int(run.data.tags.get(STEP_TAG, "0"))

@@ -71,11 +71,12 @@ def _step(record: StepRecord, tolerance: float) -> Sequence[str]:
 
 
 def _validation(result: CompileResult) -> str:
-    judged = [(0, result.initial_validation), *((s.step, s.validation) for s in result.steps)]
-    lines = [f"- after step {step}: {format_estimate(v.mean)}" for step, v in judged if v is not None]
+    judged = [("before the first step", result.initial_validation)]
+    judged += [(f"after step {s.step}", s.validation) for s in result.steps]
+    lines = [f"- {when}: {format_estimate(v.mean)}" for when, v in judged if v is not None]
     if not lines:
         return ""
-    kept = "" if result.best_step is None else f"\n\nThe library after step {result.best_step} was returned."
+    kept = "" if result.best_step is None else f"\n\nReturned: the library {judged[result.best_step][0]}."
     return "## Validation\n\n" + "\n".join(lines) + kept
 
 

@@ -85,16 +85,25 @@ def _fields(example: Mapping[str, object]) -> dict[str, str]:
 
 def _change_row(change: Change) -> Row:
     return {
-        "operation": change.kind, "id": change.id or "", "outcome": "done", "before": change.before or "",
-        "after": change.after or "", "reason": change.reason, "sources": _sources(change.sources),
+        "operation": change.kind,
+        "id": change.id or "",
+        "outcome": "done",
+        "before": change.before or "",
+        "after": change.after or "",
+        "reason": change.reason,
+        "sources": _sources(change.sources),
     }
 
 
 def _refusal_row(refusal: Refusal) -> Row:
     operation = refusal.operation
     return {
-        "operation": operation.op, "id": operation_id(operation) or "", "outcome": f"refused: {refusal.reason}",
-        "before": "", "after": getattr(operation, "text", ""), "reason": operation.reason,
+        "operation": operation.op,
+        "id": operation_id(operation) or "",
+        "outcome": f"refused: {refusal.reason}",
+        "before": "",
+        "after": getattr(operation, "text", ""),
+        "reason": operation.reason,
         "sources": ", ".join(operation.sources),
     }
 
@@ -106,11 +115,15 @@ def _sources(sources: Iterable[Source]) -> str:
 def _rollout_row(group: Group, rollout: Rollout) -> Row:
     shared: dict[str, Cell] = {"rollout": rollout.name, "seconds": round(rollout.seconds, 3), "inputs": _inputs(group)}
     if isinstance(rollout, Lost):
-        return {**shared, "outcome": f"lost ({rollout.cause}): {rollout.error}"}
+        return {**shared, "answer": "", "feedback": "", "outcome": f"lost ({rollout.cause}): {rollout.error}"}
     failure = rollout.policy_failure
     return {
-        **shared, "reward": rollout.reward, "feedback": rollout.feedback, "answer": rollout.answer,
-        "outcome": "scored" if failure is None else f"policy failed: {failure}", "tool_calls": rollout.tool_calls,
+        **shared,
+        "reward": rollout.reward,
+        "feedback": rollout.feedback,
+        "answer": rollout.answer,
+        "outcome": "scored" if failure is None else f"policy failed: {failure}",
+        "tool_calls": rollout.tool_calls,
     }
 
 

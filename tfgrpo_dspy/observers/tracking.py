@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable, Mapping
 
 from tfgrpo_dspy.errors import SettingsError
@@ -15,6 +16,11 @@ from tfgrpo_dspy.rendering import shorten
 
 logger = logging.getLogger(__name__)
 
+_SLOW = 3.0
+"""Seconds after which a failure means that the store is not there."""
+_PATIENCE = 10.0
+"""An absent store is asked again after this many times the time that it took to find it absent, and at the end."""
+
 
 class MLflowTracking:
     """Records a run to MLflow: parameters, metrics, tables, the library after each epoch, a learning curve.
@@ -24,7 +30,8 @@ class MLflowTracking:
     (`mlflow.set_tracking_uri`, `MLFLOW_TRACKING_URI`), else `mlruns/mlflow.db` below the current folder.
 
     When MLflow fails, the run goes on: what could not be written is kept and tried again, in order, at the next step
-    and at the end. Keys, headers and endpoints of LMs are never written.
+    and at the end. A server has ten seconds to answer, unless `MLFLOW_HTTP_REQUEST_TIMEOUT` says otherwise. Keys,
+    headers and endpoints of LMs are never written.
 
     Example:
         >>> tracking = MLflowTracking("algebra")  # doctest: +SKIP
@@ -64,6 +71,7 @@ class MLflowTracking:
         self._due: list[Entry] = []
         self._reasons: dict[str, str] = {}
         self._given_up: list[str] = []
+        self._not_before = 0.0
 
     @property
     def run_id(self) -> str | None:
@@ -105,7 +113,8 @@ class MLflowTracking:
             self._begin(event)
         elif self._records is not None and isinstance(event, StepStarted | StepFinished | EpochFinished | RunFinished):
             self._due.extend(_entries(self._records, event))
-            self.retry()
+            if isinstance(event, RunFinished) or time.monotonic() >= self._not_before:
+                self.retry()
         if isinstance(event, RunFinished) and self.unrecorded:
             logger.warning("MLflow has no record of: %s", "; ".join(self.unrecorded))
 
@@ -118,15 +127,20 @@ class MLflowTracking:
         if self._store is None:
             return not self.unrecorded
         left: list[Entry] = []
-        reachable = True
+        reachable, started = True, time.monotonic()
         with bounded_waiting():
             for entry in self._due:
+                asked = time.monotonic()
                 if not reachable or not self._wrote(entry, self._store):
                     left.append(entry)
-                    # One refused write must not hold up the others; an absent store must not be asked for each.
-                    reachable = reachable and self._wrote(Entry("", RunStore.ping), self._store)
-        self._due = left
+                    reachable = reachable and self._is_there(self._store, time.monotonic() - asked)
+        self._due, now = left, time.monotonic()
+        self._not_before = now if reachable else now + _PATIENCE * (now - started)
         return not self.unrecorded
+
+    def _is_there(self, store: RunStore, waited: float) -> bool:
+        """After a failed write: a refused one must not hold up the others, a dead store must not be asked for them."""
+        return waited < _SLOW and self._wrote(Entry("", RunStore.ping), store)
 
     def _begin(self, event: RunStarted) -> None:
         self._given_up = list(self.unrecorded)

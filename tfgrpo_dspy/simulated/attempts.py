@@ -25,6 +25,7 @@ _VERDICT = re.compile(r"\bfeedback\b(.*)", re.IGNORECASE | re.DOTALL)
 _RIGHT = re.compile(r"\b(?:correct|right)\b", re.IGNORECASE)
 _WRONG = re.compile(r"\b(?:incorrect|wrong|not (?:correct|right))\b", re.IGNORECASE)
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+_ABOUT_IT = re.compile(r"expected|gold|label|target|feedback", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +64,14 @@ def read_attempts(inputs: Mapping[str, str]) -> list[Shown]:
     sides = [_side(inputs, "better"), _side(inputs, "worse")]
     if all(sides):
         return [Shown.of("\n".join(side.values()), read_reward(side)) for side in sides]
-    alone = Shown.of("\n".join(inputs.values()), read_reward(inputs))
+    alone = read_alone(inputs)
     return [alone] if alone.steps else []
+
+
+def read_alone(inputs: Mapping[str, str]) -> Shown:
+    """The one attempt that the input fields show; what was expected or said about it is no part of it."""
+    told = [value for name, value in inputs.items() if not _ABOUT_IT.search(name)]
+    return Shown.of("\n".join(told), read_reward(inputs))
 
 
 def _side(inputs: Mapping[str, str], side: str) -> dict[str, str]:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from tfgrpo_dspy.simulated.attempts import Shown, read_attempts, read_reward
+from tfgrpo_dspy.simulated.attempts import Shown, judge, read_alone, read_attempts, read_reward
 from tfgrpo_dspy.simulated.policy import Step, advice_in
 from tfgrpo_dspy.simulated.prompt import Prompt
 from tfgrpo_dspy.simulated.understanding import FAMILY, Stance, family_of, meaning, stances
@@ -53,7 +53,7 @@ class Lesson:
 
 def summarise(prompt: Prompt) -> str:
     """An attempt step by step, with its outcome as far as it is shown."""
-    shown = Shown.of(prompt.question)
+    shown = read_alone(prompt.inputs)
     kind = f"The task was read as one where {shown.kind}." if shown.kind else ""
     steps = " ".join(_say(i, step) for i, step in enumerate(shown.steps)) or "No steps of reasoning are shown."
     answer = f"The attempt answered {shown.answer}." if shown.answer else "No final answer is shown."
@@ -77,7 +77,7 @@ def _outcome(prompt: Prompt) -> str:
 
 def draw_lesson(prompt: Prompt, rng: random.Random) -> Lesson:
     """Why some attempts did better than others, and what to remember from that."""
-    attempts = read_attempts(prompt.inputs)
+    attempts = judge(read_attempts(prompt.inputs), prompt.inputs.get("expected", ""))
     differences = sorted(contrast(attempts), key=lambda d: -d.gain)
     if not differences or rng.random() < VAGUE:
         return Lesson(_no_contrast(attempts), _new([rng.choice(COMMONPLACES)], prompt))

@@ -125,9 +125,9 @@ def _concluded(text: str) -> Attempt | None:
 
 def _answer(field: OutputField, made: Attempt) -> object:
     """What an attempt puts into an output field, by the field's type."""
-    if _THOUGHT.search(field.name) and field.type == "str":
-        return made.reasoning
     kind = field.type.lower()
+    if _THOUGHT.search(field.name) and kind in ("str", "reasoning"):
+        return made.reasoning
     if kind.startswith("bool"):
         return made.sure
     if kind.startswith("literal["):
@@ -135,6 +135,8 @@ def _answer(field: OutputField, made: Attempt) -> object:
     number = made.answer.replace(",", "")
     if kind.startswith(("int", "float")):
         return _number(number, whole=kind.startswith("int"))
+    if kind.startswith("dict"):
+        return {"answer": made.answer}
     return [made.answer] if kind.startswith("list") else made.answer
 
 

@@ -1,0 +1,98 @@
+"""Runs `tfgrpo` inside the test's process, and leaves that process as it was."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from typer.testing import CliRunner, Result
+
+from programs.demo_world import write_problems
+from tfgrpo_dspy.cli.app import app
+
+ROOT = Path(__file__).parents[2]
+KEY = "sk-a-very-secret-key"
+SOLVER = "programs.demo_world:solver"
+LOGGERS = ("tfgrpo_dspy", "dspy", "LiteLLM")
+STUDENTS = """
+import dspy
+
+solver = dspy.ChainOfThought("question -> answer")
+
+
+class Contextual(dspy.Module):
+    def __init__(self):
+        super().__init__()
+        self.solve = dspy.Predict("context, question -> answer")
+
+    def forward(self, context, question):
+        return self.solve(context=context, question=question)
+
+
+def needs_more(size):
+    return solver
+
+
+def makes_a_number():
+    return 3
+
+
+three = 3
+
+
+def raises(example, prediction, trace=None):
+    raise RuntimeError("the metric broke")
+
+
+def not_a_number(example, prediction, trace=None):
+    return float("nan")
+
+
+def a_word(example, prediction, trace=None):
+    return "good"
+
+
+def only_one(example):
+    return 1
+"""
+
+
+def run(*arguments: str | Path, env: Mapping[str, str] | None = None) -> Result:
+    """`tfgrpo` with these arguments; its output, errors and exit code."""
+    path, loggers = list(sys.path), [logging.getLogger(name) for name in LOGGERS]
+    before = [(list(logger.handlers), logger.propagate, logger.level) for logger in loggers]
+    try:
+        return CliRunner().invoke(app, [str(a) for a in arguments], env=dict(env or {}), prog_name="tfgrpo")
+    finally:
+        sys.path[:] = path
+        for logger, (handlers, propagate, level) in zip(loggers, before, strict=True):
+            logger.handlers[:], logger.propagate = handlers, propagate
+            logger.setLevel(level)
+
+
+def problems(train: int = 8, test: int = 8) -> None:
+    """`train.jsonl`, `test.jsonl` and `students.py` in the current folder."""
+    write_problems(Path(), train=train, test=test)
+    Path("students.py").write_text(STUDENTS, encoding="utf-8")
+
+
+def the_error(result: Result) -> str:
+    """The only error of a run, which is one sentence on one line and no traceback."""
+    assert "Traceback" not in result.output, result.output
+    lines = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
+    assert len(lines) == 1, result.output
+    assert result.stderr.rstrip().endswith(lines[0]), "the error is the last thing to be said"
+    return lines[0].removeprefix("Error: ")
+
+
+def files_with(text: str, folder: Path = Path()) -> list[Path]:
+    """Files below a folder that hold the text."""
+    return [path for path in folder.rglob("*") if path.is_file() and text.encode() in path.read_bytes()]
+
+
+def process_environment(**more: str) -> dict[str, str]:
+    """The environment for `tfgrpo` as a process of its own."""
+    return {**os.environ, "PYTHONPATH": str(ROOT), **more}

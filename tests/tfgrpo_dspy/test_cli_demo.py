@@ -1,0 +1,151 @@
+"""`tfgrpo demo`, the help, and the two servers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tests.tfgrpo_dspy.command_line import process_environment, run, the_error
+from tfgrpo_dspy import read_library
+
+COMMANDS = ("demo", "compile", "evaluate", "simulate", "ui")
+LIBRARY_COMMANDS = ("show", "diff", "export", "import")
+SMALL = ("--examples", "24", "--held-out", "24", "--epochs", "2", "--no-tracking")
+
+
+def test_the_demo_shows_a_gain_and_says_that_it_is_simulated():
+    result = run("demo", *SMALL)
+    assert result.exit_code == 0, result.output
+    text = " ".join(result.stdout.split())
+    assert "SIMULATED" in text
+    assert "Held-out problems (simulated)" in text
+    assert "Gain (simulated) +" in text
+    assert "paired over 24 questions: better" in text
+    assert "24 x 5" in text
+    assert len(read_library("out/demo/library.json"))
+    report = Path("out/demo/report.md").read_text(encoding="utf-8")
+    assert "## Gain on held-out questions" in report
+    assert "Simulated LM" in report
+
+
+def test_the_demo_learns_the_same_library_from_the_same_seed():
+    for folder in ("one", "two"):
+        run("demo", *SMALL, "--out", folder, "--threads", "1" if folder == "one" else "8")
+    run("demo", *SMALL, "--out", "three", "--seed", "1")
+    one, two, three = (Path(folder, "library.json").read_bytes() for folder in ("one", "two", "three"))
+    assert one == two != three
+
+
+@pytest.mark.slow
+def test_the_demo_is_recorded_by_mlflow():
+    result = run("demo", *SMALL[:-1])
+    assert result.exit_code == 0, result.output
+    assert "to look at it: tfgrpo ui" in " ".join(result.stdout.split())
+    assert Path("mlruns/mlflow.db").is_file()
+    elsewhere = run("demo", *SMALL[:-1], "--tracking-uri", "sqlite:///other.db", "--experiment", "mine")
+    assert "mlflow ui --backend-store-uri sqlite:///other.db" in " ".join(elsewhere.stdout.split())
+
+
+def test_without_mlflow_the_demo_runs_untracked_and_says_so(monkeypatch):
+    monkeypatch.setattr("tfgrpo_dspy.cli.compile.find_spec", lambda name: None)
+    result = run("demo", *SMALL[:-1])
+    assert result.exit_code == 0, result.output
+    assert "MLflow is not installed, so the run is not tracked" in result.stderr
+
+
+@pytest.mark.parametrize("arguments", ["--examples 0", "--held-out 0", "--epochs 0", "--group-size 0", "--threads 0"])
+def test_the_demo_refuses_what_it_cannot_do(arguments):
+    result = run("demo", "--no-tracking", *arguments.split())
+    assert the_error(result)
+    assert result.exit_code == 2
+
+
+@pytest.mark.parametrize("command", [(c,) for c in COMMANDS] + [("library", c) for c in LIBRARY_COMMANDS])
+def test_every_command_shows_an_example(command):
+    result = run(*command, "--help")
+    assert result.exit_code == 0
+    assert "Example: " in result.output
+
+
+def test_the_version_is_shown():
+    assert run("--version").output.startswith("tfgrpo-dspy 0.")
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys\n"
+        "from tfgrpo_dspy.cli import main\n"
+        "sys.argv = ['tfgrpo', 'compile', '--help']\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "assert not {'mlflow', 'litellm', 'datasets', 'scipy', 'dspy'} & set(sys.modules), 'heavy'\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=process_environment(), capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def wait_for(url: str) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except OSError:
+            time.sleep(0.1)
+    raise AssertionError(f"{url} did not answer")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("server", ["simulate", "ui"])
+def test_a_server_says_where_it_is_and_ends_quietly(server):
+    run("demo", "--examples", "2", "--held-out", "2", "--epochs", "1") if server == "ui" else None
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from tfgrpo_dspy.cli import main; main()", server, "--port", str(port)],
+        env=process_environment(PYTHONUNBUFFERED="1", COLUMNS="200"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        wait_for(f"http://127.0.0.1:{port}/health")
+        time.sleep(3 if server == "ui" else 0)
+    finally:
+        process.send_signal(signal.SIGINT)
+        said, _ = process.communicate(timeout=60)
+    assert f"http://127.0.0.1:{port}" in said
+    assert "Traceback" not in said
+    assert "compareRunsMode=CHART" in said if server == "ui" else "SIMULATED" in said
+    assert process.returncode in (0, 130), said
+
+
+def test_a_port_that_is_taken_is_one_sentence():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        result = run("simulate", "--port", str(taken.getsockname()[1]))
+    assert "cannot be used" in the_error(result)
+    assert result.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "arguments", ["ui", "ui --dir nowhere", "simulate --latency-median -1", "simulate --port 99999"]
+)
+def test_servers_that_cannot_start_say_why(arguments):
+    result = run(*arguments.split())
+    assert the_error(result)
+    assert result.exit_code == 2
+    assert not os.path.exists("mlruns")

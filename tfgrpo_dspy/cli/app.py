@@ -1,0 +1,108 @@
+"""The commands of `tfgrpo`. What they need is imported when they run, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tfgrpo_dspy.cli import library
+from tfgrpo_dspy.cli.boundary import Commands
+from tfgrpo_dspy.cli.options import CompileOptions, DemoOptions, EvaluateOptions, taking
+from tfgrpo_dspy.cli.terminal import say
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(library.app, name="library")
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        say(f"tfgrpo-dspy {version('tfgrpo-dspy')}")
+        raise typer.Exit
+
+
+@app.callback()
+def tfgrpo(
+    debug: Annotated[bool, typer.Option("--debug", help="Show where an error comes from.")] = False,
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Training-Free GRPO for DSPy: learn what to put into a frozen LM's context.
+
+    Start with `tfgrpo demo`: it needs no key and no network.
+    """
+
+
+@app.command(epilog="Example: tfgrpo demo --seed 1")
+@taking(DemoOptions)
+def demo(options: DemoOptions) -> None:
+    """Learn a library with the embedded, simulated LM, and measure the gain: no key, no network."""
+    from tfgrpo_dspy.cli.demo import run_demo
+
+    run_demo(options)
+
+
+@app.command(
+    name="compile",
+    epilog="Example: OPENAI_API_KEY=... tfgrpo compile my_module:program train.jsonl --metric number "
+    "--lm openai/gpt-4.1-mini --out out/",
+)
+@taking(CompileOptions)
+def compile_(options: CompileOptions) -> None:
+    """Learn a library for a program; writes program.json, library.json, library.md and report.md."""
+    from tfgrpo_dspy.cli.compile import compile_program
+
+    compile_program(options)
+
+
+@app.command(epilog="Example: tfgrpo evaluate out/program.json test.jsonl -k 8")
+@taking(EvaluateOptions)
+def evaluate(options: EvaluateOptions) -> None:
+    """Score a program on held-out examples; a compiled one is compared with its bare self."""
+    from tfgrpo_dspy.cli.evaluate import evaluate_program
+
+    evaluate_program(options)
+
+
+@app.command(epilog="Example: tfgrpo simulate --port 8765 --latency-median 0.2 --latency-p99 1.5")
+def simulate(
+    port: Annotated[int, typer.Option("--port", metavar="N")] = 8765,
+    host: Annotated[str, typer.Option("--host", metavar="ADDRESS")] = "127.0.0.1",
+    seed: Annotated[int, typer.Option("--seed", metavar="N")] = 0,
+    latency_median: Annotated[float, typer.Option("--latency-median", metavar="SECONDS", help="Of a reply.")] = 0.0,
+    latency_p99: Annotated[
+        float | None, typer.Option("--latency-p99", metavar="SECONDS", help="99% of replies take no longer.")
+    ] = None,
+    api_key: Annotated[
+        str | None, typer.Option("--api-key", metavar="KEY", help="Refuse callers without it. [default: accept any]")
+    ] = None,
+) -> None:
+    """Serve the embedded, simulated LM as an OpenAI-compatible endpoint."""
+    from tfgrpo_dspy.cli.serving import simulate as serve
+
+    serve(port, host, seed, latency_median, latency_p99, api_key)
+
+
+@app.command(epilog="Example: tfgrpo ui --port 5001")
+def ui(
+    folder: Annotated[Path, typer.Option("--dir", metavar="DIR", help="Folder that holds mlflow.db.")] = Path("mlruns"),
+    port: Annotated[int, typer.Option("--port", metavar="N", help="0 takes a free one.")] = 5000,
+    host: Annotated[str, typer.Option("--host", metavar="ADDRESS")] = "127.0.0.1",
+    experiment: Annotated[
+        str | None, typer.Option("--experiment", metavar="NAME", help="To link to. [default: that of the last run]")
+    ] = None,
+) -> None:
+    """Look at the recorded runs in the browser (MLflow)."""
+    from tfgrpo_dspy.cli.serving import show_ui
+
+    show_ui(folder, port, host, experiment)

@@ -1,0 +1,205 @@
+"""`tfgrpo compile`: learn a library for a program, and leave program, library and report in a folder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dspy
+import typer
+
+from tfgrpo_dspy import RunStopped, TooManyErrors, TrainingFreeGRPO, attach, read_library
+from tfgrpo_dspy.cli import story as told
+from tfgrpo_dspy.cli import view
+from tfgrpo_dspy.cli.boundary import UNRECORDED, Interrupted, safe, why
+from tfgrpo_dspy.cli.data import DEFAULT_METRIC, described, examples_for, split_names
+from tfgrpo_dspy.cli.files import PROGRAM, Keeper, RunFile, check_folder, write_run
+from tfgrpo_dspy.cli.lms import check_configured, lm_of, make_lm
+from tfgrpo_dspy.cli.references import load_metric, load_program
+from tfgrpo_dspy.cli.report import render_report
+from tfgrpo_dspy.cli.story import Story
+from tfgrpo_dspy.cli.terminal import say, show_path, show_warnings_of_the_library, warn
+
+if TYPE_CHECKING:
+    from tfgrpo_dspy.cli.options import CompileOptions, TrackingOptions
+    from tfgrpo_dspy.observers.tracking import MLflowTracking
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A compile that has been checked and can start."""
+
+    program: dspy.Module
+    trainset: list[dspy.Example]
+    valset: list[dspy.Example] | None
+    optimizer: TrainingFreeGRPO
+    keeper: Keeper
+    tracking: MLflowTracking | None
+    run: RunFile
+    source: str
+    """What the trainset was read from."""
+
+    def story(self, seconds: float, stopped: str = "") -> Story | None:
+        """What is known of the run; None if it did not begin."""
+        started, result = self.keeper.started, self.keeper.result
+        if started is None or result is None:
+            return None
+        recorded = view.mlflow_text(self.tracking)
+        return Story(self.run.program, self.source, self.run.metric, started, result, seconds, stopped, None, recorded)
+
+
+def compile_program(options: CompileOptions) -> None:
+    """Carry out the command."""
+    show_warnings_of_the_library()
+    program = load_program(options.program)
+    with dspy.context(**lm_of(options)):
+        check_configured(program)
+        job = _prepare(program, options)
+        _show_plan(job, options)
+        story = learn(job)
+    view.show_learning(story)
+    view.show_whereabouts(story, job.keeper.folder, job.tracking)
+    again = f"tfgrpo evaluate {show_path(job.keeper.folder / PROGRAM)} <held-out examples>"
+    say(f"\nNext: {again}" + (f" --api-base {safe(options.api_base)}" if options.api_base else ""))
+    finish(story)
+
+
+def learn(job: Job) -> Story:
+    """Compile, and write what was learned, also if the run stops early.
+
+    Raises:
+        RunStopped: It did; the message says why and where everything is.
+        Interrupted: The user stopped it.
+    """
+    began = time.monotonic()
+    try:
+        better = job.optimizer.compile(job.program, job.trainset, valset=job.valset)
+    except RunStopped as error:
+        cause = why(error.__cause__ or error)
+        raise RunStopped(f"{cause}; {_leave(job, began, cause)}", error.result) from error
+    except KeyboardInterrupt as error:
+        raise Interrupted(f"interrupted; {_leave(job, began, 'it was interrupted')}") from error
+    job.keeper.result = better.detailed_results  # knows what was not recorded
+    story = job.story(time.monotonic() - began)
+    if story is None:
+        raise RuntimeError("the run ended without announcing its result")
+    if story.nothing_was_scored:
+        raise TooManyErrors(f"every rollout was lost, first: {story.first_loss}; nothing was learned or written")
+    write_run(job.keeper.folder, better, story.result.library, job.run, render_report(story))
+    return story
+
+
+def finish(story: Story) -> None:
+    """Say what could not be recorded; exit code 3 if there is something."""
+    for line in story.result.unrecorded:
+        warn(f"not recorded: {safe(line)}")
+    if story.result.unrecorded:
+        raise typer.Exit(UNRECORDED)
+
+
+def tracking_for(options: TrackingOptions, **more: Any) -> MLflowTracking | None:
+    """The MLflow recorder that the options ask for.
+
+    Raises:
+        MissingExtraError: Tracking was asked for and MLflow is not installed.
+        SettingsError: The experiment has no name.
+    """
+    if options.tracking is False:
+        return None
+    if options.tracking is None and find_spec("mlflow") is None:
+        warn("MLflow is not installed, so the run is not tracked: pip install 'tfgrpo-dspy[mlflow]'")
+        return None
+    from tfgrpo_dspy.observers.tracking import MLflowTracking
+
+    return MLflowTracking(options.experiment, tracking_uri=options.tracking_uri, **more)
+
+
+def _prepare(program: dspy.Module, options: CompileOptions) -> Job:
+    name = options.metric or DEFAULT_METRIC
+    metric, keeper = load_metric(name), Keeper(options.out)
+    trainset = examples_for(program, options.trainset, options, name)
+    valset = examples_for(program, options.valset, options, name) if options.valset is not None else None
+    optimizer = _optimizer(options, metric, keeper)
+    check_folder(options.out)
+    tracking = tracking_for(options)
+    optimizer.tracking = tracking or False
+    run = RunFile(
+        options.program,
+        name,
+        split_names(options.inputs),
+        options.answer,
+        options.lm,
+        options.engine,
+        options.temperature,
+    )
+    return Job(program, trainset, valset, optimizer, keeper, tracking, run, options.trainset)
+
+
+def _optimizer(options: CompileOptions, metric: Callable[..., Any], keeper: Keeper) -> TrainingFreeGRPO:
+    return TrainingFreeGRPO(
+        metric,
+        reflection_lm=make_lm(options.reflection_lm, options) if options.reflection_lm is not None else None,
+        epochs=options.epochs,
+        batch_size=options.batch_size,
+        group_size=options.group_size,
+        temperature=options.temperature,
+        experiences_per_group=options.experiences_per_group,
+        max_words=options.max_words,
+        library=_library(options.library),
+        objective=options.objective,
+        use_ground_truth=options.ground_truth,
+        max_experiences=options.max_experiences,
+        max_library_tokens=options.max_library_tokens,
+        num_threads=options.threads,
+        max_errors=options.max_errors,
+        seed=options.seed,
+        observers=[keeper],
+    )
+
+
+def _library(path: Path | None) -> Any:
+    return read_library(path) if path is not None else None
+
+
+def _show_plan(job: Job, options: CompileOptions) -> None:
+    settings, examples = job.optimizer.settings, len(job.trainset)
+    batches = -(-examples // (settings.batch_size or examples))
+    rollouts = examples * settings.epochs * settings.group_size
+    lms = planned_lms(job.program, job.optimizer)
+    plan = (
+        f"{told.count(settings.epochs, 'epoch')} of {told.count(batches, 'step')}, groups of {settings.group_size} "
+        f"at temperature {settings.temperature}: {rollouts:,} rollouts, then reflection on those that differ"
+    )
+    data = described(options.trainset, job.trainset)
+    data += f"; validation on {len(job.valset)} of {options.valset}" if job.valset is not None else ""
+    rows = [("data", data), ("metric", job.run.metric), ("LM", _roles(lms)), ("plan", plan)]
+    if len(settings.library):
+        rows.append(("start", f"{told.count(len(settings.library), 'experience')} of {options.library}"))
+    view.show_plan(f"Training-Free GRPO of {options.program}", rows, lms)
+
+
+def planned_lms(program: dspy.Module, optimizer: TrainingFreeGRPO) -> dict[str, str]:
+    """Role to model name, before the run."""
+    policies = {(p.lm or dspy.settings.lm).model for p in program.predictors()}
+    reflection = optimizer.reflection_lm or dspy.settings.lm or next(p.lm for p in program.predictors())
+    return {"policy": ", ".join(sorted(policies)), "reflection": reflection.model}
+
+
+def _roles(lms: dict[str, str]) -> str:
+    names = set(lms.values())
+    return names.pop() if len(names) == 1 else ", ".join(f"{role} {name}" for role, name in lms.items())
+
+
+def _leave(job: Job, began: float, stopped: str) -> str:
+    """Write what a run learned before it stopped; the sentence that says where."""
+    story = job.story(time.monotonic() - began, stopped=safe(stopped))
+    if story is None or story.nothing_was_scored:
+        return "nothing had been learned yet, and no file was written"
+    library, folder = story.result.library, job.keeper.folder
+    write_run(folder, attach(job.program, library), library, job.run, render_report(story))
+    steps = f"{len(story.result.steps)} of {told.count(story.started.steps, 'step')}"
+    return f"what was learned in {steps} ({told.count(len(library), 'experience')}) is in {show_path(folder)}/"

@@ -1,0 +1,102 @@
+"""`tfgrpo demo`: the whole loop on the embedded LM, from baseline to measured gain."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import dspy
+
+from tfgrpo_dspy import Comparison, Evaluation, TrainingFreeGRPO, compare, evaluate
+from tfgrpo_dspy.cli import story as told
+from tfgrpo_dspy.cli import view
+from tfgrpo_dspy.cli.compile import Job, finish, learn, tracking_for
+from tfgrpo_dspy.cli.data import described
+from tfgrpo_dspy.cli.files import Keeper, RunFile, check_folder, load_state, write_run
+from tfgrpo_dspy.cli.lms import SIMULATED_LM
+from tfgrpo_dspy.cli.report import render_report
+from tfgrpo_dspy.cli.terminal import say, section, show_warnings_of_the_library, table_of
+from tfgrpo_dspy.errors import SettingsError
+from tfgrpo_dspy.metrics import number
+from tfgrpo_dspy.simulated import demo_examples, simulated_lm
+from tfgrpo_dspy.simulated.student import make_solver
+
+if TYPE_CHECKING:
+    from tfgrpo_dspy.cli.options import DemoOptions
+    from tfgrpo_dspy.cli.story import Story
+
+K = 5
+"""Rollouts per held-out problem."""
+SOLVER = "tfgrpo_dspy.simulated.student:make_solver"
+
+
+def run_demo(options: DemoOptions) -> None:
+    """Carry out the command."""
+    show_warnings_of_the_library()
+    if options.examples < 1 or options.held_out < 1:
+        raise SettingsError("--examples and --held-out must each be at least 1")
+    began = time.monotonic()
+    solver = make_solver()
+    held_out = demo_examples(options.held_out, options.seed, "test")
+    # Without DSPy's cache, so that a second run does not answer from it in no time and without tokens.
+    with dspy.context(lm=simulated_lm(options.seed, cache=False)):
+        job = _job(options, solver)
+        _show_plan(job, options)
+        before = _evaluated(solver, held_out, options)
+        story = learn(job)
+        learned = load_state(solver, options.out / "program.json")  # what was saved is what is measured
+        story = replace(story, gain=compare(before, _evaluated(learned, held_out, options)))
+        write_run(options.out, learned, story.result.library, job.run, render_report(story))
+    _show(story, job)
+    say(f"\n{time.monotonic() - began:.0f} s in all. Next: your own program, see tfgrpo compile --help")
+    finish(story)
+
+
+def _job(options: DemoOptions, solver: dspy.Module) -> Job:
+    keeper = Keeper(options.out)
+    optimizer = TrainingFreeGRPO(
+        number,
+        epochs=options.epochs,
+        group_size=options.group_size,
+        num_threads=options.threads,
+        seed=options.seed,
+        observers=[keeper],
+    )
+    check_folder(options.out)
+    tracking = tracking_for(options)
+    optimizer.tracking = tracking or False
+    trainset = demo_examples(options.examples, options.seed)
+    run = RunFile(SOLVER, "number", ("question",), "answer", SIMULATED_LM, "auto", 0.7)
+    return Job(solver, trainset, None, optimizer, keeper, tracking, run, "the demo world")
+
+
+def _show_plan(job: Job, options: DemoOptions) -> None:
+    lms = {"policy": dspy.settings.lm.model}
+    rollouts = options.examples * options.epochs * options.group_size
+    rows = [
+        ("student", "dspy.ChainOfThought, question -> answer"),
+        ("learns from", described(job.source, job.trainset)),
+        ("measured on", f"{options.held_out} other problems, {K} rollouts each, before and after"),
+        ("plan", f"{told.count(options.epochs, 'epoch')}, groups of {options.group_size}: {rollouts:,} rollouts"),
+        ("LM", lms["policy"]),
+    ]
+    view.show_plan("Training-Free GRPO, the whole loop on the embedded LM", rows, lms)
+
+
+def _evaluated(program: dspy.Module, held_out: list[dspy.Example], options: DemoOptions) -> Evaluation:
+    return evaluate(program, held_out, number, k=K, seed=options.seed, num_threads=options.threads)
+
+
+def _show(story: Story, job: Job) -> None:
+    view.show_learning(story)
+    if story.gain is not None:
+        _show_gain(story.gain)
+    view.show_whereabouts(story, job.keeper.folder, job.tracking)
+
+
+def _show_gain(gain: Comparison) -> None:
+    rows = [told.evaluation_row("baseline", gain.baseline), told.evaluation_row("learned", gain.candidate)]
+    columns = (told.EVALUATION_COLUMNS[0], f"Mean@{K} [95% interval]", *told.EVALUATION_COLUMNS[2:])
+    section("Held-out problems (simulated)", table_of(columns, rows))
+    say(f"  Gain (simulated) {told.gain_text(gain)}", style="bold green" if gain.verdict == "better" else "bold")

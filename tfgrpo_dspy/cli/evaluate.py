@@ -1,0 +1,130 @@
+"""`tfgrpo evaluate`: fresh rollouts of a program, and of the program it was learned from, with error bars."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import dspy
+
+from tfgrpo_dspy import Comparison, Evaluation, compare, detach, evaluate
+from tfgrpo_dspy.cli import story as told
+from tfgrpo_dspy.cli import view
+from tfgrpo_dspy.cli.boundary import safe
+from tfgrpo_dspy.cli.data import DEFAULT_METRIC, described, examples_for
+from tfgrpo_dspy.cli.files import REPORT, load_state, read_run
+from tfgrpo_dspy.cli.lms import check_configured, lm_of
+from tfgrpo_dspy.cli.references import load_metric, load_program
+from tfgrpo_dspy.cli.report import gain_section, with_gain
+from tfgrpo_dspy.cli.terminal import facts, out, say, section, show_path, show_warnings_of_the_library, table_of
+from tfgrpo_dspy.errors import DataError
+from tfgrpo_dspy.library_file import write_atomically
+from tfgrpo_dspy.rendering import find_section
+from tfgrpo_dspy.reward import Metric
+
+if TYPE_CHECKING:
+    from tfgrpo_dspy.cli.options import EvaluateOptions
+
+
+def evaluate_program(options: EvaluateOptions) -> None:
+    """Carry out the command."""
+    show_warnings_of_the_library()
+    options = _completed(options)
+    bare = load_program(options.program)
+    name = options.metric or DEFAULT_METRIC
+    metric = load_metric(name)
+    learned = load_state(bare, options.load) if options.load is not None else None
+    with dspy.context(**lm_of(options)):
+        check_configured(learned or bare)
+        devset = examples_for(bare, options.devset, options, name)
+        lms = {"policy": ", ".join(sorted({(p.lm or dspy.settings.lm).model for p in bare.predictors()}))}
+        rows = [("data", described(options.devset, devset)), ("metric", name), ("LM", lms["policy"])]
+        rows.append(("plan", f"{options.k} rollouts a question at temperature {options.temperature}"))
+        view.show_plan(f"Evaluation of {_title(options)}", rows, lms)
+        if learned is None:
+            _show({_name_of(bare): _evaluated(bare, devset, metric, options)}, None)
+        elif not options.baseline:
+            _show({"learned": _evaluated(learned, devset, metric, options)}, None)
+        else:
+            gain = compare(
+                _evaluated(detach(bare), devset, metric, options), _evaluated(learned, devset, metric, options)
+            )
+            _show({"bare": gain.baseline, "learned": gain.candidate}, gain)
+            _add_to_report(gain, options)
+
+
+def _completed(options: EvaluateOptions) -> EvaluateOptions:
+    """With a `program.json` in place of a program, what its `run.json` says where the command line says nothing."""
+    if not options.program.endswith(".json"):
+        if options.load is not None and not options.load.is_file():
+            raise DataError(f"there is no file {options.load} to load; check the path")
+        return options
+    path = Path(options.program)
+    if not path.is_file():
+        raise DataError(f"there is no file {path}; tfgrpo compile writes one into its --out folder")
+    run = read_run(path)
+    return replace(
+        options,
+        program=run.program,
+        load=path,
+        metric=options.metric or run.metric,
+        inputs=options.inputs or (list(run.inputs) if run.inputs is not None else None),
+        answer=options.answer or run.answer,
+        lm=options.lm or run.lm,
+    )
+
+
+def _evaluated(
+    program: dspy.Module, devset: list[dspy.Example], metric: Metric, options: EvaluateOptions
+) -> Evaluation:
+    return evaluate(
+        program,
+        devset,
+        metric,
+        k=options.k,
+        temperature=options.temperature,
+        seed=options.seed,
+        num_threads=options.threads,
+        max_errors=options.max_errors,
+    )
+
+
+def _show(evaluations: dict[str, Evaluation], gain: Comparison | None) -> None:
+    k = next(iter(evaluations.values())).k
+    columns = (*told.EVALUATION_COLUMNS[:1], f"Mean@{k} [95% interval]", f"Pass@{k}", *told.EVALUATION_COLUMNS[2:])
+    rows = []
+    for name, evaluation in evaluations.items():
+        first, mean, *rest = told.evaluation_row(name, evaluation)
+        rows.append((first, mean, _pass_text(evaluation), *rest))
+    section("Result", table_of(columns, rows))
+    if gain is not None:
+        say(f"\nGain {told.gain_text(gain)}", style="bold")
+    out().print()
+    used = [(f"{name} used", f"{told.usage_text(e.usage)}, {e.seconds:.0f} s") for name, e in evaluations.items()]
+    out().print(facts(used))
+
+
+def _pass_text(evaluation: Evaluation) -> str:
+    whole = any(len(rewards) >= evaluation.k for rewards in evaluation.rewards)
+    return f"{evaluation.pass_at(evaluation.k).value:.3f}" if whole else "none"
+
+
+def _add_to_report(gain: Comparison, options: EvaluateOptions) -> None:
+    """Put the gain into the report that lies beside the program."""
+    report = options.load.with_name(REPORT) if options.load is not None else None
+    if report is None or not report.is_file():
+        return
+    intro = f"On `{options.devset}`:"
+    text = with_gain(report.read_text(encoding="utf-8"), gain_section(gain, intro))
+    write_atomically(safe(text), report)
+    say(f"The gain was added to {show_path(report)}")
+
+
+def _title(options: EvaluateOptions) -> str:
+    return f"{options.program} with {show_path(options.load)}" if options.load is not None else options.program
+
+
+def _name_of(program: dspy.Module) -> str:
+    conditioned = any(find_section(p.signature.instructions) for p in program.predictors())
+    return "with its library" if conditioned else "bare"

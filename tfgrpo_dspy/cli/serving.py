@@ -1,0 +1,53 @@
+"""`tfgrpo simulate` and `tfgrpo ui`: the two servers."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+from tfgrpo_dspy.cli.terminal import SIMULATED, err, facts, out, say
+from tfgrpo_dspy.errors import SettingsError
+
+
+def simulate(port: int, host: str, seed: int, median: float, p99: float | None, api_key: str | None) -> None:
+    """Serve the embedded LM until interrupted."""
+    from tfgrpo_dspy.simulated import Latency, serve
+
+    latency = Latency(median, p99)
+    port = _free_port(port, host)
+    say(f"The embedded LM listens on http://{host}:{port}/v1 (stop it with Ctrl-C)", style="bold")
+    say(SIMULATED, style="yellow")
+    key = "<the key you gave>" if api_key else "any"
+    say(f"Try it: OPENAI_API_KEY={key} tfgrpo compile ... --lm openai/simulated --api-base http://{host}:{port}/v1")
+    try:
+        serve(port, host, seed=seed, latency=latency, api_key=api_key)
+    except KeyboardInterrupt:
+        say("stopped")
+
+
+def _free_port(port: int, host: str) -> int:
+    """The port itself, or a free one for 0; SettingsError if it cannot be had."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a server that has just ended is no obstacle
+        try:
+            probe.bind((host, port))
+        except (OSError, OverflowError) as error:
+            raise SettingsError(f"port {port} on {host} cannot be used ({error}); choose another one, or 0") from error
+        return int(probe.getsockname()[1])
+
+
+def show_ui(folder: Path, port: int, host: str, experiment: str | None) -> None:
+    """Run MLflow's UI until interrupted."""
+    from tfgrpo_dspy.observers.ui import open_ui
+
+    with err().status("Starting mlflow ui"):
+        running = open_ui(folder, port, host, experiment=experiment)
+    with running:
+        say(f"MLflow shows {folder} at {running.url} (stop it with Ctrl-C)", style="bold")
+        links = running.links
+        rows = [("all runs, as charts", links.chart), ("the last run", links.run or "")] if links else []
+        out().print(facts(rows) if rows else "There is no run in it yet.", soft_wrap=True)
+        try:
+            running.wait()
+        except KeyboardInterrupt:
+            say("stopped")

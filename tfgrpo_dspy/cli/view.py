@@ -1,0 +1,91 @@
+"""How a run is shown in the terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from tfgrpo_dspy.cli import story as told
+from tfgrpo_dspy.cli.files import LIBRARY, LIBRARY_TEXT, PROGRAM, REPORT
+from tfgrpo_dspy.cli.terminal import SIMULATED, facts, out, say, section, show_path, table_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from rich.table import Table
+
+    from tfgrpo_dspy.cli.story import Story
+    from tfgrpo_dspy.experience import Experience
+    from tfgrpo_dspy.observers.tracking import MLflowTracking
+
+_SHOWN = 30
+"""Experiences listed after a run at most; `tfgrpo library show` has them all."""
+
+
+def show_plan(title: str, rows: Iterable[tuple[str, str]], lms: Mapping[str, str]) -> None:
+    """What is about to be done."""
+    say(title, style="bold")
+    show_if_simulated(lms)
+    out().print(facts(rows))
+
+
+def show_if_simulated(lms: Mapping[str, str]) -> None:
+    """The warning that belongs to every figure of the embedded LM."""
+    if told.is_simulated(lms):
+        say(SIMULATED, style="yellow")
+
+
+def show_learning(story: Story) -> None:
+    """Steps, and the library that came out of them."""
+    columns, rows = story.steps_table()
+    section("Steps", table_of(columns, rows, numeric=(0, 4, 5)))
+    for remark in (told.why_nothing_was_learnable(story.counts()), story.choice):
+        if remark:
+            out().print(Text(f"\n{remark}", style="yellow"))
+    library = story.result.library
+    title = f"Library: {told.count(len(library), 'experience')}, about {library.tokens} tokens"
+    more = len(library) - _SHOWN
+    rest = [f"and {more} more, see {LIBRARY_TEXT}"] if more > 0 else []
+    section(title, *([entries(library.experiences[:_SHOWN])] if len(library) else []), *rest)
+
+
+def show_whereabouts(story: Story, folder: Path, tracking: MLflowTracking | None) -> None:
+    """Files, MLflow run and cost."""
+    shown = show_path(folder)
+    files = f"{shown}/{PROGRAM}, {LIBRARY}, {LIBRARY_TEXT}, {REPORT}"
+    usage = f"{told.usage_text(story.result.usage)}, {story.seconds:.0f} s"
+    section("Where it is", facts([("files", files), ("MLflow", mlflow_text(tracking)), ("learning used", usage)]))
+
+
+def mlflow_text(tracking: MLflowTracking | None) -> str:
+    """Which run, and how to look at it."""
+    if tracking is None or tracking.run_id is None:
+        return ""
+    uri = tracking.store_uri or ""
+    ours = uri == f"sqlite:///{(Path.cwd() / 'mlruns' / 'mlflow.db').resolve().as_posix()}"
+    look = "tfgrpo ui" if ours else f"mlflow ui --backend-store-uri {uri}" if uri.startswith("sqlite:") else uri
+    return f"run {tracking.run_id}; to look at it: {look}"
+
+
+def entries(library: Iterable[Experience], *, provenance: bool = False) -> Table:
+    """One row per experience."""
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="cyan", no_wrap=True)
+    table.add_column()
+    for experience in library:
+        table.add_row(experience.id, _entry(experience, provenance=provenance))
+    return table
+
+
+def _entry(experience: Experience, *, provenance: bool) -> Text:
+    text = Text(experience.text)
+    if provenance:
+        text.append(f"\n{told.origin_text(experience)}", style="dim")
+    elif experience.pinned or experience.scope:
+        marks = ["pinned"] * experience.pinned + ([f"only for {experience.scope}"] if experience.scope else [])
+        text.append(f" ({', '.join(marks)})", style="dim")
+    return text

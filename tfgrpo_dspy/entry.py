@@ -1,0 +1,60 @@
+"""One experience, and where it came from."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Literal
+
+Author = Literal["updater", "person", "import"]
+"""Who gave an experience its present text."""
+
+_ID = re.compile(r"G(0|[1-9][0-9]*)")
+
+
+def id_number(id: str) -> int:
+    """7 for `G7`; ValueError for anything else."""
+    match = _ID.fullmatch(id)
+    if match is None:
+        raise ValueError(f"{id!r} is no experience id; ids are G0, G1, ...")
+    return int(match[1])
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where an insight came from: one training example and the rollouts of its group."""
+
+    example: str
+    """Name of the example, e.g. `e12`: its position in the trainset, from 0."""
+    rollouts: tuple[str, ...] = ()
+    """Names of the rollouts compared, e.g. `s1/e12/r0`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """How an experience came to be what it is."""
+
+    author: Author = "person"
+    created_step: int | None = None
+    """Step that added it, from 1; None if no run did."""
+    modified_step: int | None = None
+    """Last step that changed its text; None if none did."""
+    reason: str = ""
+    """The reason given for its last change."""
+    sources: tuple[Source, ...] = ()
+    """Groups that speak for it, oldest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Experience:
+    """One piece of advice in natural language, at best "When ..., do ..."."""
+
+    id: str
+    """`G` and a number; never reused, never renumbered."""
+    text: str
+    """One line."""
+    pinned: bool = False
+    """True: no update may change or delete it."""
+    scope: str | None = None
+    """Name of the only predictor that reads it, e.g. `extract.predict`; None for all that are conditioned."""
+    provenance: Provenance = field(default_factory=Provenance)

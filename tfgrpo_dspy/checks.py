@@ -48,6 +48,16 @@ def check_lms(program: dspy.Module, reflection_lm: dspy.BaseLM | None = None) ->
     return given[0]
 
 
+def check_sampling(program: dspy.Module, temperature: float | None) -> None:
+    """Raises `SettingsError` if an LM would answer every rollout of a group alike: its own temperature is 0."""
+    for lm in {predictor.lm or dspy.settings.lm for predictor in program.predictors()}:
+        if temperature is None and lm.kwargs.get("temperature") == 0:
+            raise SettingsError(
+                f"temperature=None keeps the LM's own, but that of {lm.model} is 0, at which the rollouts of a group "
+                "hardly differ; give a temperature > 0"
+            )
+
+
 def lm_names(program: dspy.Module, reflection_lm: dspy.BaseLM) -> dict[str, str]:
     """Role (`policy`, `reflection`) to model name; several policy models are joined by commas."""
     lms = [predictor.lm or dspy.settings.lm for predictor in program.predictors()]

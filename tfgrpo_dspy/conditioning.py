@@ -99,7 +99,7 @@ def default_conditioned(program: dspy.Module) -> tuple[str, ...]:
 def check_conditioned(program: dspy.Module, conditioned: Sequence[str] | None) -> tuple[str, ...]:
     """The names of the predictors that will read a library; raises as `attach` does."""
     if not isinstance(program, dspy.Module):
-        got = f"the class {program.__name__}: make one" if isinstance(program, type) else type(program).__name__
+        got = f"the class {program.__name__}: call it" if isinstance(program, type) else type(program).__name__
         raise ProgramError(f"the program must be a dspy.Module instance, got {got}")
     names = [name for name, _ in program.named_predictors()]
     if not names:

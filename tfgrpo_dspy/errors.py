@@ -4,6 +4,7 @@
     ├── SettingsError        an argument that cannot be used        (also a ValueError)
     ├── DataError            examples, a file or a column           (also a ValueError)
     ├── LibraryFormatError   a damaged or foreign library file      (also a ValueError)
+    ├── JournalError         a run's folder that is in use, damaged or of another run
     ├── ProgramError         a program that cannot be found or conditioned (also a ValueError)
     ├── MetricError          a metric that raised or returned no reward
     ├── TooManyErrors        more rollouts or reflections were lost than `max_errors` tolerates
@@ -36,6 +37,10 @@ class DataError(TFGRPOError, ValueError):
 
 class LibraryFormatError(TFGRPOError, ValueError):
     """A library file is damaged or is no library; the message names the file and the field."""
+
+
+class JournalError(TFGRPOError):
+    """A run's folder is in use, damaged, or belongs to a run with other settings; the message says which."""
 
 
 class ProgramError(TFGRPOError, ValueError):

@@ -281,7 +281,7 @@ def _failed(error: Exception, failure_score: float) -> _Outcome:
     if isinstance(cause, FATAL):
         raise cause
     described = f"{type(error).__name__}: {error}"
-    if isinstance(cause, LMError | OSError) and not isinstance(cause, ContextWindowExceededError):
+    if isinstance(cause, LMError | ConnectionError | TimeoutError) and not isinstance(cause, ContextWindowExceededError):
         return _Outcome(lost=("infrastructure", described))
     return _Outcome(failure_score, f"The attempt failed: {described}", policy_failure=described)
 

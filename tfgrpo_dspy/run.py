@@ -16,7 +16,7 @@ from dspy.utils.exceptions import LMError
 
 from tfgrpo_dspy.advantage import Briefing, Contrast, SemanticAdvantage
 from tfgrpo_dspy.announcer import Announcer
-from tfgrpo_dspy.checks import check_examples, check_lms, lm_names
+from tfgrpo_dspy.checks import check_examples, check_lms, check_sampling, lm_names
 from tfgrpo_dspy.conditioning import attach, check_conditioned, detach
 from tfgrpo_dspy.errors import RunStopped, TooManyErrors
 from tfgrpo_dspy.evaluation import Evaluation, evaluate_with
@@ -100,6 +100,7 @@ def prepare(
     """
     conditioned = check_conditioned(student, settings.conditioned)
     reflection_lm = check_lms(student, optimizer.reflection_lm)
+    check_sampling(student, settings.temperature)
     train = check_examples(trainset, "trainset")
     val = check_examples(valset, "valset") if valset is not None else None
     bare = detach(student)
@@ -253,6 +254,8 @@ class Run:
         validations = [self.initial_validation, *(record.validation for record in self.records)]
         judged = [(v.mean.value, -i) for i, v in enumerate(validations) if v is not None]
         best = -max(judged)[1] if judged else None
+        if validations[-1] is None:  # stopped before the last library was judged: it is what was learned
+            best = None
         return CompileResult(
             library=libraries[-1 if best is None else best],
             steps=tuple(self.records),
@@ -265,8 +268,8 @@ class Run:
     def _stopped(self, error: BaseException, steps: int, result: CompileResult) -> str:
         finished = len(self.records)
         return (
-            f"the run stopped in step {finished + 1} of {steps}: {type(error).__name__}: {error}; what was learned in "
-            f"{finished} finished steps ({len(result.library)} experiences) is in `.result.library` of this error"
+            f"the run stopped after {finished} of {steps} steps: {type(error).__name__}: {error}; what was learned "
+            f"({len(result.library)} experiences) is in `.result.library` of this error"
         )
 
 

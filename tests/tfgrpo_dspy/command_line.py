@@ -16,7 +16,7 @@ from tfgrpo_dspy.cli.app import app
 ROOT = Path(__file__).parents[2]
 KEY = "sk-a-very-secret-key"
 SOLVER = "programs.demo_world:solver"
-LOGGERS = ("tfgrpo_dspy", "dspy", "LiteLLM")
+LOGGERS = ("tfgrpo_dspy", "dspy", "LiteLLM", "huggingface_hub")
 STUDENTS = """
 import dspy
 

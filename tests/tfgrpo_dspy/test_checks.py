@@ -6,7 +6,7 @@ import dspy
 import pytest
 
 from tests.tfgrpo_dspy.scripted import Engine, examples, script
-from tfgrpo_dspy.checks import check_examples, check_lms, lm_names
+from tfgrpo_dspy.checks import check_examples, check_lms, check_sampling, lm_names
 from tfgrpo_dspy.errors import DataError, SettingsError
 
 
@@ -66,3 +66,11 @@ def test_names_are_by_role_and_several_policy_models_are_all_named():
 
     with dspy.context(lm=lm("scripted/a")):
         assert lm_names(Two(), lm("scripted/c")) == {"policy": "scripted/a, scripted/b", "reflection": "scripted/c"}
+
+
+def test_an_lm_that_samples_nothing_is_refused_when_its_own_temperature_is_kept():
+    program = dspy.Predict("question -> answer")
+    with dspy.context(lm=dspy.LM("openai/x", api_key="x", temperature=0)):
+        check_sampling(program, 0.7)
+        with pytest.raises(SettingsError, match="hardly differ"):
+            check_sampling(program, None)

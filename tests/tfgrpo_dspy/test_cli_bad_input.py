@@ -66,6 +66,11 @@ CASES = {
     "an LM without provider": ("students.py:solver train.jsonl --lm gpt", "provider/model"),
     "an option without value": ("students.py:solver train.jsonl --lm-option cache", "written name=value"),
     "a key on the command line": ("students.py:solver train.jsonl --lm-option api_key=sk-12345678", "is a secret"),
+    "a token on the command line": ("students.py:solver train.jsonl --lm-option auth_token=12345678", "is a secret"),
+    "an endpoint as an option": (
+        "students.py:solver train.jsonl --lm-option base_url=http://h",
+        "--api-base",
+    ),
     "an unknown address": ("students.py:solver train.jsonl --lm openai/x --api-base nowhere", "must start with http"),
 }
 

@@ -16,7 +16,7 @@ from tests.tfgrpo_dspy.command_line import KEY, ROOT, SOLVER, files_with, proble
 from tfgrpo_dspy import TrainingFreeGRPO, read_library
 from tfgrpo_dspy.simulated import Latency, running_server
 
-DATA = Path("/work/shared/data")
+DATA = ROOT.parent / "shared" / "data"
 QUICK = ("--metric", "number", "--epochs", "2", "--group-size", "4")
 
 
@@ -131,6 +131,15 @@ def test_when_nothing_could_be_learned_it_says_why():
     assert "No group was informative (2 with all rollouts wrong)" in " ".join(result.stdout.split())
     assert "take easier ones" in Path("out/report.md").read_text(encoding="utf-8")
     assert Path("out/program.json").exists()
+
+
+def test_a_program_that_always_fails_is_told_from_one_that_is_always_wrong():
+    options = ("--lm", "openai/x", "--lm-option", "model_type=3", "--no-tracking")
+    result = run("compile", SOLVER, "train.jsonl", *QUICK, *options, env={"OPENAI_API_KEY": KEY})
+    assert "The program failed in every rollout, so there was nothing to learn from; first: " in " ".join(
+        result.stdout.split()
+    )
+    assert "The program failed in every rollout" in Path("out/report.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="the shared data is not here")

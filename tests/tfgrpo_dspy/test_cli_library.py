@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.tfgrpo_dspy.command_line import SOLVER, problems, run, the_error
+from tests.tfgrpo_dspy.command_line import ROOT, SOLVER, problems, run, the_error
 from tfgrpo_dspy import Add, Delete, ExperienceLibrary, Modify, Source, attach, read_library, write_library
 from tfgrpo_dspy.cli.files import save_program
 from tfgrpo_dspy.simulated.student import make_solver
 
-DATA = Path("/work/shared/data")
+DATA = ROOT.parent / "shared" / "data"
 
 
 def a_library() -> ExperienceLibrary:

@@ -233,7 +233,7 @@ def test_a_program_without_predictors_is_refused() -> None:
         attach(dspy.Module(), LIBRARY)
 
 
-@pytest.mark.parametrize(("value", "got"), [(Solver, "the class Solver: make one"), ("program.json", "str")])
+@pytest.mark.parametrize(("value", "got"), [(Solver, "the class Solver: call it"), ("program.json", "str")])
 def test_what_is_no_program_is_refused(value: object, got: str) -> None:
     with pytest.raises(ProgramError, match=rf"must be a dspy\.Module instance, got {got}"):
         check_conditioned(value, None)  # type: ignore[arg-type]

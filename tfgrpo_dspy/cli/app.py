@@ -84,7 +84,7 @@ def simulate(
         float | None, typer.Option("--latency-p99", metavar="SECONDS", help="99% of replies take no longer.")
     ] = None,
     api_key: Annotated[
-        str | None, typer.Option("--api-key", metavar="KEY", help="Refuse callers without it. [default: accept any]")
+        str | None, typer.Option("--api-key", metavar="KEY", help="Refuse callers without it. Default: accept any.")
     ] = None,
 ) -> None:
     """Serve the embedded, simulated LM as an OpenAI-compatible endpoint."""
@@ -99,7 +99,7 @@ def ui(
     port: Annotated[int, typer.Option("--port", metavar="N", help="0 takes a free one.")] = 5000,
     host: Annotated[str, typer.Option("--host", metavar="ADDRESS")] = "127.0.0.1",
     experiment: Annotated[
-        str | None, typer.Option("--experiment", metavar="NAME", help="To link to. [default: that of the last run]")
+        str | None, typer.Option("--experiment", metavar="NAME", help="To link to. Default: that of the last run.")
     ] = None,
 ) -> None:
     """Look at the recorded runs in the browser (MLflow)."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import dspy
+from rich.text import Text
 
 from tfgrpo_dspy import Comparison, Evaluation, TrainingFreeGRPO, compare, evaluate
 from tfgrpo_dspy.cli import story as told
@@ -16,7 +17,7 @@ from tfgrpo_dspy.cli.data import described
 from tfgrpo_dspy.cli.files import Keeper, RunFile, check_folder, load_state, write_run
 from tfgrpo_dspy.cli.lms import SIMULATED_LM
 from tfgrpo_dspy.cli.report import render_report
-from tfgrpo_dspy.cli.terminal import say, section, show_warnings_of_the_library, table_of
+from tfgrpo_dspy.cli.terminal import out, say, section, show_warnings_of_the_library, table_of
 from tfgrpo_dspy.errors import SettingsError
 from tfgrpo_dspy.metrics import number
 from tfgrpo_dspy.simulated import demo_examples, simulated_lm
@@ -99,4 +100,5 @@ def _show_gain(gain: Comparison) -> None:
     rows = [told.evaluation_row("baseline", gain.baseline), told.evaluation_row("learned", gain.candidate)]
     columns = (told.EVALUATION_COLUMNS[0], f"Mean@{K} [95% interval]", *told.EVALUATION_COLUMNS[2:])
     section("Held-out problems (simulated)", table_of(columns, rows))
-    say(f"  Gain (simulated) {told.gain_text(gain)}", style="bold green" if gain.verdict == "better" else "bold")
+    style = "bold green" if gain.verdict == "better" else "bold"
+    out().print(Text(f"  Gain (simulated) {told.gain_text(gain)}", style=style))

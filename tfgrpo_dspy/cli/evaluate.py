@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dspy
+from rich.text import Text
 
 from tfgrpo_dspy import Comparison, Evaluation, compare, detach, evaluate
 from tfgrpo_dspy.cli import story as told
@@ -99,7 +100,7 @@ def _show(evaluations: dict[str, Evaluation], gain: Comparison | None) -> None:
         rows.append((first, mean, _pass_text(evaluation), *rest))
     section("Result", table_of(columns, rows))
     if gain is not None:
-        say(f"\nGain {told.gain_text(gain)}", style="bold")
+        out().print(Text(f"\nGain {told.gain_text(gain)}", style="bold"))
     out().print()
     used = [(f"{name} used", f"{told.usage_text(e.usage)}, {e.seconds:.0f} s") for name, e in evaluations.items()]
     out().print(facts(used))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -16,6 +17,14 @@ if TYPE_CHECKING:
 
 ENGINES = ("auto", "lm15", "litellm")
 SIMULATED_LM = "simulated"
+_SECRET = re.compile(r"key|(?<!max_)token(?!s)|secret|password|credential|headers", re.IGNORECASE)
+_OWN_OPTIONS = {
+    "api_base": "--api-base",
+    "base_url": "--api-base",
+    "engine": "--engine",
+    "model": "--lm",
+    "temperature": "--temperature",
+}
 
 
 def make_lm(model: str, options: LMOptions) -> dspy.BaseLM:
@@ -78,11 +87,13 @@ def _keywords(pairs: Iterable[str]) -> dict[str, Any]:
         name, equals, value = pair.partition("=")
         if not equals or not name.strip().isidentifier():
             raise SettingsError(f"--lm-option is written name=value, e.g. max_tokens=4000, got {name!r}")
-        if name.strip() in {"api_key", "headers", "extra_headers"}:
+        if _SECRET.search(name):
             raise SettingsError(
                 f"{name.strip()} is a secret, and a command line is no place for one: "
                 "put the key into the environment, e.g. OPENAI_API_KEY"
             )
+        if name.strip() in _OWN_OPTIONS:
+            raise SettingsError(f"{name.strip()} has an option of its own: {_OWN_OPTIONS[name.strip()]}")
         keywords[name.strip()] = _value(value)
     return keywords
 

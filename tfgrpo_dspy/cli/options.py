@@ -120,11 +120,11 @@ class LMOptions:
     ] = 0.7
     threads: Annotated[
         int | None,
-        _option("--threads", metavar="N", panel=MODELS, help="LM calls at once. [default: DSPy's num_threads, 8]"),
+        _option("--threads", metavar="N", panel=MODELS, help="LM calls at once. Default: DSPy's, 8."),
     ] = None
     max_errors: Annotated[
         int | None,
-        _option("--max-errors", metavar="N", panel=MODELS, help="Losses tolerated. [default: DSPy's max_errors, 10]"),
+        _option("--max-errors", metavar="N", panel=MODELS, help="Losses tolerated. Default: DSPy's, 10."),
     ] = None
     seed: Annotated[
         int, typer.Option("--seed", metavar="N", rich_help_panel=MODELS, help="Draws rollouts and batches.")
@@ -137,7 +137,7 @@ class TrackingOptions:
 
     tracking: Annotated[
         bool | None,
-        _option("--tracking/--no-tracking", panel=RECORDS, help="Record to MLflow. [default: if it is installed]"),
+        _option("--tracking/--no-tracking", panel=RECORDS, help="Record to MLflow. Default: if it is installed."),
     ] = None
     experiment: Annotated[
         str, typer.Option("--experiment", metavar="NAME", rich_help_panel=RECORDS, help="MLflow experiment.")
@@ -148,35 +148,21 @@ class TrackingOptions:
             "--tracking-uri",
             metavar="URI",
             panel=RECORDS,
-            help="MLflow store or server. [default: MLFLOW_TRACKING_URI, else mlruns/mlflow.db here]",
+            help="MLflow store or server. Default: MLFLOW_TRACKING_URI, else mlruns/mlflow.db here.",
         ),
     ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompileOptions(DataOptions, LMOptions, TrackingOptions):
-    """Options of `tfgrpo compile`."""
+class LearningOptions:
+    """What `TrainingFreeGRPO` is told; its defaults are the paper's."""
 
-    program: Annotated[str, typer.Argument(metavar="PROGRAM", help="package.module:attribute or file.py:attribute.")]
-    trainset: Annotated[str, typer.Argument(metavar="TRAINSET", help="JSONL, JSON, CSV, Parquet or a Hub dataset id.")]
-    out: Annotated[
-        Path,
-        typer.Option("--out", metavar="DIR", help="Folder for program.json, library.json, library.md and report.md."),
-    ] = Path("out")
-    valset: Annotated[
-        str | None,
-        _option("--valset", metavar="FILE", panel=DATA, help="Examples by which the best step's library is chosen."),
-    ] = None
-    reflection_lm: Annotated[
-        str | None,
-        _option("--reflection-lm", metavar="MODEL", panel=MODELS, help="Summarises and compares. [default: --lm]"),
-    ] = None
     epochs: Annotated[
         int, typer.Option("--epochs", metavar="N", rich_help_panel=LEARNING, help="Passes over the trainset.")
     ] = 3
     batch_size: Annotated[
         int | None,
-        _option("--batch-size", metavar="N", panel=LEARNING, help="Examples per step. [default: all of them]"),
+        _option("--batch-size", metavar="N", panel=LEARNING, help="Examples per step. Default: all of them."),
     ] = None
     group_size: Annotated[
         int, typer.Option("--group-size", metavar="G", rich_help_panel=LEARNING, help="Rollouts per example.")
@@ -206,7 +192,7 @@ class CompileOptions(DataOptions, LMOptions, TrackingOptions):
             "--objective",
             metavar="TEXT",
             panel=LEARNING,
-            help="What the program is to do well. [default: its own instructions]",
+            help="What the program is to do well. Default: its own instructions.",
         ),
     ] = None
     ground_truth: Annotated[
@@ -214,13 +200,38 @@ class CompileOptions(DataOptions, LMOptions, TrackingOptions):
         _option(
             "--ground-truth/--no-ground-truth",
             panel=LEARNING,
-            help="Whether reflection is shown the expected answers. [default: it is]",
+            help="Whether reflection is shown the expected answers. Default: it is.",
         ),
     ] = True
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateOptions(DataOptions, LMOptions):
+class CompileOptions(TrackingOptions, LearningOptions, LMOptions, DataOptions):
+    """Options of `tfgrpo compile`."""
+
+    program: Annotated[str, typer.Argument(metavar="PROGRAM", help="package.module:attribute or file.py:attribute.")]
+    trainset: Annotated[str, typer.Argument(metavar="TRAINSET", help="JSONL, JSON, CSV, Parquet or a Hub dataset id.")]
+    out: Annotated[
+        Path,
+        typer.Option("--out", metavar="DIR", help="Folder for program.json, library.json, library.md and report.md."),
+    ] = Path("out")
+    valset: Annotated[
+        str | None,
+        _option("--valset", metavar="FILE", panel=DATA, help="Examples by which the best step's library is chosen."),
+    ] = None
+    reflection_lm: Annotated[
+        str | None,
+        _option(
+            "--reflection-lm",
+            metavar="MODEL",
+            panel=MODELS,
+            help="Summarises and compares, at the same endpoint. Default: --lm.",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions(LMOptions, DataOptions):
     """Options of `tfgrpo evaluate`."""
 
     program: Annotated[

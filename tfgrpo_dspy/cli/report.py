@@ -66,8 +66,8 @@ def _outcome(story: Story) -> str:
         f"{told.count(len(started.trainset), 'example')} of `{story.trainset}`, in {story.seconds:.0f} s."
     )
     lines = [f"**Stopped early:** {_text(story.stopped)}"] if story.stopped else []
-    lines += [outcome, told.why_nothing_was_learnable(story.counts()), story.choice]
-    return "\n\n".join(line for line in lines if line)
+    lines += [outcome, *map(_text, story.remarks)]
+    return "\n\n".join(lines)
 
 
 def _settings(story: Story) -> str:

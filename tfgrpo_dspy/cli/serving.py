@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
-from tfgrpo_dspy.cli.terminal import SIMULATED, err, facts, out, say
+from tfgrpo_dspy.cli.terminal import SIMULATED, err, say
 from tfgrpo_dspy.errors import SettingsError
 
 
@@ -45,8 +45,9 @@ def show_ui(folder: Path, port: int, host: str, experiment: str | None) -> None:
     with running:
         say(f"MLflow shows {folder} at {running.url} (stop it with Ctrl-C)", style="bold")
         links = running.links
-        rows = [("all runs, as charts", links.chart), ("the last run", links.run or "")] if links else []
-        out().print(facts(rows) if rows else "There is no run in it yet.", soft_wrap=True)
+        say(f"all runs, as charts: {links.chart}" if links else "There is no run in it yet.")
+        if links is not None and links.run is not None:
+            say(f"the last run: {links.run}")
         try:
             running.wait()
         except KeyboardInterrupt:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tfgrpo_dspy.observers.metrics import operation_counts, reward_estimate
+from tfgrpo_dspy.rendering import one_line
 from tfgrpo_dspy.rollout import GroupCounts, count_groups
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from tfgrpo_dspy.events import CompileResult, RunStarted, StepRecord, Usage
     from tfgrpo_dspy.experience import Experience
 
-STEP_COLUMNS = ("step", "mean reward [95% interval]", "informative", "operations", "lost", "entries")
+STEP_COLUMNS = ("step", "mean reward [95% interval]", "informative", "operations", "failed", "lost", "entries")
 _TOOK_EFFECT = {"add": "added", "modify": "modified", "delete": "deleted", "keep": "kept"}
 EVALUATION_COLUMNS = ("program", "mean reward [95% interval]", "questions", "failed", "lost")
 
@@ -60,6 +61,21 @@ class Story:
         return next((r.error for s in self.result.steps for g in s.groups for r in g.lost), "")
 
     @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a reader must not overlook."""
+        failed = self._failure_of_all
+        told = (failed or why_little_was_learnable(self.counts()), self.choice)
+        return tuple(remark for remark in told if remark)
+
+    @property
+    def _failure_of_all(self) -> str:
+        scored = [r for s in self.result.steps for g in s.groups for r in g.scored]
+        first = next((r.policy_failure for r in scored if r.policy_failure is not None), None)
+        if first is None or any(r.policy_failure is None for r in scored):
+            return ""
+        return f"The program failed in every rollout, so there was nothing to learn from; first: {one_line(first)}"
+
+    @property
     def choice(self) -> str:
         """Which library was kept, if there were validation examples to choose by; empty if not."""
         best, initial = self.result.best_step, self.result.initial_validation
@@ -97,6 +113,7 @@ def step_row(record: StepRecord, tolerance: float) -> tuple[str, ...]:
         estimate_text(reward_estimate(record.groups), questions=True),
         f"{informative} of {len(record.groups)} groups",
         ", ".join(f"{n} {_TOOK_EFFECT.get(kind, kind)}" for kind, n in operation_counts(record).items() if n) or "none",
+        str(sum(rollout.policy_failure is not None for group in record.groups for rollout in group.scored)),
         str(lost),
         str(len(record.library)),
     )
@@ -129,15 +146,17 @@ def gain_text(gain: Comparison) -> str:
     verdicts = {
         "better": "better",
         "worse": "worse",
-        "not distinguishable": "not distinguishable, the interval holds 0; more questions would narrow it",
+        "not distinguishable": "not distinguishable (more questions would narrow the interval)",
     }
     return f"{interval}: {verdicts[gain.verdict]}"
 
 
-def why_nothing_was_learnable(counts: GroupCounts) -> str:
-    """Said when no group was informative; empty otherwise."""
-    if counts.informative or not sum(counts):
+def why_little_was_learnable(counts: GroupCounts) -> str:
+    """Said when no group was informative, or fewer than one in ten; empty otherwise."""
+    total = sum(counts)
+    if counts.informative * 10 >= total:
         return ""
+    few = f"Only {counts.informative} of {total} groups were informative"
     kinds = {
         "all rollouts right": counts.all_right,
         "all rollouts wrong": counts.all_wrong,
@@ -146,8 +165,8 @@ def why_nothing_was_learnable(counts: GroupCounts) -> str:
     }
     listed = ", ".join(f"{n} with {kind}" for kind, n in kinds.items() if n)
     return (
-        f"No group was informative ({listed}): within a group rewards must differ, or there is nothing to compare. "
-        f"{_advice(counts)}"
+        f"{few if counts.informative else 'No group was informative'} ({listed}): within a group rewards must differ, "
+        f"or there is nothing to compare. {_advice(counts)}"
     )
 
 

@@ -85,5 +85,5 @@ def show_warnings_of_the_library() -> None:
         handler.setLevel(logging.WARNING)
         logger.addHandler(handler)
         logger.propagate = False
-    for name in ("dspy", "LiteLLM"):
+    for name in ("dspy", "LiteLLM", "huggingface_hub"):
         logging.getLogger(name).setLevel(logging.ERROR)

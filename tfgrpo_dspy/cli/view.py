@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from tfgrpo_dspy.cli import story as told
+from tfgrpo_dspy.cli.boundary import safe
 from tfgrpo_dspy.cli.files import LIBRARY, LIBRARY_TEXT, PROGRAM, REPORT
 from tfgrpo_dspy.cli.terminal import SIMULATED, facts, out, say, section, show_path, table_of
 
@@ -40,10 +41,9 @@ def show_if_simulated(lms: Mapping[str, str]) -> None:
 def show_learning(story: Story) -> None:
     """Steps, and the library that came out of them."""
     columns, rows = story.steps_table()
-    section("Steps", table_of(columns, rows, numeric=(0, 4, 5)))
-    for remark in (told.why_nothing_was_learnable(story.counts()), story.choice):
-        if remark:
-            out().print(Text(f"\n{remark}", style="yellow"))
+    section("Steps", table_of(columns, rows, numeric=(0, 4, 5, 6)))
+    for remark in story.remarks:
+        out().print(Text(f"\n{safe(remark)}", style="yellow"))
     library = story.result.library
     title = f"Library: {told.count(len(library), 'experience')}, about {library.tokens} tokens"
     more = len(library) - _SHOWN

@@ -67,7 +67,9 @@ LINE_UP = {
         Entry("tfgrpo-one-epoch", "Training-Free GRPO, one epoch instead of three.", _one_epoch),
         Entry("tfgrpo-hidden-answers", "Training-Free GRPO that never shows the expected outputs.", _no_ground_truth),
         Entry("labeled-fewshot", "DSPy's LabeledFewShot: four labelled examples as demonstrations.", _labeled),
-        Entry("bootstrap-fewshot", "DSPy's BootstrapFewShot: up to four rollouts that the metric accepted.", _bootstrap),
+        Entry(
+            "bootstrap-fewshot", "DSPy's BootstrapFewShot: up to four rollouts that the metric accepted.", _bootstrap
+        ),
     )
 }
 """Name to entry, in the order of a table."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     )
     from tfgrpo_dspy.estimates import Difference, Estimate
     from tfgrpo_dspy.evaluation import Comparison, Evaluation, compare, evaluate
-    from tfgrpo_dspy.events import CompileResult, Event, Failure, Observer, StepRecord, Usage
+    from tfgrpo_dspy.events import CompileResult, Event, Failure, Observer, StepRecord
     from tfgrpo_dspy.experience import (
         Applied,
         Change,
@@ -37,11 +37,12 @@ if TYPE_CHECKING:
         Source,
     )
     from tfgrpo_dspy.formats import read_library, write_library
+    from tfgrpo_dspy.group import Group, Lost, Rollout, Scored
     from tfgrpo_dspy.history import diff
     from tfgrpo_dspy.operations import Add, Delete, Keep, Modify, Operation
-    from tfgrpo_dspy.rollout import Group, Lost, Rollout, Scored
     from tfgrpo_dspy.settings import Settings
     from tfgrpo_dspy.teleprompter import TrainingFreeGRPO
+    from tfgrpo_dspy.usage import Usage
 
 __all__ = [
     "Add",
@@ -125,7 +126,6 @@ _HOMES = {
         "Failure",
         "Observer",
         "StepRecord",
-        "Usage",
     ),
     "experience": (
         "Applied",
@@ -149,7 +149,7 @@ _HOMES = {
         "Modify",
         "Operation",
     ),
-    "rollout": (
+    "group": (
         "Group",
         "Lost",
         "Rollout",
@@ -157,6 +157,7 @@ _HOMES = {
     ),
     "settings": ("Settings",),
     "teleprompter": ("TrainingFreeGRPO",),
+    "usage": ("Usage",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -9,15 +9,16 @@ from functools import partial
 
 import dspy
 
-from tfgrpo_dspy.events import AdvantageFinished, Failure, FailureRecorded, SummaryFinished, Usage
+from tfgrpo_dspy.events import AdvantageFinished, Failure, FailureRecorded, SummaryFinished
 from tfgrpo_dspy.experience import ExperienceLibrary, Source
+from tfgrpo_dspy.group import Group, Scored
 from tfgrpo_dspy.operations import restore_latex
 from tfgrpo_dspy.reflection import Answer, Reflection, Unusable
 from tfgrpo_dspy.rendering import count_words, neutralise, one_line, render_lines, shorten
-from tfgrpo_dspy.rollout import Group, Scored
 from tfgrpo_dspy.settings import Settings
 from tfgrpo_dspy.signatures import ExtractAdvantage, SummarizeRollout, without
 from tfgrpo_dspy.trajectory import render_values
+from tfgrpo_dspy.usage import Usage
 from tfgrpo_dspy.workers import Workers, done
 
 _TASK_TOKENS = 4_000

@@ -59,7 +59,7 @@ def attach(
 
 def detach(program: dspy.Module) -> dspy.Module:
     """A copy of the program without any library: its instructions are exactly what they were before `attach`."""
-    bare = _copy(program)
+    bare = copy_program(program)
     for _, predictor in bare.named_predictors():
         if find_section(predictor.signature.instructions):
             _instruct(predictor, remove_section(predictor.signature.instructions))
@@ -113,7 +113,16 @@ def check_conditioned(program: dspy.Module, conditioned: Sequence[str] | None) -
     return default_conditioned(program) if conditioned is None else tuple(conditioned)
 
 
-def _copy(program: dspy.Module) -> dspy.Module:
+def copy_program(program: dspy.Module) -> dspy.Module:
+    """A deep copy that shares the LMs of predictors: a copied LM would open connections and copy its history."""
+    lms = {id(predictor.lm): predictor.lm for predictor in program.predictors() if predictor.lm is not None}
+    try:
+        return copy.deepcopy(program, dict(lms))
+    except Exception:  # noqa: BLE001 - whatever a part of the program raises when it cannot be copied
+        return _copy_modules(program)
+
+
+def _copy_modules(program: dspy.Module) -> dspy.Module:
     copied = program.deepcopy()
     own = {id(predictor) for _, predictor in program.named_predictors()}
     if not any(id(predictor) in own for _, predictor in copied.named_predictors()):

@@ -13,11 +13,12 @@ import dspy
 from tfgrpo_dspy.checks import check_examples, check_lms
 from tfgrpo_dspy.errors import DataError, SettingsError, TooManyErrors
 from tfgrpo_dspy.estimates import Difference, Estimate, mean_at_k, paired_difference, pass_at_k
-from tfgrpo_dspy.events import Usage
+from tfgrpo_dspy.group import Group
 from tfgrpo_dspy.observers.rollout_bar import rollout_bar
 from tfgrpo_dspy.reward import Metric, check_metric
-from tfgrpo_dspy.rollout import Group, Query, Sampling, roll_out
+from tfgrpo_dspy.rollout import Query, Sampling, roll_out
 from tfgrpo_dspy.settings import Settings
+from tfgrpo_dspy.usage import Usage
 from tfgrpo_dspy.watch import Watch
 from tfgrpo_dspy.workers import Workers
 

@@ -9,38 +9,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from tfgrpo_dspy.usage import Usage
+
 if TYPE_CHECKING:
     import dspy
 
     from tfgrpo_dspy.advantage import SemanticAdvantage
     from tfgrpo_dspy.evaluation import Evaluation
     from tfgrpo_dspy.experience import Change, ExperienceLibrary, Refusal
-    from tfgrpo_dspy.rollout import Group, Lost, Scored
+    from tfgrpo_dspy.group import Group, Lost, Scored
     from tfgrpo_dspy.settings import Settings
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """What language-model calls took. Additive: `a + b`."""
-
-    lm_calls: int = 0
-    """Calls made, answers from DSPy's cache included."""
-    cached_calls: int = 0
-    """Of these, answered by DSPy's cache: free, without tokens."""
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cost_usd: float | None = 0.0
-    """US dollars by DSPy's price data; None when the price of any paid call is unknown (which is not 0)."""
-
-    def __add__(self, other: Usage) -> Usage:
-        cost = None if self.cost_usd is None or other.cost_usd is None else self.cost_usd + other.cost_usd
-        return Usage(
-            self.lm_calls + other.lm_calls,
-            self.cached_calls + other.cached_calls,
-            self.prompt_tokens + other.prompt_tokens,
-            self.completion_tokens + other.completion_tokens,
-            cost,
-        )
 
 
 @dataclass(frozen=True, slots=True)

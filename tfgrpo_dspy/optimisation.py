@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import dspy
 
 from tfgrpo_dspy.advantage import Briefing, SemanticAdvantage
-from tfgrpo_dspy.events import Failure, FailureRecorded, Usage
+from tfgrpo_dspy.events import Failure, FailureRecorded
 from tfgrpo_dspy.experience import Source
 from tfgrpo_dspy.operations import Add, Modify, Operation
 from tfgrpo_dspy.reflection import Reflection, Unusable
 from tfgrpo_dspy.rendering import count_words, neutralise, one_line, shorten
 from tfgrpo_dspy.settings import Settings
 from tfgrpo_dspy.signatures import UpdateLibrary
+from tfgrpo_dspy.usage import Usage
 from tfgrpo_dspy.workers import Workers
 
 _UPDATE_TOKENS = 60_000
@@ -74,7 +75,7 @@ def render_advantages(labelled: Mapping[str, SemanticAdvantage], tokens: int) ->
     return "\n\n".join(
         "\n".join(
             [
-                f"{label} (task: {shorten(one_line(advantage.task), 60)})",
+                f"{label} (task: {one_line(shorten(advantage.task, 60))})",
                 f"Why some won: {shorten(neutralise(advantage.comparison), tokens)}",
                 "Candidates:",
                 *([f"- {text}" for text in advantage.experiences] or ["(none)"]),

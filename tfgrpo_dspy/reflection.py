@@ -10,11 +10,11 @@ import dspy
 from dspy.utils.exceptions import AdapterParseError, ContextWindowExceededError, LMError
 
 from tfgrpo_dspy.errors import TFGRPOError
-from tfgrpo_dspy.events import Usage
 from tfgrpo_dspy.rendering import shorten
 from tfgrpo_dspy.rollout import FATAL
 from tfgrpo_dspy.signatures import CORRECTION, with_correction
 from tfgrpo_dspy.trajectory import Recorder
+from tfgrpo_dspy.usage import Usage
 
 _SHOWN_ERROR_TOKENS = 400
 LEAST_TOKENS = 200

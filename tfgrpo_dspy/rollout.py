@@ -22,10 +22,13 @@ from dspy.utils.exceptions import (
     LMUnsupportedModelError,
 )
 
+from tfgrpo_dspy.conditioning import copy_program
 from tfgrpo_dspy.errors import MetricError
-from tfgrpo_dspy.events import GroupFinished, RolloutFinished, Usage
+from tfgrpo_dspy.events import GroupFinished, RolloutFinished
+from tfgrpo_dspy.group import Group, Lost, Rollout, Scored
 from tfgrpo_dspy.reward import Metric, score
 from tfgrpo_dspy.trajectory import Recorder, render_trajectory, render_values
+from tfgrpo_dspy.usage import Usage
 from tfgrpo_dspy.workers import Workers, done
 
 FATAL = (LMAuthError, LMBillingError, LMConfigurationError, LMUnsupportedModelError)
@@ -33,106 +36,6 @@ FATAL = (LMAuthError, LMBillingError, LMConfigurationError, LMUnsupportedModelEr
 
 _BOOKKEEPING = frozenset({"trajectory", "history", "termination_reason"})
 """Outputs that agents attach to their answer; the trajectory shows them already."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """A rollout that took place and was scored; a policy failure is one too, with the failure score."""
-
-    name: str
-    """`s1/e12/r0`: step, example, index in its group."""
-    reward: float
-    """What the metric returned, any finite number; the failure score if the policy failed."""
-    feedback: str
-    """What the metric said about it; empty if nothing."""
-    trajectory: str
-    """Every predictor call and tool call in order, as text."""
-    answer: str
-    """The outputs of the program, as text; empty when the policy failed."""
-    tool_calls: int
-    usage: Usage
-    seconds: float
-    """Wall-clock time of program and metric."""
-    policy_failure: str | None = None
-    """Why the policy failed (unparseable answer, exhausted steps, ...); None if it did not."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """A rollout that did not happen: never scored, never summarised, always counted."""
-
-    name: str
-    cause: Literal["infrastructure", "metric"]
-    error: str
-    """One line: the error's type and message."""
-    usage: Usage
-    seconds: float
-
-
-Rollout = Scored | Lost
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """The rollouts of one query under one library."""
-
-    name: str
-    """`s1/e12`: step and position of the example in the trainset."""
-    example: dspy.Example
-    rollouts: tuple[Rollout, ...]
-    """In index order, length G."""
-
-    @property
-    def scored(self) -> tuple[Scored, ...]:
-        """Those that took place, in index order."""
-        return tuple(r for r in self.rollouts if isinstance(r, Scored))
-
-    @property
-    def lost(self) -> tuple[Lost, ...]:
-        """Those that did not."""
-        return tuple(r for r in self.rollouts if isinstance(r, Lost))
-
-    @property
-    def rewards(self) -> tuple[float, ...]:
-        """Rewards of the scored rollouts, in index order."""
-        return tuple(r.reward for r in self.scored)
-
-    def is_informative(self, tolerance: float) -> bool:
-        """Whether rewards differ by more than the tolerance (std(r) > 0 in the paper), on any real-valued reward."""
-        return len(self.rewards) > 1 and max(self.rewards) - min(self.rewards) > tolerance
-
-
-class GroupCounts(NamedTuple):
-    """How the groups of a batch turned out; the five add up to its size."""
-
-    informative: int
-    """Rewards differ: these teach."""
-    all_right: int
-    """Equal rewards of at least 1."""
-    all_wrong: int
-    """Equal rewards of at most 0."""
-    otherwise_equal: int
-    """Equal rewards in between."""
-    too_few: int
-    """Fewer than two rollouts took place."""
-
-
-def count_groups(groups: Sequence[Group], tolerance: float) -> GroupCounts:
-    """Count groups by how they turned out; right and wrong as on the usual 0 to 1 scale."""
-    counts = dict.fromkeys(GroupCounts._fields, 0)
-    for group in groups:
-        counts[_outcome_of(group, tolerance)] += 1
-    return GroupCounts(**counts)
-
-
-def _outcome_of(group: Group, tolerance: float) -> str:
-    if group.is_informative(tolerance):
-        return "informative"
-    if len(group.rewards) <= 1:
-        return "too_few"
-    if min(group.rewards) >= 1 - tolerance:
-        return "all_right"
-    return "all_wrong" if max(group.rewards) <= tolerance else "otherwise_equal"
 
 
 class Query(NamedTuple):
@@ -174,10 +77,10 @@ class Sampling:
         """The policy for one rollout: a copy if any predictor has an LM of its own, to be drawn apart as well."""
         if all(predictor.lm is None for predictor in policy.predictors()):
             return policy
-        copied = policy.deepcopy()
-        for original, predictor in zip(policy.predictors(), copied.predictors(), strict=True):
-            if original.lm is not None:  # a deep copy of it would open connections of its own
-                predictor.lm = self.lm(original.lm, rollout)
+        copied = copy_program(policy)
+        for predictor in copied.predictors():
+            if predictor.lm is not None:
+                predictor.lm = self.lm(predictor.lm, rollout)
         return copied
 
 
@@ -281,7 +184,9 @@ def _failed(error: Exception, failure_score: float) -> _Outcome:
     if isinstance(cause, FATAL):
         raise cause
     described = f"{type(error).__name__}: {error}"
-    if isinstance(cause, LMError | ConnectionError | TimeoutError) and not isinstance(cause, ContextWindowExceededError):
+    if isinstance(cause, LMError | ConnectionError | TimeoutError) and not isinstance(
+        cause, ContextWindowExceededError
+    ):
         return _Outcome(lost=("infrastructure", described))
     return _Outcome(failure_score, f"The attempt failed: {described}", policy_failure=described)
 

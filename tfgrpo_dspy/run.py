@@ -30,15 +30,16 @@ from tfgrpo_dspy.events import (
     StepFinished,
     StepRecord,
     StepStarted,
-    Usage,
 )
 from tfgrpo_dspy.experience import Applied, ExperienceLibrary
+from tfgrpo_dspy.group import count_groups
 from tfgrpo_dspy.optimisation import Update
 from tfgrpo_dspy.reflection import Reflection
 from tfgrpo_dspy.rendering import shorten
 from tfgrpo_dspy.reward import Metric
-from tfgrpo_dspy.rollout import Query, Sampling, count_groups
+from tfgrpo_dspy.rollout import Query, Sampling
 from tfgrpo_dspy.settings import Settings
+from tfgrpo_dspy.usage import Usage
 from tfgrpo_dspy.watch import Watch
 from tfgrpo_dspy.workers import Workers
 

@@ -10,8 +10,8 @@ from typing import Any
 import dspy
 from dspy.utils.callback import BaseCallback
 
-from tfgrpo_dspy.events import Usage
 from tfgrpo_dspy.rendering import neutralise
+from tfgrpo_dspy.usage import Usage
 
 _AGENT_LOGS = frozenset({"trajectory", "history"})
 """Inputs in which DSPy's agents hand themselves what the calls of a trajectory show already."""

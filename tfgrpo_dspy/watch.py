@@ -8,8 +8,8 @@ import dspy
 
 from tfgrpo_dspy.errors import TooManyErrors
 from tfgrpo_dspy.events import Event, FailureRecorded, Observer, RolloutFinished
+from tfgrpo_dspy.group import Lost
 from tfgrpo_dspy.rendering import one_line, shorten
-from tfgrpo_dspy.rollout import Lost
 
 
 class Watch:

@@ -48,7 +48,7 @@ def run(optimizers: Sequence[str], seeds: Sequence[int]) -> list[Row]:
 
 def as_table(rows: Sequence[Row]) -> Table:
     """The rows as a person reads them: score, paired gain and what the interval allows to say."""
-    table = Table(title=f"demo world, simulated LM: Mean@{K} on {TEST} held-out problems, 95% intervals")
+    table = Table(box=None, title=f"demo world, simulated LM: Mean@{K} on {TEST} held-out problems, 95% intervals")
     for heading in ("optimizer", "seed", f"Mean@{K}", "gain over none, paired", "p", "verdict"):
         table.add_column(heading)
     for row in rows:
@@ -58,7 +58,7 @@ def as_table(rows: Sequence[Row]) -> Table:
             str(row.seed),
             f"{mean.value:.2f} [{mean.low:.2f}, {mean.high:.2f}]",
             f"{gain.value:+.2f} [{gain.low:+.2f}, {gain.high:+.2f}]",
-            f"{gain.p_value:.3f}",
+            "< 0.001" if gain.p_value < 0.001 else f"{gain.p_value:.3f}",
             gain.verdict,
         )
     return table

@@ -24,12 +24,12 @@ from tfgrpo_dspy.events import (
     StepRecord,
     StepStarted,
     SummaryFinished,
-    Usage,
 )
 from tfgrpo_dspy.experience import ExperienceLibrary, Limits, Source
+from tfgrpo_dspy.group import Group, Lost, Rollout, Scored
 from tfgrpo_dspy.operations import Add, Delete, Keep, Modify, Operation
-from tfgrpo_dspy.rollout import Group, Lost, Rollout, Scored
 from tfgrpo_dspy.settings import Settings
+from tfgrpo_dspy.usage import Usage
 
 SIMULATED = {"policy": "simulated/frozen", "reflection": "simulated/frozen"}
 ADVICE = (

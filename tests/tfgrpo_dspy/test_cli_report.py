@@ -11,9 +11,9 @@ from tfgrpo_dspy import Add, Failure, Modify, Refusal, compare
 from tfgrpo_dspy.cli import story as told
 from tfgrpo_dspy.cli.report import gain_section, render_report, with_gain
 from tfgrpo_dspy.cli.story import Story
-from tfgrpo_dspy.events import Usage
 from tfgrpo_dspy.experience import Experience, Provenance, Source
-from tfgrpo_dspy.rollout import GroupCounts, Lost
+from tfgrpo_dspy.group import GroupCounts, Lost
+from tfgrpo_dspy.usage import Usage
 
 
 def a_story(**more) -> Story:

@@ -13,7 +13,7 @@ from dspy.utils.exceptions import LMAuthError
 from tests.tfgrpo_dspy.scripted import Asked, Engine, exact, examples, script
 from tfgrpo_dspy import DataError, SettingsError, TooManyErrors, TrainingFreeGRPO, compare, evaluate
 from tfgrpo_dspy.estimates import mean_at_k, pass_at_k
-from tfgrpo_dspy.events import Usage
+from tfgrpo_dspy.usage import Usage
 
 QA = "question -> answer"
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tfgrpo_dspy import events
-from tfgrpo_dspy.events import Usage
+from tfgrpo_dspy.usage import Usage
 
 usages = st.builds(
     Usage,

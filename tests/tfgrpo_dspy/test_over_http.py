@@ -13,7 +13,7 @@ import pytest
 
 from tests.tfgrpo_dspy.scripted import exact, examples
 from tfgrpo_dspy import RunStopped, TrainingFreeGRPO, evaluate
-from tfgrpo_dspy.rollout import Lost
+from tfgrpo_dspy.group import Lost
 
 QA = "question -> answer"
 OK = {

@@ -8,8 +8,8 @@ from dspy import lm15
 from dspy.utils.exceptions import LMAuthError
 
 from tests.tfgrpo_dspy.scripted import Asked, Engine
-from tfgrpo_dspy.events import Usage
 from tfgrpo_dspy.reflection import LEAST_TOKENS, Reflection, TooLong, Unusable
+from tfgrpo_dspy.usage import Usage
 
 
 class Count(dspy.Signature):

@@ -22,7 +22,8 @@ from tests.tfgrpo_dspy.scripted import Asked, Engine, exact, examples
 from tfgrpo_dspy.conditioning import attach
 from tfgrpo_dspy.events import GroupFinished, RolloutFinished
 from tfgrpo_dspy.experience import ExperienceLibrary
-from tfgrpo_dspy.rollout import Group, GroupCounts, Lost, Query, Sampling, Scored, count_groups, roll_out
+from tfgrpo_dspy.group import Group, GroupCounts, Lost, Scored, count_groups
+from tfgrpo_dspy.rollout import Query, Sampling, roll_out
 from tfgrpo_dspy.workers import Workers
 
 QA = "question -> answer"

@@ -32,10 +32,10 @@ from tfgrpo_dspy.events import (
     StepFinished,
     StepStarted,
     SummaryFinished,
-    Usage,
 )
 from tfgrpo_dspy.library_file import dump_library
 from tfgrpo_dspy.teleprompter import TrainingFreeGRPO as FromModule
+from tfgrpo_dspy.usage import Usage
 
 QA = "question -> answer"
 
@@ -648,7 +648,11 @@ def test_an_argument_that_cannot_be_used_is_one_sentence_before_any_call(argumen
         ({"trainset": examples(1), "valset": []}, DataError, "the valset is empty"),
         ({"trainset": examples(1), "num_threads": 0}, SettingsError, "num_threads must be"),
         ({"trainset": examples(1), "seed": 0.5}, SettingsError, "seed must be a whole number"),
-        ({"student": dspy.Predict, "trainset": examples(1)}, ProgramError, "the program must be a dspy.Module instance"),
+        (
+            {"student": dspy.Predict, "trainset": examples(1)},
+            ProgramError,
+            "the program must be a dspy.Module instance",
+        ),
         ({"student": dspy.Module(), "trainset": examples(1)}, ProgramError, "has no predictor"),
     ],
 )

@@ -25,13 +25,13 @@ from mlflow import MlflowClient
 from tests.tfgrpo_dspy.made_events import MadeRun, examples
 from tfgrpo_dspy.errors import MissingExtraError, SettingsError
 from tfgrpo_dspy.events import Event, RunFinished, RunStarted, StepFinished
+from tfgrpo_dspy.group import Lost, Rollout
 from tfgrpo_dspy.library_file import parse_library
 from tfgrpo_dspy.observers import database, store
 from tfgrpo_dspy.observers import tracking as tracking_module
 from tfgrpo_dspy.observers.metrics import step_metrics
 from tfgrpo_dspy.observers.redaction import Redactor
 from tfgrpo_dspy.observers.tracking import MLflowTracking
-from tfgrpo_dspy.rollout import Lost, Rollout
 
 
 @pytest.fixture(scope="session")

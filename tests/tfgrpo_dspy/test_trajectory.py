@@ -10,8 +10,8 @@ import pytest
 from dspy.lm15 import Usage as LM15Usage
 
 from tests.tfgrpo_dspy.scripted import Asked, Engine
-from tfgrpo_dspy.events import Usage
 from tfgrpo_dspy.trajectory import Call, Recorder, render_trajectory, render_values
+from tfgrpo_dspy.usage import Usage
 
 
 def record(engine: Engine, program: dspy.Module, *, adapter=None, lm=None, **inputs) -> Recorder:

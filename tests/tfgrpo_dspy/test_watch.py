@@ -6,8 +6,9 @@ import dspy
 import pytest
 
 from tfgrpo_dspy.errors import TooManyErrors
-from tfgrpo_dspy.events import Failure, FailureRecorded, RolloutFinished, StepStarted, Usage
-from tfgrpo_dspy.rollout import Lost, Scored
+from tfgrpo_dspy.events import Failure, FailureRecorded, RolloutFinished, StepStarted
+from tfgrpo_dspy.group import Lost, Scored
+from tfgrpo_dspy.usage import Usage
 from tfgrpo_dspy.watch import Watch
 
 

@@ -24,7 +24,6 @@ from tfgrpo_dspy.errors import TFGRPOError, TooManyErrors
 MISTAKE, BAD_INPUT, UNRECORDED, INTERRUPTED = 1, 2, 3, 130
 
 _MOST_CHARACTERS = 1200
-_USER_INFO = re.compile(r"[^\s/@:'\"]+:[^\s/@'\"]+@(?=[\w.\[-]+)")
 
 
 class Interrupted(TFGRPOError):
@@ -56,9 +55,9 @@ def safe(text: str) -> str:
     """The text without keys of the environment, credentials in addresses and whatever else looks like a secret."""
     import os
 
-    from tfgrpo_dspy.observers.redaction import REDACTED, Redactor
+    from tfgrpo_dspy.observers.redaction import Redactor
 
-    return _USER_INFO.sub(f"{REDACTED}@", Redactor(_secrets_in(os.environ))(text))
+    return Redactor(_secrets_in(os.environ))(text)
 
 
 def first_paragraph(error: BaseException) -> str:

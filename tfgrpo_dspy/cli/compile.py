@@ -22,7 +22,7 @@ from tfgrpo_dspy.cli.lms import check_configured, lm_of, make_lm
 from tfgrpo_dspy.cli.references import load_metric, load_program
 from tfgrpo_dspy.cli.report import render_report
 from tfgrpo_dspy.cli.story import Story
-from tfgrpo_dspy.cli.terminal import say, show_path, show_warnings_of_the_library, warn
+from tfgrpo_dspy.cli.terminal import say, show_path, show_warnings_of_the_library, terminal_progress, warn
 
 if TYPE_CHECKING:
     from tfgrpo_dspy.cli.options import CompileOptions, TrackingOptions
@@ -157,7 +157,8 @@ def _optimizer(options: CompileOptions, metric: Callable[..., Any], keeper: Keep
         num_threads=options.threads,
         max_errors=options.max_errors,
         seed=options.seed,
-        observers=[keeper],
+        observers=[keeper, terminal_progress()],
+        display_progress=False,
     )
 
 

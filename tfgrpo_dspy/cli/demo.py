@@ -17,7 +17,7 @@ from tfgrpo_dspy.cli.data import described
 from tfgrpo_dspy.cli.files import Keeper, RunFile, check_folder, load_state, write_run
 from tfgrpo_dspy.cli.lms import SIMULATED_LM
 from tfgrpo_dspy.cli.report import render_report
-from tfgrpo_dspy.cli.terminal import out, say, section, show_warnings_of_the_library, table_of
+from tfgrpo_dspy.cli.terminal import out, say, section, show_warnings_of_the_library, table_of, terminal_progress
 from tfgrpo_dspy.errors import SettingsError
 from tfgrpo_dspy.metrics import number
 from tfgrpo_dspy.simulated import demo_examples, simulated_lm
@@ -62,7 +62,8 @@ def _job(options: DemoOptions, solver: dspy.Module) -> Job:
         group_size=options.group_size,
         num_threads=options.threads,
         seed=options.seed,
-        observers=[keeper],
+        observers=[keeper, terminal_progress()],
+        display_progress=False,
     )
     check_folder(options.out)
     tracking = tracking_for(options)

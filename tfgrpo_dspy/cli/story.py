@@ -7,15 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tfgrpo_dspy.group import GroupCounts, count_groups
 from tfgrpo_dspy.observers.metrics import operation_counts, reward_estimate
 from tfgrpo_dspy.rendering import one_line
-from tfgrpo_dspy.rollout import GroupCounts, count_groups
 
 if TYPE_CHECKING:
     from tfgrpo_dspy.estimates import Estimate
     from tfgrpo_dspy.evaluation import Comparison, Evaluation
-    from tfgrpo_dspy.events import CompileResult, RunStarted, StepRecord, Usage
+    from tfgrpo_dspy.events import CompileResult, RunStarted, StepRecord
     from tfgrpo_dspy.experience import Experience
+    from tfgrpo_dspy.usage import Usage
 
 STEP_COLUMNS = ("step", "mean reward [95% interval]", "informative", "operations", "failed", "lost", "entries")
 _TOOK_EFFECT = {"add": "added", "modify": "modified", "delete": "deleted", "keep": "kept"}

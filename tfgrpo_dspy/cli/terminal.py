@@ -12,6 +12,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from tfgrpo_dspy.observers.progress import ProgressBar
+
 SIMULATED = "SIMULATED: no real model answers here; the figures show that the machinery works, nothing more."
 
 
@@ -23,6 +25,12 @@ def out() -> Console:
 def err() -> Console:
     """The console for everything else."""
     return Console(stderr=True, highlight=False)
+
+
+def terminal_progress() -> ProgressBar:
+    """A moving bar on a terminal, where the result says the rest; a line per step anywhere else."""
+    console = err()
+    return ProgressBar(console, lines=not console.is_terminal)
 
 
 def facts(rows: Iterable[tuple[str, str]]) -> Table:

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from tfgrpo_dspy.estimates import Estimate, mean_at_k
-from tfgrpo_dspy.rollout import count_groups
+from tfgrpo_dspy.group import count_groups
 
 if TYPE_CHECKING:
     from tfgrpo_dspy.evaluation import Evaluation
-    from tfgrpo_dspy.events import CompileResult, StepRecord, Usage
-    from tfgrpo_dspy.rollout import Group
+    from tfgrpo_dspy.events import CompileResult, StepRecord
+    from tfgrpo_dspy.group import Group
     from tfgrpo_dspy.settings import Settings
+    from tfgrpo_dspy.usage import Usage
 
 FULL_REWARD = 1.0 - 1e-9
 """A rollout with at least this reward counts as right in `reward/pass_at_g`."""

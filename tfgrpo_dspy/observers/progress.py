@@ -19,12 +19,12 @@ from tfgrpo_dspy.events import (
     StepRecord,
     StepStarted,
     SummaryFinished,
-    Usage,
 )
+from tfgrpo_dspy.group import Group, Scored, count_groups
 from tfgrpo_dspy.observers.metrics import operation_counts, reward_estimate
 from tfgrpo_dspy.observers.summary import format_estimate
 from tfgrpo_dspy.rendering import one_line, shorten
-from tfgrpo_dspy.rollout import Group, Scored, count_groups
+from tfgrpo_dspy.usage import Usage
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -39,14 +39,16 @@ class ProgressBar:
 
     Args:
         console: Where to draw; None for standard error.
+        lines: Whether to leave a line per step, and one at start and end. Without, and without a terminal, nothing is
+            shown.
     """
 
-    def __init__(self, console: Console | None = None) -> None:
+    def __init__(self, console: Console | None = None, *, lines: bool = True) -> None:
         if console is None:
             from rich.console import Console as RichConsole
 
             console = RichConsole(file=sys.stderr)
-        self._console = console
+        self._console, self._lines = console, lines
         self._bars: Progress | None = None
         self._task: TaskID | None = None
         self._phase = _Phase()
@@ -126,7 +128,8 @@ class ProgressBar:
             self._bars.update(self._task, advance=1 if advance else 0, description=text)
 
     def _say(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        if self._lines:
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 @dataclass(slots=True)
@@ -142,6 +145,8 @@ class _Phase:
     summaries: int = 0
     extractions: int = 0
     failures: int = 0
+    half_width: str = ""
+    """Of the interval of the mean reward, over the groups finished so far."""
 
     @property
     def has_all_rollouts(self) -> bool:
@@ -159,6 +164,9 @@ class _Phase:
             case GroupFinished(group=group):
                 self.groups.append(group)
                 self.informative += group.is_informative(tolerance)
+                estimate = reward_estimate(self.groups)
+                if estimate is not None and estimate.n > 1:
+                    self.half_width = f" ± {(estimate.high - estimate.low) / 2:.2f}"
             case SummaryFinished(usage=usage):
                 self.summaries += 1
                 return usage
@@ -180,10 +188,7 @@ class _Phase:
     def _reward(self) -> str:
         if not self.rewards:
             return "no reward yet"
-        mean = f"reward {sum(self.rewards) / len(self.rewards):.2f}"
-        estimate = reward_estimate(self.groups)
-        half = f" ± {(estimate.high - estimate.low) / 2:.2f}" if estimate is not None and estimate.n > 1 else ""
-        return f"{mean}{half} (n={len(self.rewards)})"
+        return f"reward {sum(self.rewards) / len(self.rewards):.2f}{self.half_width} (n={len(self.rewards)})"
 
 
 def describe_step(record: StepRecord, tolerance: float) -> str:

@@ -22,8 +22,9 @@ from tfgrpo_dspy.observers.summary import SIMULATED_NOTE, summarise
 from tfgrpo_dspy.rendering import one_line, shorten
 
 if TYPE_CHECKING:
-    from tfgrpo_dspy.events import EpochFinished, RunFinished, RunStarted, StepRecord, Usage
+    from tfgrpo_dspy.events import EpochFinished, RunFinished, RunStarted, StepRecord
     from tfgrpo_dspy.experience import ExperienceLibrary
+    from tfgrpo_dspy.usage import Usage
 
 Write = Callable[[RunStore], None]
 

@@ -14,7 +14,7 @@ _SHAPES = (
     re.compile(r"\bAIza[A-Za-z0-9_\-]{20,}|\bAKIA[A-Z0-9]{12,}"),
     re.compile(r"(?i)(?<=\bbearer )[A-Za-z0-9._~+/=\-]{6,}"),
     re.compile(r"(?i)(?<=\bbasic )[A-Za-z0-9+/=]{16,}"),
-    re.compile(r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"),
+    re.compile(r"[^\s/@:'\"]+:[^\s/@'\"]+(?=@[\w.\[-])"),
 )
 _ASSIGNED = re.compile(
     r"(?i)(\b(?:x-)?(?:api[_-]?key|api[_-]?base|(?:access|auth|refresh)[_-]?token|client[_-]?secret|password)\b"

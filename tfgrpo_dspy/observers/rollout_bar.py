@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tfgrpo_dspy.events import Event, Observer, RolloutFinished
-from tfgrpo_dspy.rollout import Scored
+from tfgrpo_dspy.group import Scored
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from tfgrpo_dspy.group import count_groups
 from tfgrpo_dspy.library_file import to_markdown
 from tfgrpo_dspy.observers.metrics import operation_counts, reward_estimate
 from tfgrpo_dspy.rendering import one_line
-from tfgrpo_dspy.rollout import count_groups
 
 if TYPE_CHECKING:
     from tfgrpo_dspy.estimates import Estimate
-    from tfgrpo_dspy.events import CompileResult, RunFinished, StepRecord, Usage
+    from tfgrpo_dspy.events import CompileResult, RunFinished, StepRecord
+    from tfgrpo_dspy.usage import Usage
 
 SIMULATED_NOTE = (
     "**Simulated LM.** These answers come from a behavioural simulation: they show that the machinery works, "

@@ -8,15 +8,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from tfgrpo_dspy.experience import operation_id
+from tfgrpo_dspy.group import Lost, Rollout
 from tfgrpo_dspy.observers.store import DatasetFacts
-from tfgrpo_dspy.rollout import Lost, Rollout
 
 if TYPE_CHECKING:
     import dspy
 
     from tfgrpo_dspy.events import Failure, StepRecord
     from tfgrpo_dspy.experience import Change, Refusal, Source
-    from tfgrpo_dspy.rollout import Group
+    from tfgrpo_dspy.group import Group
 
 Cell = str | int | float | bool | None
 Row = Mapping[str, Cell]

@@ -1,0 +1,143 @@
+"""How fast an endpoint may be asked and how long it may take, learned from how it answers. Knows no language model."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import deque
+
+_RISE = 1.0
+"""Calls more at once per round of answers, while below the bound."""
+_FALL = 0.7
+"""Factor on the calls at once when the endpoint refuses for its rate."""
+_SUSTAINED = 0.2
+"""Share of recent answers that must be refusals before that happens; single ones are only retried."""
+_MEMORY = 0.1
+"""Weight of the newest answer in that share."""
+_PER_POOL = 96
+"""Calls that share one of DSPy's connection pools, each of which holds 100 connections at most."""
+
+_ENOUGH = 20
+"""Answers of a kind after which their latency is taken as known."""
+_RECENT = 200
+_SLOW = 0.95
+_PATIENCE = 4.0
+"""Times the 95th percentile that a call may take."""
+_STEPS = (10.0, 15.0, 20.0, 30.0, 45.0, 60.0, 90.0, 120.0, 180.0, 300.0, 600.0)
+"""Seconds that a timeout is rounded up to; few, as DSPy opens a pool of connections for each value."""
+_OTHER_KIND = 3.0
+"""Factor on the timeout of a kind of call that was not seen yet, when the others of its model were."""
+
+
+class Limiter:
+    """Bounds the calls in flight; the bound falls while the endpoint refuses for its rate, and recovers.
+
+    Additive increase, multiplicative decrease: the share of refusals among recent answers must be high, and refusals
+    of calls that started before the last decrease do not count again.
+
+    Args:
+        most: The bound to start with and to come back to, >= 1.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._limit = float(most)
+        self._refused = 0.0
+        self._round = 0
+        self._free = threading.Condition()
+        self._pools = [0] * math.ceil(most / _PER_POOL)
+
+    @property
+    def limit(self) -> int:
+        """Calls at once, at present."""
+        return max(1, int(self._limit))
+
+    @property
+    def in_flight(self) -> int:
+        """Calls between `acquire` and `release`."""
+        return sum(self._pools)
+
+    def acquire(self) -> tuple[int, int]:
+        """Wait for a place; returns the connection pool to use and the round, for `release`."""
+        with self._free:
+            while (place := self._take()) is None:
+                self._free.wait()
+            return place
+
+    def try_acquire(self) -> tuple[int, int] | None:
+        """`acquire` without waiting; None when all places are taken."""
+        with self._free:
+            return self._take()
+
+    def release(self, place: tuple[int, int], *, refused: bool | None) -> None:
+        """Give a place back.
+
+        Args:
+            place: What `acquire` returned.
+            refused: True when the endpoint refused the call for its rate, False when it answered, None when neither
+                can be said.
+        """
+        pool, begun = place
+        with self._free:
+            self._pools[pool] -= 1
+            if refused is not None:
+                self._adapt(begun, refused)
+            self._free.notify(1 + int(self._limit < self._most))
+
+    def _take(self) -> tuple[int, int] | None:
+        if self.in_flight >= self.limit:
+            return None
+        pool = self._pools.index(min(self._pools))
+        self._pools[pool] += 1
+        return pool, self._round
+
+    def _adapt(self, begun: int, refused: bool) -> None:
+        self._refused += _MEMORY * (refused - self._refused)
+        if not refused:
+            self._limit = min(self._most, self._limit + _RISE / self._limit)
+        elif self._refused > _SUSTAINED and begun == self._round:
+            self._limit = max(1.0, self._limit * _FALL)
+            self._round += 1
+
+
+class Latencies:
+    """How long answers took, by kind of call, and how long one may take.
+
+    A kind is (model, role): an update takes longer than an answer of the same model.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[str, str], deque[float]] = {}
+        self._added: dict[tuple[str, str], int] = {}
+        self._slow: dict[tuple[str, str], float] = {}
+        self._lock = threading.Lock()
+
+    def add(self, kind: tuple[str, str], seconds: float) -> None:
+        """An answer took that long."""
+        with self._lock:
+            seen = self._seen.setdefault(kind, deque(maxlen=_RECENT))
+            seen.append(seconds)
+            self._added[kind] = added = self._added.get(kind, 0) + 1
+            if added % _ENOUGH == 0:
+                self._slow[kind] = sorted(seen)[int(_SLOW * (len(seen) - 1))]
+
+    def slow(self, kind: tuple[str, str]) -> float | None:
+        """The 95th percentile of recent answers, in seconds; None before enough were seen."""
+        return self._slow.get(kind)
+
+    def allowed(self, kind: tuple[str, str], timeouts: int = 0) -> float | None:
+        """Seconds that a call may take; None while too little is known.
+
+        Args:
+            kind: Of the call.
+            timeouts: How often this call has timed out already; each doubles the time.
+        """
+        slow = self.slow(kind)
+        if slow is None:
+            others = [s for other, s in list(self._slow.items()) if other[0] == kind[0]]
+            slow = _OTHER_KIND * max(others) if others else None
+        return None if slow is None else _rounded_up(_PATIENCE * slow * 2**timeouts)
+
+
+def _rounded_up(seconds: float) -> float:
+    return next((step for step in _STEPS if step >= seconds), _STEPS[-1])

@@ -13,6 +13,7 @@ from tfgrpo_dspy import DataError, ExperienceLibrary, ProgramError, SettingsErro
 from tfgrpo_dspy.cli.data import split_names
 from tfgrpo_dspy.cli.files import RunFile, library_of_program, load_state, read_run, save_program, write_run
 from tfgrpo_dspy.cli.references import check_fit, load_metric, load_program
+from tfgrpo_dspy.cli.terminal import us
 from tfgrpo_dspy.metrics import exact
 
 LIBRARY = ExperienceLibrary.from_texts(["Read {this} twice: $\\frac{1}{2}$, “so”."])
@@ -130,3 +131,15 @@ def test_inputs_are_repeated_or_separated_by_commas():
     assert split_names(["a, b", "c=d.0"]) == ("a", "b", "c=d.0")
     assert split_names(None) is None
     assert split_names([]) is None
+
+
+def test_the_command_is_named_by_its_path_while_its_environment_is_not_activated(monkeypatch, tmp_path):
+    script = tmp_path / ".venv" / "bin" / "tfgrpo"
+    script.parent.mkdir(parents=True)
+    script.touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", [str(script)])
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    assert us() == ".venv/bin/tfgrpo"
+    monkeypatch.setattr("shutil.which", lambda name: "/usr/bin/tfgrpo")
+    assert us() == "tfgrpo"

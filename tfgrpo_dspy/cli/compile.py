@@ -22,7 +22,7 @@ from tfgrpo_dspy.cli.lms import check_configured, lm_of, make_lm
 from tfgrpo_dspy.cli.references import load_metric, load_program
 from tfgrpo_dspy.cli.report import render_report
 from tfgrpo_dspy.cli.story import Story
-from tfgrpo_dspy.cli.terminal import say, show_path, show_warnings_of_the_library, terminal_progress, warn
+from tfgrpo_dspy.cli.terminal import say, show_path, show_warnings_of_the_library, terminal_progress, us, warn
 
 if TYPE_CHECKING:
     from tfgrpo_dspy.cli.options import CompileOptions, TrackingOptions
@@ -63,7 +63,7 @@ def compile_program(options: CompileOptions) -> None:
         story = learn(job)
     view.show_learning(story)
     view.show_whereabouts(story, job.keeper.folder, job.tracking)
-    again = f"tfgrpo evaluate {show_path(job.keeper.folder / PROGRAM)} <held-out examples>"
+    again = f"{us()} evaluate {show_path(job.keeper.folder / PROGRAM)} <held-out examples>"
     say(f"\nNext: {again}" + (f" --api-base {safe(options.api_base)}" if options.api_base else ""))
     finish(story)
 

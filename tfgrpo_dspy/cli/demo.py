@@ -17,7 +17,7 @@ from tfgrpo_dspy.cli.data import described
 from tfgrpo_dspy.cli.files import Keeper, RunFile, check_folder, load_state, write_run
 from tfgrpo_dspy.cli.lms import SIMULATED_LM
 from tfgrpo_dspy.cli.report import render_report
-from tfgrpo_dspy.cli.terminal import out, say, section, show_warnings_of_the_library, table_of, terminal_progress
+from tfgrpo_dspy.cli.terminal import out, say, section, show_warnings_of_the_library, table_of, terminal_progress, us
 from tfgrpo_dspy.errors import SettingsError
 from tfgrpo_dspy.metrics import number
 from tfgrpo_dspy.simulated import demo_examples, simulated_lm
@@ -50,7 +50,7 @@ def run_demo(options: DemoOptions) -> None:
         story = replace(story, gain=compare(before, _evaluated(learned, held_out, options)))
         write_run(options.out, learned, story.result.library, job.run, render_report(story))
     _show(story, job)
-    say(f"\n{time.monotonic() - began:.0f} s in all. Next: your own program, see tfgrpo compile --help")
+    say(f"\n{time.monotonic() - began:.0f} s in all. Next: your own program, see {us()} compile --help")
     finish(story)
 
 

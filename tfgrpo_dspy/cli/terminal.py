@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import shutil
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -25,6 +28,14 @@ def out() -> Console:
 def err() -> Console:
     """The console for everything else."""
     return Console(stderr=True, highlight=False)
+
+
+def us() -> str:
+    """How to call this command from here: `tfgrpo`, or its path while its environment is not activated."""
+    called = Path(sys.argv[0])
+    if shutil.which("tfgrpo") is not None or called.name != "tfgrpo" or not called.exists():
+        return "tfgrpo"
+    return os.path.relpath(called)
 
 
 def terminal_progress() -> ProgressBar:

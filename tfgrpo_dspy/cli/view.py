@@ -10,7 +10,7 @@ from rich.text import Text
 from tfgrpo_dspy.cli import story as told
 from tfgrpo_dspy.cli.boundary import safe
 from tfgrpo_dspy.cli.files import LIBRARY, LIBRARY_TEXT, PROGRAM, REPORT
-from tfgrpo_dspy.cli.terminal import SIMULATED, facts, out, say, section, show_path, table_of
+from tfgrpo_dspy.cli.terminal import SIMULATED, facts, out, say, section, show_path, table_of, us
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -65,7 +65,7 @@ def mlflow_text(tracking: MLflowTracking | None) -> str:
         return ""
     uri = tracking.store_uri or ""
     ours = uri == f"sqlite:///{(Path.cwd() / 'mlruns' / 'mlflow.db').resolve().as_posix()}"
-    look = "tfgrpo ui" if ours else f"mlflow ui --backend-store-uri {uri}" if uri.startswith("sqlite:") else uri
+    look = f"{us()} ui" if ours else f"mlflow ui --backend-store-uri {uri}" if uri.startswith("sqlite:") else uri
     return f"run {tracking.run_id}; to look at it: {look}"
 
 

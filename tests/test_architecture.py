@@ -23,12 +23,14 @@ MAY_IMPORT = {
 }
 CORE = {
     "application",
+    "commits",
     "entry",
     "errors",
     "estimates",
     "experience",
     "formats",
     "history",
+    "history_file",
     "library_file",
     "operations",
     "rendering",

@@ -11,13 +11,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tfgrpo_dspy.budget import Budget
+    from tfgrpo_dspy.chronicle import history_of
+    from tfgrpo_dspy.commits import Commit
     from tfgrpo_dspy.conditioning import attach, detach, library_of
     from tfgrpo_dspy.errors import (
+        BudgetError,
         DataError,
+        HistoryError,
         LibraryFormatError,
         MetricError,
         MissingExtraError,
         ProgramError,
+        ReviewStop,
         RunStopped,
         SettingsError,
         TFGRPOError,
@@ -38,19 +44,25 @@ if TYPE_CHECKING:
     )
     from tfgrpo_dspy.formats import read_library, write_library
     from tfgrpo_dspy.group import Group, Lost, Rollout, Scored
-    from tfgrpo_dspy.history import diff
+    from tfgrpo_dspy.history import History, blame, diff, rollback
+    from tfgrpo_dspy.history_file import load_history
     from tfgrpo_dspy.operations import Add, Delete, Keep, Modify, Operation
+    from tfgrpo_dspy.review import Decision, Proposal
     from tfgrpo_dspy.settings import Settings
     from tfgrpo_dspy.teleprompter import TrainingFreeGRPO
-    from tfgrpo_dspy.usage import Usage
+    from tfgrpo_dspy.usage import Traffic, Usage
 
 __all__ = [
     "Add",
     "Applied",
+    "Budget",
+    "BudgetError",
     "Change",
+    "Commit",
     "Comparison",
     "CompileResult",
     "DataError",
+    "Decision",
     "Delete",
     "Difference",
     "Estimate",
@@ -60,6 +72,8 @@ __all__ = [
     "ExperienceLibrary",
     "Failure",
     "Group",
+    "History",
+    "HistoryError",
     "Keep",
     "LibraryFormatError",
     "Limits",
@@ -70,8 +84,10 @@ __all__ = [
     "Observer",
     "Operation",
     "ProgramError",
+    "Proposal",
     "Provenance",
     "Refusal",
+    "ReviewStop",
     "Rollout",
     "RunStopped",
     "Scored",
@@ -81,30 +97,41 @@ __all__ = [
     "StepRecord",
     "TFGRPOError",
     "TooManyErrors",
+    "Traffic",
     "TrainingFreeGRPO",
     "Usage",
     "attach",
+    "blame",
     "compare",
     "detach",
     "diff",
     "evaluate",
+    "history_of",
     "library_of",
+    "load_history",
     "read_library",
+    "rollback",
     "write_library",
 ]
 
 _HOMES = {
+    "budget": ("Budget",),
+    "chronicle": ("history_of",),
+    "commits": ("Commit",),
     "conditioning": (
         "attach",
         "detach",
         "library_of",
     ),
     "errors": (
+        "BudgetError",
         "DataError",
+        "HistoryError",
         "LibraryFormatError",
         "MetricError",
         "MissingExtraError",
         "ProgramError",
+        "ReviewStop",
         "RunStopped",
         "SettingsError",
         "TFGRPOError",
@@ -141,7 +168,13 @@ _HOMES = {
         "read_library",
         "write_library",
     ),
-    "history": ("diff",),
+    "history": (
+        "History",
+        "blame",
+        "diff",
+        "rollback",
+    ),
+    "history_file": ("load_history",),
     "operations": (
         "Add",
         "Delete",
@@ -155,9 +188,13 @@ _HOMES = {
         "Rollout",
         "Scored",
     ),
+    "review": (
+        "Decision",
+        "Proposal",
+    ),
     "settings": ("Settings",),
     "teleprompter": ("TrainingFreeGRPO",),
-    "usage": ("Usage",),
+    "usage": ("Traffic", "Usage"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -12,6 +12,8 @@ import dspy
 from tfgrpo_dspy.events import AdvantageFinished, Failure, FailureRecorded, SummaryFinished
 from tfgrpo_dspy.experience import ExperienceLibrary, Source
 from tfgrpo_dspy.group import Group, Scored
+from tfgrpo_dspy.journal import fingerprint
+from tfgrpo_dspy.meter import EXTRACTION, Meter, active_meter
 from tfgrpo_dspy.operations import restore_latex
 from tfgrpo_dspy.reflection import Answer, Reflection, Unusable
 from tfgrpo_dspy.rendering import count_words, neutralise, one_line, render_lines, shorten
@@ -50,6 +52,16 @@ class SemanticAdvantage:
     experiences: tuple[str, ...]
     """Candidate experiences, at most `experiences_per_group`, each at most `max_words` words."""
     source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class Extraction:
+    """What the extractor made of a group's summaries."""
+
+    advantage: SemanticAdvantage | None
+    """None if it could not be had."""
+    failures: tuple[Failure, ...]
+    usage: Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +105,11 @@ class Briefing:
         return shorten(render_values(labels), _TASK_TOKENS)
 
 
+def were_tried(failures: Sequence[Failure]) -> bool:
+    """Whether all that failed was tried, rather than left undone because no budget was left."""
+    return all(failure.is_error for failure in failures)
+
+
 def contrast(
     groups: Sequence[Future[Group]],
     carried: Sequence[Contrast],
@@ -112,22 +129,35 @@ def contrast(
     Returns:
         One future per carried contrast, then one per group, in order.
     """
+    meter = active_meter() or Meter()
     extract = partial(_extract, briefing, reflection.again(briefing.step), workers)
     again = [workers.submit(extract, c.group, list(c.summaries), Usage()) for c in carried]
-    return again + [workers.bind(g, partial(_contrast_group, briefing, reflection, workers)) for g in groups]
+    return again + [workers.bind(g, partial(_contrast_group, briefing, reflection, workers, meter)) for g in groups]
 
 
-def _contrast_group(briefing: Briefing, reflection: Reflection, workers: Workers, group: Group) -> Future[Contrast]:
+def _contrast_group(
+    briefing: Briefing, reflection: Reflection, workers: Workers, meter: Meter, group: Group
+) -> Future[Contrast]:
     if not group.is_informative(briefing.settings.tolerance):
+        meter.forgive(group.name)
         return done(Contrast(group))
-    summarise = partial(_summarise, briefing, reflection, workers, group.example)
+
+    def summarise(rollout: Scored) -> tuple[Summary, Usage]:
+        made = _summarise(briefing, reflection, workers, group.example, rollout)
+        meter.pay(group.name)
+        return made
+
     summaries = workers.gather([workers.submit(summarise, rollout) for rollout in group.scored])
 
     def extract(finished: list[tuple[Summary, Usage]]) -> Contrast:
         spent = sum((usage for _, usage in finished), Usage())
         summaries = [summary for summary, _ in finished]
-        made = _extract(briefing, reflection, workers, group, summaries, spent)
         failed = tuple(failure for summary in summaries for failure in summary.failures)
+        if not were_tried(failed):  # what is left of the budget goes to groups that are whole
+            meter.forgive(group.name)
+            return Contrast(group, tuple(summaries), None, failed, spent)
+        made = _extract(briefing, reflection, workers, group, summaries, spent)
+        meter.forgive(group.name)
         return replace(made, failures=failed + made.failures)
 
     return workers.then(summaries, extract)
@@ -135,6 +165,20 @@ def _contrast_group(briefing: Briefing, reflection: Reflection, workers: Workers
 
 def _summarise(
     briefing: Briefing, reflection: Reflection, workers: Workers, example: dspy.Example, rollout: Scored
+) -> tuple[Summary, Usage]:
+    task = partial(_write_summary, briefing, reflection, example, rollout)
+    name = f"summary {rollout.name} {fingerprint(rollout.trajectory, rollout.feedback, str(rollout.reward))}"
+    summary, usage = workers.memory.once(
+        name, tuple[Summary, Usage], task, keep=lambda made: were_tried(made[0].failures)
+    )
+    for failure in summary.failures:
+        workers.announce(FailureRecorded(briefing.step, failure))
+    workers.announce(SummaryFinished(briefing.step, rollout.name, usage))
+    return summary, usage
+
+
+def _write_summary(
+    briefing: Briefing, reflection: Reflection, example: dspy.Example, rollout: Scored
 ) -> tuple[Summary, Usage]:
     expected = briefing.expected(example)
     absent = [name for name, text in (("feedback", rollout.feedback), ("expected", expected)) if not text]
@@ -158,16 +202,13 @@ def _summarise(
         if answer.problems:
             raise Unusable(answer.problems[0], answer.usage)
     except Unusable as error:
-        summary, usage = _fall_back(rollout, error), error.usage
-        workers.announce(FailureRecorded(briefing.step, summary.failures[0]))
-    else:
-        summary, usage = Summary(rollout.name, rollout.reward, _prose(answer.fields["summary"])), answer.usage
-    workers.announce(SummaryFinished(briefing.step, rollout.name, usage))
-    return summary, usage
+        return _fall_back(rollout, error), error.usage
+    return Summary(rollout.name, rollout.reward, _prose(answer.fields["summary"])), answer.usage
 
 
 def _fall_back(rollout: Scored, error: Unusable) -> Summary:
-    failure = Failure("summary", rollout.name, str(error), "its shortened trajectory was used instead")
+    remedy = "its shortened trajectory was used instead"
+    failure = Failure("summary", rollout.name, str(error), remedy, error.is_error)
     return Summary(rollout.name, rollout.reward, shorten(rollout.trajectory, _FALLBACK_TOKENS), (failure,))
 
 
@@ -179,6 +220,19 @@ def _extract(
     summaries: Sequence[Summary],
     spent: Usage,
 ) -> Contrast:
+    task = partial(_write_extraction, briefing, reflection, group, summaries)
+    name = f"extraction {group.name} in s{briefing.step} {fingerprint(briefing.experiences, *map(repr, summaries))}"
+    made = workers.memory.once(name, Extraction, task, keep=lambda made: were_tried(made.failures))
+    if made.advantage is not None:
+        workers.announce(AdvantageFinished(briefing.step, made.advantage, made.usage))
+    for failure in made.failures if made.advantage is None else ():
+        workers.announce(FailureRecorded(briefing.step, failure))
+    return Contrast(group, tuple(summaries), made.advantage, made.failures, spent + made.usage)
+
+
+def _write_extraction(
+    briefing: Briefing, reflection: Reflection, group: Group, summaries: Sequence[Summary]
+) -> Extraction:
     expected = briefing.expected(group.example)
     signature = ExtractAdvantage if expected else without(ExtractAdvantage, "expected")
     settings = briefing.settings
@@ -194,17 +248,15 @@ def _extract(
         return {**shown, "attempts": render_attempts(summaries, tokens // len(summaries))}
 
     try:
-        answer = reflection.ask_within(
+        answer = replace(reflection, role=EXTRACTION).ask_within(
             settings.max_trajectory_tokens, signature, inputs_within, lambda reply: _misfits(reply, settings)
         )
     except Unusable as error:
-        failure = Failure("extraction", group.name, str(error), "its summaries are carried to the next step")
-        workers.announce(FailureRecorded(briefing.step, failure))
-        return Contrast(group, tuple(summaries), None, (failure,), spent + error.usage)
+        remedy = "its summaries are carried to the next step"
+        failure = Failure("extraction", group.name, str(error), remedy, error.is_error)
+        return Extraction(None, (failure,), error.usage)
     left_out = tuple(Failure("extraction", group.name, p, "it was left out") for p in answer.problems)
-    advantage = _advantage(group, briefing, summaries, answer)
-    workers.announce(AdvantageFinished(briefing.step, advantage, answer.usage))
-    return Contrast(group, tuple(summaries), advantage, left_out, spent + answer.usage)
+    return Extraction(_advantage(group, briefing, summaries, answer), left_out, answer.usage)
 
 
 def _advantage(group: Group, briefing: Briefing, summaries: Sequence[Summary], answer: Answer) -> SemanticAdvantage:

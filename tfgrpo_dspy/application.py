@@ -58,6 +58,8 @@ class Mandate:
     """The step that asks, from 1; None if no run does."""
     sources: Mapping[str, Source]
     """What the labels in `Operation.sources` stand for."""
+    edited: frozenset[Operation] = frozenset()
+    """Operations whose texts a person wrote, whoever asks."""
 
     def cited(self, operation: Operation) -> tuple[Source, ...]:
         """What an operation rests on, each source once: what it cites, or everything if it cites no known label."""
@@ -67,11 +69,12 @@ class Mandate:
     def provenance(self, operation: Add | Modify, old: Experience | None) -> Provenance:
         """The provenance of the text that an operation writes, in place of an old one if there was one."""
         reason, cited = one_line(operation.reason), self.cited(operation)
+        author: Author = "person" if operation in self.edited else self.author
         if old is None:
-            return Provenance(self.author, self.step, None, reason, cited)
+            return Provenance(author, self.step, None, reason, cited)
         earlier = old.provenance
         sources = earlier.sources + tuple(source for source in cited if source not in earlier.sources)
-        return replace(earlier, author=self.author, modified_step=self.step, reason=reason, sources=sources)
+        return replace(earlier, author=author, modified_step=self.step, reason=reason, sources=sources)
 
 
 class Application:

@@ -58,6 +58,12 @@ def check_sampling(program: dspy.Module, temperature: float | None) -> None:
             )
 
 
+def lms_of(program: dspy.Module, *others: dspy.BaseLM) -> list[dspy.BaseLM]:
+    """The LMs that a program's predictors use, and the others, each once."""
+    used = [predictor.lm or dspy.settings.lm for predictor in program.predictors()]
+    return list({id(lm): lm for lm in [*used, *others]}.values())
+
+
 def lm_names(program: dspy.Module, reflection_lm: dspy.BaseLM) -> dict[str, str]:
     """Role (`policy`, `reflection`) to model name; several policy models are joined by commas."""
     lms = [predictor.lm or dspy.settings.lm for predictor in program.predictors()]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 Author = Literal["updater", "person", "import"]
 """Who gave an experience its present text."""
 
+_STRICT = {"extra": "forbid"}
+"""Tells pydantic, which reads these values from files, that a field they do not have is an error."""
 _ID = re.compile(r"G(0|[1-9][0-9]*)")
 
 
@@ -24,6 +26,8 @@ def id_number(id: str) -> int:
 class Source:
     """Where an insight came from: one training example and the rollouts of its group."""
 
+    __pydantic_config__: ClassVar = _STRICT
+
     example: str
     """Name of the example, e.g. `e12`: its position in the trainset, from 0."""
     rollouts: tuple[str, ...] = ()
@@ -33,6 +37,8 @@ class Source:
 @dataclass(frozen=True, slots=True)
 class Provenance:
     """How an experience came to be what it is."""
+
+    __pydantic_config__: ClassVar = _STRICT
 
     author: Author = "person"
     created_step: int | None = None
@@ -48,6 +54,8 @@ class Provenance:
 @dataclass(frozen=True, slots=True)
 class Experience:
     """One piece of advice in natural language, at best "When ..., do ..."."""
+
+    __pydantic_config__: ClassVar = _STRICT
 
     id: str
     """`G` and a number; never reused, never renumbered."""

@@ -4,10 +4,13 @@
     ├── SettingsError        an argument that cannot be used        (also a ValueError)
     ├── DataError            examples, a file or a column           (also a ValueError)
     ├── LibraryFormatError   a damaged or foreign library file      (also a ValueError)
+    ├── HistoryError         a commit that is not there, or a damaged history file (also a ValueError)
     ├── JournalError         a run's folder that is in use, damaged or of another run
     ├── ProgramError         a program that cannot be found or conditioned (also a ValueError)
     ├── MetricError          a metric that raised or returned no reward
     ├── TooManyErrors        more rollouts or reflections were lost than `max_errors` tolerates
+    ├── BudgetError          a budget that did not allow a single rollout of an evaluation
+    ├── ReviewStop           a reviewer ended the run before a step's operations were applied
     ├── MissingExtraError    an optional package is not installed   (also an ImportError)
     └── RunStopped           a run ended before its last step; carries what was learned
 
@@ -39,6 +42,10 @@ class LibraryFormatError(TFGRPOError, ValueError):
     """A library file is damaged or is no library; the message names the file and the field."""
 
 
+class HistoryError(TFGRPOError, ValueError):
+    """A history has no such commit or experience, or its file is damaged or does not fit the library beside it."""
+
+
 class JournalError(TFGRPOError):
     """A run's folder is in use, damaged, or belongs to a run with other settings; the message says which."""
 
@@ -53,6 +60,14 @@ class MetricError(TFGRPOError):
 
 class TooManyErrors(TFGRPOError):
     """More was lost than `max_errors` tolerates; the message lists the causes."""
+
+
+class BudgetError(TFGRPOError):
+    """A budget was used up before a single rollout of an evaluation; the message says which cap."""
+
+
+class ReviewStop(TFGRPOError):
+    """A reviewer ended the run before the operations of a step were applied; it can be taken up there again."""
 
 
 class MissingExtraError(TFGRPOError, ImportError):

@@ -6,19 +6,22 @@ import itertools
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import dspy
 
-from tfgrpo_dspy.checks import check_examples, check_lms
-from tfgrpo_dspy.errors import DataError, SettingsError, TooManyErrors
+from tfgrpo_dspy.budget import Budget
+from tfgrpo_dspy.checks import check_examples, check_lms, lms_of
+from tfgrpo_dspy.errors import BudgetError, DataError, SettingsError, TooManyErrors
 from tfgrpo_dspy.estimates import Difference, Estimate, mean_at_k, paired_difference, pass_at_k
 from tfgrpo_dspy.group import Group
+from tfgrpo_dspy.metered import meter_for, metering
 from tfgrpo_dspy.observers.rollout_bar import rollout_bar
+from tfgrpo_dspy.prices import find_prices
 from tfgrpo_dspy.reward import Metric, check_metric
 from tfgrpo_dspy.rollout import Query, Sampling, roll_out
 from tfgrpo_dspy.settings import Settings
-from tfgrpo_dspy.usage import Usage
+from tfgrpo_dspy.usage import Traffic, Usage
 from tfgrpo_dspy.watch import Watch
 from tfgrpo_dspy.workers import Workers
 
@@ -38,6 +41,10 @@ class Evaluation:
     usage: Usage
     seconds: float
     """Wall-clock time."""
+    stopped_by: str | None = None
+    """What kept rollouts from being made, in which case the mean is over those that were; None for nothing."""
+    traffic: Traffic = Traffic()
+    """Requests at the endpoints; of an evaluation within a run they are in the run's own."""
 
     @property
     def rewards(self) -> tuple[tuple[float, ...], ...]:
@@ -93,6 +100,10 @@ def evaluate(  # noqa: PLR0913 - flat keywords, as DSPy users expect
     failure_score: float = 0.0,
     num_threads: int | None = None,
     max_errors: int | None = None,
+    budget: Budget | None = None,
+    hedge: float = 0.0,
+    call_timeout: float | None = None,
+    rollout_timeout: float | None = None,
     display_progress: bool | None = None,
 ) -> Evaluation:
     """Score a program on k fresh rollouts per question.
@@ -109,6 +120,11 @@ def evaluate(  # noqa: PLR0913 - flat keywords, as DSPy users expect
         failure_score: Reward of a policy failure.
         num_threads: Concurrent rollouts; None takes DSPy's setting.
         max_errors: Lost rollouts tolerated; None takes DSPy's setting.
+        budget: Caps on calls, tokens, US dollars and time; what was scored until one was reached is returned, and
+            `stopped_by` says so. `hedge`, `call_timeout` and `rollout_timeout` are as for `TrainingFreeGRPO`.
+        hedge: See above.
+        call_timeout: See above.
+        rollout_timeout: See above.
         display_progress: Show a progress bar; None shows it on a terminal.
 
     Returns:
@@ -118,21 +134,36 @@ def evaluate(  # noqa: PLR0913 - flat keywords, as DSPy users expect
         DataError: The devset is empty or an example has no inputs.
         SettingsError: An argument is out of range, or no LM is configured.
         TooManyErrors: More rollouts were lost than `max_errors`, or all.
+        BudgetError: The budget did not allow a single rollout.
         LMError: A key, billing, configuration or model error of the provider.
     """
     check_metric(metric)
     examples = check_examples(devset, "devset")
     check_lms(program)
-    Settings(temperature=temperature, failure_score=failure_score, num_threads=num_threads, max_errors=max_errors)
+    settings = Settings(
+        temperature=temperature,
+        failure_score=failure_score,
+        num_threads=num_threads,
+        max_errors=max_errors,
+        budget=budget,
+        hedge=hedge,
+        call_timeout=call_timeout,
+        rollout_timeout=rollout_timeout,
+    )
     if type(k) is not int or k < 1:
         raise SettingsError(f"k, the rollouts per question, must be a whole number >= 1, got {k!r}")
     purpose = f"evaluation {next(_evaluations)}" if seed is None else f"evaluation seed {seed}"
-    sampling = Sampling(purpose, 0, k, temperature, failure_score)
+    sampling = Sampling(purpose, 0, k, temperature, failure_score, rollout_timeout)
+    threads = num_threads or dspy.settings.num_threads or 1
+    meter = meter_for(settings, threads)
+    find_prices(lms_of(program), meter)
     with (
+        metering(meter),
         rollout_bar(len(examples) * k, display_progress) as show,
-        Workers(num_threads or dspy.settings.num_threads or 1, Watch(max_errors, show)) as workers,
+        Workers(threads, Watch(max_errors, show)) as workers,
     ):
-        return evaluate_with(workers, program, examples, metric, sampling)
+        made = evaluate_with(workers, program, examples, metric, sampling)
+    return replace(made, traffic=meter.traffic)
 
 
 def evaluate_with(
@@ -144,10 +175,14 @@ def evaluate_with(
     groups = tuple(workers.results(roll_out(program, queries, metric, workers, sampling)))
     lost = [rollout for group in groups for rollout in group.lost]
     if lost and not any(group.scored for group in groups):
+        if lost[0].cause == "budget":
+            raise BudgetError(f"the budget did not allow a single rollout: {lost[0].error}")
         raise TooManyErrors(f"all {len(lost)} rollouts of the evaluation were lost, the first to: {lost[0].error}")
     usage = sum((rollout.usage for group in groups for rollout in group.rollouts), Usage())
     mean = mean_at_k([group.rewards for group in groups])
-    return Evaluation(groups, sampling.size, mean, usage, time.perf_counter() - started)
+    refused = [rollout.error for rollout in lost if rollout.cause == "budget"]
+    stopped_by = f"{refused[0]}; not done: {len(refused)} rollouts" if refused else None
+    return Evaluation(groups, sampling.size, mean, usage, time.perf_counter() - started, stopped_by)
 
 
 def compare(baseline: Evaluation, candidate: Evaluation) -> Comparison:

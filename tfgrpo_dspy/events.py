@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from tfgrpo_dspy.usage import Usage
+from tfgrpo_dspy.usage import Traffic, Usage
 
 if TYPE_CHECKING:
     import dspy
@@ -31,6 +31,8 @@ class Failure:
     reason: str
     remedy: str
     """What was done instead, e.g. "the shortened trajectory was used" or "carried to the next step"."""
+    is_error: bool = True
+    """False when it was not attempted, because the budget allowed nothing more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,10 @@ class CompileResult:
     """What was still carried when the last step ended: insights that never reached the library."""
     unrecorded: tuple[str, ...] = ()
     """What an observer (MLflow, progress) could not take; empty when everything was recorded."""
+    stopped_by: str | None = None
+    """What ended the run before its last step in good order, and what it would have done next; None for nothing."""
+    traffic: Traffic = Traffic()
+    """Requests at the endpoints, with what failed and was repeated."""
 
     @property
     def usage(self) -> Usage:
@@ -104,6 +110,8 @@ class RunStarted:
     """Steps planned."""
     rollouts: int
     """Rollouts planned, validation not included."""
+    token: str | None = None
+    """Names the run for ever, also when it is taken up after a kill; None without a journal."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,6 +104,7 @@ class ExperienceLibrary:
         author: Author = "updater",
         sources: Mapping[str, Source] | None = None,
         limits: Limits | None = None,
+        edited: Iterable[Operation] = (),
     ) -> Applied:
         """The library after the operations, with what changed and what was refused.
 
@@ -117,12 +118,13 @@ class ExperienceLibrary:
             sources: What the labels in `Operation.sources` stand for; an operation that cites no known label rests
                 on all of them.
             limits: Bounds to enforce; the default bounds words only.
+            edited: Those of the operations whose texts a person wrote, whoever asks.
 
         Returns:
             New library, changes and refusals; every operation is in exactly one of the last two. Total: no input
             of these types raises.
         """
-        mandate = Mandate(author, step, dict(sources or {}))
+        mandate = Mandate(author, step, dict(sources or {}), frozenset(edited))
         application = Application(self.experiences, self.next_id, mandate, limits or Limits())
         application.take_all(operations)
         library = replace(self, experiences=tuple(application.entries.values()), next_id=application.next_id)

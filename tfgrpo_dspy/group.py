@@ -39,7 +39,8 @@ class Lost:
     """A rollout that did not happen: never scored, never summarised, always counted."""
 
     name: str
-    cause: Literal["infrastructure", "metric"]
+    cause: Literal["infrastructure", "metric", "budget"]
+    """`budget` when it was not made because nothing new was to start: no error, and not counted as one."""
     error: str
     """One line: the error's type and message."""
     usage: Usage

@@ -14,9 +14,11 @@ import json
 import os
 import threading
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -31,16 +33,31 @@ _SHOWN = 60
 
 
 class Memory(Protocol):
-    """Where a task's result is kept, if anywhere."""
+    """Where a task's result is kept, if anywhere; a context manager that is open while a run goes on."""
 
-    def once(self, name: str, kind: Any, task: Callable[[], T]) -> T:
-        """The result of the named task: what is remembered, or what the task returns, which is then remembered."""
+    token: str | None
+    """Names the run for ever; None if nothing is kept."""
+
+    def __enter__(self) -> Memory: ...
+
+    def __exit__(self, *exception: object) -> None: ...
+
+    def once(self, name: str, kind: Any, task: Callable[[], T], *, keep: Callable[[T], bool] = lambda made: True) -> T:
+        """The result of the named task: what is remembered, or what the task returns, kept if it is to be."""
 
 
 class NoMemory:
     """Remembers nothing: every task is done."""
 
-    def once(self, name: str, kind: Any, task: Callable[[], T]) -> T:
+    token: str | None = None
+
+    def __enter__(self) -> NoMemory:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        pass
+
+    def once(self, name: str, kind: Any, task: Callable[[], T], *, keep: Callable[[T], bool] = lambda made: True) -> T:
         """What the task returns."""
         return task()
 
@@ -60,6 +77,8 @@ class Journal:
     def __init__(self, folder: str | os.PathLike[str], identity: Mapping[str, Any], *, restart: bool = False) -> None:
         self.folder = Path(folder)
         self._identity = json.loads(json.dumps(identity))
+        self.token: str | None = None
+        """Names the run, the same whenever it is taken up; known once the journal is open."""
         self._restart = restart
         self._remembered: dict[str, Any] = {}
         self._writing = threading.Lock()
@@ -84,19 +103,22 @@ class Journal:
             self._file = -1
         self._lock.release()
 
-    def once(self, name: str, kind: Any, task: Callable[[], T]) -> T:
+    def once(self, name: str, kind: Any, task: Callable[[], T], *, keep: Callable[[T], bool] = lambda made: True) -> T:
         """The result of the named task, from the journal or made now and written there.
 
         Args:
             name: Its name, the same in every run of this identity.
             kind: Its type, for reading it back: a dataclass, a union or a tuple of such.
             task: Makes it.
+            keep: Whether what it made is to be kept; what was not tried (no budget was left) is not.
         """
         adapter = _adapter(kind)
         if name in self._remembered:
             remembered: T = adapter.validate_python(self._remembered[name], strict=False)
             return remembered
         made = task()
+        if not keep(made):
+            return made
         line = json.dumps({"name": name, "value": adapter.dump_python(made, mode="json")})
         with self._writing:
             if self._file >= 0:  # a straggler of a run that was stopped may come back after the journal was closed
@@ -118,10 +140,13 @@ class Journal:
         path = self.folder / "run.json"
         if not path.exists():
             if (self.folder / "journal.jsonl").exists():
-                raise JournalError(f"{path} is missing beside a journal; restart=True puts that aside and starts over")
-            write_atomically(_document(self._identity), path)
+                raise JournalError(
+                    f"{path} is missing beside a journal; a restart (restart=True, --restart) puts that aside"
+                )
+            self.token = uuid.uuid4().hex
+            write_atomically(_document(self.token, self._identity), path)
             return
-        earlier = _read_identity(path)
+        self.token, earlier = _read_identity(path)
         differences = [
             f"{name} was {_short(earlier.get(name))}, is {_short(self._identity.get(name))}"
             for name in sorted({*earlier, *self._identity})
@@ -130,8 +155,17 @@ class Journal:
         if differences:
             raise JournalError(
                 f"{self.folder} holds another run: {'; '.join(differences)}; give this run another folder, or "
-                "restart=True to put that one aside"
+                "restart (restart=True, --restart) to put that one aside"
             )
+
+
+def fingerprint(*parts: str) -> str:
+    """Sixteen hexadecimal digits that change when a part does; it tells apart tasks of one name."""
+    digest = blake2b(digest_size=8)
+    for part in parts:
+        digest.update(part.encode("utf-8", "surrogatepass"))
+        digest.update(b"\0")
+    return digest.hexdigest()
 
 
 def put_aside(folder: Path) -> Path | None:
@@ -163,7 +197,7 @@ def open_lines(path: Path, remembered: dict[str, Any]) -> int:
             remembered[record["name"]] = record["value"]
         elif line and not last:
             raise JournalError(
-                f"{path}, line {number} is damaged; restore the file from a backup, or start over with restart=True"
+                f"{path}, line {number} is damaged; restore it from a backup, or start over (restart=True, --restart)"
             )
         else:
             break
@@ -184,20 +218,19 @@ def _read_line(line: bytes) -> dict[str, Any] | None:
     return None
 
 
-def _read_identity(path: Path) -> dict[str, Any]:
-    try:
+def _read_identity(path: Path) -> tuple[str, dict[str, Any]]:
+    """Token and identity of the run that wrote the file."""
+    with suppress(ValueError, KeyError, TypeError):
         document = json.loads(path.read_text(encoding="utf-8"))
-        identity = document["identity"] if document.get("version") == VERSION else None
-    except (ValueError, KeyError, AttributeError):
-        identity = None
-    if not isinstance(identity, dict):
-        raise JournalError(f"{path} is damaged, or of another version; start over with restart=True")
-    return identity
+        if document["version"] == VERSION:
+            return str(document["token"]), dict(document["identity"])
+    raise JournalError(f"{path} is damaged, or of another version; start over (restart=True, --restart)")
 
 
-def _document(identity: Mapping[str, Any]) -> str:
+def _document(token: str, identity: Mapping[str, Any]) -> str:
     made = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-    return json.dumps({"format": "tfgrpo-run", "version": VERSION, "made": made, "identity": identity}, indent=2) + "\n"
+    head = {"format": "tfgrpo-run", "version": VERSION, "token": token, "made": made}
+    return json.dumps({**head, "identity": identity}, indent=2) + "\n"
 
 
 def _short(value: Any) -> str:

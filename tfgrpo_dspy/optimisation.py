@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import dspy
 
-from tfgrpo_dspy.advantage import Briefing, SemanticAdvantage
+from tfgrpo_dspy.advantage import Briefing, SemanticAdvantage, were_tried
 from tfgrpo_dspy.events import Failure, FailureRecorded
-from tfgrpo_dspy.experience import Source
+from tfgrpo_dspy.experience import Refusal, Source
+from tfgrpo_dspy.journal import fingerprint
+from tfgrpo_dspy.meter import UPDATE
 from tfgrpo_dspy.operations import Add, Modify, Operation
 from tfgrpo_dspy.reflection import Reflection, Unusable
 from tfgrpo_dspy.rendering import count_words, neutralise, one_line, shorten
@@ -33,6 +36,10 @@ class Update:
     """All advantages, if the update failed: they go into the next step's update."""
     failures: tuple[Failure, ...] = ()
     usage: Usage = Usage()
+    edited: tuple[Operation, ...] = ()
+    """Those of the operations that a person wrote in place of the LM's."""
+    refusals: tuple[Refusal, ...] = ()
+    """Operations that a person refused."""
 
 
 def decide(
@@ -45,6 +52,15 @@ def decide(
     """
     if not any(a.experiences for a in advantages) and not (advantages and briefing.library.experiences):
         return Update()
+    task = partial(_write_update, advantages, briefing, reflection)
+    name = f"update s{briefing.step} {fingerprint(briefing.experiences, *map(repr, advantages))}"
+    made = workers.memory.once(name, Update, task, keep=lambda made: were_tried(made.failures))
+    for failure in made.failures:
+        workers.announce(FailureRecorded(briefing.step, failure))
+    return made
+
+
+def _write_update(advantages: Sequence[SemanticAdvantage], briefing: Briefing, reflection: Reflection) -> Update:
     labelled = {f"A{i}": advantage for i, advantage in enumerate(advantages)}
     shown = {
         "objective": briefing.objective,
@@ -61,10 +77,12 @@ def decide(
     if all(advantage.group.partition("/")[0] != f"s{briefing.step}" for advantage in advantages):
         reflection = reflection.again(briefing.step)  # all are carried: the prompt may be that of the failed update
     try:
-        answer = reflection.ask_within(_UPDATE_TOKENS, UpdateLibrary, inputs_within, find_problems)
+        answer = replace(reflection, role=UPDATE).ask_within(
+            _UPDATE_TOKENS, UpdateLibrary, inputs_within, find_problems
+        )
     except Unusable as error:
-        failure = Failure("update", f"s{briefing.step}", str(error), "its advantages are carried to the next step")
-        workers.announce(FailureRecorded(briefing.step, failure))
+        remedy = "its advantages are carried to the next step"
+        failure = Failure("update", f"s{briefing.step}", str(error), remedy, error.is_error)
         return Update(carried=tuple(advantages), failures=(failure,), usage=error.usage)
     sources = {label: advantage.source for label, advantage in labelled.items()}
     return Update(tuple(answer.fields["operations"]), sources, usage=answer.usage)

@@ -21,9 +21,9 @@ _ENOUGH = 20
 """Answers of a kind after which their latency is taken as known."""
 _RECENT = 200
 _SLOW = 0.95
-_PATIENCE = 4.0
+_PATIENCE = 3.0
 """Times the 95th percentile that a call may take."""
-_STEPS = (10.0, 15.0, 20.0, 30.0, 45.0, 60.0, 90.0, 120.0, 180.0, 300.0, 600.0)
+_STEPS = (10.0, 12.0, 15.0, 20.0, 25.0, 30.0, 45.0, 60.0, 90.0, 120.0, 180.0, 300.0, 600.0)
 """Seconds that a timeout is rounded up to; few, as DSPy opens a pool of connections for each value."""
 _OTHER_KIND = 3.0
 """Factor on the timeout of a kind of call that was not seen yet, when the others of its model were."""
@@ -135,7 +135,7 @@ class Latencies:
         slow = self.slow(kind)
         if slow is None:
             others = [s for other, s in list(self._slow.items()) if other[0] == kind[0]]
-            slow = _OTHER_KIND * max(others) if others else None
+            slow = max([_OTHER_KIND * max(others), *self._seen.get(kind, ())]) if others else None
         return None if slow is None else _rounded_up(_PATIENCE * slow * 2**timeouts)
 
 

@@ -9,7 +9,10 @@ from typing import Any
 import dspy
 from dspy.utils.exceptions import AdapterParseError, ContextWindowExceededError, LMError
 
+from tfgrpo_dspy.budget import OutOfBudget
 from tfgrpo_dspy.errors import TFGRPOError
+from tfgrpo_dspy.meter import SUMMARY, Unpriced
+from tfgrpo_dspy.metered import copy_lm
 from tfgrpo_dspy.rendering import shorten
 from tfgrpo_dspy.rollout import FATAL
 from tfgrpo_dspy.signatures import CORRECTION, with_correction
@@ -22,11 +25,11 @@ LEAST_TOKENS = 200
 
 
 class Unusable(TFGRPOError):
-    """The reflection LM gave no usable reply; `usage` is what the tries took."""
+    """The reflection LM gave no usable reply; `usage` is what the tries took, `is_error` False if none was allowed."""
 
-    def __init__(self, reason: str, usage: Usage) -> None:
+    def __init__(self, reason: str, usage: Usage, is_error: bool = True) -> None:
         super().__init__(reason)
-        self.usage = usage
+        self.usage, self.is_error = usage, is_error
 
 
 class TooLong(Unusable):
@@ -50,6 +53,8 @@ class Reflection:
     lm: dspy.BaseLM
     retries: int
     """Further tries for a reply that does not validate."""
+    role: str = SUMMARY
+    """What it asks for, of `meter`: of a budget, summaries leave enough for extractions, and both for the update."""
 
     def again(self, step: int) -> Reflection:
         """For what failed in an earlier step: DSPy's cache does not answer with the reply that could not be used."""
@@ -113,7 +118,7 @@ class Reflection:
                 if tokens < LEAST_TOKENS:
                     raise TooLong(str(error), spent) from error
             except Unusable as error:
-                raise Unusable(str(error), spent + error.usage) from error
+                raise Unusable(str(error), spent + error.usage, error.is_error) from error
             else:
                 return replace(answer, usage=spent + answer.usage)
 
@@ -124,9 +129,10 @@ class Reflection:
         shown = dict(inputs)
         if correction:
             signature, shown[CORRECTION] = with_correction(signature), correction
-        callbacks = [*(dspy.settings.callbacks or []), recorder]
+        lm = copy_lm(self.lm, self.role)
+        lm.callbacks = [*lm.callbacks, recorder]  # not in the context: DSPy takes 0.1 ms per module to call it
         try:
-            with dspy.context(lm=self.lm.copy(), callbacks=callbacks, trace=None):
+            with dspy.context(lm=lm, trace=None):
                 return dspy.Predict(signature)(**shown)
         except (AdapterParseError, ValueError) as error:  # pydantic's ValidationError is a ValueError
             return shorten(getattr(error, "message", "") or str(error), _SHOWN_ERROR_TOKENS)
@@ -134,5 +140,9 @@ class Reflection:
             raise TooLong(str(error), recorder.usage) from error
         except FATAL:
             raise
+        except OutOfBudget as refused:
+            raise Unusable(f"out of budget: {refused}", recorder.usage, is_error=False) from None
+        except Unpriced as unpriced:
+            raise unpriced.error from None
         except LMError as error:
             raise Unusable(f"{type(error).__name__}: {error}", recorder.usage) from error

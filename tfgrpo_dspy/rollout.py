@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -22,10 +22,17 @@ from dspy.utils.exceptions import (
     LMUnsupportedModelError,
 )
 
+from tfgrpo_dspy.budget import OutOfBudget
 from tfgrpo_dspy.conditioning import copy_program
 from tfgrpo_dspy.errors import MetricError
 from tfgrpo_dspy.events import GroupFinished, RolloutFinished
+from tfgrpo_dspy.executor import Roll
 from tfgrpo_dspy.group import Group, Lost, Rollout, Scored
+from tfgrpo_dspy.guard import Guard
+from tfgrpo_dspy.journal import fingerprint
+from tfgrpo_dspy.meter import Meter, Unpriced, active_meter
+from tfgrpo_dspy.metered import copy_lm
+from tfgrpo_dspy.racing import HelperTimeout, within
 from tfgrpo_dspy.reward import Metric, score
 from tfgrpo_dspy.trajectory import Recorder, render_trajectory, render_values
 from tfgrpo_dspy.usage import Usage
@@ -37,6 +44,9 @@ FATAL = (LMAuthError, LMBillingError, LMConfigurationError, LMUnsupportedModelEr
 _BOOKKEEPING = frozenset({"trajectory", "history", "termination_reason"})
 """Outputs that agents attach to their answer; the trajectory shows them already."""
 
+_MODULE_HISTORY = 64
+"""Calls that each module of the policy remembers; DSPy's own bound lets the prompts of 10 000 rollouts pile up."""
+
 
 class Query(NamedTuple):
     """One example of a batch."""
@@ -44,6 +54,25 @@ class Query(NamedTuple):
     position: int
     """Where it stands in the trainset, from 0."""
     example: dspy.Example
+
+
+class Policy(NamedTuple):
+    """A program, looked through once rather than in every rollout."""
+
+    program: dspy.Module
+    names: Mapping[int, str]
+    """Its predictors' names by `id(predictor)`."""
+    has_lms: bool
+    """Whether any predictor has an LM of its own."""
+    fingerprint: str
+    """Changes with what its predictors are told, the library included."""
+
+    @classmethod
+    def of(cls, program: dspy.Module) -> Policy:
+        """The program as a policy."""
+        named = program.named_predictors()
+        told = fingerprint(*(p.signature.instructions for _, p in named))
+        return cls(program, {id(p): name for name, p in named}, any(p.lm is not None for _, p in named), told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +87,8 @@ class Sampling:
     temperature: float | None
     """None keeps each LM's own."""
     failure_score: float
+    timeout: float | None = None
+    """Seconds that program and metric may take together for one rollout; None for no limit."""
 
     def lm(self, lm: dspy.BaseLM, rollout: str) -> dspy.BaseLM:
         """A copy of the LM for one rollout.
@@ -71,17 +102,17 @@ class Sampling:
             changed["temperature"] = self.temperature
         if lm.kwargs.get("seed") is not None:
             changed["seed"] = number % 2**31
-        return lm.copy(**changed)
+        return copy_lm(lm, **changed)
 
-    def policy(self, policy: dspy.Module, rollout: str) -> dspy.Module:
+    def policy(self, policy: Policy, rollout: str) -> Policy:
         """The policy for one rollout: a copy if any predictor has an LM of its own, to be drawn apart as well."""
-        if all(predictor.lm is None for predictor in policy.predictors()):
+        if not policy.has_lms:
             return policy
-        copied = copy_program(policy)
+        copied = copy_program(policy.program)
         for predictor in copied.predictors():
             if predictor.lm is not None:
                 predictor.lm = self.lm(predictor.lm, rollout)
-        return copied
+        return Policy.of(copied)
 
 
 def roll_out(
@@ -93,14 +124,36 @@ def roll_out(
         One future per query, in batch order. A fatal LM error (wrong key, no credit, no such model) is its error;
         any other failure is a rollout.
     """
-    return [_roll_out_group(policy, query, metric, workers, sampling) for query in batch]
+    task = RolloutTask.of(policy, metric, sampling)
+    make = workers.place.load(task)
+    return [_roll_out_group(task, make, query, workers) for query in batch]
 
 
-def _roll_out_group(
-    policy: dspy.Module, query: Query, metric: Metric, workers: Workers, sampling: Sampling
-) -> Future[Group]:
+@dataclass(frozen=True, slots=True)
+class RolloutTask:
+    """What the rollouts of a batch have in common, wherever they run."""
+
+    policy: Policy
+    metric: Metric
+    sampling: Sampling
+
+    @classmethod
+    def of(cls, program: dspy.Module, metric: Metric, sampling: Sampling) -> RolloutTask:
+        """The task of rolling out a program."""
+        return cls(Policy.of(program), metric, sampling)
+
+    def __call__(self, example: dspy.Example, name: str) -> Rollout:
+        """Make one rollout, in this thread."""
+        return _roll_afresh(self.policy, example, self.metric, self.sampling, name)
+
+    def __reduce__(self) -> tuple[Any, ...]:  # predictors are known by their identity, which is another elsewhere
+        return RolloutTask.of, (self.policy.program, self.metric, self.sampling)
+
+
+def _roll_out_group(task: RolloutTask, make: Roll, query: Query, workers: Workers) -> Future[Group]:
+    sampling = task.sampling
     name = f"s{sampling.step}/e{query.position}"
-    roll = partial(_roll, policy, query.example, metric, workers, sampling)
+    roll = partial(_roll, task, make, query.example, workers)
     rollouts = workers.gather([workers.submit(roll, f"{name}/r{i}") for i in range(sampling.size)])
 
     def complete(finished: list[Rollout]) -> Future[Group]:
@@ -111,21 +164,30 @@ def _roll_out_group(
     return workers.bind(rollouts, complete)
 
 
-def _roll(
-    policy: dspy.Module, example: dspy.Example, metric: Metric, workers: Workers, sampling: Sampling, name: str
-) -> Rollout:
+def _roll(task: RolloutTask, make: Roll, example: dspy.Example, workers: Workers, name: str) -> Rollout:
+    known_as = f"{task.sampling.purpose}: {name} {task.policy.fingerprint}"
+    afresh = partial(make, example, name)
+    made = workers.memory.once(known_as, Rollout, afresh, keep=lambda made: getattr(made, "cause", "") != "budget")
+    rollout = workers.spill.take(made)
+    workers.announce(RolloutFinished(task.sampling.step, rollout))
+    return rollout
+
+
+def _roll_afresh(policy: Policy, example: dspy.Example, metric: Metric, sampling: Sampling, name: str) -> Rollout:
     started = time.perf_counter()
     policy = sampling.policy(policy, name)
     lm = sampling.lm(dspy.settings.lm, name) if dspy.settings.lm is not None else None
-    recorder = Recorder({id(predictor): at for at, predictor in policy.named_predictors()})
-    judge = Recorder()  # the metric may ask an LM, the caller's: paid as well, but nothing that the policy did
+    meter = active_meter() or Meter()
+    guard = Guard(meter)
+    recorder = Recorder(policy.names, guard)
+    judge = Recorder(guard=guard)  # the metric may ask an LM: paid as well, but nothing that the policy did
     callbacks = dspy.settings.callbacks or []
-    rolling = dspy.context(lm=lm, callbacks=[*callbacks, recorder], trace=None)
+    rolling = dspy.context(lm=lm, callbacks=[*callbacks, recorder], trace=None, max_history_size=_MODULE_HISTORY)
     judging = dspy.context(callbacks=[*callbacks, judge], trace=None)
-    outcome = _attempt(policy, example, metric, sampling.failure_score, rolling, judging)
-    rollout = outcome.finished(name, recorder, recorder.usage + judge.usage, time.perf_counter() - started)
-    workers.announce(RolloutFinished(sampling.step, rollout))
-    return rollout
+    attempt = partial(_attempt, policy.program, example, metric, sampling.failure_score, rolling, judging)
+    meter.owe(name.rpartition("/")[0], sampling.size + 1)
+    outcome = _guarded(attempt, guard, meter, sampling.timeout)
+    return outcome.finished(name, recorder, recorder.usage + judge.usage, time.perf_counter() - started)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +198,7 @@ class _Outcome:
     feedback: str = ""
     answer: str = ""
     policy_failure: str | None = None
-    lost: tuple[Literal["infrastructure", "metric"], str] | None = None
+    lost: tuple[Literal["infrastructure", "metric", "budget"], str] | None = None
 
     def finished(self, name: str, recorder: Recorder, usage: Usage, seconds: float) -> Rollout:
         if self.lost is not None:
@@ -153,6 +215,22 @@ class _Outcome:
             seconds,
             self.policy_failure,
         )
+
+
+def _guarded(attempt: Callable[[], _Outcome], guard: Guard, meter: Meter, timeout: float | None) -> _Outcome:
+    """The outcome of an attempt that takes no longer than it may, and is not made when nothing new may start."""
+    if meter.stopped_by is not None:
+        return _Outcome(lost=("budget", meter.stopped_by))
+    try:
+        outcome = attempt() if timeout is None else within(timeout, attempt)
+    except HelperTimeout as late:
+        guard.abandon(str(late))
+        return _Outcome(lost=("infrastructure", str(late)))
+    except (OutOfBudget, Unpriced) as signal:
+        guard.signal = signal
+    if isinstance(guard.signal, Unpriced):
+        raise guard.signal.error
+    return outcome if guard.signal is None else _Outcome(lost=("budget", str(guard.signal)))
 
 
 def _attempt(

@@ -6,6 +6,7 @@ import logging
 import random
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -16,9 +17,9 @@ from dspy.utils.exceptions import LMError
 
 from tfgrpo_dspy.advantage import Briefing, Contrast, SemanticAdvantage
 from tfgrpo_dspy.announcer import Announcer
-from tfgrpo_dspy.checks import check_examples, check_lms, check_sampling, lm_names
+from tfgrpo_dspy.checks import check_examples, check_lms, check_sampling, lm_names, lms_of
 from tfgrpo_dspy.conditioning import attach, check_conditioned, detach
-from tfgrpo_dspy.errors import RunStopped, TooManyErrors
+from tfgrpo_dspy.errors import BudgetError, ReviewStop, RunStopped, TooManyErrors
 from tfgrpo_dspy.evaluation import Evaluation, evaluate_with
 from tfgrpo_dspy.events import (
     CompileResult,
@@ -31,9 +32,14 @@ from tfgrpo_dspy.events import (
     StepRecord,
     StepStarted,
 )
+from tfgrpo_dspy.executor import Pace
 from tfgrpo_dspy.experience import Applied, ExperienceLibrary
 from tfgrpo_dspy.group import count_groups
+from tfgrpo_dspy.identity import identity_of
+from tfgrpo_dspy.journal import Journal, Memory, NoMemory
+from tfgrpo_dspy.metered import meter_for, metering
 from tfgrpo_dspy.optimisation import Update
+from tfgrpo_dspy.prices import find_prices
 from tfgrpo_dspy.reflection import Reflection
 from tfgrpo_dspy.rendering import shorten
 from tfgrpo_dspy.reward import Metric
@@ -108,7 +114,16 @@ def prepare(
     objective = settings.objective or _instructions(bare, conditioned)
     reflection = Reflection(reflection_lm, settings.retries)
     announcer = Announcer(_observers(optimizer))
-    return Run(settings, bare, train, val, optimizer.metric, objective, reflection, announcer)
+    memory: Memory = NoMemory()
+    if optimizer.log_dir is not None:
+        lms = {"policy": lms_of(bare), "reflection": [reflection_lm]}
+        identity = identity_of(settings, bare, optimizer.metric, train, val, lms)
+        if optimizer.review is not None:
+            identity["review"] = True
+        memory = Journal(optimizer.log_dir, identity, restart=optimizer.restart)
+    run = Run(settings, bare, train, val, optimizer.metric, objective, reflection, announcer, memory)
+    find_prices(lms_of(student, reflection_lm), run.meter)
+    return run
 
 
 class Outcome(NamedTuple):
@@ -135,6 +150,8 @@ class Run:
     """What the student is meant to do well, for the reflection prompts."""
     reflection: Reflection
     announcer: Announcer
+    memory: Memory
+    """Where finished tasks keep their results."""
     records: list[StepRecord] = field(default_factory=list)
     initial_validation: Evaluation | None = None
     step_started: float = 0.0
@@ -144,6 +161,7 @@ class Run:
         self.watch = Watch(self.settings.max_errors, self.announcer)
         self.num_threads: int = self.settings.num_threads or dspy.settings.num_threads or 1
         self.lms = lm_names(self.student, self.reflection.lm)
+        self.meter = meter_for(self.settings, self.num_threads)
 
     @contextmanager
     def recorded(self) -> Iterator[None]:
@@ -160,16 +178,24 @@ class Run:
                 self.lms,
                 len(batches),
                 rollouts,
+                self.memory.token,
             )
         )
         try:
-            yield
+            with metering(self.meter):
+                yield
         except BaseException as error:
             result = self._result(Carried())
             self.announcer(RunFinished(result, None, error))
-            if isinstance(error, LMError | TooManyErrors):
+            if isinstance(error, LMError | TooManyErrors | ReviewStop):
                 raise RunStopped(self._stopped(error, len(batches), result), result) from error
             raise
+
+    @property
+    def pace(self) -> Pace:
+        """How hard rollouts in other processes may press the endpoints."""
+        settings = self.settings
+        return Pace(self.num_threads, settings.call_timeout, settings.hedge, settings.seed)
 
     def plan(self) -> Iterator[Step]:
         """The batches of all epochs; with a batch size, each epoch is shuffled by seed and epoch."""
@@ -180,6 +206,8 @@ class Run:
             if self.settings.batch_size is not None:
                 random.Random(f"{self.settings.seed}/{epoch}").shuffle(queries)
             for start in range(0, len(queries), size):
+                if self.meter.stopped_by is not None:
+                    return
                 number += 1
                 batch = tuple(queries[start : start + size])
                 yield Step(epoch, number, batch, ends_epoch=start + size >= len(queries))
@@ -193,6 +221,7 @@ class Run:
         """Announce a step; returns what its reflection prompts are told."""
         self.step_started = time.perf_counter()
         examples = len(step.queries)
+        self.meter.is_learning = True
         self.announcer(StepStarted(step.epoch, step.number, examples, examples * self.settings.group_size))
         return Briefing(self.objective, library, self.settings, step.number)
 
@@ -200,7 +229,14 @@ class Run:
         """How the step's rollouts are drawn."""
         settings = self.settings
         purpose = f"training seed {settings.seed}"
-        return Sampling(purpose, step.number, settings.group_size, settings.temperature, settings.failure_score)
+        return Sampling(
+            purpose,
+            step.number,
+            settings.group_size,
+            settings.temperature,
+            settings.failure_score,
+            settings.rollout_timeout,
+        )
 
     def end(self, step: Step, outcome: Outcome, workers: Workers) -> ExperienceLibrary:
         """Record and announce a finished step; returns its library, which names the LMs it was learned with."""
@@ -214,7 +250,7 @@ class Run:
             groups=groups,
             advantages=tuple(advantages),
             changes=applied.changes,
-            refusals=applied.refusals,
+            refusals=(*update.refusals, *applied.refusals),
             library=library,
             failures=(*(f for c in contrasts for f in c.failures), *update.failures),
             policy_usage=sum((r.usage for g in groups for r in g.rollouts), Usage()),
@@ -222,6 +258,7 @@ class Run:
             seconds=time.perf_counter() - self.step_started,
         )
         self.records.append(record)
+        self.meter.is_learning = False
         self.records[-1] = replace(record, validation=self._validate(library, step.number, workers))
         _warn_if_little_was_learnable(record, self.settings.tolerance)
         self.announcer(StepFinished(self.records[-1]))
@@ -242,29 +279,59 @@ class Run:
         return program
 
     def _validate(self, library: ExperienceLibrary, step: int, workers: Workers) -> Evaluation | None:
-        if self.valset is None:
+        if self.valset is None or self.meter.stopped_by is not None:
             return None
         settings = self.settings
         policy = attach(self.student, library, conditioned=settings.conditioned)
         purpose = f"validation seed {settings.seed}"
-        sampling = Sampling(purpose, step, settings.validation_rollouts, settings.temperature, settings.failure_score)
-        return evaluate_with(workers, policy, self.valset, self.metric, sampling)
+        sampling = Sampling(
+            purpose,
+            step,
+            settings.validation_rollouts,
+            settings.temperature,
+            settings.failure_score,
+            settings.rollout_timeout,
+        )
+        try:
+            return evaluate_with(workers, policy, self.valset, self.metric, sampling)
+        except BudgetError:
+            return None
 
     def _result(self, carried: Carried) -> CompileResult:
         libraries = [self.settings.library, *(record.library for record in self.records)]
         validations = [self.initial_validation, *(record.validation for record in self.records)]
-        judged = [(v.mean.value, -i) for i, v in enumerate(validations) if v is not None]
+        judged = [(v.mean.value, -i) for i, v in enumerate(validations) if v is not None and v.stopped_by is None]
         best = -max(judged)[1] if judged else None
-        if validations[-1] is None:  # stopped before the last library was judged: it is what was learned
+        # Stopped before the last library was judged: it is what was learned.
+        if validations[-1] is None or validations[-1].stopped_by is not None:
             best = None
         return CompileResult(
-            library=libraries[-1 if best is None else best],
+            library=replace(libraries[-1 if best is None else best], next_id=libraries[-1].next_id),
             steps=tuple(self.records),
             initial_library=self.settings.library,
             best_step=best,
             initial_validation=self.initial_validation,
             unused=carried.as_failures(),
+            stopped_by=self._stopped_by(),
+            traffic=self.meter.traffic,
         )
+
+    def _stopped_by(self) -> str | None:
+        """What ended the run in good order before its last step, and what came next."""
+        reason = self.meter.stopped_by
+        if reason is None:
+            return None
+        last = self.records[-1] if self.records else None
+        missing = [r for g in last.groups for r in g.lost if r.cause == "budget"] if last is not None else []
+        undone = Counter(f.stage for f in last.failures if not f.is_error) if last is not None else Counter()
+        steps = -(-len(self.trainset) // (self.settings.batch_size or len(self.trainset))) * self.settings.epochs
+        left = steps - len(self.records)
+        next_up = [
+            *([f"{len(missing)} rollouts of step {len(self.records)}"] if missing else []),
+            *(f"{count} {stage} calls of step {len(self.records)}" for stage, count in undone.items()),
+            *([f"{left} more of {steps} steps"] if left else []),
+        ]
+        return f"{reason}; not done: {', '.join(next_up) or 'the last validation'}"
 
     def _stopped(self, error: BaseException, steps: int, result: CompileResult) -> str:
         finished = len(self.records)

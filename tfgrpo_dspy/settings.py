@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from types import UnionType
 from typing import Any
 
+from tfgrpo_dspy.budget import Budget
 from tfgrpo_dspy.errors import SettingsError
 from tfgrpo_dspy.experience import ExperienceLibrary, Limits
 
@@ -59,6 +60,14 @@ class Settings:
     max_errors: int | None = None
     """Lost rollouts, failed summaries, extractions and updates that stop the run when exceeded, >= 0; None takes
     DSPy's setting."""
+    budget: Budget | None = None
+    """Caps on calls, tokens, US dollars and time; the run ends with what it has when one is reached. None for none."""
+    hedge: float = 0.0
+    """Share of the calls that may be sent a second time because they are slow, in [0, 1]; the first answer counts."""
+    call_timeout: float | None = None
+    """Seconds that an LM call may take, > 0; None learns it from the latency observed (ours)."""
+    rollout_timeout: float | None = None
+    """Seconds that a rollout may take with its metric, > 0; a longer one is lost. None for no limit."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -69,6 +78,7 @@ class Settings:
         self._at_least("max_trajectory_tokens", 200)
         self._at_least("retries", 0)
         self._at_least("max_errors", 0, optional=True)
+        self._check_endpoint_settings()
         if not _is_number(self.failure_score):
             raise SettingsError(f"failure_score must be a finite number, got {self.failure_score!r}")
         if not _is_number(self.tolerance) or self.tolerance < 0:
@@ -86,6 +96,16 @@ class Settings:
         self._is("seed", int, "a whole number")
         self._is("use_ground_truth", bool, "True or False")
         self._is("objective", str | None, "text or None")
+
+    def _check_endpoint_settings(self) -> None:
+        if self.budget is not None and not isinstance(self.budget, Budget):
+            raise SettingsError(f"budget must be a Budget, e.g. Budget(max_lm_calls=200), got {self.budget!r}")
+        if not _is_number(self.hedge) or not 0 <= self.hedge <= 1:
+            raise SettingsError(f"hedge is a share of the calls, from 0 (none) to 1, got {self.hedge!r}")
+        for name in ("call_timeout", "rollout_timeout"):
+            seconds = getattr(self, name)
+            if seconds is not None and not (_is_number(seconds) and seconds > 0):
+                raise SettingsError(f"{name} must be a number of seconds > 0 or None, got {seconds!r}")
 
     @classmethod
     def checked(cls, **values: Any) -> Settings:

@@ -6,6 +6,7 @@ any adapter shows them alike; outputs are typed, so that a reply which does not 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Annotated
 
 import dspy
@@ -94,6 +95,7 @@ def with_correction(signature: type[dspy.Signature]) -> type[dspy.Signature]:
     return corrected
 
 
+@lru_cache(maxsize=64)  # pydantic takes milliseconds to make a class
 def without(signature: type[dspy.Signature], *names: str) -> type[dspy.Signature]:
     """The signature without those fields, e.g. `expected` when there is no ground truth to show."""
     for name in names:

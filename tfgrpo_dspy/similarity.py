@@ -20,6 +20,12 @@ _PUNCTUATION = (
 _WIDE = "\u1100-\u11ff\u2e80-\u3000\u3003-\u300b\u3010-\ua4cf\uac00-\ud7a3\uf900-\ufaff"  # scripts without blanks
 _WORD = re.compile(rf"\\?[^\W{_WIDE}]+|[{_WIDE}]|[^\w\s{_PUNCTUATION}]")
 _ASCII_WORD = re.compile(r"\\?\w+|[^\w\s.,;:!?'\"\-]")
+_APART = {
+    code: " " if chr(code) in ".,;:!?'\"-" else f" {chr(code)} "
+    for code in range(128)
+    if not re.match(r"[\w\s\\]", chr(code))
+}
+"""What `_ASCII_WORD` does to a text without a backslash, for `str.split`: twice as fast."""
 _SAMPLE = 2_000
 
 
@@ -98,5 +104,10 @@ def _least_shared(size: int) -> int:
 
 
 def _words(text: str) -> list[str]:
-    words = (_ASCII_WORD if text.isascii() else _WORD).findall(text.casefold())
+    if not text.isascii():
+        words = _WORD.findall(text.casefold())
+    elif "\\" in text:
+        words = _ASCII_WORD.findall(text.casefold())
+    else:
+        words = text.casefold().translate(_APART).split()
     return words or [""]  # so that a text without words is found to repeat another one

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from typing import TYPE_CHECKING, Any
 
 import dspy
 from dspy.teleprompt import Teleprompter
 
 from tfgrpo_dspy.advantage import contrast
+from tfgrpo_dspy.budget import Budget, Price
 from tfgrpo_dspy.conditioning import attach
 from tfgrpo_dspy.errors import SettingsError
 from tfgrpo_dspy.events import Observer
+from tfgrpo_dspy.executor import Executor, check_executor
 from tfgrpo_dspy.experience import ExperienceLibrary
 from tfgrpo_dspy.optimisation import decide
+from tfgrpo_dspy.review import Review, reviewed
 from tfgrpo_dspy.reward import Metric, check_metric
 from tfgrpo_dspy.rollout import roll_out
 from tfgrpo_dspy.run import Carried, Outcome, prepare
 from tfgrpo_dspy.settings import Settings
 from tfgrpo_dspy.workers import Workers
+
+if TYPE_CHECKING:
+    from tfgrpo_dspy.forecast import Forecast
 
 
 class TrainingFreeGRPO(Teleprompter):
@@ -52,7 +59,21 @@ class TrainingFreeGRPO(Teleprompter):
         conditioned: Names of the predictors that read the library; None for all (of a ReAct agent the acting one).
         num_threads: Concurrent tasks, which bounds concurrent LM calls; None takes DSPy's setting.
         max_errors: Losses tolerated before the run is stopped; None takes DSPy's setting.
+        budget: Caps on calls, tokens, US dollars and time. Nothing new starts that would exceed one; the run then
+            ends in good order with the library it has, and `detailed_results.stopped_by` says what came next.
+        hedge: Share of the calls, in [0, 1], that may be sent a second time when they are slow; the first answer
+            counts, and both are paid.
+        call_timeout: Seconds that an LM call may take; None learns it from the latency observed.
+        rollout_timeout: Seconds that a rollout may take with its metric; a longer one is lost, and what hangs in it
+            is left behind in a thread of its own.
+        executor: Where rollouts run: `threads` of this process, `ray`, or a `RayExecutor(address=...)`; the library
+            is the same. With Ray a budget cannot be kept, so it is refused.
         seed: Draws the rollouts and the batches.
+        log_dir: Folder for the run's journal; None keeps none. A run that was killed is taken up by calling `compile`
+            again with the same arguments: it ends in the same library and pays only for what was in flight.
+        restart: Put a journal that is in `log_dir` aside, and start over.
+        review: Called with the library and the proposals of a step before they are applied, returns a `Decision` for
+            each (accept, edit or refuse); None applies what the update says.
         tracking: True records to MLflow, a string does under that experiment name, an `MLflowTracking` as it says.
         observers: Further listeners, each called with every `Event`.
         display_progress: Show progress; None shows it on a terminal.
@@ -84,7 +105,15 @@ class TrainingFreeGRPO(Teleprompter):
         conditioned: Sequence[str] | None = None,
         num_threads: int | None = None,
         max_errors: int | None = None,
+        budget: Budget | None = None,
+        hedge: float = 0.0,
+        call_timeout: float | None = None,
+        rollout_timeout: float | None = None,
+        executor: str | Executor = "threads",
         seed: int = 0,
+        log_dir: str | PathLike[str] | None = None,
+        restart: bool = False,
+        review: Review | None = None,
         tracking: bool | str | Observer = False,
         observers: Sequence[Observer] = (),
         display_progress: bool | None = None,
@@ -93,6 +122,9 @@ class TrainingFreeGRPO(Teleprompter):
         super().__init__()
         self.metric = check_metric(metric)
         self.reflection_lm = reflection_lm
+        self.log_dir = log_dir
+        self.restart = restart
+        self.review = _check_review(review)
         self.tracking = _check_tracking(tracking)
         self.observers = _check_observers(observers)
         self.display_progress = display_progress
@@ -112,9 +144,14 @@ class TrainingFreeGRPO(Teleprompter):
             conditioned=_check_names(conditioned),
             num_threads=num_threads,
             max_errors=max_errors,
+            budget=budget,
+            hedge=hedge,
+            call_timeout=call_timeout,
+            rollout_timeout=rollout_timeout,
             seed=seed,
             **more,
         )
+        self.executor = check_executor(executor, self.settings)
 
     def get_params(self) -> dict[str, Any]:
         """The optimizer's parameters by name; a copy, so that whoever records them can add to it."""
@@ -149,13 +186,20 @@ class TrainingFreeGRPO(Teleprompter):
 
         Raises:
             SettingsError, DataError, ProgramError: Something cannot be used; no call was made.
-            RunStopped: The provider refused for good, or too much was lost; `.result` holds what was learned.
+            JournalError: `log_dir` is in use, damaged, or holds a run with other settings.
+            RunStopped: The provider refused for good, too much was lost, or a review ended the run; `.result` holds
+                what was learned.
         """
         if teacher is not None:
             raise SettingsError("teacher must be None: Training-Free GRPO learns from the student's own rollouts")
         overrides = {"num_threads": num_threads, "max_errors": max_errors, "seed": seed}
         run = prepare(self, student, trainset, valset, self.settings.overridden(overrides))
-        with run.recorded(), Workers(run.num_threads, run.watch) as workers:
+        with (
+            self.executor.open(run.pace) as place,
+            run.memory as memory,
+            run.recorded(),
+            Workers(run.num_threads, run.watch, memory, place) as workers,
+        ):
             library, carried = run.initial_library(workers), Carried()
             for step in run.plan():
                 briefing = run.start(step, library)
@@ -167,18 +211,64 @@ class TrainingFreeGRPO(Teleprompter):
                 advantages = carried.with_advantages_of(contrasts)
                 # 3. Optimisation: the one barrier, everything in batch order.
                 update = workers.results([workers.submit(decide, advantages, briefing, run.reflection, workers)])[0]
+                update = reviewed(self.review, update, advantages, briefing, memory)
                 applied = library.apply(
-                    update.operations, step=step.number, sources=update.sources, limits=run.settings.limits
+                    update.operations,
+                    step=step.number,
+                    sources=update.sources,
+                    limits=run.settings.limits,
+                    edited=update.edited,
                 )
                 library = run.end(step, Outcome(contrasts, advantages, update, applied), workers)
                 carried = Carried.after(contrasts, update)
         return run.program(carried)
+
+    def forecast(
+        self,
+        student: dspy.Module,
+        trainset: Sequence[dspy.Example],
+        *,
+        valset: Sequence[dspy.Example] | None = None,
+        pilot: int = 4,
+        price_per_million: Price | Mapping[str, Price] | None = None,
+    ) -> Forecast:
+        """Roll out a small pilot, and forecast what `compile` with the same arguments will take.
+
+        The pilot is the run's own first step on a few of its examples: rollouts, summaries, extractions, an update.
+        DSPy's cache hands its answers to the run, which pays anew for the update alone. The budget holds for it too.
+        It runs in threads here, whatever the executor of the run.
+
+        Args:
+            student: As for `compile`; so are `trainset` and `valset`.
+            trainset: See above.
+            valset: See above; the first `pilot` examples of it are rolled out.
+            pilot: Examples to roll out, >= 1: a sample of the first batch, drawn by the seed.
+            price_per_million: US dollars for a million input and output tokens, or model name to that; None takes
+                the budget's, else DSPy's price data. Without any, the cost is None: unknown.
+
+        Returns:
+            Calls, tokens, cost and time of the whole run, with ranges; `forecast.extrapolate` says how.
+
+        Raises:
+            SettingsError, DataError, ProgramError: As `compile`; no call was made.
+            BudgetError, TooManyErrors: The pilot could not be made, or lost more than `max_errors`.
+            LMError: A key, billing, configuration or model error of the provider.
+        """
+        from tfgrpo_dspy.pilot import forecast
+
+        return forecast(self, student, trainset, valset, pilot, price_per_million)
 
 
 def _check_names(conditioned: Sequence[str] | None) -> tuple[str, ...] | None:
     if isinstance(conditioned, str):
         raise SettingsError(f"conditioned must be names of predictors, write [{conditioned!r}] for that one")
     return None if conditioned is None else tuple(conditioned)
+
+
+def _check_review(review: Review | None) -> Review | None:
+    if review is not None and not callable(review):
+        raise SettingsError(f"review must be a function of library and proposals, or None, got {review!r}")
+    return review
 
 
 def _check_tracking(tracking: bool | str | Observer) -> bool | str | Observer:

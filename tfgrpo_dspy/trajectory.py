@@ -5,16 +5,23 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dspy
+from dspy.clients.base_lm import GLOBAL_HISTORY
 from dspy.utils.callback import BaseCallback
 
+from tfgrpo_dspy.budget import OutOfBudget
 from tfgrpo_dspy.rendering import neutralise
 from tfgrpo_dspy.usage import Usage
 
+if TYPE_CHECKING:
+    from tfgrpo_dspy.guard import Guard
+
 _AGENT_LOGS = frozenset({"trajectory", "history"})
 """Inputs in which DSPy's agents hand themselves what the calls of a trajectory show already."""
+_SHOWN_CALLS = 1_000
+"""Calls that `dspy.inspect_history` can show during and after a run; DSPy itself would keep 10 000 prompts alive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +41,11 @@ class Recorder(BaseCallback):
 
     Args:
         names: Predictor names by `id(predictor)`, for readable trajectories.
+        guard: Told of LM calls as well; DSPy takes longer over one more callback than over a call from here.
     """
 
-    def __init__(self, names: Mapping[int, str] | None = None) -> None:
+    def __init__(self, names: Mapping[int, str] | None = None, guard: Guard | None = None) -> None:
+        self._guard = guard
         self.calls: list[Call] = []
         """Finished predictor and tool calls, in order of completion."""
         self.usage = Usage()
@@ -68,13 +77,21 @@ class Recorder(BaseCallback):
         self._close("tool", call_id, outputs, exception)
 
     def on_lm_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:  # noqa: D102
+        if self._guard is not None:
+            self._guard.on_lm_start(call_id, instance, inputs)
         self._open[call_id] = instance, {}
 
     def on_lm_end(self, call_id: str, outputs: Any, exception: BaseException | None = None) -> None:  # noqa: D102
+        if self._guard is not None:
+            self._guard.on_lm_end(call_id, outputs, exception)
         lm, _ = self._open.pop(call_id)
-        usage = Usage(lm_calls=1) if exception is not None else _usage_of(_entry_of(lm, outputs))
+        if isinstance(exception, OutOfBudget):
+            return  # it was not made
+        usage = Usage(lm_calls=1) if exception is not None else usage_of(lm, outputs)
         with self._lock:
             self.usage += usage
+        if len(GLOBAL_HISTORY) > _SHOWN_CALLS:
+            del GLOBAL_HISTORY[:-_SHOWN_CALLS]
 
     def _close(self, kind: str, call_id: str, outputs: Any, exception: BaseException | None) -> None:
         if call_id not in self._open:
@@ -86,7 +103,12 @@ class Recorder(BaseCallback):
         self.calls.append(Call(kind, name, inputs, {} if exception is not None else shown, error))
 
 
-def _entry_of(lm: Any, outputs: Any) -> Mapping[str, Any] | None:
+def usage_of(lm: Any, outputs: Any) -> Usage:
+    """What a finished call took, by the LM's history."""
+    return _usage_of(entry_of(lm, outputs))
+
+
+def entry_of(lm: Any, outputs: Any) -> Mapping[str, Any] | None:
     """What DSPy wrote into the LM's history about a call; other threads may have written since."""
     written = reversed(list(lm.history))
     return next((entry for entry in written if entry["outputs"] is outputs or entry["response"] is outputs), None)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,3 +28,16 @@ class Usage:
             self.completion_tokens + other.completion_tokens,
             cost,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What passed between a run and its endpoints; answers from DSPy's cache are no part of it."""
+
+    calls: int = 0
+    """Requests sent, retries and hedges included."""
+    retries: int = 0
+    hedges: int = 0
+    """Second requests sent for stragglers."""
+    failures: Mapping[str, int] = field(default_factory=dict, hash=False)
+    """Requests that failed, most of which were repeated with success, by reason."""

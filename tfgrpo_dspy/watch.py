@@ -7,7 +7,7 @@ from collections import Counter
 import dspy
 
 from tfgrpo_dspy.errors import TooManyErrors
-from tfgrpo_dspy.events import Event, FailureRecorded, Observer, RolloutFinished
+from tfgrpo_dspy.events import Event, Failure, FailureRecorded, Observer, RolloutFinished
 from tfgrpo_dspy.group import Lost
 from tfgrpo_dspy.rendering import one_line, shorten
 
@@ -34,6 +34,8 @@ class Watch:
         """
         self._observer(event)
         match event:
+            case RolloutFinished(rollout=Lost(cause="budget")) | FailureRecorded(failure=Failure(is_error=False)):
+                pass  # not made because nothing new was to start
             case RolloutFinished(rollout=Lost(cause=cause, error=error)):
                 self._count(f"rollout lost ({cause})", error)
             case FailureRecorded(failure=failure):

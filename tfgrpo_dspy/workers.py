@@ -6,6 +6,7 @@ they are done. Events that tasks announce are handed to the observer in the thre
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from collections.abc import Callable, Sequence
@@ -16,6 +17,11 @@ from types import TracebackType
 from typing import Generic, ParamSpec, TypeVar
 
 from tfgrpo_dspy.events import Event
+from tfgrpo_dspy.executor import Here, Place
+from tfgrpo_dspy.journal import Memory, NoMemory
+from tfgrpo_dspy.spill import Spill
+
+logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -29,10 +35,22 @@ class Workers:
         num_threads: Tasks at once, >= 1. As each task makes its LM calls one after the other, it bounds the LM calls
             in flight over all stages of a run together.
         announce: Receives the events which tasks announce, one at a time, in the thread that calls `results`.
+        memory: Where tasks keep their results, so that a killed run is taken up; None keeps nothing.
+        place: Where rollouts run; None for the threads of this pool.
     """
 
-    def __init__(self, num_threads: int, announce: Callable[[Event], None] = lambda event: None) -> None:
+    def __init__(
+        self,
+        num_threads: int,
+        announce: Callable[[Event], None] = lambda event: None,
+        memory: Memory | None = None,
+        place: Place | None = None,
+    ) -> None:
         self._pool = ThreadPoolExecutor(num_threads, thread_name_prefix="tfgrpo")
+        self.memory = memory or NoMemory()
+        self.place = place or Here()
+        self.spill = Spill()
+        """Where the tasks put what is too large to keep."""
         self._context = copy_context()
         self._announce = announce
         self._announced: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
@@ -42,8 +60,12 @@ class Workers:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        # After an error, what has not started never starts, and nobody waits for what is in flight.
-        self._pool.shutdown(wait=error is None, cancel_futures=error is not None)
+        # After an error, what has not started never starts, and nobody waits for what is in flight; a person who
+        # interrupts the run keeps what is in flight, and interrupts again to leave that as well.
+        interrupted = isinstance(error, KeyboardInterrupt)
+        if interrupted:
+            logger.warning("interrupted: what is in flight is waited for and kept; interrupt again to leave at once")
+        self._pool.shutdown(wait=error is None or interrupted, cancel_futures=error is not None)
 
     def announce(self, event: Event) -> None:
         """Hand an event to the observer; from any thread."""

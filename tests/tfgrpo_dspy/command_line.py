@@ -60,12 +60,13 @@ def only_one(example):
 """
 
 
-def run(*arguments: str | Path, env: Mapping[str, str] | None = None) -> Result:
-    """`tfgrpo` with these arguments; its output, errors and exit code."""
+def run(*arguments: str | Path, env: Mapping[str, str] | None = None, typed: str | None = None) -> Result:
+    """`tfgrpo` with these arguments, and what a person types; its output, errors and exit code."""
     path, loggers = list(sys.path), [logging.getLogger(name) for name in LOGGERS]
     before = [(list(logger.handlers), logger.propagate, logger.level) for logger in loggers]
     try:
-        return CliRunner().invoke(app, [str(a) for a in arguments], env=dict(env or {}), prog_name="tfgrpo")
+        given = [str(a) for a in arguments]
+        return CliRunner().invoke(app, given, input=typed, env=dict(env or {}), prog_name="tfgrpo")
     finally:
         sys.path[:] = path
         for logger, (handlers, propagate, level) in zip(loggers, before, strict=True):

@@ -49,8 +49,10 @@ def test_it_learns_over_real_http_and_leaves_no_secret(url, engine):
     assert len(library)
     assert library.learned_with == ("openai/simulated",)
     assert sorted(path.name for path in Path("out").iterdir()) == [
+        "library.history.jsonl",
         "library.json",
         "library.md",
+        "log",
         "program.json",
         "report.md",
         "run.json",
@@ -219,10 +221,23 @@ def test_a_run_that_stops_late_leaves_what_it_learned(monkeypatch):
 
 def test_a_run_that_stops_at_once_leaves_earlier_results_alone():
     compiled("--lm", "simulated", "--no-tracking")
-    before = {path: path.read_bytes() for path in Path("out").iterdir()}
-    result = run("compile", SOLVER, "train.jsonl", *QUICK, "--lm", "openai/gpt-4.1-mini", "--no-tracking")
-    assert "no file was written" in the_error(result)
-    assert {path: path.read_bytes() for path in Path("out").iterdir()} == before
+    before = {path: path.read_bytes() for path in Path("out").rglob("*") if path.is_file()}
+    other = ("--lm", "openai/gpt-4.1-mini", "--no-tracking", "--log-dir", "other")
+    assert "no file was written" in the_error(run("compile", SOLVER, "train.jsonl", *QUICK, *other))
+    assert {path: path.read_bytes() for path in Path("out").rglob("*") if path.is_file()} == before
+
+
+def test_the_same_command_takes_a_run_up_and_another_one_is_refused_unless_it_starts_over():
+    compiled("--lm", "simulated", "--no-tracking")
+    learned = Path("out/library.json").read_bytes()
+    journal = Path("out/log/journal.jsonl").read_bytes()
+    compiled("--lm", "simulated", "--no-tracking")
+    assert Path("out/log/journal.jsonl").read_bytes() == journal
+    assert Path("out/library.json").read_bytes() == learned
+    changed = ("--lm", "simulated", "--no-tracking", "--seed", "7")
+    assert "seed was 0, is 7" in the_error(run("compile", SOLVER, "train.jsonl", *QUICK, *changed))
+    compiled(*changed, "--restart")
+    assert Path("out/log.1/journal.jsonl").read_bytes() == journal
 
 
 @pytest.mark.slow
@@ -269,3 +284,39 @@ def test_the_installed_command_learns_and_shows_the_gain(url):
     assert "Gain +" in done.stdout
     assert not files_with(KEY)
     assert str(ROOT) not in Path("out/run.json").read_text()
+
+
+@pytest.mark.slow
+def test_interrupting_twice_leaves_at_once_and_the_run_is_taken_up():
+    slow = Latency(2.0)
+    with running_server(latency=slow) as url:
+        endpoint = ("--lm", "openai/simulated", "--api-base", url, "--epochs", "1", "--threads", "8")
+        arguments = ("compile", SOLVER, "train.jsonl", "--metric", "number", *endpoint, "--no-tracking")
+        process = subprocess.Popen(
+            [sys.executable, "-c", "from tfgrpo_dspy.cli import main; main()", *arguments],
+            env=process_environment(OPENAI_API_KEY=KEY),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        journal = Path("out/log/journal.jsonl")
+        deadline = time.monotonic() + 60
+        while not (journal.exists() and journal.stat().st_size) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        for line in process.stderr:  # the first is answered: what is in flight is waited for
+            if "interrupt again" in " ".join(line.split()) or "in flight" in line:
+                break
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    assert process.returncode == 130
+    kept = journal.read_bytes()
+    assert kept
+    with running_server() as url:
+        compiled_again = run(
+            *("compile", SOLVER, "train.jsonl", "--metric", "number", "--lm", "openai/simulated", "--api-base", url),
+            *("--epochs", "1", "--threads", "8", "--no-tracking"),
+            env={"OPENAI_API_KEY": KEY},
+        )
+    assert compiled_again.exit_code == 0, compiled_again.stderr
+    assert journal.read_bytes().startswith(kept[: kept.rfind(b"\n")])

@@ -17,7 +17,7 @@ from tests.tfgrpo_dspy.command_line import process_environment, run, the_error
 from tfgrpo_dspy import read_library
 
 COMMANDS = ("demo", "compile", "evaluate", "simulate", "ui")
-LIBRARY_COMMANDS = ("show", "diff", "export", "import")
+LIBRARY_COMMANDS = tuple("show diff export import log blame rollback commit edit add delete pin unpin".split())
 SMALL = ("--examples", "24", "--held-out", "24", "--epochs", "2", "--no-tracking")
 
 

@@ -48,3 +48,17 @@ def test_params_hold_every_setting_by_name_and_the_library_by_its_size():
 
 def test_no_temperature_means_the_lms_own():
     assert Settings(temperature=None).temperature is None
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"budget": 200}, "budget must be a Budget"),
+        ({"hedge": 1.5}, "hedge is a share of the calls"),
+        ({"call_timeout": 0}, "call_timeout must be a number of seconds > 0 or None"),
+        ({"rollout_timeout": "1"}, "rollout_timeout must be a number of seconds > 0 or None"),
+    ],
+)
+def test_what_bounds_the_calls_is_checked_as_well(values, message):
+    with pytest.raises(SettingsError, match=message):
+        Settings(**values)

@@ -390,7 +390,8 @@ def test_when_nothing_beats_the_initial_library_that_one_is_returned():
     start = ExperienceLibrary.from_texts(["When asked, answer."])
     program = compiled(engine, valset=VAL, library=start)
     assert program.detailed_results.best_step == 0
-    assert program.experience_library == start
+    assert program.experience_library.experiences == start.experiences
+    assert program.experience_library.next_id == 2, "the id of what was tried is not used again"
 
 
 def test_without_a_valset_the_last_library_is_returned():

@@ -23,9 +23,11 @@ from dspy.teleprompt import Teleprompter
 from mlflow import MlflowClient
 
 from tests.tfgrpo_dspy.made_events import MadeRun, examples
+from tfgrpo_dspy.chronicle import history_of
 from tfgrpo_dspy.errors import MissingExtraError, SettingsError
 from tfgrpo_dspy.events import Event, RunFinished, RunStarted, StepFinished
 from tfgrpo_dspy.group import Lost, Rollout
+from tfgrpo_dspy.history_file import parse_history
 from tfgrpo_dspy.library_file import parse_library
 from tfgrpo_dspy.observers import database, store
 from tfgrpo_dspy.observers import tracking as tracking_module
@@ -233,6 +235,7 @@ def test_each_epoch_leaves_its_library_and_what_changed(recorded):
     assert parse_library(artifact(tracking, "library/epoch_02.json")) == run.records[1].library
     assert parse_library(artifact(tracking, "library/latest.json")) == run.records[2].library
     assert parse_library(artifact(tracking, "library/returned.json")) == run.result.library
+    assert parse_history(artifact(tracking, "library/history.jsonl")) == history_of(run.result)
     assert "**G0**" in artifact(tracking, "library/epoch_01.md")
     changes = artifact(tracking, "library/epoch_03.diff.txt").splitlines()
     assert [line[:6] for line in changes] == ["- [G0]", "+ [G0]", "- [G1]", "+ [G3]"]

@@ -4,6 +4,7 @@
     1    a mistake in this package or in the user's own code; `tfgrpo --debug ...` shows where
     2    something that the user can mend: an argument, a file, a key, an endpoint
     3    done, but something could not be recorded
+    4    a run waits for the review of its operations; the same command goes on with it
     130  interrupted
 
 Messages go to standard error and hold no credential.
@@ -21,13 +22,17 @@ from typer.core import TyperGroup
 from tfgrpo_dspy.cli.terminal import err
 from tfgrpo_dspy.errors import TFGRPOError, TooManyErrors
 
-MISTAKE, BAD_INPUT, UNRECORDED, INTERRUPTED = 1, 2, 3, 130
+MISTAKE, BAD_INPUT, UNRECORDED, WAITING, INTERRUPTED = 1, 2, 3, 4, 130
 
 _MOST_CHARACTERS = 1200
 
 
 class Interrupted(TFGRPOError):
     """The user stopped a run; the message says where what was learned is."""
+
+
+class Waiting(TFGRPOError):
+    """A run waits for a person's review; the message says where, and where what was learned is."""
 
 
 class Commands(TyperGroup):
@@ -45,6 +50,8 @@ class Commands(TyperGroup):
             raise _stop("interrupted; nothing had been written", INTERRUPTED) from None
         except Interrupted as error:
             raise _stop(str(error), INTERRUPTED) from error
+        except Waiting as error:
+            raise _stop(str(error), WAITING, label="Review: ", style="bold yellow") from error
         except (TFGRPOError, OSError) as error:
             raise _stop(_described(error), BAD_INPUT) from error
         except Exception as error:
@@ -114,8 +121,8 @@ def _described(error: TFGRPOError | OSError) -> str:
     return first_paragraph(error)
 
 
-def _stop(message: str, code: int) -> typer.Exit:
+def _stop(message: str, code: int, *, label: str = "Error: ", style: str = "bold red") -> typer.Exit:
     text = safe(message)
     shown = text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS]}..."
-    err().print(Text.assemble(("Error: ", "bold red"), shown), soft_wrap=True)
+    err().print(Text.assemble((label, style), shown), soft_wrap=True)
     return typer.Exit(code)

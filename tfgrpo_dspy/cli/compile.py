@@ -12,21 +12,30 @@ from typing import TYPE_CHECKING, Any
 import dspy
 import typer
 
-from tfgrpo_dspy import RunStopped, TooManyErrors, TrainingFreeGRPO, attach, read_library
+from tfgrpo_dspy import RunStopped, SettingsError, TooManyErrors, TrainingFreeGRPO, attach, read_library
+from tfgrpo_dspy.budget import Budget
 from tfgrpo_dspy.cli import story as told
 from tfgrpo_dspy.cli import view
-from tfgrpo_dspy.cli.boundary import UNRECORDED, Interrupted, safe, why
+from tfgrpo_dspy.cli.boundary import UNRECORDED, Interrupted, Waiting, safe, why
 from tfgrpo_dspy.cli.data import DEFAULT_METRIC, described, examples_for, split_names
+from tfgrpo_dspy.cli.dry_run import confirm, forecast_of, show_forecast
 from tfgrpo_dspy.cli.files import PROGRAM, Keeper, RunFile, check_folder, write_run
 from tfgrpo_dspy.cli.lms import check_configured, lm_of, make_lm
 from tfgrpo_dspy.cli.references import load_metric, load_program
 from tfgrpo_dspy.cli.report import render_report
+from tfgrpo_dspy.cli.review import FileReview, TerminalReview
 from tfgrpo_dspy.cli.story import Story
 from tfgrpo_dspy.cli.terminal import say, show_path, show_warnings_of_the_library, terminal_progress, us, warn
+from tfgrpo_dspy.errors import ReviewStop
+from tfgrpo_dspy.history_file import history_path, load_tracked
 
 if TYPE_CHECKING:
     from tfgrpo_dspy.cli.options import CompileOptions, TrackingOptions
+    from tfgrpo_dspy.executor import Executor
+    from tfgrpo_dspy.experience import ExperienceLibrary
+    from tfgrpo_dspy.history import History
     from tfgrpo_dspy.observers.tracking import MLflowTracking
+    from tfgrpo_dspy.review import Review
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +69,11 @@ def compile_program(options: CompileOptions) -> None:
         check_configured(program)
         job = _prepare(program, options)
         _show_plan(job, options)
+        if options.dry_run:
+            show_forecast(forecast_of(job, options.pilot, price_of(options.price)), paper=options.paper)
+            return
+        if options.confirm_above is not None:
+            confirm(forecast_of(job, options.pilot, price_of(options.price)), options.confirm_above)
         story = learn(job)
     view.show_learning(story)
     view.show_whereabouts(story, job.keeper.folder, job.tracking)
@@ -73,12 +87,15 @@ def learn(job: Job) -> Story:
 
     Raises:
         RunStopped: It did; the message says why and where everything is.
+        Waiting: A review did, or is to be made.
         Interrupted: The user stopped it.
     """
     began = time.monotonic()
     try:
         better = job.optimizer.compile(job.program, job.trainset, valset=job.valset)
     except RunStopped as error:
+        if isinstance(error.__cause__, ReviewStop):
+            raise Waiting(f"{error.__cause__}; {_leave(job, began, 'it waits for a review')}") from error
         cause = why(error.__cause__ or error)
         raise RunStopped(f"{cause}; {_leave(job, began, cause)}", error.result) from error
     except KeyboardInterrupt as error:
@@ -120,12 +137,14 @@ def tracking_for(options: TrackingOptions, **more: Any) -> MLflowTracking | None
 
 def _prepare(program: dspy.Module, options: CompileOptions) -> Job:
     name = options.metric or DEFAULT_METRIC
-    metric, keeper = load_metric(name), Keeper(options.out)
+    metric, keeper = load_metric(name), Keeper(options.out, _history(options.library))
     trainset = examples_for(program, options.trainset, options, name)
     valset = examples_for(program, options.valset, options, name) if options.valset is not None else None
     optimizer = _optimizer(options, metric, keeper)
-    check_folder(options.out)
-    tracking = tracking_for(options)
+    tracking = None
+    if not options.dry_run:
+        check_folder(options.out)
+        tracking = tracking_for(options)
     optimizer.tracking = tracking or False
     run = RunFile(
         options.program,
@@ -157,13 +176,75 @@ def _optimizer(options: CompileOptions, metric: Callable[..., Any], keeper: Keep
         num_threads=options.threads,
         max_errors=options.max_errors,
         seed=options.seed,
-        observers=[keeper, terminal_progress()],
+        budget=_budget(options),
+        hedge=options.hedge,
+        call_timeout=options.call_timeout,
+        rollout_timeout=options.rollout_timeout,
+        executor=_executor(options),
+        log_dir=options.log_dir or options.out / "log",
+        restart=options.restart,
+        review=_review(options),
+        observers=[keeper, terminal_progress(still=options.review)],
         display_progress=False,
     )
 
 
-def _library(path: Path | None) -> Any:
-    return read_library(path) if path is not None else None
+def _budget(options: CompileOptions) -> Budget | None:
+    caps: dict[str, Any] = {
+        "max_cost_usd": options.max_cost_usd,
+        "max_tokens": options.max_tokens,
+        "max_lm_calls": options.max_lm_calls,
+        "max_seconds": options.max_seconds,
+    }
+    price = price_of(options.price)
+    if options.max_cost_usd is None and (options.dry_run or options.confirm_above is not None):
+        price = None  # it is for the forecast alone
+    given = any(cap is not None for cap in caps.values()) or price is not None
+    return Budget(**caps, price_per_million=price) if given else None
+
+
+def price_of(text: str | None) -> tuple[float, float] | None:
+    """`0.4,1.6` as US dollars per million input and output tokens.
+
+    Raises:
+        SettingsError: It is something else.
+    """
+    if text is None:
+        return None
+    try:
+        prompt, completion = (float(part) for part in text.split(","))
+    except ValueError:
+        raise SettingsError(f"--price must be two numbers, e.g. 0.4,1.6 for input and output, got {text!r}") from None
+    return prompt, completion
+
+
+def _executor(options: CompileOptions) -> str | Executor:
+    if options.ray_address is None:
+        return options.executor
+    if options.executor != "ray":
+        raise SettingsError("--ray-address needs --executor ray")
+    from tfgrpo_dspy.on_ray import RayExecutor
+
+    return RayExecutor(address=options.ray_address)
+
+
+def _review(options: CompileOptions) -> Review | None:
+    if options.review and options.review_file is not None:
+        raise SettingsError("--review asks at the terminal, --review-file in a file; choose one of the two")
+    if options.review_file is not None:
+        return FileReview(options.review_file)
+    return TerminalReview(options.max_words) if options.review else None
+
+
+def _library(path: Path | None) -> ExperienceLibrary | None:
+    if path is None:
+        return None
+    return load_tracked(path).library if history_path(path).is_file() else read_library(path)
+
+
+def _history(path: Path | None) -> History | None:
+    """What is known of how the library to start from came to be."""
+    return load_tracked(path).history if path is not None and history_path(path).is_file() else None
 
 
 def _show_plan(job: Job, options: CompileOptions) -> None:

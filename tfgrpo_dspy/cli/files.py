@@ -9,11 +9,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tfgrpo_dspy.chronicle import add_step, begin, choose
+from tfgrpo_dspy.cli.terminal import show_path, warn
 from tfgrpo_dspy.errors import DataError, ProgramError, SettingsError
 from tfgrpo_dspy.events import RunFinished, RunStarted, StepFinished
 from tfgrpo_dspy.experience import Experience, ExperienceLibrary, Provenance, id_number
+from tfgrpo_dspy.history import History
+from tfgrpo_dspy.history_file import save_tracked
 from tfgrpo_dspy.library_file import save_library, to_markdown, write_atomically
-from tfgrpo_dspy.rendering import find_section, parse_lines
+from tfgrpo_dspy.rendering import append_section, find_section, parse_lines, render_section
 
 if TYPE_CHECKING:
     import dspy
@@ -44,10 +48,12 @@ class Keeper:
 
     Args:
         folder: Where to.
+        base: The history of the library that the run starts from, if it has one.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, base: History | None = None) -> None:
         self.folder = folder
+        self.history = base or History()
         self.started: RunStarted | None = None
         self.result: CompileResult | None = None
 
@@ -56,10 +62,21 @@ class Keeper:
         match event:
             case RunStarted():
                 self.started = event
+                self.history = begin(event.library, self.history)
             case StepFinished(record=record):
-                write_library_files(record.library, self.folder)
+                self.history = add_step(self.history, record)
+                self._write(is_final=False)
             case RunFinished(result=result):
                 self.result = result
+                if result.steps:
+                    self.history = choose(self.history, result)
+                    self._write(is_final=True)
+
+    def _write(self, *, is_final: bool) -> None:
+        aside = save_tracked(self.history, self.folder / LIBRARY, is_final=is_final)
+        if aside is not None:
+            warn(f"another library was in {show_path(self.folder)}; it was put aside as {aside.name}")
+        write_atomically(to_markdown(self.history.library), self.folder / LIBRARY_TEXT)
 
 
 def check_folder(folder: Path) -> None:
@@ -141,6 +158,34 @@ def library_of_program(path: Path) -> ExperienceLibrary | None:
     read = sorted(found, key=lambda entry: id_number(entry[0]))
     experiences = tuple(Experience(id, text, provenance=Provenance("import")) for id, text in read)
     return ExperienceLibrary(experiences, next_id=id_number(read[-1][0]) + 1 if read else 0)
+
+
+def refresh_files(library: ExperienceLibrary, path: Path) -> list[str]:
+    """Bring what was made of a library file up to it: `library.md` and the library that `program.json` reads.
+
+    Returns:
+        Names of the files that could not be, because no predictor of the program is known to read a library.
+
+    Raises:
+        DataError: `program.json` is damaged.
+    """
+    text, program = path.with_name(LIBRARY_TEXT), path.with_name(PROGRAM)
+    if path.name != LIBRARY:
+        return []
+    if text.is_file():
+        write_atomically(to_markdown(library), text)
+    if not program.is_file():
+        return []
+    state = _read_json(program)
+    signatures = {name: value["signature"] for name, value in state.items() if _has_signature(value)}
+    reading = {name: s for name, s in signatures.items() if find_section(str(s.get("instructions", "")))}
+    if not reading and len(signatures) == 1:
+        reading = signatures
+    for name, signature in reading.items():
+        section = render_section(library.scoped_to(name))
+        signature["instructions"] = append_section(str(signature.get("instructions", "")), section)
+    write_atomically(json.dumps(state, indent=2, ensure_ascii=False) + "\n", program)
+    return [] if reading else [PROGRAM]
 
 
 def _has_signature(value: object) -> bool:

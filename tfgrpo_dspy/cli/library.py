@@ -1,4 +1,7 @@
-"""`tfgrpo library`: look at libraries, compare, export and import them. Nothing here calls an LM or runs code."""
+"""`tfgrpo library`: look at libraries and their history, change, compare, export and import them.
+
+Nothing here calls an LM or runs code.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
 
+from tfgrpo_dspy.cli import edits, history
 from tfgrpo_dspy.cli.terminal import out, say, show_path
+from tfgrpo_dspy.cli.tracked import read_tracked
 from tfgrpo_dspy.errors import DataError, SettingsError
 
 if TYPE_CHECKING:
     from tfgrpo_dspy.experience import ExperienceLibrary
 
-app = typer.Typer(no_args_is_help=True, help="Look at libraries, compare, export and import them.")
+app = typer.Typer(
+    no_args_is_help=True, help="Look at libraries and their history, change, compare, export and import them."
+)
 
 _File = Annotated[
     Path,
@@ -28,9 +34,15 @@ _File = Annotated[
 @app.command(epilog="Example: tfgrpo library show out/library.json --provenance")
 def show(
     file: _File,
+    commit: Annotated[
+        str | None, typer.Argument(metavar="[COMMIT]", help="A commit of its history, to show with its library.")
+    ] = None,
     provenance: Annotated[bool, typer.Option("--provenance", help="Where each one came from, and why.")] = False,
 ) -> None:
-    """Show the experiences of a library."""
+    """Show the experiences of a library, as they are or after a commit."""
+    if commit is not None:
+        history.show_commit(file, commit)
+        return
     from tfgrpo_dspy.cli.story import count
     from tfgrpo_dspy.cli.view import entries
 
@@ -40,16 +52,38 @@ def show(
     out().print(entries(library, provenance=provenance))
 
 
-@app.command(epilog="Example: tfgrpo library diff before/library.json after/library.json")
-def diff(a: _File, b: _File) -> None:
-    """Show what turns library A into library B; ids tell which experience is which."""
+@app.command(
+    epilog="Example: tfgrpo library diff before/library.json after/library.json, "
+    "or tfgrpo library diff out/library.json 3f2a 9c41"
+)
+def diff(
+    file: _File,
+    other: Annotated[
+        str | None, typer.Argument(metavar="[FILE|COMMIT]", help="Another library, or a commit of this one.")
+    ] = None,
+    commit: Annotated[str | None, typer.Argument(metavar="[COMMIT]", help="A later commit. Default: now.")] = None,
+) -> None:
+    """Show what turns one library into another; ids tell which experience is which.
+
+    With one FILE: what its last commit changed. With one COMMIT: what changed since.
+    """
     from tfgrpo_dspy.history import diff as compared
 
-    changes = compared(_read(a), _read(b))
-    for line in changes.to_text().splitlines():
-        out().print(Text(line, style="green" if line.startswith("+") else "red"))
-    counts = f"{len(changes.added)} added, {len(changes.removed)} removed, {len(changes.modified)} changed"
-    say(f"{counts}, {len(changes.kept)} as before", style="bold")
+    if other is None or commit is not None or history.is_commit(other):
+        history.show_diff(file, other, commit)
+    else:
+        history.show_changes(compared(_read(file), _read(Path(other))))
+
+
+app.command(epilog="Example: tfgrpo library log out/library.json")(history.log)
+app.command(epilog="Example: tfgrpo library blame out/library.json G7")(history.blame)
+app.command(epilog="Example: tfgrpo library rollback out/library.json --step 2")(history.rollback)
+app.command(name="commit", epilog="Example: tfgrpo library commit out/library.json --reason 'shorter'")(history.commit_)
+app.command(epilog="Example: tfgrpo library edit out/library.json G7 'When ..., do ...'")(edits.edit)
+app.command(epilog="Example: tfgrpo library add out/library.json 'When ..., do ...'")(edits.add)
+app.command(epilog="Example: tfgrpo library delete out/library.json G7")(edits.delete)
+app.command(epilog="Example: tfgrpo library pin out/library.json G7")(edits.pin)
+app.command(epilog="Example: tfgrpo library unpin out/library.json G7")(edits.unpin)
 
 
 @app.command(epilog="Example: tfgrpo library export out/library.json experiences.md")
@@ -83,8 +117,11 @@ def _read(path: Path) -> ExperienceLibrary:
     """The library of a library file, a saved program or a run's folder."""
     from tfgrpo_dspy.cli.files import LIBRARY, library_of_program
     from tfgrpo_dspy.formats import read_library
+    from tfgrpo_dspy.history_file import history_path
 
     file = path / LIBRARY if path.is_dir() else path
+    if file.suffix == ".json" and history_path(file).is_file():
+        return read_tracked(file).library
     if not file.is_file():
         raise DataError(f"there is no file {show_path(file)}; check the path")
     saved = library_of_program(file)

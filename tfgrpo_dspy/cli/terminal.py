@@ -38,9 +38,9 @@ def us() -> str:
     return os.path.relpath(called)
 
 
-def terminal_progress() -> ProgressBar:
-    """A moving bar on a terminal, where the result says the rest; a line per step anywhere else."""
-    console = err()
+def terminal_progress(*, still: bool = False) -> ProgressBar:
+    """A moving bar on a terminal, where the result says the rest; a line per step anywhere else, and if to be still."""
+    console = Console(stderr=True, highlight=False, force_terminal=False) if still else err()
     return ProgressBar(console, lines=not console.is_terminal)
 
 

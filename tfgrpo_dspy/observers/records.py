@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import dspy
 
+from tfgrpo_dspy.chronicle import history_of
 from tfgrpo_dspy.history import diff
+from tfgrpo_dspy.history_file import dump_history
 from tfgrpo_dspy.library_file import dump_library, to_markdown
 from tfgrpo_dspy.observers import tables
 from tfgrpo_dspy.observers.figures import learning_curve
@@ -22,7 +24,7 @@ from tfgrpo_dspy.observers.summary import SIMULATED_NOTE, summarise
 from tfgrpo_dspy.rendering import one_line, shorten
 
 if TYPE_CHECKING:
-    from tfgrpo_dspy.events import EpochFinished, RunFinished, RunStarted, StepRecord
+    from tfgrpo_dspy.events import CompileResult, EpochFinished, RunFinished, RunStarted, StepRecord
     from tfgrpo_dspy.experience import ExperienceLibrary
     from tfgrpo_dspy.usage import Usage
 
@@ -101,6 +103,7 @@ class Records:
         """Outcome, totals, learning curve and the library that was returned."""
         at, result = now(), event.result
         yield from self._library("returned", result.library)
+        yield self._text("library/history.jsonl", partial(_history, result))
         if result.initial_validation is not None:
             initial = partial(initial_metrics, result.initial_validation)
             yield Entry("the first validation", partial(_put_metrics, make=initial, step=0, at=self.started, tags={}))
@@ -187,6 +190,10 @@ def _cost_tag(usage: Usage) -> dict[str, str]:
 
 def _difference(before: ExperienceLibrary, after: ExperienceLibrary) -> str:
     return diff(before, after).to_text() or "no difference\n"
+
+
+def _history(result: CompileResult) -> str:
+    return dump_history(history_of(result))
 
 
 def _put_text(store: RunStore, *, path: str, make: Callable[[], str], safe: tables.Safe) -> None:

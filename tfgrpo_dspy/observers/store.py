@@ -108,9 +108,12 @@ class RunStore:
         destination: What the user asked for.
         run_name: Name of a new run, if the user gave none.
         started: Start of a new run, in milliseconds since 1970.
+        token: Names the run for ever; one that bears it already is continued.
     """
 
-    def __init__(self, place: Place, destination: Destination, run_name: str, started: int) -> None:
+    def __init__(
+        self, place: Place, destination: Destination, run_name: str, started: int, token: str | None = None
+    ) -> None:
         self.place = place
         self.run_id: str | None = place.run_id
         self.experiment_id: str | None = None
@@ -118,7 +121,7 @@ class RunStore:
         self.committed = 0
         """Last step that an earlier process recorded in this run; 0 for none."""
         self._destination, self._run_name, self._started = destination, run_name, started
-        self._token = uuid.uuid4().hex
+        self._token = token or uuid.uuid4().hex
         self._client: MlflowClient | None = None
 
     def open(self, tags: Mapping[str, str]) -> None:
@@ -226,11 +229,13 @@ class RunStore:
     def _create(self, tags: Mapping[str, str]) -> None:
         if self.experiment_id is None:
             self.experiment_id = self._experiment()
-        # A run that is there already was made by an earlier try, whose answer was lost.
+        # A run that is there already was made by a try whose answer was lost, or by a process that was killed.
         mine = f"tags.`{_TOKEN_TAG}` = '{self._token}'"
         found = self.client.search_runs([self.experiment_id], mine, max_results=1)
         run = found[0] if found else self._create_run(self.experiment_id, tags)
         self.run_id, self.is_ours = run.info.run_id, True
+        if found:
+            self._continue(run, tags)
 
     def _create_run(self, experiment_id: str, tags: Mapping[str, str]) -> Run:
         return self.client.create_run(

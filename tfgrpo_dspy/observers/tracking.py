@@ -147,7 +147,7 @@ class MLflowTracking:
         self._records = Records(event)
         self._due = list(self._records.start())
         place = locate(self._destination)
-        self._store = RunStore(place, self._destination, self._records.run_name, self._records.started)
+        self._store = RunStore(place, self._destination, self._records.run_name, self._records.started, event.token)
         if not self.retry():
             logger.warning("MLflow does not record now, the run goes on and records are kept: %s", self.unrecorded[0])
 

@@ -9,20 +9,22 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dspy.lm15 import Config, Message, Request, Response
 
 from tfgrpo_dspy.errors import MissingExtraError, SettingsError
 from tfgrpo_dspy.simulated.engine import MODEL, SimulatedEngine
+from tfgrpo_dspy.simulated.faults import FaultLog, commit
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
     from starlette.requests import Request as HttpRequest
     from starlette.responses import JSONResponse
+    from starlette.responses import Response as HttpResponse
     from uvicorn import Server
 
 _Z99 = 2.3263478740408408
@@ -58,6 +60,15 @@ class Latency:
         return self.median * math.exp(rng.gauss(0.0, math.log(self.p99 / self.median) / _Z99))
 
 
+class Exchange(NamedTuple):
+    """One chat completion, as the server saw it."""
+
+    request: Request
+    arrived: float
+    """Reading of `time.monotonic` when the request was there; so is `answered`, when the reply was."""
+    answered: float
+
+
 def serve(
     port: int,
     host: str = "127.0.0.1",
@@ -82,13 +93,23 @@ def serve(
 
 
 @contextmanager
-def running_server(*, seed: int = 0, latency: Latency | None = None, api_key: str | None = None) -> Iterator[str]:
+def running_server(
+    *,
+    seed: int = 0,
+    latency: Latency | None = None,
+    api_key: str | None = None,
+    on_exchange: Callable[[Exchange], None] | None = None,
+    faults: FaultLog | None = None,
+) -> Iterator[str]:
     """Serve on a free loopback port from a thread; yields the base URL, e.g. `http://127.0.0.1:4711/v1`.
 
-    Arguments and errors are those of `serve`.
+    Arguments and errors are those of `serve`; `on_exchange`, which must be quick, is told of every completion, and
+    `faults` says which requests are to fail.
     """
-    server = _uvicorn_server(_app(_Endpoint(SimulatedEngine(seed), latency or Latency(), api_key)), "127.0.0.1", 0)
-    with socket.socket() as listening:
+    endpoint = _Endpoint(SimulatedEngine(seed), latency or Latency(), api_key, on_exchange, faults)
+    server = _uvicorn_server(_app(endpoint), "127.0.0.1", 0, quiet=faults is not None)
+    # asyncio sends without delay only where the protocol is named: else Nagle holds each reply back for 40 ms.
+    with socket.socket(proto=socket.IPPROTO_TCP) as listening:
         listening.bind(("127.0.0.1", 0))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="simulated-lm", daemon=True)
         thread.start()
@@ -108,12 +129,13 @@ def _await_start(server: Server, thread: threading.Thread) -> None:
         time.sleep(0.005)
 
 
-def _uvicorn_server(app: Starlette, host: str, port: int) -> Server:
+def _uvicorn_server(app: Starlette, host: str, port: int, *, quiet: bool = False) -> Server:
     try:
         import uvicorn
     except ImportError as error:
         raise _missing_extra() from error
-    config = uvicorn.Config(app, host=host, port=port, log_level="warning", lifespan="off", timeout_graceful_shutdown=1)
+    level = "critical" if quiet else "warning"
+    config = uvicorn.Config(app, host=host, port=port, log_level=level, lifespan="off", timeout_graceful_shutdown=1)
     return uvicorn.Server(config)
 
 
@@ -138,12 +160,21 @@ def _missing_extra() -> MissingExtraError:
 class _Endpoint:
     """The handlers of one server."""
 
-    def __init__(self, engine: SimulatedEngine, latency: Latency, api_key: str | None) -> None:
-        self._engine, self._latency, self._api_key = engine, latency, api_key
+    def __init__(
+        self,
+        engine: SimulatedEngine,
+        latency: Latency,
+        api_key: str | None,
+        on_exchange: Callable[[Exchange], None] | None = None,
+        faults: FaultLog | None = None,
+    ) -> None:
+        self._faults = faults
+        self._engine, self._latency, self._api_key, self._on_exchange = engine, latency, api_key, on_exchange
         self._waits = random.Random(f"latency/{engine.seed}")
 
-    async def complete(self, http: HttpRequest) -> JSONResponse:
+    async def complete(self, http: HttpRequest) -> HttpResponse:
         """`POST /v1/chat/completions`."""
+        arrived = time.monotonic()
         if refusal := self._refusal(http):
             return refusal
         try:
@@ -152,7 +183,14 @@ class _Endpoint:
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             return _error(400, f"the request cannot be read: {error}", "invalid_request_error", None)
         await asyncio.sleep(self._latency.draw(self._waits))
-        return _json(_completion(request.model, [self._engine.complete(request) for _ in range(count)]))
+        completion = _completion(request.model, [self._engine.complete(request) for _ in range(count)])
+        if self._faults is not None and (fault := self._faults.draw()) is not None:
+            broken: HttpResponse = await commit(fault, completion)
+            return broken
+        reply = _json(completion)
+        if self._on_exchange is not None:
+            self._on_exchange(Exchange(request, arrived, time.monotonic()))
+        return reply
 
     async def models(self, http: HttpRequest) -> JSONResponse:
         """`GET /v1/models`."""

@@ -1,0 +1,177 @@
+"""`tfgrpo compile --dry-run`: what a run will take, before it is paid."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+from rich.padding import Padding
+
+from tfgrpo_dspy.cli.terminal import out, say, section, table_of
+from tfgrpo_dspy.published import ASSUMED, PAPER, PLAN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.table import Table
+
+    from tfgrpo_dspy.budget import Price
+    from tfgrpo_dspy.cli.compile import Job
+    from tfgrpo_dspy.forecast import Forecast, Range, StageForecast
+    from tfgrpo_dspy.plan import Amount
+    from tfgrpo_dspy.published import Published
+
+    _Text = Callable[[float], str]
+
+COLUMNS = ("stage", "calls", "tokens in", "tokens out", "cost", "share")
+_MINUTE, _HOUR = 60, 3600
+_LONG = 99.5
+_THOUSAND, _MILLION = 1e3, 1e6
+_DIME = 0.1
+
+
+def forecast_of(job: Job, pilot: int, price: Price | None) -> Forecast:
+    """Roll out the pilot."""
+    return job.optimizer.forecast(job.program, job.trainset, valset=job.valset, pilot=pilot, price_per_million=price)
+
+
+def show_forecast(made: Forecast, *, paper: bool) -> None:
+    """The whole run by stage, what the pilot took, and the published cost where it says something."""
+    simulated = " (simulated)" if made.simulated else ""
+    section(f"Forecast of the whole run{simulated}, expected and 90% range", _table(made))
+    rows = [f"wall-clock time: {_time_text(made)}", _pilot_text(made)]
+    if made.total.cost_usd is None:
+        rows.append("the price of an LM is unknown, so the cost is too: give it with --price IN,OUT")
+    section("Of these figures", *rows, *made.notes)
+    if paper or _is_the_papers(made):
+        _show_paper(made)
+    say("\nNothing was written; DSPy's cache keeps what the pilot paid. Without --dry-run the run begins.")
+
+
+def confirm(made: Forecast, above: float) -> None:
+    """Ask whether to go on, if the run is expected to cost more than so many US dollars, or nobody knows what.
+
+    Raises:
+        typer.Abort: The answer is no, or nobody is there to ask.
+    """
+    cost = made.total.cost_usd
+    if cost is not None and cost.expected <= above:
+        return
+    known = "at a price that is unknown (--price)" if cost is None else f"expected to cost {_range(cost, _usd)}"
+    typer.confirm(f"The run is {known}; go on?", abort=True, err=True)
+
+
+def _table(made: Forecast) -> Table:
+    whole = _weight(made.total)
+    named = [*((name, stage) for name, stage in made.stages.items() if stage.calls.high), ("total", made.total)]
+    rows = [
+        (
+            "pilot only" if name == "pilot" else name,
+            _cell(stage.calls, _count),
+            _cell(stage.prompt_tokens, _count),
+            _cell(stage.completion_tokens, _count),
+            "unknown" if stage.cost_usd is None else _cell(stage.cost_usd, _usd),
+            f"{100 * _weight(stage, made) / whole:.0f}%" if whole else "",
+        )
+        for name, stage in named
+    ]
+    return table_of(COLUMNS, rows, numeric=(1, 2, 3, 4, 5))
+
+
+def _weight(stage: StageForecast, made: Forecast | None = None) -> float:
+    """Of cost where it is known, else of tokens."""
+    total = stage if made is None else made.total
+    if total.cost_usd is not None and total.cost_usd.expected and stage.cost_usd is not None:
+        return stage.cost_usd.expected
+    return stage.prompt_tokens.expected + stage.completion_tokens.expected
+
+
+def _pilot_text(made: Forecast) -> str:
+    took = made.pilot_took
+    groups, informative = len(made.pilot.groups), made.pilot.informative
+    text = f"the pilot took {_amount(took)}; {informative} of its {groups} groups were informative"
+    if made.pilot_paid.calls == 0:
+        return f"{text}; DSPy's cache answered all of it"
+    extra = made.stages["pilot"].calls.expected
+    return f"{text}; all of it is in the total, and {_count(extra)} of its calls the run cannot use"
+
+
+def _show_paper(made: Forecast) -> None:
+    """The published cost beside the forecast, and beside one of that run itself."""
+    from tfgrpo_dspy.forecast import extrapolate
+
+    rollouts = made.plan.rollouts
+    rows = [("this run", *_figures(made)), (_name(rollouts), *_published(PAPER.of(rollouts)))]
+    rows.append(("the paper's run, from our assumptions per call", *_figures(extrapolate(ASSUMED, PLAN))))
+    rows += [("the paper's run", *_published(PAPER))] if rollouts != PAPER.rollouts else []
+    section("Beside the paper", table_of(("", "rollouts", "tokens in", "tokens out", "cost", "time"), rows))
+    said = f"The paper's figures: {PAPER.source}; another LM, program or price takes another amount."
+    out().print(Padding(said, (0, 0, 0, 2)), style="dim")
+
+
+def _name(rollouts: int) -> str:
+    return "the paper's run" if rollouts == PAPER.rollouts else "the paper's run, scaled per rollout"
+
+
+def _figures(made: Forecast) -> tuple[str, ...]:
+    total = made.total
+    return (
+        _count(made.plan.rollouts),
+        _cell(total.prompt_tokens, _count),
+        _cell(total.completion_tokens, _count),
+        "unknown" if total.cost_usd is None else _cell(total.cost_usd, _usd),
+        "unknown" if made.seconds is None else _cell(made.seconds, _time),
+    )
+
+
+def _published(paper: Published) -> tuple[str, ...]:
+    return (
+        _count(paper.rollouts),
+        _count(paper.prompt_tokens),
+        _count(paper.completion_tokens),
+        f"about {_usd(paper.cost_usd)}",
+        _time(paper.seconds),
+    )
+
+
+def _is_the_papers(made: Forecast) -> bool:
+    plan = made.plan
+    return (plan.steps, plan.epochs, plan.group_size) == (PLAN.steps, PLAN.epochs, PLAN.group_size)
+
+
+def _time_text(made: Forecast) -> str:
+    if made.seconds is None:
+        return "unknown, as DSPy's cache answered the pilot"
+    return f"{_range(made.seconds, _time)} with {made.plan.threads} calls at once, at the latency of the pilot"
+
+
+def _amount(amount: Amount) -> str:
+    cost = "cost unknown" if amount.cost_usd is None else _usd(amount.cost_usd)
+    tokens = f"{_count(amount.prompt_tokens)} + {_count(amount.completion_tokens)} tokens"
+    return f"{_count(amount.calls)} calls, {tokens}, {cost}"
+
+
+def _cell(figure: Range, text: _Text) -> str:
+    """The expected figure, and below it the range."""
+    return _range(figure, text).replace(" (", "\n").rstrip(")")
+
+
+def _range(figure: Range, text: _Text) -> str:
+    low, expected, high = text(figure.low), text(figure.expected), text(figure.high)
+    return expected if low == high else f"{expected} ({low} – {high})"
+
+
+def _count(number: float) -> str:
+    if number >= _LONG * _THOUSAND * 10:
+        return f"{number / _MILLION:.1f}M"
+    return f"{number / _THOUSAND:.0f}k" if number >= 10 * _THOUSAND else f"{number:,.0f}"
+
+
+def _usd(dollars: float) -> str:
+    return f"${dollars:.2f}" if dollars >= _DIME or dollars == 0 else f"${dollars:.3g}"
+
+
+def _time(seconds: float) -> str:
+    if seconds < _LONG:
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"  # noqa: PLR2004 - two digits
+    return f"{seconds / _MINUTE:.0f} min" if seconds < 1.5 * _HOUR else f"{seconds / _HOUR:.1f} h"

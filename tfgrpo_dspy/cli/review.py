@@ -1,0 +1,202 @@
+"""Reviews of a step's operations by a person: at the terminal, or in a file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter, ValidationError
+from rich.prompt import Prompt
+from rich.text import Text
+
+from tfgrpo_dspy.cli.story import count
+from tfgrpo_dspy.cli.terminal import out, say, show_path
+from tfgrpo_dspy.errors import DataError, ReviewStop
+from tfgrpo_dspy.experience import Limits
+from tfgrpo_dspy.journal import fingerprint
+from tfgrpo_dspy.library_file import write_atomically
+from tfgrpo_dspy.operations import Delete, Operation
+from tfgrpo_dspy.review import Decision, Proposal
+
+if TYPE_CHECKING:
+    from tfgrpo_dspy.experience import ExperienceLibrary
+
+FORMAT, VERSION = "tfgrpo-review", 1
+_HOW = (
+    'Give every operation a verdict: "accept"; "refuse", with a reason; or "edit", after changing the text in its '
+    '"operation". Then run the same command again.'
+)
+_KEYS = "a accept, r refuse, e edit, A accept all the rest, q stop the run here"
+_EVIDENCE_SHOWN = 3
+
+
+class TerminalReview:
+    """Asks about each operation in turn.
+
+    Args:
+        max_words: Words that an edited text may have.
+    """
+
+    def __init__(self, max_words: int) -> None:
+        self._limits = Limits(max_words=max_words)
+
+    def __call__(self, library: ExperienceLibrary, proposals: Sequence[Proposal]) -> list[Decision]:
+        """One decision per proposal; ReviewStop when the person stops the run, or input ends."""
+        say(f"\nStep {proposals[0].step} proposes {count(len(proposals), 'operation')}: {_KEYS}", style="bold")
+        decisions: list[Decision] = []
+        for number, proposal in enumerate(proposals, start=1):
+            _show(proposal, f"{number}/{len(proposals)}")
+            try:
+                key = self._ask_key(proposal)
+                if key == "A":
+                    return [*decisions, *[Decision("accept")] * (len(proposals) - len(decisions))]
+                decisions.append(self._decision(key, proposal, library))
+            except EOFError:
+                raise _stopped(proposal.step) from None
+        return decisions
+
+    def _ask_key(self, proposal: Proposal) -> str:
+        choices = [key for key in "areAq" if key != "e" or not isinstance(proposal.operation, Delete)]
+        key = Prompt.ask("  your choice", choices=choices, console=out())
+        if key == "q":
+            raise _stopped(proposal.step)
+        return key
+
+    def _decision(self, key: str, proposal: Proposal, library: ExperienceLibrary) -> Decision:
+        if key == "r":
+            return Decision("refuse", Prompt.ask("  why", default="", show_default=False, console=out()))
+        if key == "a":
+            return Decision("accept")
+        while True:
+            text = Prompt.ask("  new text", console=out())
+            operation = proposal.operation.model_copy(update={"text": text})
+            refusals = library.apply([operation], limits=self._limits).refusals
+            if not refusals:
+                return Decision("edit", operation=operation)
+            say(f"  that cannot be: {refusals[0].reason}", style="yellow")
+
+
+class FileReview:
+    """Writes the operations of a step into a file and ends the run; takes it up there once all are decided.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __call__(self, library: ExperienceLibrary, proposals: Sequence[Proposal]) -> list[Decision]:
+        """The decisions in the file, if it is about these proposals and complete; ReviewStop if not."""
+        step, shown = proposals[0].step, show_path(self._path)
+        document = _document(proposals)
+        found = _read(self._path) if self._path.exists() else None
+        if found is None or found.get("about") != document["about"]:
+            self._put_aside(found, step)
+            write_atomically(json.dumps(document, indent=2, ensure_ascii=False) + "\n", self._path)
+            raise ReviewStop(
+                f"step {step} proposes {count(len(proposals), 'operation')}: decide in {shown}, then run the same "
+                "command again"
+            )
+        items = found.get("operations")
+        if not isinstance(items, list) or len(items) != len(proposals):
+            raise DataError(
+                f"{shown}: operations must be the {len(proposals)} that were written; take it away to begin anew"
+            )
+        pending = sum(not isinstance(item, dict) or item.get("verdict") is None for item in items)
+        if pending:
+            raise ReviewStop(
+                f"{pending} of {count(len(proposals), 'operation')} of step {step} have no verdict in {shown} yet; "
+                "give each one, then run the same command again"
+            )
+        return [
+            _decided(item, p, f"{shown}: operations[{i}]")
+            for i, (item, p) in enumerate(zip(items, proposals, strict=True))
+        ]
+
+    def _put_aside(self, found: dict[str, Any] | None, step: int) -> None:
+        """Keep decisions that are not about this step and were not used by an earlier one."""
+        earlier = found.get("step") if found is not None else None
+        if found is not None and not (isinstance(earlier, int) and earlier < step):
+            number = 1
+            while (to := self._path.with_name(f"{self._path.stem}.{number}{self._path.suffix}")).exists():
+                number += 1
+            self._path.rename(to)
+
+
+def _stopped(step: int) -> ReviewStop:
+    return ReviewStop(
+        f"you stopped the run before the operations of step {step} were applied; the same command goes on there"
+    )
+
+
+def _show(proposal: Proposal, number: str) -> None:
+    operation, console = proposal.operation, out()
+    named = getattr(operation, "id", None)
+    console.print()
+    console.print(Text(f"{number}  {operation.op}{f' {named}' if named else ''}", style="cyan"))
+    if proposal.before is not None:
+        console.print(Text(f"  - {proposal.before}", style="red"))
+    if not isinstance(operation, Delete):
+        console.print(Text(f"  + {getattr(operation, 'text', '')}", style="green"))
+    if operation.reason:
+        console.print(Text(f"  why: {operation.reason}"))
+    for evidence in proposal.evidence[:_EVIDENCE_SHOWN]:
+        rewards = " ".join(f"{reward:g}" for reward in evidence.rewards)
+        console.print(Text(f"  from {evidence.source.example} (rewards {rewards}): {evidence.task}", style="dim"))
+    more = len(proposal.evidence) - _EVIDENCE_SHOWN
+    if more > 0:
+        console.print(Text(f"  and {more} more", style="dim"))
+
+
+def _document(proposals: Sequence[Proposal]) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "how": _HOW,
+        "step": proposals[0].step,
+        "about": fingerprint(*map(repr, proposals)),
+        "operations": [_item(proposal) for proposal in proposals],
+    }
+
+
+def _item(proposal: Proposal) -> dict[str, Any]:
+    grounds = [{"example": e.source.example, "task": e.task, "rewards": list(e.rewards)} for e in proposal.evidence]
+    before = {} if proposal.before is None else {"before": proposal.before}
+    operation = proposal.operation.model_dump(mode="json")
+    return {"verdict": None, "reason": "", **before, "operation": operation, "from": grounds}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(
+            f"{show_path(path)} is no valid JSON ({error}); mend it, or take it away to begin anew"
+        ) from error
+    if not isinstance(document, dict) or document.get("format") != FORMAT or document.get("version") != VERSION:
+        raise DataError(f"{show_path(path)} is no {FORMAT} file of version {VERSION}; name another with --review-file")
+    return document
+
+
+def _decided(item: dict[str, Any], proposal: Proposal, where: str) -> Decision:
+    verdict, reason = item.get("verdict"), str(item.get("reason") or "")
+    if verdict not in {"accept", "refuse", "edit"}:
+        raise DataError(f'{where}.verdict must be "accept", "refuse" or "edit", got {verdict!r}')
+    try:
+        operation = _OPERATION.validate_python(item.get("operation"))
+    except ValidationError as error:
+        raise DataError(f"{where}.operation is none: {error.errors()[0]['msg']}") from error
+    if verdict == "refuse":
+        return Decision("refuse", reason)
+    if (operation != proposal.operation) != (verdict == "edit"):
+        said = (
+            "as it was proposed, so there is no edit" if verdict == "edit" else "changed, which needs the verdict edit"
+        )
+        raise DataError(f"{where}.operation is {said}")
+    return Decision("edit", operation=operation) if verdict == "edit" else Decision("accept")
+
+
+_OPERATION: TypeAdapter[Operation] = TypeAdapter(Operation)

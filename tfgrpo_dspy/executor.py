@@ -1,0 +1,102 @@
+"""Where rollouts run: the seam between the loop, which stays in this process, and the program's work, which need not.
+
+What crosses it is one rollout: a task (policy, metric and sampling), an example and a name there, a `Rollout` back.
+Journal, events, summaries, extractions and the update stay here, and so does the pool that bounds what is in flight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
+
+from tfgrpo_dspy.errors import SettingsError
+
+if TYPE_CHECKING:
+    import dspy
+
+    from tfgrpo_dspy.group import Rollout
+    from tfgrpo_dspy.rollout import RolloutTask
+    from tfgrpo_dspy.settings import Settings
+
+Roll: TypeAlias = "Callable[[dspy.Example, str], Rollout]"
+"""Makes the rollout of that name for that example."""
+
+
+class Pace(NamedTuple):
+    """How hard endpoints may be pressed, for a place that has meters of its own."""
+
+    num_threads: int
+    """Rollouts in flight at most, over all places together."""
+    call_timeout: float | None
+    hedge: float
+    seed: int
+
+
+class Place(Protocol):
+    """Where the rollouts of one run are made."""
+
+    def load(self, task: RolloutTask) -> Roll:
+        """Bring a task there, once for all rollouts of a step.
+
+        Returns:
+            A function for the threads of the pool: it blocks until its rollout is made, raises what stops the run,
+            and makes of a machine that is lost for good a `Lost` one.
+        """
+
+
+class Executor(Protocol):
+    """Opens a place for a run."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether rollouts run in this process: a budget is kept there only."""
+
+    def open(self, pace: Pace) -> AbstractContextManager[Place]:
+        """The place, in the dspy context of the caller; left when the run ends, and what runs there then is ended."""
+
+
+class Here:
+    """The thread that asks."""
+
+    def load(self, task: RolloutTask) -> Roll:
+        """The task itself."""
+        return task
+
+
+class Threads:
+    """Rollouts run in the threads of the run's own pool (the default)."""
+
+    is_local = True
+
+    def open(self, pace: Pace) -> AbstractContextManager[Place]:
+        """Nothing to open."""
+        return nullcontext(Here())
+
+
+def check_executor(executor: str | Executor, settings: Settings) -> Executor:
+    """The executor that is meant.
+
+    Raises:
+        SettingsError: There is none of that name, or the settings ask for what it cannot do.
+        MissingExtraError: It needs a package that is not installed.
+    """
+    chosen = _executor_of(executor)
+    if settings.budget is not None and not chosen.is_local:
+        raise SettingsError(
+            "a budget is kept in one process only, so it cannot be combined with rollouts in others; leave the budget "
+            'out, or take executor="threads"'
+        )
+    return chosen
+
+
+def _executor_of(executor: str | Executor) -> Executor:
+    if executor == "threads":
+        return Threads()
+    if executor == "ray":
+        from tfgrpo_dspy.on_ray import RayExecutor
+
+        return RayExecutor()
+    if isinstance(executor, str) or not callable(getattr(executor, "open", None)):
+        raise SettingsError(f'executor must be "threads", "ray" or a RayExecutor(...), got {executor!r}')
+    return executor

@@ -1,0 +1,130 @@
+"""What a forecast is made of: the record of a pilot, and the plan of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tfgrpo_dspy.budget import Price
+
+STAGES = ("rollouts", "summaries", "extractions", "updates", "validation")
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """What some calls took together. Additive: `a + b`."""
+
+    calls: float = 0
+    """Calls that DSPy's cache does not answer."""
+    prompt_tokens: float = 0
+    completion_tokens: float = 0
+    cost_usd: float | None = 0.0
+    """US dollars; None when unknown, which is not 0."""
+
+    def __add__(self, other: Amount) -> Amount:
+        cost = None if self.cost_usd is None or other.cost_usd is None else self.cost_usd + other.cost_usd
+        return Amount(
+            self.calls + other.calls,
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            cost,
+        )
+
+    @property
+    def tokens(self) -> float:
+        """In and out."""
+        return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRecord:
+    """One group of a pilot."""
+
+    size: int
+    """Rollouts, >= 1."""
+    rollouts: Amount
+    """All of them together, the metric's calls included."""
+    is_informative: bool
+    readers: float = 0
+    """Of the rollouts' calls, those whose prompt holds the library."""
+    summaries: Amount = Amount()
+    """All of them together; nothing for a group that is not informative."""
+    extraction: Amount = Amount()
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Seconds observed; a rollout's include its tools and its metric."""
+
+    rollout: float
+    slowest_rollout: float
+    """Mean over groups of the slowest."""
+    summary: float
+    extraction: float
+    update: float
+
+
+@dataclass(frozen=True, slots=True)
+class PilotRecord:
+    """What a pilot took; tokens of answers from DSPy's cache are counted as if they had been paid."""
+
+    groups: tuple[GroupRecord, ...]
+    """At least one."""
+    update: Amount = Amount()
+    """Nothing if there was nothing to learn from."""
+    update_share: float = 0.5
+    """Share of the update's prompt that is the advantages, in [0, 1]."""
+    learned_tokens: float = 0
+    """Tokens by which the update made the library's text grow."""
+    learned_entries: int = 0
+    """Entries that it added."""
+    validation: tuple[Amount, ...] = ()
+    """One per rollout on the valset."""
+    latency: Latency | None = None
+    """None when the cache answered, so that nothing was seen of the endpoint."""
+
+    @property
+    def informative(self) -> int:
+        """Groups whose rewards differ."""
+        return sum(group.is_informative for group in self.groups)
+
+    @property
+    def took(self) -> Amount:
+        """All stages together."""
+        return sum((self.of(stage) for stage in STAGES), Amount())
+
+    def of(self, stage: str) -> Amount:
+        """What one of `STAGES` took."""
+        parts = {
+            "rollouts": [g.rollouts for g in self.groups],
+            "summaries": [g.summaries for g in self.groups],
+            "extractions": [g.extraction for g in self.groups],
+            "updates": [self.update],
+            "validation": list(self.validation),
+        }
+        return sum(parts[stage], Amount())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a run is to do."""
+
+    steps: tuple[int, ...]
+    """Examples per step."""
+    epochs: int
+    group_size: int
+    threads: int
+    """Calls at once."""
+    validation: int = 0
+    """Rollouts of one validation, of which there is one before the first step and one after each; 0 for no valset."""
+    library_room: float | None = None
+    """Tokens by which the library may grow; None for no bound."""
+    prices: Mapping[str, Price | None] = field(default_factory=dict)
+    """Stage to price per million tokens; without one, the pilot's cost per token is taken, if that is known."""
+    reused: int | None = None
+    """Groups of the pilot whose answers DSPy's cache hands to the run; None for all, 0 when a cache is off."""
+
+    @property
+    def rollouts(self) -> int:
+        """Rollouts of training."""
+        return sum(self.steps) * self.group_size

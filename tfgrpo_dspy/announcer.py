@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from tfgrpo_dspy.events import Event, Observer
+
+if TYPE_CHECKING:
+    from tfgrpo_dspy.teleprompter import TrainingFreeGRPO
 
 logger = logging.getLogger(__name__)
 
@@ -41,3 +46,21 @@ class Announcer:
         if id(observer) not in self._failures:
             self._failures[id(observer)] = described
             logger.warning("observer %s; the run goes on", described)
+
+
+def observers_of(optimizer: TrainingFreeGRPO) -> list[Observer]:
+    """The progress display and the tracking that an optimizer was asked for, and its further listeners."""
+    observers: list[Observer] = []
+    if optimizer.display_progress if optimizer.display_progress is not None else sys.stderr.isatty():
+        from tfgrpo_dspy.observers.progress import ProgressBar
+
+        observers.append(ProgressBar())
+    if optimizer.tracking is True or isinstance(optimizer.tracking, str):
+        from tfgrpo_dspy.observers.tracking import MLflowTracking
+
+        observers.append(
+            MLflowTracking(optimizer.tracking) if isinstance(optimizer.tracking, str) else MLflowTracking()
+        )
+    elif callable(optimizer.tracking):
+        observers.append(optimizer.tracking)
+    return [*observers, *optimizer.observers]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import dspy
 
 from tfgrpo_dspy.advantage import Briefing, Contrast, contrast
+from tfgrpo_dspy.batch import Carried, Step
 from tfgrpo_dspy.budget import Price
 from tfgrpo_dspy.checks import lms_of
 from tfgrpo_dspy.conditioning import attach, check_conditioned
@@ -24,7 +25,7 @@ from tfgrpo_dspy.optimisation import decide
 from tfgrpo_dspy.plan import STAGES, Amount, GroupRecord, Latency, PilotRecord, Plan
 from tfgrpo_dspy.prices import price_of
 from tfgrpo_dspy.rollout import Query, roll_out
-from tfgrpo_dspy.run import Carried, Run, Step, prepare
+from tfgrpo_dspy.run import Run, prepare
 from tfgrpo_dspy.tally import Made, Tally
 from tfgrpo_dspy.workers import Workers
 

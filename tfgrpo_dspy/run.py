@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import logging
 import random
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import dspy
 from dspy.utils.exceptions import LMError
 
-from tfgrpo_dspy.advantage import Briefing, Contrast, SemanticAdvantage
-from tfgrpo_dspy.announcer import Announcer
+from tfgrpo_dspy.advantage import Briefing
+from tfgrpo_dspy.announcer import Announcer, observers_of
+from tfgrpo_dspy.batch import Carried, Outcome, Step
 from tfgrpo_dspy.checks import check_examples, check_lms, check_sampling, lm_names, lms_of
 from tfgrpo_dspy.conditioning import attach, check_conditioned, detach
 from tfgrpo_dspy.errors import BudgetError, ReviewStop, RunStopped, TooManyErrors
@@ -24,8 +24,6 @@ from tfgrpo_dspy.evaluation import Evaluation, evaluate_with
 from tfgrpo_dspy.events import (
     CompileResult,
     EpochFinished,
-    Failure,
-    Observer,
     RunFinished,
     RunStarted,
     StepFinished,
@@ -33,12 +31,10 @@ from tfgrpo_dspy.events import (
     StepStarted,
 )
 from tfgrpo_dspy.executor import Pace
-from tfgrpo_dspy.experience import Applied, ExperienceLibrary
-from tfgrpo_dspy.group import count_groups
+from tfgrpo_dspy.experience import ExperienceLibrary
 from tfgrpo_dspy.identity import identity_of
 from tfgrpo_dspy.journal import Journal, Memory, NoMemory
 from tfgrpo_dspy.metered import meter_for, metering
-from tfgrpo_dspy.optimisation import Update
 from tfgrpo_dspy.prices import find_prices
 from tfgrpo_dspy.reflection import Reflection
 from tfgrpo_dspy.rendering import shorten
@@ -46,7 +42,7 @@ from tfgrpo_dspy.reward import Metric
 from tfgrpo_dspy.rollout import Query, Sampling
 from tfgrpo_dspy.settings import Settings
 from tfgrpo_dspy.usage import Usage
-from tfgrpo_dspy.watch import Watch
+from tfgrpo_dspy.watch import Watch, warn_if_little_was_learnable
 from tfgrpo_dspy.workers import Workers
 
 if TYPE_CHECKING:
@@ -55,42 +51,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _OBJECTIVE_TOKENS = 600
-
-
-class Step(NamedTuple):
-    """One batch of one epoch."""
-
-    epoch: int
-    """From 1."""
-    number: int
-    """From 1, over all epochs."""
-    queries: tuple[Query, ...]
-    ends_epoch: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Carried:
-    """What a step could not use and the next one gets: nothing that was paid for is dropped."""
-
-    contrasts: tuple[Contrast, ...] = ()
-    """Groups whose extraction failed."""
-    advantages: tuple[SemanticAdvantage, ...] = ()
-    """Advantages whose update failed."""
-
-    @classmethod
-    def after(cls, contrasts: Sequence[Contrast], update: Update) -> Carried:
-        """What a step leaves to the next one."""
-        return cls(tuple(c for c in contrasts if c.is_carried), update.carried)
-
-    def with_advantages_of(self, contrasts: Sequence[Contrast]) -> list[SemanticAdvantage]:
-        """The carried advantages, then those of the contrasts, in order."""
-        return [*self.advantages, *(c.advantage for c in contrasts if c.advantage is not None)]
-
-    def as_failures(self) -> tuple[Failure, ...]:
-        """What is left of it when no step follows."""
-        remedy = "no step was left to use it"
-        groups = [Failure("extraction", c.group.name, "its extraction failed", remedy) for c in self.contrasts]
-        return (*groups, *(Failure("update", a.group, "its update failed", remedy) for a in self.advantages))
 
 
 def prepare(
@@ -113,7 +73,7 @@ def prepare(
     bare = detach(student)
     objective = settings.objective or _instructions(bare, conditioned)
     reflection = Reflection(reflection_lm, settings.retries)
-    announcer = Announcer(_observers(optimizer))
+    announcer = Announcer(observers_of(optimizer))
     memory: Memory = NoMemory()
     if optimizer.log_dir is not None:
         lms = {"policy": lms_of(bare), "reflection": [reflection_lm]}
@@ -124,15 +84,6 @@ def prepare(
     run = Run(settings, bare, train, val, optimizer.metric, objective, reflection, announcer, memory)
     find_prices(lms_of(student, reflection_lm), run.meter)
     return run
-
-
-class Outcome(NamedTuple):
-    """What the three steps of the method made of one batch."""
-
-    contrasts: list[Contrast]
-    advantages: list[SemanticAdvantage]
-    update: Update
-    applied: Applied
 
 
 @dataclass
@@ -260,7 +211,7 @@ class Run:
         self.records.append(record)
         self.meter.is_learning = False
         self.records[-1] = replace(record, validation=self._validate(library, step.number, workers))
-        _warn_if_little_was_learnable(record, self.settings.tolerance)
+        warn_if_little_was_learnable(record, self.settings.tolerance)
         self.announcer(StepFinished(self.records[-1]))
         if step.ends_epoch:
             self.announcer(EpochFinished(step.epoch, library))
@@ -341,45 +292,6 @@ class Run:
         )
 
 
-def _observers(optimizer: TrainingFreeGRPO) -> list[Observer]:
-    observers: list[Observer] = []
-    if optimizer.display_progress if optimizer.display_progress is not None else sys.stderr.isatty():
-        from tfgrpo_dspy.observers.progress import ProgressBar
-
-        observers.append(ProgressBar())
-    if optimizer.tracking is True or isinstance(optimizer.tracking, str):
-        from tfgrpo_dspy.observers.tracking import MLflowTracking
-
-        observers.append(
-            MLflowTracking(optimizer.tracking) if isinstance(optimizer.tracking, str) else MLflowTracking()
-        )
-    elif callable(optimizer.tracking):
-        observers.append(optimizer.tracking)
-    return [*observers, *optimizer.observers]
-
-
 def _instructions(student: dspy.Module, conditioned: Sequence[str]) -> str:
     said = [p.signature.instructions for name, p in student.named_predictors() if name in conditioned]
     return shorten("\n".join(dict.fromkeys(said)), _OBJECTIVE_TOKENS)
-
-
-def _warn_if_little_was_learnable(record: StepRecord, tolerance: float) -> None:
-    counts = count_groups(record.groups, tolerance)
-    failed = [r for g in record.groups for r in g.scored if r.policy_failure is not None]
-    if failed and len(failed) == sum(len(g.scored) for g in record.groups):
-        logger.warning("step %d: the program failed in every rollout, first: %s", record.step, failed[0].policy_failure)
-    elif not counts.informative:
-        logger.warning(
-            "step %d: no group was informative (%d all right, %d all wrong, %d otherwise equal, %d with fewer than two "
-            "rollouts), so nothing could be learned; examples of medium difficulty, a larger group_size or a graded "
-            "metric make rewards differ",
-            record.step,
-            counts.all_right,
-            counts.all_wrong,
-            counts.otherwise_equal,
-            counts.too_few,
-        )
-    elif counts.informative * 10 < len(record.groups):
-        logger.warning(
-            "step %d: only %d of %d groups were informative", record.step, counts.informative, len(record.groups)
-        )

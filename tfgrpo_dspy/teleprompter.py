@@ -10,6 +10,7 @@ import dspy
 from dspy.teleprompt import Teleprompter
 
 from tfgrpo_dspy.advantage import contrast
+from tfgrpo_dspy.batch import Carried, Outcome
 from tfgrpo_dspy.budget import Budget, Price
 from tfgrpo_dspy.conditioning import attach
 from tfgrpo_dspy.errors import SettingsError
@@ -20,7 +21,7 @@ from tfgrpo_dspy.optimisation import decide
 from tfgrpo_dspy.review import Review, reviewed
 from tfgrpo_dspy.reward import Metric, check_metric
 from tfgrpo_dspy.rollout import roll_out
-from tfgrpo_dspy.run import Carried, Outcome, prepare
+from tfgrpo_dspy.run import prepare
 from tfgrpo_dspy.settings import Settings
 from tfgrpo_dspy.workers import Workers
 

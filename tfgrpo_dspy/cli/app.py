@@ -10,7 +10,8 @@ import typer
 
 from tfgrpo_dspy.cli import library
 from tfgrpo_dspy.cli.boundary import Commands
-from tfgrpo_dspy.cli.options import CompileOptions, DemoOptions, EvaluateOptions, taking
+from tfgrpo_dspy.cli.options import CompileOptions, DemoOptions, EvaluateOptions
+from tfgrpo_dspy.cli.taking import taking
 from tfgrpo_dspy.cli.terminal import say
 
 app = typer.Typer(

@@ -2,51 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
-from dataclasses import MISSING, Field, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import Annotated
 
 import typer
 
-Options = TypeVar("Options")
+from tfgrpo_dspy.cli.safety import ForecastOptions, PlaceOptions, SafetyOptions
+from tfgrpo_dspy.cli.taking import option
 
 DATA = "Data"
 MODELS = "Language models (keys are read from the environment, e.g. OPENAI_API_KEY)"
 LEARNING = "Learning"
 RECORDS = "Records"
-SAFETY = "Safety"
-PLACE = "Where rollouts run"
-
-
-def taking(options: type[Options]) -> Callable[[Callable[[Options], None]], Callable[..., None]]:
-    """Make a command of a function that takes one value: the fields of its class become arguments and options."""
-
-    def decorate(run: Callable[[Options], None]) -> Callable[..., None]:
-        hints = get_type_hints(options, include_extras=True)
-
-        def command(**values: Any) -> None:
-            run(options(**values))
-
-        command.__doc__, command.__name__ = run.__doc__, run.__name__
-        command.__annotations__ = hints
-        parameters = [
-            inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=_default(f), annotation=hints[f.name])
-            for f in fields(options)  # type: ignore[arg-type]
-        ]
-        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        return command
-
-    return decorate
-
-
-def _default(field: Field[Any]) -> Any:
-    return inspect.Parameter.empty if field.default is MISSING else field.default
-
-
-def _option(*names: str, help: str, panel: str, metavar: str | None = None) -> Any:
-    return typer.Option(*names, help=help, rich_help_panel=panel, metavar=metavar, show_default=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +23,7 @@ class DataOptions:
 
     inputs: Annotated[
         list[str] | None,
-        _option(
+        option(
             "--inputs",
             metavar="FIELD[=COLUMN]",
             panel=DATA,
@@ -65,21 +33,21 @@ class DataOptions:
     ] = None
     answer: Annotated[
         str | None,
-        _option(
+        option(
             "--answer",
             metavar="FIELD[=COLUMN]",
             panel=DATA,
             help="Field with the expected answer, e.g. answer=solution. Guessed if left out.",
         ),
     ] = None
-    limit: Annotated[int | None, _option("--limit", metavar="N", panel=DATA, help="Read the first N rows only.")] = None
+    limit: Annotated[int | None, option("--limit", metavar="N", panel=DATA, help="Read the first N rows only.")] = None
     split: Annotated[
         str | None,
-        _option("--split", metavar="NAME", panel=DATA, help="Split of a Hugging Face dataset, e.g. train."),
+        option("--split", metavar="NAME", panel=DATA, help="Split of a Hugging Face dataset, e.g. train."),
     ] = None
     metric: Annotated[
         str | None,
-        _option(
+        option(
             "--metric",
             metavar="METRIC",
             panel=DATA,
@@ -94,7 +62,7 @@ class LMOptions:
 
     lm: Annotated[
         str | None,
-        _option(
+        option(
             "--lm",
             metavar="MODEL",
             panel=MODELS,
@@ -103,14 +71,14 @@ class LMOptions:
         ),
     ] = None
     api_base: Annotated[
-        str | None, _option("--api-base", metavar="URL", panel=MODELS, help="Endpoint of an OpenAI-compatible server.")
+        str | None, option("--api-base", metavar="URL", panel=MODELS, help="Endpoint of an OpenAI-compatible server.")
     ] = None
     engine: Annotated[
         str, typer.Option("--engine", metavar="auto|lm15|litellm", rich_help_panel=MODELS, help="DSPy's transport.")
     ] = "auto"
     lm_option: Annotated[
         list[str] | None,
-        _option(
+        option(
             "--lm-option",
             metavar="NAME=VALUE",
             panel=MODELS,
@@ -122,11 +90,11 @@ class LMOptions:
     ] = 0.7
     threads: Annotated[
         int | None,
-        _option("--threads", metavar="N", panel=MODELS, help="LM calls at once. Default: DSPy's, 8."),
+        option("--threads", metavar="N", panel=MODELS, help="LM calls at once. Default: DSPy's, 8."),
     ] = None
     max_errors: Annotated[
         int | None,
-        _option("--max-errors", metavar="N", panel=MODELS, help="Losses tolerated. Default: DSPy's, 10."),
+        option("--max-errors", metavar="N", panel=MODELS, help="Losses tolerated. Default: DSPy's, 10."),
     ] = None
     seed: Annotated[
         int, typer.Option("--seed", metavar="N", rich_help_panel=MODELS, help="Draws rollouts and batches.")
@@ -139,14 +107,14 @@ class TrackingOptions:
 
     tracking: Annotated[
         bool | None,
-        _option("--tracking/--no-tracking", panel=RECORDS, help="Record to MLflow. Default: if it is installed."),
+        option("--tracking/--no-tracking", panel=RECORDS, help="Record to MLflow. Default: if it is installed."),
     ] = None
     experiment: Annotated[
         str, typer.Option("--experiment", metavar="NAME", rich_help_panel=RECORDS, help="MLflow experiment.")
     ] = "tfgrpo"
     tracking_uri: Annotated[
         str | None,
-        _option(
+        option(
             "--tracking-uri",
             metavar="URI",
             panel=RECORDS,
@@ -164,7 +132,7 @@ class LearningOptions:
     ] = 3
     batch_size: Annotated[
         int | None,
-        _option("--batch-size", metavar="N", panel=LEARNING, help="Examples per step. Default: all of them."),
+        option("--batch-size", metavar="N", panel=LEARNING, help="Examples per step. Default: all of them."),
     ] = None
     group_size: Annotated[
         int, typer.Option("--group-size", metavar="G", rich_help_panel=LEARNING, help="Rollouts per example.")
@@ -176,21 +144,21 @@ class LearningOptions:
         ),
     ] = 1
     library: Annotated[
-        Path | None, _option("--library", metavar="FILE", panel=LEARNING, help="Library to start from, any format.")
+        Path | None, option("--library", metavar="FILE", panel=LEARNING, help="Library to start from, any format.")
     ] = None
     max_words: Annotated[
         int, typer.Option("--max-words", metavar="N", rich_help_panel=LEARNING, help="Words per experience at most.")
     ] = 32
     max_experiences: Annotated[
-        int | None, _option("--max-experiences", metavar="N", panel=LEARNING, help="Entries of the library at most.")
+        int | None, option("--max-experiences", metavar="N", panel=LEARNING, help="Entries of the library at most.")
     ] = None
     max_library_tokens: Annotated[
         int | None,
-        _option("--max-library-tokens", metavar="N", panel=LEARNING, help="Estimated tokens of the library at most."),
+        option("--max-library-tokens", metavar="N", panel=LEARNING, help="Estimated tokens of the library at most."),
     ] = None
     objective: Annotated[
         str | None,
-        _option(
+        option(
             "--objective",
             metavar="TEXT",
             panel=LEARNING,
@@ -199,122 +167,12 @@ class LearningOptions:
     ] = None
     ground_truth: Annotated[
         bool,
-        _option(
+        option(
             "--ground-truth/--no-ground-truth",
             panel=LEARNING,
             help="Whether reflection is shown the expected answers. Default: it is.",
         ),
     ] = True
-
-
-@dataclass(frozen=True, kw_only=True)
-class SafetyOptions:
-    """What a run may take, and what becomes of one that was killed."""
-
-    log_dir: Annotated[
-        Path | None,
-        _option("--log-dir", metavar="DIR", panel=SAFETY, help="Journal of the run. Default: log in the --out folder."),
-    ] = None
-    restart: Annotated[
-        bool, typer.Option("--restart", rich_help_panel=SAFETY, help="Put the journal aside, and start over.")
-    ] = False
-    max_lm_calls: Annotated[
-        int | None, _option("--max-lm-calls", metavar="N", panel=SAFETY, help="Calls that the run may make at most.")
-    ] = None
-    max_tokens: Annotated[
-        int | None, _option("--max-tokens", metavar="N", panel=SAFETY, help="Tokens, in and out together, at most.")
-    ] = None
-    max_cost_usd: Annotated[
-        float | None, _option("--max-cost-usd", metavar="USD", panel=SAFETY, help="US dollars at most.")
-    ] = None
-    max_seconds: Annotated[
-        float | None, _option("--max-seconds", metavar="S", panel=SAFETY, help="Nothing new starts after that time.")
-    ] = None
-    price: Annotated[
-        str | None,
-        _option("--price", metavar="IN,OUT", panel=SAFETY, help="USD per million tokens, if DSPy does not know them."),
-    ] = None
-    hedge: Annotated[
-        float,
-        typer.Option(
-            "--hedge",
-            metavar="SHARE",
-            rich_help_panel=SAFETY,
-            help="Second requests for stragglers, as a share of all calls at most.",
-        ),
-    ] = 0.0
-    call_timeout: Annotated[
-        float | None,
-        _option("--call-timeout", metavar="S", panel=SAFETY, help="Seconds per call. Default: learned from latency."),
-    ] = None
-    rollout_timeout: Annotated[
-        float | None,
-        _option("--rollout-timeout", metavar="S", panel=SAFETY, help="Seconds per rollout. Default: none."),
-    ] = None
-    review: Annotated[
-        bool,
-        typer.Option("--review", rich_help_panel=SAFETY, help="Ask before each operation on the library is applied."),
-    ] = False
-    review_file: Annotated[
-        Path | None,
-        _option(
-            "--review-file",
-            metavar="FILE",
-            panel=SAFETY,
-            help="Write each step's operations there and stop; with decisions filled in, the same command goes on.",
-        ),
-    ] = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlaceOptions:
-    """Where rollouts run."""
-
-    executor: Annotated[
-        str,
-        typer.Option(
-            "--executor", metavar="threads|ray", rich_help_panel=PLACE, help="Threads here, or tasks of a Ray cluster."
-        ),
-    ] = "threads"
-    ray_address: Annotated[
-        str | None,
-        _option(
-            "--ray-address",
-            metavar="HOST:PORT",
-            panel=PLACE,
-            help="Ray cluster to use, or auto for the one on this machine. Default: one is started for the run.",
-        ),
-    ] = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class ForecastOptions:
-    """What is said of a run before it is paid."""
-
-    dry_run: Annotated[
-        bool,
-        typer.Option(
-            "--dry-run",
-            rich_help_panel=SAFETY,
-            help="Roll out a small pilot, forecast calls, tokens, cost and time; stop.",
-        ),
-    ] = False
-    pilot: Annotated[
-        int, typer.Option("--pilot", metavar="N", rich_help_panel=SAFETY, help="Examples of the pilot.")
-    ] = 4
-    paper: Annotated[
-        bool,
-        typer.Option("--paper", rich_help_panel=SAFETY, help="Show the paper's published cost beside the forecast."),
-    ] = False
-    confirm_above: Annotated[
-        float | None,
-        _option(
-            "--confirm-above",
-            metavar="USD",
-            panel=SAFETY,
-            help="Forecast the run first, and ask if it is expected to cost more. Default: do not ask.",
-        ),
-    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -327,15 +185,19 @@ class CompileOptions(
     trainset: Annotated[str, typer.Argument(metavar="TRAINSET", help="JSONL, JSON, CSV, Parquet or a Hub dataset id.")]
     out: Annotated[
         Path,
-        typer.Option("--out", metavar="DIR", help="Folder for program.json, library.json, library.md and report.md."),
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="Folder for program.json, library.json with its history, library.md and report.md.",
+        ),
     ] = Path("out")
     valset: Annotated[
         str | None,
-        _option("--valset", metavar="FILE", panel=DATA, help="Examples by which the best step's library is chosen."),
+        option("--valset", metavar="FILE", panel=DATA, help="Examples by which the best step's library is chosen."),
     ] = None
     reflection_lm: Annotated[
         str | None,
-        _option(
+        option(
             "--reflection-lm",
             metavar="MODEL",
             panel=MODELS,

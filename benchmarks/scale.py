@@ -35,7 +35,7 @@ from tfgrpo_dspy.simulated.student import make_solver
 GROUP_SIZE, BATCH = 5, 100
 TRACE = 20_000
 """Characters that a rollout's tool call returns."""
-FLAT = 1.2
+FLAT = 1.1
 """Peak with four times the rollouts / peak, at most: names, rewards, usage and summaries stay, 2 kB a rollout."""
 REPEATS = 3
 

@@ -113,7 +113,8 @@ def _guess_question(first: Row, label: Field | None) -> Field:
     guess = _guess("question", QUESTION_COLUMNS, first, [label] if label else [])
     if guess is None:
         raise DataError(
-            f"{first.where}: no column looks like a question; name the inputs, the columns are {_columns(first.values)}"
+            f"{first.where}: no column looks like a question; name the inputs, "
+            f"the columns are {columns_of(first.values)}"
         )
     return guess
 
@@ -135,11 +136,11 @@ def _example(row: Row, fields: Sequence[Field], label: Field | None) -> dspy.Exa
 
 def _value(row: Row, field: Field, role: str) -> Any:
     try:
-        value = _at(row.values, field.path)
+        value = value_at(row.values, field.path)
     except LookupError:
         raise DataError(
             f"{row.where}: there is no column `{field.path}` for the {role} `{field.name}`; "
-            f"the columns are {_columns(row.values)}"
+            f"the columns are {columns_of(row.values)}"
         ) from None
     if _is_empty(value):
         raise DataError(
@@ -156,13 +157,13 @@ def _is_empty(value: object) -> bool:
 
 def _has(values: Mapping[str, Any], path: str) -> bool:
     try:
-        _at(values, path)
+        value_at(values, path)
     except LookupError:
         return False
     return True
 
 
-def _at(values: Mapping[str, Any], path: str) -> Any:
+def value_at(values: Mapping[str, Any], path: str) -> Any:
     """The value at a column of that very name, else at the dotted path; LookupError if there is none."""
     if path in values:
         return values[path]
@@ -177,7 +178,8 @@ def _at(values: Mapping[str, Any], path: str) -> Any:
     return value
 
 
-def _columns(values: Mapping[str, Any]) -> str:
+def columns_of(values: Mapping[str, Any]) -> str:
+    """The columns of a row for a message, nested ones as dotted paths."""
     paths = list(_paths(values, ""))
     shown = ", ".join(f"`{path}`" for path in paths[:_NAMES_SHOWN]) or "(none)"
     return shown + (f" and {len(paths) - _NAMES_SHOWN} more" if len(paths) > _NAMES_SHOWN else "")

@@ -3,7 +3,7 @@
 A run of 2 500 and one of 10 000 rollouts, each in a process of its own, with the simulated LM in process and a program
 that leaves a trace of 20 kB a rollout: kept, the larger run's would take 150 MB more. Libraries of 10 to 100 000
 experiences are applied 100 operations to (40 additions, 30 modifications, 20 deletions, 10 keeps), saved, loaded,
-rendered, and attached to a program.
+rendered, and attached to a program; CPU seconds stand beside the wall-clock, which other processes lengthen.
 
 Example: python -m benchmarks.scale --rollouts 500 2000 --entries 10 10000
 """
@@ -36,7 +36,7 @@ GROUP_SIZE, BATCH = 5, 100
 TRACE = 20_000
 """Characters that a rollout's tool call returns."""
 FLAT = 1.1
-"""Peak with four times the rollouts / peak, at most: names, rewards, usage and summaries stay, 2 kB a rollout."""
+"""Peak with four times the rollouts / peak, at most: of a finished step the library and its changes stay."""
 REPEATS = 3
 
 
@@ -81,15 +81,15 @@ def run_rollouts(rollouts: int) -> Mapping[str, object]:
     )
     with dspy.context(lm=simulated_lm(cache=False)):
         optimizer.compile(Searching(), trainset[:20])  # what is loaded at the first use is no growth
-        before, started = peak_memory(), time.perf_counter()
+        before, started, begun = peak_memory(), time.perf_counter(), time.process_time()
         program = optimizer.compile(Searching(), trainset)
-        seconds = time.perf_counter() - started
+        seconds, cpu = time.perf_counter() - started, time.process_time() - begun
     calls = program.detailed_results.usage.lm_calls
     return {
         "rollouts": rollouts,
         "LM calls": calls,
         "seconds": round(seconds, 1),
-        "ms / call": round(1000 * seconds / calls, 2),
+        "CPU ms / call": round(1000 * cpu / calls, 2),
         "before, MB": round(before),
         "peak, MB": round(peak_memory()),
         "growth, kB / rollout": round(1000 * (peak_memory() - before) / rollouts, 2),
@@ -97,18 +97,18 @@ def run_rollouts(rollouts: int) -> Mapping[str, object]:
 
 
 def measure_library(entries: int) -> Mapping[str, object]:
-    """A line of the second table: seconds of each function, median of `REPEATS`."""
+    """A line of the second table: seconds of each function on the clock and of CPU, medians of `REPEATS`."""
     progress(f"a library of {entries} experiences ...")
     library, operations, solver = make_library(entries), make_operations(entries), make_solver()
     with TemporaryDirectory() as folder:
         path = Path(folder) / "library.json"
         return {
             "experiences": entries,
-            "apply 100, s": _seconds(lambda: library.apply(operations)),
-            "save, s": _seconds(lambda: save_library(library, path)),
-            "load, s": _seconds(lambda: load_library(path)),
-            "render, s": _seconds(lambda: render_section(library.experiences)),
-            "attach, s": _seconds(lambda: attach(solver, library)),
+            **_seconds("apply 100", lambda: library.apply(operations)),
+            **_seconds("save", lambda: save_library(library, path)),
+            **_seconds("load", lambda: load_library(path)),
+            **_seconds("render", lambda: render_section(library.experiences)),
+            **_seconds("attach", lambda: attach(solver, library)),
         }
 
 
@@ -146,13 +146,14 @@ def _advice(rng: random.Random) -> str:
 VOCABULARY = ["".join(random.Random(i).choices("abcdefghijklmnoprstuvwz", k=3 + i % 7)) for i in range(3000)]
 
 
-def _seconds(task: Callable[[], object]) -> float:
-    took = []
+def _seconds(name: str, task: Callable[[], object]) -> Mapping[str, float]:
+    walls, cpus = [], []
     for _ in range(REPEATS):
-        started = time.perf_counter()
+        started, begun = time.perf_counter(), time.process_time()
         task()
-        took.append(time.perf_counter() - started)
-    return round(median(took), 4)
+        walls.append(time.perf_counter() - started)
+        cpus.append(time.process_time() - begun)
+    return {f"{name}, s": round(median(walls), 4), f"{name}, CPU s": round(median(cpus), 4)}
 
 
 def correct(example: dspy.Example, prediction: dspy.Prediction, trace: object = None) -> bool:

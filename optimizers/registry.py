@@ -2,85 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import re
+from functools import partial
 
-import dspy
-from dspy.teleprompt import BootstrapFewShot, LabeledFewShot, Teleprompter
+from dspy.teleprompt import Teleprompter
 
-from tfgrpo_dspy import SettingsError, TrainingFreeGRPO
+from optimizers.chains import ARROW, chain
+from optimizers.line_up import ENTRIES, Entry, group_size
+from tfgrpo_dspy import SettingsError
 from tfgrpo_dspy.reward import Metric
 
+__all__ = ["LINE_UP", "Entry", "find_entry", "make_optimizer"]
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One optimizer of the line-up."""
-
-    name: str
-    description: str
-    """One sentence: what it learns, and from what."""
-    make: Callable[[Metric, int], Teleprompter]
-    """From metric and seed; every other setting is the entry's own."""
+_SINGLE = {entry.name: entry for entry in ENTRIES}
 
 
-class Nothing(Teleprompter):
-    """The baseline: returns a copy of the student, as it is."""
-
-    def compile(
-        self,
-        student: dspy.Module,
-        trainset: list[dspy.Example],
-        *,
-        teacher: dspy.Module | None = None,
-        valset: list[dspy.Example] | None = None,
-    ) -> dspy.Module:
-        """A copy of the student; the data are not looked at."""
-        return student.deepcopy()
-
-
-def _labeled(metric: Metric, seed: int) -> Teleprompter:
-    return LabeledFewShot(k=4)
-
-
-def _bootstrap(metric: Metric, seed: int) -> Teleprompter:
-    # Without a threshold DSPy asks for the metric's truth value, and that of any Prediction is True.
-    return BootstrapFewShot(metric=metric, metric_threshold=1.0, max_bootstrapped_demos=4, max_labeled_demos=4)
-
-
-def _tfgrpo(metric: Metric, seed: int) -> Teleprompter:
-    return TrainingFreeGRPO(metric, seed=seed, display_progress=False)
-
-
-def _one_epoch(metric: Metric, seed: int) -> Teleprompter:
-    return TrainingFreeGRPO(metric, seed=seed, epochs=1, display_progress=False)
-
-
-def _no_ground_truth(metric: Metric, seed: int) -> Teleprompter:
-    return TrainingFreeGRPO(metric, seed=seed, use_ground_truth=False, display_progress=False)
-
-
-LINE_UP = {
-    entry.name: entry
-    for entry in (
-        Entry("none", "The student as it is.", lambda metric, seed: Nothing()),
-        Entry("tfgrpo", "Training-Free GRPO with the paper's settings.", _tfgrpo),
-        Entry("tfgrpo-one-epoch", "Training-Free GRPO, one epoch instead of three.", _one_epoch),
-        Entry("tfgrpo-hidden-answers", "Training-Free GRPO that never shows the expected outputs.", _no_ground_truth),
-        Entry("labeled-fewshot", "DSPy's LabeledFewShot: four labelled examples as demonstrations.", _labeled),
-        Entry(
-            "bootstrap-fewshot", "DSPy's BootstrapFewShot: up to four rollouts that the metric accepted.", _bootstrap
-        ),
-    )
-}
-"""Name to entry, in the order of a table."""
-
-
-def make_optimizer(name: str, metric: Metric, seed: int = 0) -> Teleprompter:
-    """The optimizer of that name, ready to `compile(student, trainset=...)`.
+def find_entry(name: str) -> Entry:
+    """The entry of that name, which may be parametrised (`tfgrpo-group-size-4`) or a chain (`a->b`).
 
     Raises:
         SettingsError: There is none of that name; the message lists them.
     """
-    if name not in LINE_UP:
-        raise SettingsError(f"there is no optimizer {name!r}; the line-up is: {', '.join(LINE_UP)}")
-    return LINE_UP[name].make(metric, seed)
+    if ARROW in name:
+        return _chain([find_entry(part.strip()) for part in name.split(ARROW)])
+    if sized := re.fullmatch(r"tfgrpo-group-size-([1-9]\d*)", name):
+        return group_size(int(sized[1]))
+    if name not in _SINGLE:
+        raise SettingsError(
+            f"there is no optimizer {name!r}; the line-up is: {', '.join(_SINGLE)}, tfgrpo-group-size-N, "
+            f"and chains such as tfgrpo{ARROW}bootstrap-fewshot"
+        )
+    return _SINGLE[name]
+
+
+def _chain(parts: list[Entry]) -> Entry:
+    return Entry(
+        name=ARROW.join(part.name for part in parts),
+        description=f"{', then '.join(part.name for part in parts)}. "
+        "Budget: a tenth for a part that takes few calls, the rest shared out equally.",
+        family="chain",
+        make=partial(chain, [(part.make, part.spends) for part in parts]),
+        needs_extra=next((part.needs_extra for part in parts if part.needs_extra), None),
+        at_inference=any(part.at_inference for part in parts),
+    )
+
+
+_CHAINS = (f"tfgrpo{ARROW}bootstrap-fewshot", f"bootstrap-fewshot{ARROW}tfgrpo")
+LINE_UP: dict[str, Entry] = _SINGLE | {name: find_entry(name) for name in _CHAINS}
+"""Name to entry, in the order of a table."""
+
+
+def make_optimizer(name: str, metric: Metric, seed: int = 0, *, calls: int | None = None) -> Teleprompter:
+    """The optimizer of that name, ready to `compile(student, trainset=..., valset=...)`.
+
+    Args:
+        name: As `find_entry` takes it.
+        metric: Higher is better; rivals of DSPy take 1 for right.
+        seed: Draws rollouts, batches and examples, as far as the optimizer can be told.
+        calls: LM calls that compile may take. Entries scale their settings to it as well as these permit, and `tfgrpo`
+            and its ablations never exceed it; the others may by a few percent. None for each one's own defaults.
+
+    Raises:
+        SettingsError: There is none of that name; the message lists them.
+        MissingExtraError: It needs a package that is not installed.
+    """
+    return find_entry(name).make(metric, seed, calls)

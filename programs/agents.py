@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import Any
 
 import dspy
 
+from programs.rollout_local import RolloutLocal
+
 __all__ = ["ToolAgent"]
 
-_broken: ContextVar[list[ConnectionError] | None] = ContextVar("broken_tools", default=None)
-"""What broke in the rollout that this context belongs to; threads and tasks share an agent, so it cannot keep it."""
+_broken: RolloutLocal[list[ConnectionError]] = RolloutLocal("broken_tools")
+"""What broke in the rollout; threads and tasks share an agent, so it cannot keep it."""
 
 
 class ToolAgent(dspy.ReAct):
@@ -38,7 +39,7 @@ class ToolAgent(dspy.ReAct):
         Raises:
             ConnectionError: A tool broke.
         """
-        with _rollout():
+        with _broken.holding([]):
             return super().forward(**inputs)
 
     async def aforward(self, **inputs: Any) -> dspy.Prediction:
@@ -47,7 +48,7 @@ class ToolAgent(dspy.ReAct):
         Raises:
             ConnectionError: A tool broke.
         """
-        with _rollout():
+        with _broken.holding([]):
             return await super().aforward(**inputs)
 
     # Both are private to dspy 3.4, and the one place of its loop that lets an error out.
@@ -77,15 +78,6 @@ class _Watched(dspy.Tool):
     async def acall(self, **arguments: Any) -> Any:
         with _noting():
             return await super().acall(**arguments)
-
-
-@contextmanager
-def _rollout() -> Iterator[None]:
-    before = _broken.set([])
-    try:
-        yield
-    finally:
-        _broken.reset(before)
 
 
 @contextmanager

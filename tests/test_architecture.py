@@ -23,7 +23,11 @@ MAY_IMPORT = {
 }
 CORE = {
     "application",
+    "combining",
     "commits",
+    "credit",
+    "crediting",
+    "effects_file",
     "entry",
     "errors",
     "estimates",
@@ -31,8 +35,10 @@ CORE = {
     "formats",
     "history",
     "history_file",
+    "library_checks",
     "library_file",
     "operations",
+    "pruning",
     "rendering",
     "similarity",
 }

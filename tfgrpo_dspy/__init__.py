@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tfgrpo_dspy.budget import Budget
     from tfgrpo_dspy.chronicle import history_of
+    from tfgrpo_dspy.combining import Combined, LeftOut, combine
     from tfgrpo_dspy.commits import Commit
     from tfgrpo_dspy.conditioning import attach, detach, library_of
+    from tfgrpo_dspy.credit import Effect
     from tfgrpo_dspy.errors import (
         BudgetError,
         DataError,
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from tfgrpo_dspy.experience import (
         Applied,
         Change,
+        Circumstances,
         Experience,
         ExperienceLibrary,
         Limits,
@@ -42,22 +45,35 @@ if TYPE_CHECKING:
         Refusal,
         Source,
     )
+    from tfgrpo_dspy.flagging import Screen
     from tfgrpo_dspy.formats import read_library, write_library
+    from tfgrpo_dspy.gain import Gain
     from tfgrpo_dspy.group import Group, Lost, Rollout, Scored
+    from tfgrpo_dspy.groupwise import MajorityVote, SelfDiscrimination
     from tfgrpo_dspy.history import History, blame, diff, rollback
     from tfgrpo_dspy.history_file import load_history
+    from tfgrpo_dspy.holdout import Holdout
     from tfgrpo_dspy.operations import Add, Delete, Keep, Modify, Operation
+    from tfgrpo_dspy.plugins import LibraryRouter, Pluggable, use_library, with_libraries
+    from tfgrpo_dspy.retrieval import BM25, Embedding
+    from tfgrpo_dspy.retrieving import Retrieving
     from tfgrpo_dspy.review import Decision, Proposal
+    from tfgrpo_dspy.reward import GroupMetric
+    from tfgrpo_dspy.screening import Judge
     from tfgrpo_dspy.settings import Settings
     from tfgrpo_dspy.teleprompter import TrainingFreeGRPO
+    from tfgrpo_dspy.tokens import Tokenizer
     from tfgrpo_dspy.usage import Traffic, Usage
 
 __all__ = [
+    "BM25",
     "Add",
     "Applied",
     "Budget",
     "BudgetError",
     "Change",
+    "Circumstances",
+    "Combined",
     "Commit",
     "Comparison",
     "CompileResult",
@@ -65,43 +81,58 @@ __all__ = [
     "Decision",
     "Delete",
     "Difference",
+    "Effect",
+    "Embedding",
     "Estimate",
     "Evaluation",
     "Event",
     "Experience",
     "ExperienceLibrary",
     "Failure",
+    "Gain",
     "Group",
+    "GroupMetric",
     "History",
     "HistoryError",
+    "Holdout",
+    "Judge",
     "Keep",
+    "LeftOut",
     "LibraryFormatError",
+    "LibraryRouter",
     "Limits",
     "Lost",
+    "MajorityVote",
     "MetricError",
     "MissingExtraError",
     "Modify",
     "Observer",
     "Operation",
+    "Pluggable",
     "ProgramError",
     "Proposal",
     "Provenance",
     "Refusal",
+    "Retrieving",
     "ReviewStop",
     "Rollout",
     "RunStopped",
     "Scored",
+    "Screen",
+    "SelfDiscrimination",
     "Settings",
     "SettingsError",
     "Source",
     "StepRecord",
     "TFGRPOError",
+    "Tokenizer",
     "TooManyErrors",
     "Traffic",
     "TrainingFreeGRPO",
     "Usage",
     "attach",
     "blame",
+    "combine",
     "compare",
     "detach",
     "diff",
@@ -111,18 +142,26 @@ __all__ = [
     "load_history",
     "read_library",
     "rollback",
+    "use_library",
+    "with_libraries",
     "write_library",
 ]
 
 _HOMES = {
     "budget": ("Budget",),
     "chronicle": ("history_of",),
+    "combining": (
+        "Combined",
+        "LeftOut",
+        "combine",
+    ),
     "commits": ("Commit",),
     "conditioning": (
         "attach",
         "detach",
         "library_of",
     ),
+    "credit": ("Effect",),
     "errors": (
         "BudgetError",
         "DataError",
@@ -157,6 +196,7 @@ _HOMES = {
     "experience": (
         "Applied",
         "Change",
+        "Circumstances",
         "Experience",
         "ExperienceLibrary",
         "Limits",
@@ -164,6 +204,10 @@ _HOMES = {
         "Refusal",
         "Source",
     ),
+    "flagging": ("Screen",),
+    "gain": ("Gain",),
+    "holdout": ("Holdout",),
+    "screening": ("Judge",),
     "formats": (
         "read_library",
         "write_library",
@@ -188,12 +232,26 @@ _HOMES = {
         "Rollout",
         "Scored",
     ),
+    "groupwise": (
+        "MajorityVote",
+        "SelfDiscrimination",
+    ),
+    "plugins": (
+        "LibraryRouter",
+        "Pluggable",
+        "use_library",
+        "with_libraries",
+    ),
     "review": (
         "Decision",
         "Proposal",
     ),
+    "reward": ("GroupMetric",),
     "settings": ("Settings",),
     "teleprompter": ("TrainingFreeGRPO",),
+    "retrieval": ("BM25", "Embedding"),
+    "retrieving": ("Retrieving",),
+    "tokens": ("Tokenizer",),
     "usage": ("Traffic", "Usage"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import dspy
 
+from tfgrpo_dspy.credit import Effect
 from tfgrpo_dspy.events import AdvantageFinished, Failure, FailureRecorded, SummaryFinished
 from tfgrpo_dspy.experience import ExperienceLibrary, Source
 from tfgrpo_dspy.group import Group, Scored
@@ -17,8 +19,9 @@ from tfgrpo_dspy.meter import EXTRACTION, Meter, active_meter
 from tfgrpo_dspy.operations import restore_latex
 from tfgrpo_dspy.reflection import Answer, Reflection, Unusable
 from tfgrpo_dspy.rendering import count_words, neutralise, one_line, render_lines, shorten
+from tfgrpo_dspy.retrieval import Shelf
 from tfgrpo_dspy.settings import Settings
-from tfgrpo_dspy.signatures import ExtractAdvantage, SummarizeRollout, without
+from tfgrpo_dspy.signatures import ExtractAdvantage, SummarizeRollout, read_in_part, told_of_readers, with_hint, without
 from tfgrpo_dspy.trajectory import render_values
 from tfgrpo_dspy.usage import Usage
 from tfgrpo_dspy.workers import Workers, done
@@ -89,11 +92,26 @@ class Briefing:
     library: ExperienceLibrary
     settings: Settings
     step: int
+    effects: tuple[Effect, ...] = ()
+    """Measured so far, of its entries; empty without `dropout`."""
+    readers: tuple[str, ...] = ()
+    """Names of the predictors that read the library, if there are several; empty for one."""
+    shelf: Shelf | None = None
+    """The library made ready to be searched; None if prompts show all of it."""
 
     @property
     def experiences(self) -> str:
         """The present library, one entry a line."""
         return render_lines(self.library) or "(none yet)"
+
+    def experiences_about(self, *texts: str) -> str:
+        """The present library; of one that is retrieved from what fits the texts, and how much there is besides."""
+        if self.shelf is None:
+            return self.experiences
+        found = self.shelf.select(*texts)
+        left_out = len(self.library) - len(found)
+        more = [f"(and {left_out} more about other things, not shown)"] if left_out else []
+        return "\n".join([*([render_lines(found)] if found else []), *more]) or "(none yet)"
 
     def task(self, example: dspy.Example) -> str:
         """The inputs of an example, as text."""
@@ -117,7 +135,7 @@ def contrast(
     reflection: Reflection,
     workers: Workers,
 ) -> list[Future[Contrast]]:
-    """Summarise and compare each group as soon as it is whole; groups whose rewards do not differ are passed over.
+    """Summarise and compare each group as soon as it is whole; groups that teach nothing are passed over.
 
     Args:
         groups: This step's groups, under way.
@@ -135,10 +153,20 @@ def contrast(
     return again + [workers.bind(g, partial(_contrast_group, briefing, reflection, workers, meter)) for g in groups]
 
 
+def is_hinted(group: Group, briefing: Briefing) -> bool:
+    """Whether a group that is all wrong is extracted from nevertheless, as the expected output shows what is right."""
+    settings = briefing.settings
+    if settings.on_uniform != "hint" or not group.scored or group.is_informative(settings.tolerance):
+        return False
+    return max(group.rewards) < 1 - settings.tolerance and bool(briefing.expected(group.example))
+
+
 def _contrast_group(
     briefing: Briefing, reflection: Reflection, workers: Workers, meter: Meter, group: Group
 ) -> Future[Contrast]:
-    if not group.is_informative(briefing.settings.tolerance):
+    settings = briefing.settings
+    teaches = group.is_informative(settings.tolerance) or is_hinted(group, briefing)
+    if not group.scored or (settings.require_contrast and not teaches):
         meter.forgive(group.name)
         return done(Contrast(group))
 
@@ -221,7 +249,8 @@ def _extract(
     spent: Usage,
 ) -> Contrast:
     task = partial(_write_extraction, briefing, reflection, group, summaries)
-    name = f"extraction {group.name} in s{briefing.step} {fingerprint(briefing.experiences, *map(repr, summaries))}"
+    shown = _experiences(briefing, group, summaries)
+    name = f"extraction {group.name} in s{briefing.step} {fingerprint(shown, *map(repr, summaries))}"
     made = workers.memory.once(name, Extraction, task, keep=lambda made: were_tried(made.failures))
     if made.advantage is not None:
         workers.announce(AdvantageFinished(briefing.step, made.advantage, made.usage))
@@ -234,12 +263,15 @@ def _write_extraction(
     briefing: Briefing, reflection: Reflection, group: Group, summaries: Sequence[Summary]
 ) -> Extraction:
     expected = briefing.expected(group.example)
-    signature = ExtractAdvantage if expected else without(ExtractAdvantage, "expected")
     settings = briefing.settings
+    extractor: Any = read_in_part(ExtractAdvantage) if settings.dropout else ExtractAdvantage
+    extractor = told_of_readers(extractor, briefing.readers) if briefing.readers else extractor
+    extractor = with_hint(extractor) if is_hinted(group, briefing) else extractor
+    signature = extractor if expected else without(extractor, "expected")
     shown = {
         "objective": briefing.objective,
         "task": briefing.task(group.example),
-        "experiences": briefing.experiences,
+        "experiences": _experiences(briefing, group, summaries),
         "limits": f"at most {settings.experiences_per_group} new, each of at most {settings.max_words} words",
         **({"expected": expected} if expected else {}),
     }
@@ -257,6 +289,10 @@ def _write_extraction(
         return Extraction(None, (failure,), error.usage)
     left_out = tuple(Failure("extraction", group.name, p, "it was left out") for p in answer.problems)
     return Extraction(_advantage(group, briefing, summaries, answer), left_out, answer.usage)
+
+
+def _experiences(briefing: Briefing, group: Group, summaries: Sequence[Summary]) -> str:
+    return briefing.experiences_about(briefing.task(group.example), *(summary.text for summary in summaries))
 
 
 def _advantage(group: Group, briefing: Briefing, summaries: Sequence[Summary], answer: Answer) -> SemanticAdvantage:

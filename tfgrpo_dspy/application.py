@@ -124,7 +124,10 @@ class Application:
             self._refuse(operation, f"the library is full: {len(self.entries)} of at most {limit} entries")
             return
         new = Experience(
-            f"G{self.next_id}", one_line(operation.text), provenance=self._mandate.provenance(operation, None)
+            f"G{self.next_id}",
+            one_line(operation.text),
+            scope=operation.scope,
+            provenance=self._mandate.provenance(operation, None),
         )
         if self._accepts(operation, new, None):
             self.next_id += 1

@@ -8,8 +8,9 @@ from dataclasses import dataclass, fields
 
 from tfgrpo_dspy.errors import SettingsError
 
-Price = tuple[float, float]
-"""US dollars per million input tokens and per million output tokens."""
+Price = tuple[float, float] | tuple[float, float, float]
+"""US dollars per million input tokens and per million output tokens, and if it is another, per million input tokens
+that the provider reads from its prompt cache."""
 
 
 class OutOfBudget(BaseException):
@@ -27,6 +28,9 @@ class Budget:
     reserved for before a call by what calls of its model have taken at most so far, so a reply that is longer than
     every one before it may exceed those caps by its surplus. Answers from DSPy's cache count for nothing.
 
+    With `log_dir` the caps hold for a run however often it was killed and taken up again: what it spent is written down
+    there, and calls in flight at a kill count as what was set aside for them.
+
     Raises:
         SettingsError: A cap is out of its range, or there is none.
     """
@@ -38,9 +42,11 @@ class Budget:
     max_lm_calls: int | None = None
     """Calls at the endpoint, >= 1."""
     max_seconds: float | None = None
-    """Wall-clock time, > 0; calls that are expected to end later are not started."""
+    """Wall-clock time, > 0, without that between a kill and the resumption; calls that are expected to end later are
+    not started."""
     price_per_million: Price | Mapping[str, Price] | None = None
-    """`(input, output)` in US dollars, or model name to that; None takes DSPy's price data."""
+    """`(input, output)` or `(input, output, cached input)` in US dollars, or model name to that; None takes DSPy's
+    price data."""
 
     def __post_init__(self) -> None:
         caps = [f.name for f in fields(self) if f.name.startswith("max_")]
@@ -72,11 +78,21 @@ class Budget:
 
 
 def _check_price(price: object) -> None:
-    fits = isinstance(price, tuple | list) and len(price) == 2  # noqa: PLR2004 - input and output
+    fits = isinstance(price, tuple | list) and len(price) in {2, 3}
     if not fits or not all(isinstance(p, int | float) and math.isfinite(p) and p >= 0 for p in price):  # type: ignore[attr-defined]
         raise SettingsError(
-            f"price_per_million must be (input, output) in US dollars, or model name to that, got {price!r}"
+            "price_per_million must be (input, output) or (input, output, cached input) in US dollars, or model name "
+            f"to that, got {price!r}"
         )
+
+
+def cost_at(price: Price, read: int, written: int, cached: int = 0) -> float:
+    """US dollars of a call that read so many tokens, some of them from the provider's prompt cache, and wrote so many.
+
+    Without a price of their own, cached tokens cost as much as any.
+    """
+    cheap = price[2] if len(price) == 3 else price[0]  # noqa: PLR2004 - with one for cached input
+    return ((read - cached) * price[0] + cached * cheap + written * price[1]) / 1e6
 
 
 @dataclass(frozen=True, slots=True)

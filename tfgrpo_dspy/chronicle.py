@@ -50,11 +50,21 @@ def add_step(history: History, record: StepRecord) -> History:
         scores=_scores(record),
         evidence=evidence_of(a for a in record.advantages if a.source in cited),
     )
-    return history.record(record.library, note, record.changes)
+    whole = record.library if record.unfitted is None else record.unfitted
+    history = history.record(whole if record.unpruned is None else record.unpruned, note, record.changes)
+    if record.unpruned is not None:
+        pruned = Note(author="gate", step=record.step, reason="deleted what was measured to be harmful")
+        history = history.record(whole, pruned, record.pruned)
+    if record.unfitted is not None:
+        fitted = Note(author="gate", step=record.step, reason="condensed and trimmed to keep within max_library_tokens")
+        history = history.record(record.library, fitted, record.fitted)
+    return history
 
 
 def choose(history: History, result: CompileResult) -> History:
     """The history with a commit that goes back to the library that did best on the valset, if it is not the last."""
+    if result.gain is not None and result.gain.withheld and not _is_library(history, result.library):
+        return rollback(history, 0, Note(author="gate", reason=f"back to the start: {result.gain.withheld}"))
     best = result.best_step
     if best is None or _is_library(history, result.library):
         return history
@@ -81,7 +91,7 @@ def _is_library(history: History, library: ExperienceLibrary) -> bool:
 
 
 def _scores(record: StepRecord) -> Scores:
-    rewards = [reward for group in record.groups for reward in group.rewards]
+    rewards = [reward for group in record.groups for reward in group.fair_rewards]
     mean = sum(rewards) / len(rewards) if rewards else None
     judged = record.validation.mean if record.validation is not None else None
     return Scores(mean, len(rewards) or None, judged.value if judged else None, judged.n if judged else None)

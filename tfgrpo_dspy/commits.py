@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from hashlib import blake2b
 from typing import Any, Literal
 
 from pydantic import BaseModel
 
 from tfgrpo_dspy.application import Refusal
-from tfgrpo_dspy.entry import Experience, Source
+from tfgrpo_dspy.entry import Circumstances, Experience, Source
 from tfgrpo_dspy.experience import ExperienceLibrary
 from tfgrpo_dspy.library_file import dump_library
 
@@ -95,6 +95,10 @@ class Commit(Note):
     """Number of the next experience to be added, after it."""
     learned_with: tuple[str, ...] = ()
     """Names of the LMs that took part in learning the library after it."""
+    domain: str | None = None
+    """What the library after it is about."""
+    learned_under: Circumstances = field(default_factory=Circumstances)
+    """Student, metric and objective that the library after it was learned under."""
     digest: str = ""
     """Digest of the library after it, see `digest_of`."""
 

@@ -7,11 +7,14 @@ any other instructions: a compiled program needs this package neither to load no
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TypeAlias
+import logging
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeAlias
 
 import dspy
 
+from tfgrpo_dspy.combining import combine
 from tfgrpo_dspy.errors import ProgramError, SettingsError
 from tfgrpo_dspy.experience import Experience, ExperienceLibrary, Provenance, id_number
 from tfgrpo_dspy.rendering import (
@@ -23,12 +26,22 @@ from tfgrpo_dspy.rendering import (
     render_section,
 )
 
+if TYPE_CHECKING:
+    from tfgrpo_dspy.retrieval import Retrieval
+
+logger = logging.getLogger(__name__)
+
 Entries: TypeAlias = list[tuple[str, str]]
 """`(id, text)` pairs, as `parse_lines` reads them."""
 
 
 def attach(
-    program: dspy.Module, library: ExperienceLibrary, *, conditioned: Sequence[str] | None = None
+    program: dspy.Module,
+    library: ExperienceLibrary | Sequence[ExperienceLibrary],
+    *,
+    conditioned: Sequence[str] | None = None,
+    retrieval: Retrieval | None = None,
+    max_tokens: int | None = None,
 ) -> dspy.Module:
     """A copy of the program whose conditioned predictors read the library; the program itself is untouched.
 
@@ -36,19 +49,27 @@ def attach(
 
     Args:
         program: Any DSPy program with at least one predictor.
-        library: The library E.
+        library: The library E, or several in order of precedence, which are combined (see `combine`).
         conditioned: Names of the predictors that read it, as in `program.named_predictors()`; None for
             `default_conditioned(program)`.
+        retrieval: How the experiences that a query reads are chosen, e.g. `BM25(8)`; None reads all of them.
+        max_tokens: Estimated tokens that the library may take, >= 1; what is beyond is left out whole, with a warning
+            that names it. None for no bound.
 
     Returns:
-        The copy, with the library as its `experience_library`.
+        The copy, with the library as its `experience_library`; with `retrieval` a `Retrieving` around it.
 
     Raises:
         ProgramError: The program has no predictor.
-        SettingsError: `conditioned` names a predictor that does not exist.
+        SettingsError: `conditioned` names a predictor that does not exist, there is no library, or `max_tokens` < 1.
     """
     names = check_conditioned(program, conditioned)
+    library = _as_one(library, max_tokens)
     policy = detach(program)
+    if retrieval is not None:
+        from tfgrpo_dspy.retrieving import Retrieving
+
+        return Retrieving(policy, library, retrieval, conditioned=names)
     for name, predictor in policy.named_predictors():
         if name in names:
             section = render_section(library.scoped_to(name))
@@ -57,8 +78,20 @@ def attach(
     return policy
 
 
+def _as_one(library: ExperienceLibrary | Sequence[ExperienceLibrary], max_tokens: int | None) -> ExperienceLibrary:
+    if isinstance(library, ExperienceLibrary) and max_tokens is None:
+        return library
+    made = combine([library] if isinstance(library, ExperienceLibrary) else library, max_tokens=max_tokens)
+    if made.left_out:
+        logger.warning("left out of the library: %s", ", ".join(map(str, made.left_out)))
+    return made.library
+
+
 def detach(program: dspy.Module) -> dspy.Module:
     """A copy of the program without any library: its instructions are exactly what they were before `attach`."""
+    if callable(without_library := getattr(program, "without_library", None)):
+        bare: dspy.Module = without_library()
+        return bare
     bare = copy_program(program)
     for _, predictor in bare.named_predictors():
         if find_section(predictor.signature.instructions):
@@ -66,6 +99,19 @@ def detach(program: dspy.Module) -> dspy.Module:
     for _, module in bare.named_sub_modules():
         module.__dict__.pop("experience_library", None)
     return bare
+
+
+def withhold(program: dspy.Module, ids: Collection[str]) -> dspy.Module:
+    """A copy of a program with a library attached that does not read the experiences of these ids."""
+    policy = copy_program(program)
+    library = library_of(program)
+    read = replace(library, experiences=tuple(e for e in library if e.id not in ids))
+    for name, predictor in policy.named_predictors():
+        if find_section(predictor.signature.instructions):
+            section = render_section(read.scoped_to(name))
+            _instruct(predictor, append_section(predictor.signature.instructions, section))
+    policy.experience_library = read
+    return policy
 
 
 def library_of(program: dspy.Module) -> ExperienceLibrary:
@@ -83,6 +129,8 @@ def library_of(program: dspy.Module) -> ExperienceLibrary:
         for name, predictor in program.named_predictors()
     }
     known = getattr(program, "experience_library", None)
+    if hasattr(program, "without_library") and isinstance(known, ExperienceLibrary):
+        return known
     return known if isinstance(known, ExperienceLibrary) and _is_read(known, read) else _library_read(program, read)
 
 
@@ -101,6 +149,8 @@ def check_conditioned(program: dspy.Module, conditioned: Sequence[str] | None) -
     if not isinstance(program, dspy.Module):
         got = f"the class {program.__name__}: call it" if isinstance(program, type) else type(program).__name__
         raise ProgramError(f"the program must be a dspy.Module instance, got {got}")
+    if hasattr(program, "without_library"):
+        program = program.program  # a retrieving program is known by the names of the one it calls
     names = [name for name, _ in program.named_predictors()]
     if not names:
         raise ProgramError(
@@ -118,18 +168,9 @@ def copy_program(program: dspy.Module) -> dspy.Module:
     lms = {id(predictor.lm): predictor.lm for predictor in program.predictors() if predictor.lm is not None}
     try:
         return copy.deepcopy(program, dict(lms))
-    except Exception:  # noqa: BLE001 - whatever a part of the program raises when it cannot be copied
-        return _copy_modules(program)
-
-
-def _copy_modules(program: dspy.Module) -> dspy.Module:
-    copied = program.deepcopy()
-    own = {id(predictor) for _, predictor in program.named_predictors()}
-    if not any(id(predictor) in own for _, predictor in copied.named_predictors()):
-        return copied
-    # DSPy shares a list of modules when something in it (a tool's client, say) cannot be copied. Copy modules and
-    # containers then, and share all else.
-    return copy.deepcopy(program, {id(leaf): leaf for leaf in _leaves(program, set())})
+    except Exception:  # noqa: BLE001 - whatever a part of the program (a tool's client, say) raises at being copied
+        # Modules and containers are copied and all else is shared; DSPy's own `deepcopy` would share a list of modules.
+        return copy.deepcopy(program, {id(leaf): leaf for leaf in _leaves(program, set())})
 
 
 def _leaves(value: object, seen: set[int]) -> Iterator[object]:

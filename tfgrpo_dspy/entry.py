@@ -49,6 +49,22 @@ class Provenance:
     """The reason given for its last change."""
     sources: tuple[Source, ...] = ()
     """Groups that speak for it, oldest first."""
+    origin: str | None = None
+    """Library and id that it had before libraries were combined, e.g. `math:G7`; None if its id is its first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What a library was learned under, besides the LMs; empty where nothing is known."""
+
+    __pydantic_config__: ClassVar = _STRICT
+
+    student: str = ""
+    """Name of the program's class."""
+    metric: str = ""
+    """Name of the metric."""
+    objective: str = ""
+    """What the program was meant to do well, where the settings said so."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,13 @@ if TYPE_CHECKING:
     import dspy
 
     from tfgrpo_dspy.advantage import SemanticAdvantage
+    from tfgrpo_dspy.credit import Effect
     from tfgrpo_dspy.evaluation import Evaluation
     from tfgrpo_dspy.experience import Change, ExperienceLibrary, Refusal
+    from tfgrpo_dspy.gain import Gain
     from tfgrpo_dspy.group import Group, Lost, Scored
+    from tfgrpo_dspy.harm import Flag
+    from tfgrpo_dspy.ruling import Ruling
     from tfgrpo_dspy.settings import Settings
 
 
@@ -60,11 +64,26 @@ class StepRecord:
     """Wall-clock time."""
     validation: Evaluation | None = None
     """The new library on the valset, when there is one."""
+    effects: tuple[Effect, ...] = ()
+    """Measured so far, of the entries that the step's rollouts read; empty without `dropout`."""
+    pruned: tuple[Change, ...] = ()
+    """Deletions that followed the update, because of measured effects."""
+    unpruned: ExperienceLibrary | None = None
+    """The library before those deletions; None if there were none."""
+    fitted: tuple[Change, ...] = ()
+    """What changed after the update, and after those deletions, to keep within `max_library_tokens`."""
+    unfitted: ExperienceLibrary | None = None
+    """The library before that; None if nothing had to change."""
+    ruling: Ruling | None = None
+    """What the gate measured; None without a gate, and if it had nothing to rule on."""
+    flags: tuple[Flag, ...] = ()
+    """Signs of harm in what the step changed, see `harm`."""
 
     @property
     def usage(self) -> Usage:
-        """All calls of the step; those of its validation are in `validation.usage`."""
-        return self.policy_usage + self.reflection_usage
+        """All calls of the step, its gate's included; those of its validation are in `validation.usage`."""
+        own = self.policy_usage + self.reflection_usage
+        return own if self.ruling is None else own + self.ruling.usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +105,16 @@ class CompileResult:
     """What ended the run before its last step in good order, and what it would have done next; None for nothing."""
     traffic: Traffic = Traffic()
     """Requests at the endpoints, with what failed and was repeated."""
+    effects: tuple[Effect, ...] = ()
+    """Measured over all steps, of the entries of `library` that any rollout read; empty without `dropout`."""
+    gain: Gain | None = None
+    """With `require_gain`, whether the learned library was better; if not, `library` is the initial one, and
+    `gain.withheld` says why."""
 
     @property
     def usage(self) -> Usage:
         """All calls of the run, validation included."""
-        total = sum((s.usage for s in self.steps), Usage())
+        total = sum((s.usage for s in self.steps), self.gain.usage if self.gain is not None else Usage())
         judged = (self.initial_validation, *(s.validation for s in self.steps))
         return sum((v.usage for v in judged if v is not None), total)
 
@@ -109,7 +133,7 @@ class RunStarted:
     steps: int
     """Steps planned."""
     rollouts: int
-    """Rollouts planned, validation not included."""
+    """Rollouts planned, validation not included; at most so many if groups are adaptive."""
     token: str | None = None
     """Names the run for ever, also when it is taken up after a kill; None without a journal."""
 
@@ -182,6 +206,13 @@ class EpochFinished:
 
 
 @dataclass(frozen=True, slots=True)
+class GainJudged:
+    """With `require_gain`, the last word before the run is over: whether the learned library is returned."""
+
+    gain: Gain
+
+
+@dataclass(frozen=True, slots=True)
 class RunFinished:
     """The run is over: complete, or stopped by `error`."""
 
@@ -201,6 +232,7 @@ Event = (
     | FailureRecorded
     | StepFinished
     | EpochFinished
+    | GainJudged
     | RunFinished
 )
 Observer = Callable[[Event], None]

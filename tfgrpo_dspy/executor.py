@@ -1,6 +1,6 @@
 """Where rollouts run: the seam between the loop, which stays in this process, and the program's work, which need not.
 
-What crosses it is one rollout: a task (policy, metric and sampling), an example and a name there, a `Rollout` back.
+What crosses it is one rollout: a task (policy, metric and sampling), an example and a name there, what was made back.
 Journal, events, summaries, extractions and the update stay here, and so does the pool that bounds what is in flight.
 """
 
@@ -15,11 +15,11 @@ from tfgrpo_dspy.errors import SettingsError
 if TYPE_CHECKING:
     import dspy
 
-    from tfgrpo_dspy.group import Rollout
+    from tfgrpo_dspy.group import Made
     from tfgrpo_dspy.rollout import RolloutTask
     from tfgrpo_dspy.settings import Settings
 
-Roll: TypeAlias = "Callable[[dspy.Example, str], Rollout]"
+Roll: TypeAlias = "Callable[[dspy.Example, str], Made]"
 """Makes the rollout of that name for that example."""
 
 

@@ -7,11 +7,11 @@ What cannot be done is refused with a reason, never repaired by guessing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from tfgrpo_dspy.application import Application, Change, Limits, Mandate, Refusal
-from tfgrpo_dspy.entry import Author, Experience, Provenance, Source, id_number
+from tfgrpo_dspy.entry import Author, Circumstances, Experience, Provenance, Source, id_number
 from tfgrpo_dspy.operations import Add, Operation
 from tfgrpo_dspy.rendering import estimate_tokens, one_line, render_lines
 
@@ -19,6 +19,7 @@ __all__ = [
     "Applied",
     "Author",
     "Change",
+    "Circumstances",
     "Experience",
     "ExperienceLibrary",
     "Limits",
@@ -44,7 +45,8 @@ class ExperienceLibrary:
     """The library E (paper, section 3): an ordered, immutable set of experiences.
 
     Raises:
-        ValueError: Two experiences share an id, or an id is not below `next_id`, or it is no id at all.
+        ValueError: Two experiences share an id, or an id is not below `next_id`, or it is no id at all; or the domain
+            is blank or of several lines.
     """
 
     experiences: tuple[Experience, ...] = ()
@@ -52,11 +54,17 @@ class ExperienceLibrary:
     """Number of the next experience to be added; it only grows."""
     learned_with: tuple[str, ...] = ()
     """Names of the LMs that took part in learning it (policy and reflection), sorted."""
+    domain: str | None = None
+    """What it is about, in a word or two: `math`, `house style`; one line. None if nobody said."""
+    learned_under: Circumstances = field(default_factory=Circumstances)
+    """Student, metric and objective of the last run that changed it."""
 
     def __post_init__(self) -> None:
         numbers = [id_number(e.id) for e in self.experiences]
         if len(set(numbers)) != len(numbers):
             raise ValueError("two experiences share an id; every id may occur once")
+        if self.domain is not None and (not self.domain or self.domain != one_line(self.domain)):
+            raise ValueError(f"the domain {self.domain!r} must be a few words on one line")
         if numbers and max(numbers) >= self.next_id:
             raise ValueError(f"next_id is {self.next_id} but G{max(numbers)} exists; it must be larger than every id")
 

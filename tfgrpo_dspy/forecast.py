@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tfgrpo_dspy.budget import Price
+from tfgrpo_dspy.budget import Price, Spent
 from tfgrpo_dspy.errors import DataError
 from tfgrpo_dspy.plan import STAGES, Amount, PilotRecord, Plan
 
@@ -57,6 +57,8 @@ class Forecast:
     pilot: PilotRecord
     pilot_paid: Amount = field(default_factory=Amount)
     """What the pilot itself paid just now; less than it took when the cache answered."""
+    spent: Spent = Spent()
+    """The same as a budget counts it; set it as the optimizer's `spent` for a run whose caps are to hold for both."""
     notes: tuple[str, ...] = ()
     """What a reader should know of these figures."""
     simulated: bool = False
@@ -88,6 +90,9 @@ def extrapolate(pilot: PilotRecord, plan: Plan) -> Forecast:
       them: insights repeat (Heaps' law), b is 0.3 to 0.9, expected 0.6 (triangular; ours). Its bounds hold.
     - *Update.* One call a step. The part of its prompt that shows advantages grows with their number, its reply with
       what the library gains; 0.5 to 2 of that, expected 1 (triangular).
+    - *Gate.* Between its least (one trial that is clear at its first look) and its most (every trial of every part to
+      the end), uniform, expected in the middle; a step whose groups do not differ has none. A judge is asked once per
+      advantage, at the length of an extraction without its summaries (a third, ours).
     - *Time.* Between the busy time of all calls divided by the threads, or the longest chain if that is more, and
       the sum of both, at the latency that the pilot observed, which follows the length of the rollouts; and 1 ms of
       this process per call. An endpoint that slows down under load is not foreseen.
@@ -159,7 +164,7 @@ def _rate(name: str, pilot: PilotRecord, plan: Plan) -> Price | None:
         return price
     seen = pilot.of(name)
     if seen.tokens == 0:
-        seen = pilot.of("rollouts" if name == "validation" else "summaries")
+        seen = pilot.of("rollouts" if name in ("validation", "gate") else "summaries")
     if seen.cost_usd is None or seen.tokens == 0:
         return None
     return (1e6 * seen.cost_usd / seen.tokens,) * 2
@@ -170,7 +175,7 @@ def _unused(pilot: PilotRecord, plan: Plan) -> Amount:
     groups = len(pilot.groups)
     reused = groups if plan.reused is None else plan.reused
     wasted = dict.fromkeys(STAGES[:3], 1 - reused / groups)
-    wasted |= {"updates": float(not reused == groups == plan.steps[0]), "validation": float(reused == 0)}
+    wasted |= {"gate": 0.0, "updates": float(not reused == groups == plan.steps[0]), "validation": float(reused == 0)}
     priced = []
     for name, share in wasted.items():
         seen, rate = pilot.of(name), _rate(name, pilot, plan)
@@ -193,6 +198,10 @@ def _notes(pilot: PilotRecord, plan: Plan) -> tuple[str, ...]:
         notes.append("no group of the pilot was informative, so what reflection takes is guessed; a larger pilot tells")
     if plan.reused == 0:
         notes.append("an LM's cache is off, so the run pays again for what the pilot rolled out")
+    if plan.is_adaptive:
+        notes.append("adaptive groups are taken to be as large as those of the pilot")
+    if plan.gate[1]:
+        notes.append(f"the gate makes {plan.gate[0]:,} to {plan.gate[1]:,} rollouts a step, as its looks turn out")
     if pilot.latency is None:
         notes.append("DSPy's cache answered the pilot, so nothing is known of the time")
     return tuple(notes)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from tfgrpo_dspy.usage import Usage
 
@@ -32,6 +32,10 @@ class Scored:
     """Wall-clock time of program and metric."""
     policy_failure: str | None = None
     """Why the policy failed (unparseable answer, exhausted steps, ...); None if it did not."""
+    parts: tuple[tuple[str, float], ...] = ()
+    """Name and value of what a composite reward is made of; empty for any other."""
+    withheld: tuple[str, ...] = ()
+    """Ids of the experiences that it did not read, by chance (`dropout`), in library order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,25 @@ Rollout = Scored | Lost
 
 
 @dataclass(frozen=True, slots=True)
+class Unscored:
+    """A rollout that took place and waits for its group, by which it is to be scored."""
+
+    name: str
+    outputs: Mapping[str, Any]
+    """What the program returned, as JSON values."""
+    trajectory: str
+    answer: str
+    tool_calls: int
+    usage: Usage
+    seconds: float
+    withheld: tuple[str, ...] = ()
+
+
+Made = Scored | Lost | Unscored
+"""What comes back from where a rollout was made."""
+
+
+@dataclass(frozen=True, slots=True)
 class Group:
     """The rollouts of one query under one library."""
 
@@ -58,7 +81,10 @@ class Group:
     """`s1/e12`: step and position of the example in the trainset."""
     example: dspy.Example
     rollouts: tuple[Rollout, ...]
-    """In index order, length G."""
+    """In index order, length G, or fewer where groups are adaptive."""
+    first: int | None = None
+    """How many of them were made whatever came out; the others because the rewards before them did not differ, so
+    that only the first tell how well the policy does. None for all."""
 
     @property
     def scored(self) -> tuple[Scored, ...]:
@@ -74,6 +100,11 @@ class Group:
     def rewards(self) -> tuple[float, ...]:
         """Rewards of the scored rollouts, in index order."""
         return tuple(r.reward for r in self.scored)
+
+    @property
+    def fair_rewards(self) -> tuple[float, ...]:
+        """Rewards of the scored among the first, whose mean is not biased by when sampling stopped."""
+        return tuple(r.reward for r in self.rollouts[: self.first] if isinstance(r, Scored))
 
     def is_informative(self, tolerance: float) -> bool:
         """Whether rewards differ by more than the tolerance (std(r) > 0 in the paper), on any real-valued reward."""

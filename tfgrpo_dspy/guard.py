@@ -41,9 +41,18 @@ class Guard(BaseCallback):
         """Refuse every further call."""
         self._abandoned = reason
 
-    def on_lm_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:  # noqa: D102
+    def check(self) -> None:
+        """Raises `Abandoned` if nobody waits for the rollout any more."""
         if self._abandoned is not None:
             raise Abandoned(self._abandoned)
+
+    def heed(self, error: BaseException | None) -> None:
+        """A call ended with this error, or with none."""
+        if isinstance(error, OutOfBudget | Unpriced):
+            self.signal = error
+
+    def on_lm_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:  # noqa: D102
+        self.check()
         if self._counts_all or not hasattr(instance, "tfgrpo_meter"):
             repeats = instance.num_retries if isinstance(instance, dspy.LM) else 0  # DSPy repeats no others
             claim = Claim(instance.model, calls=1 + repeats, kept=self._meter.kept_from(POLICY))
@@ -55,8 +64,7 @@ class Guard(BaseCallback):
             self._open[call_id] = instance, reserved
 
     def on_lm_end(self, call_id: str, outputs: Any, exception: BaseException | None = None) -> None:  # noqa: D102
-        if isinstance(exception, OutOfBudget | Unpriced):
-            self.signal = exception
+        self.heed(exception)
         if (opened := self._open.pop(call_id, None)) is None:
             return
         lm, reservation = opened
@@ -73,7 +81,7 @@ class Guard(BaseCallback):
             self._meter.spending.release(reservation)
             return
         self._meter.sent()
-        cost = self._meter.cost_of(lm.model, usage.prompt_tokens, usage.completion_tokens, usage.cost_usd)
+        cost = self._meter.cost_of(lm.model, usage)
         self._meter.spending.settle(
             reservation,
             calls=1,

@@ -132,6 +132,8 @@ class History:
             order=tuple(new) if new != expected else (),
             next_id=after.next_id,
             learned_with=after.learned_with,
+            domain=after.domain,
+            learned_under=after.learned_under,
             digest=digest_of(after),
         )
         return History((*self.commits, commit.named()))
@@ -178,6 +180,10 @@ class History:
         """The last run's step of that number; before its first one for 0."""
         steps = [(i, commit.step) for i, commit in enumerate(self.commits, start=1) if commit.author == "updater"]
         found = [i for i, number in steps if number == max(step, 1)]
+        if found and step > 0:  # what a gate took out after the update belongs to the step
+            found += [
+                i for i, commit in enumerate(self.commits, start=1) if i > found[-1] and _is_gate_of(commit, step)
+            ]
         if not found or step < 0:
             known = sorted({number for _, number in steps if number is not None})
             raise HistoryError(
@@ -254,7 +260,10 @@ def _replayed(commits: tuple[Commit, ...]) -> ExperienceLibrary:
     for commit in commits:
         entries = _entries_after(commit, entries)
     try:
-        return ExperienceLibrary(tuple(entries.values()), commits[-1].next_id, commits[-1].learned_with)
+        last = commits[-1]
+        return ExperienceLibrary(
+            tuple(entries.values()), last.next_id, last.learned_with, last.domain, last.learned_under
+        )
     except ValueError as error:
         raise HistoryError(f"commit {commits[-1].id} leaves no library: {error}") from error
 
@@ -282,6 +291,10 @@ def _kind(old: Experience | None, new: Experience | None, *, is_back: bool) -> K
     if old.pinned != new.pinned:
         return "pin" if new.pinned else "unpin"
     return "mark"
+
+
+def _is_gate_of(commit: Commit, step: int) -> bool:
+    return commit.author == "gate" and commit.step == step
 
 
 def _range(numbers: list[int]) -> str:

@@ -6,12 +6,15 @@ import inspect
 import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import dspy
 
+from tfgrpo_dspy.experience import Circumstances
 from tfgrpo_dspy.journal import fingerprint
 from tfgrpo_dspy.library_file import dump_library
+from tfgrpo_dspy.rendering import one_line
 from tfgrpo_dspy.reward import Metric
 from tfgrpo_dspy.settings import Settings
 from tfgrpo_dspy.signatures import ExtractAdvantage, SummarizeRollout, UpdateLibrary
@@ -34,8 +37,9 @@ def identity_of(
 
     Args:
         settings: Those of the run; what only changes how it is done (threads, budget, ...) is left out.
-        student: Without any library; by instructions, demonstrations and the source text of its class.
-        metric: By name and source text; a change in what it calls is not seen.
+        student: Without any library; by instructions, demonstrations, the source text of its class, and the options
+            of the command line that made it.
+        metric: By name and source text, a dataclass by its fields as well; a change in what it calls is not seen.
         trainset: By content and order.
         valset: The same; None for none.
         lms: Role to LMs, by model and sampling arguments.
@@ -44,8 +48,8 @@ def identity_of(
     return {
         **chosen,
         "library": fingerprint(dump_library(settings.library)),
-        "student": f"{type(student).__name__} {fingerprint(_state_of(student), _source_of(type(student)))}",
-        "metric": f"{getattr(metric, '__qualname__', type(metric).__name__)} {fingerprint(_source_of(metric))}",
+        "student": _student(student),
+        "metric": described(metric),
         "trainset": _dataset(trainset),
         "valset": None if valset is None else _dataset(valset),
         "lms": {role: sorted(_lm(lm) for lm in used) for role, used in lms.items()},
@@ -53,6 +57,35 @@ def identity_of(
             *(repr(s.model_json_schema()) for s in (SummarizeRollout, ExtractAdvantage, UpdateLibrary))
         ),
     }
+
+
+def circumstances_of(student: dspy.Module, metric: Metric, settings: Settings) -> Circumstances:
+    """What a library that a run changes was learned under, in names for people."""
+    metric_name = getattr(metric, "__qualname__", type(metric).__name__)
+    return Circumstances(type(student).__name__, metric_name, one_line(settings.objective or ""))
+
+
+def described(made: Any) -> str:
+    """A metric, a gate, or a field of one, by what can be told of it in any process."""
+    if isinstance(made, dspy.BaseLM):
+        return _lm(made)
+    if is_dataclass(made) and not isinstance(made, type):
+        told = ", ".join(f"{f.name}={described(getattr(made, f.name))}" for f in fields(made) if f.init)
+        return f"{type(made).__qualname__}({told}) {fingerprint(_source_of(type(made)))}"
+    if isinstance(made, Mapping):
+        return f"{{{', '.join(f'{name}: {described(value)}' for name, value in made.items())}}}"
+    if isinstance(made, tuple | list) and any(isinstance(value, dspy.Example) for value in made):
+        return _dataset(made)
+    if isinstance(made, tuple | list):
+        return f"[{', '.join(map(described, made))}]"
+    if made is None or isinstance(made, str | int | float):
+        return repr(made)
+    return f"{getattr(made, '__qualname__', type(made).__name__)} {fingerprint(_source_of(made))}"
+
+
+def _student(student: dspy.Module) -> str:
+    options: tuple[str, ...] = getattr(student, "tfgrpo_options", ())  # of the command line; its tools may hold them
+    return f"{type(student).__name__} {fingerprint(_state_of(student), _source_of(type(student)), *options)}"
 
 
 def _source_of(made: object) -> str:

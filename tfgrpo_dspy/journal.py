@@ -4,8 +4,8 @@ A run is a function of what its tasks return (rollouts, summaries, extractions, 
 does not depend on timing; the journal keeps its result under that name. Taking a run up again is running it again:
 tasks with a result in the journal are not done again, and the library comes out byte for byte the same.
 
-In the folder: `run.json` says what run it is, `journal.jsonl` has one line per finished task, `lock` keeps a second
-process out.
+In the folder: `run.json` says what run it is, `journal.jsonl` has one line per finished task, `spent.jsonl` what was
+spent (see `ledger`), `lock` keeps a second process out.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from contextlib import suppress
 from functools import cache
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from tfgrpo_dspy.errors import JournalError
+from tfgrpo_dspy.ledger import NAME, Ledger
 from tfgrpo_dspy.library_file import write_atomically
 
 T = TypeVar("T")
@@ -32,11 +33,20 @@ _SHOWN = 60
 """Characters of a setting that a message shows at most."""
 
 
+class Line(NamedTuple):
+    """Where a line of the journal is, in bytes."""
+
+    start: int
+    length: int
+
+
 class Memory(Protocol):
     """Where a task's result is kept, if anywhere; a context manager that is open while a run goes on."""
 
     token: str | None
     """Names the run for ever; None if nothing is kept."""
+    ledger: Ledger | None
+    """Where it is kept what the run has spent; None if nowhere."""
 
     def __enter__(self) -> Memory: ...
 
@@ -50,6 +60,7 @@ class NoMemory:
     """Remembers nothing: every task is done."""
 
     token: str | None = None
+    ledger: Ledger | None = None
 
     def __enter__(self) -> NoMemory:
         return self
@@ -79,8 +90,10 @@ class Journal:
         self._identity = json.loads(json.dumps(identity))
         self.token: str | None = None
         """Names the run, the same whenever it is taken up; known once the journal is open."""
+        self.ledger: Ledger | None = None
+        """What the run has spent; there once the journal is open."""
         self._restart = restart
-        self._remembered: dict[str, Any] = {}
+        self._remembered: dict[str, Line] = {}
         self._writing = threading.Lock()
 
     def __enter__(self) -> Journal:
@@ -90,8 +103,11 @@ class Journal:
         self._hold_lock()
         try:
             self._check_identity()
-            self._file = open_lines(self.folder / "journal.jsonl", self._remembered)
+            self.ledger = Ledger(self.folder / NAME)
+            self._file, self._remembered = open_lines(self._path)
         except BaseException:
+            if self.ledger is not None:
+                self.ledger.close()
             self._lock.release()
             raise
         return self
@@ -101,6 +117,8 @@ class Journal:
             os.fsync(self._file)
             os.close(self._file)
             self._file = -1
+        if self.ledger is not None:
+            self.ledger.close()
         self._lock.release()
 
     def once(self, name: str, kind: Any, task: Callable[[], T], *, keep: Callable[[T], bool] = lambda made: True) -> T:
@@ -114,7 +132,7 @@ class Journal:
         """
         adapter = _adapter(kind)
         if name in self._remembered:
-            remembered: T = adapter.validate_python(self._remembered[name], strict=False)
+            remembered: T = adapter.validate_python(_value_at(self._path, self._remembered[name]), strict=False)
             return remembered
         made = task()
         if not keep(made):
@@ -124,6 +142,10 @@ class Journal:
             if self._file >= 0:  # a straggler of a run that was stopped may come back after the journal was closed
                 os.write(self._file, line.encode() + b"\n")
         return made
+
+    @property
+    def _path(self) -> Path:
+        return self.folder / "journal.jsonl"
 
     def _hold_lock(self) -> None:
         from filelock import FileLock, Timeout
@@ -139,7 +161,7 @@ class Journal:
     def _check_identity(self) -> None:
         path = self.folder / "run.json"
         if not path.exists():
-            if (self.folder / "journal.jsonl").exists():
+            if self._path.exists():
                 raise JournalError(
                     f"{path} is missing beside a journal; a restart (restart=True, --restart) puts that aside"
                 )
@@ -178,36 +200,50 @@ def put_aside(folder: Path) -> Path | None:
     return folder.rename(folder.with_name(f"{folder.name}.{number}"))
 
 
-def open_lines(path: Path, remembered: dict[str, Any]) -> int:
-    """Read a journal into `remembered` and open it for appending; a torn last line is cut off.
+def open_lines(path: Path) -> tuple[int, dict[str, Line]]:
+    """Open a journal for appending; a torn last line is cut off.
 
     Returns:
-        The file descriptor.
+        The file descriptor, and where the line of each task is: a run's values may be more than memory holds.
 
     Raises:
         JournalError: A line other than the last is damaged.
     """
-    data = path.read_bytes() if path.exists() else b""
-    whole = 0
-    lines = data.split(b"\n")
-    for number, line in enumerate(lines, start=1):
-        record = _read_line(line)
-        last = number >= len(lines) - (not lines[-1])
-        if record is not None:
-            remembered[record["name"]] = record["value"]
-        elif line and not last:
-            raise JournalError(
-                f"{path}, line {number} is damaged; restore it from a backup, or start over (restart=True, --restart)"
-            )
-        else:
-            break
-        whole += len(line) + 1
     file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    os.ftruncate(file, min(whole, len(data)))
+    try:
+        places, whole, ends = _find_lines(path)
+    except BaseException:
+        os.close(file)
+        raise
+    os.ftruncate(file, whole)
     os.lseek(file, 0, os.SEEK_END)
-    if 0 < whole == len(data) + 1:  # complete, but for its line break
+    if not ends:
         os.write(file, b"\n")
-    return file
+    return file, places
+
+
+def _find_lines(path: Path) -> tuple[dict[str, Line], int, bool]:
+    """Where the line of each task is, how many bytes are whole lines, and whether the last has its line break."""
+    places: dict[str, Line] = {}
+    whole, ends = 0, True
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            record = _read_line(line)
+            if record is not None:
+                places[record["name"]] = Line(whole, len(line))
+                whole, ends = whole + len(line), line.endswith(b"\n")
+            elif lines.read(1):
+                raise JournalError(
+                    f"{path}, line {number} is damaged; restore it from a backup, or start over (restart=True, "
+                    "--restart)"
+                )
+    return places, whole, ends
+
+
+def _value_at(path: Path, place: Line) -> Any:
+    with path.open("rb") as file:
+        file.seek(place.start)
+        return json.loads(file.read(place.length))["value"]
 
 
 def _read_line(line: bytes) -> dict[str, Any] | None:

@@ -13,19 +13,17 @@ import re
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import ConfigDict, Field, TypeAdapter
 
 from tfgrpo_dspy.errors import LibraryFormatError
-from tfgrpo_dspy.experience import Author, Experience, ExperienceLibrary, Provenance, Source, id_number
+from tfgrpo_dspy.experience import Circumstances, Experience, ExperienceLibrary, Source
+from tfgrpo_dspy.library_checks import FORMAT, VERSION, read_slowly
 from tfgrpo_dspy.rendering import one_line, render_lines
 
-FORMAT = "tfgrpo-library"
-VERSION = 1
 HEADING = "# Experience library"
 
 
@@ -35,7 +33,7 @@ def dump_library(library: ExperienceLibrary) -> str:
   "format": "{FORMAT}",
   "version": {VERSION},
   "next_id": {library.next_id},
-  "learned_with": {_list_text(map(_quoted, library.learned_with), 2)},
+  "learned_with": {_list_text(map(_quoted, library.learned_with), 2)},{_about(library)}
   "experiences": {_list_text(map(_experience_text, library), 2)}
 }}
 """
@@ -50,7 +48,7 @@ def parse_library(text: str, *, source: str = "<text>") -> ExperienceLibrary:
     """The library of a JSON text written by `dump_library`.
 
     Args:
-        text: The JSON; `pinned`, `scope`, `provenance` and `learned_with` may be left out of one written by hand.
+        text: The JSON; one written by hand may leave out all but the head, `next_id`, ids and texts.
         source: Name used in error messages, e.g. the file's.
 
     Raises:
@@ -59,9 +57,9 @@ def parse_library(text: str, *, source: str = "<text>") -> ExperienceLibrary:
     try:
         with _without_gc():
             read = _DOCUMENT.validate_json(text, strict=True)
-        return ExperienceLibrary(read.experiences, read.next_id, read.learned_with)
+        return ExperienceLibrary(read.experiences, read.next_id, read.learned_with, read.domain, read.learned_under)
     except ValueError:
-        return _parse_slowly(text, source)
+        return read_slowly(text, source)
 
 
 @contextmanager
@@ -74,20 +72,6 @@ def _without_gc() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
-
-
-def _parse_slowly(text: str, source: str) -> ExperienceLibrary:
-    """As `parse_library`, with models that know what to say of a document that does not fit."""
-    document = _parse_json(text, source)
-    _check_header(document, source)
-    try:
-        parsed = _Library.model_validate(document, strict=True)
-    except ValidationError as error:
-        raise LibraryFormatError(f"{source}: {_explain(error.errors()[0])}") from error
-    _check_ids(parsed, source)
-    return ExperienceLibrary(
-        tuple(_experience(e) for e in parsed.experiences), parsed.next_id, tuple(parsed.learned_with)
-    )
 
 
 def save_library(library: ExperienceLibrary, path: str | os.PathLike[str]) -> None:
@@ -117,6 +101,7 @@ def to_markdown(library: ExperienceLibrary) -> str:
     """
     count = f"{len(library)} experience{'' if len(library) == 1 else 's'}"
     learned = f", learned with {', '.join(library.learned_with)}" if library.learned_with else ""
+    learned = f"{learned}, domain {_escape(library.domain)}" if library.domain is not None else learned
     lines = [f"- **{e.id}** {_escape(one_line(e.text))}" for e in library]
     body = "\n".join(["", *lines, ""]) if lines else ""
     return f"{HEADING}\n\n{count}, about {library.tokens} tokens{learned}.\n{body}"
@@ -174,8 +159,18 @@ def _list_text(items: Iterable[str], indent: int) -> str:
     return f"[{between[1:]}{listed}\n{' ' * indent}]" if listed else "[]"
 
 
+def _about(library: ExperienceLibrary) -> str:
+    """Lines for what only some libraries have, so that the files of others stay as they are."""
+    known = {name: text for name, text in asdict(library.learned_under).items() if text}
+    lines = [f'"domain": {_quoted(library.domain)},'] if library.domain is not None else []
+    named = ",".join(f"\n    {_quoted(name)}: {_quoted(text)}" for name, text in known.items())
+    lines += [f'"learned_under": {{{named}\n  }},'] if known else []
+    return "".join(f"\n  {line}" for line in lines)
+
+
 def _experience_text(e: Experience) -> str:
     origin = e.provenance
+    before = f'\n        "origin": {_quoted(origin.origin)},' if origin.origin is not None else ""
     return f"""{{
       "id": {_quoted(e.id)},
       "text": {_quoted(e.text)},
@@ -185,7 +180,7 @@ def _experience_text(e: Experience) -> str:
         "author": {_quoted(origin.author)},
         "created_step": {_json(origin.created_step)},
         "modified_step": {_json(origin.modified_step)},
-        "reason": {_quoted(origin.reason)},
+        "reason": {_quoted(origin.reason)},{before}
         "sources": {_list_text(map(_source_text, origin.sources), 8)}
       }}
     }}"""
@@ -213,117 +208,8 @@ class _Document:
     next_id: Annotated[int, Field(ge=0)]
     experiences: tuple[Experience, ...]
     learned_with: tuple[str, ...] = ()
+    domain: str | None = None
+    learned_under: Circumstances = field(default_factory=Circumstances)
 
 
 _DOCUMENT = TypeAdapter(_Document)
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class _Source(_Model):
-    example: str
-    rollouts: list[str] = []
-
-
-class _Provenance(_Model):
-    author: Author = "person"
-    created_step: int | None = None
-    modified_step: int | None = None
-    reason: str = ""
-    sources: list[_Source] = []
-
-
-class _Experience(_Model):
-    id: str
-    text: str
-    pinned: bool = False
-    scope: str | None = None
-    provenance: _Provenance = Field(default_factory=_Provenance)
-
-
-class _Library(_Model):
-    format: Literal["tfgrpo-library"]
-    version: Literal[1]
-    next_id: int = Field(ge=0)
-    learned_with: list[str] = []
-    experiences: list[_Experience]
-
-
-def _experience(parsed: _Experience) -> Experience:
-    origin = parsed.provenance
-    sources = tuple(Source(s.example, tuple(s.rollouts)) for s in origin.sources)
-    provenance = Provenance(origin.author, origin.created_step, origin.modified_step, origin.reason, sources)
-    return Experience(parsed.id, parsed.text, parsed.pinned, parsed.scope, provenance)
-
-
-def _parse_json(text: str, source: str) -> object:
-    if not text.strip():
-        raise LibraryFormatError(f"{source}: the file is empty; expected the JSON of a library")
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        raise LibraryFormatError(
-            f"{source}: no valid JSON at {where} ({error.msg}); mend it or restore the file from an earlier version"
-        ) from error
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of brackets
-        raise LibraryFormatError(f"{source}: this JSON cannot be a library ({error})") from error
-
-
-def _check_header(document: object, source: str) -> None:
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
-        raise LibraryFormatError(
-            f'{source}: this JSON is no experience library; one is an object that starts with "format": "{FORMAT}"'
-        )
-    version = document.get("version")
-    if type(version) is not int or version != VERSION:
-        raise LibraryFormatError(
-            f"{source}: version is {version!r}, this package reads version {VERSION}; "
-            "a newer tfgrpo-dspy may have written the file"
-        )
-
-
-def _check_ids(parsed: _Library, source: str) -> None:
-    first: dict[int, int] = {}
-    for index, experience in enumerate(parsed.experiences):
-        where = f"{source}: experiences[{index}].id"
-        try:
-            number = id_number(experience.id)
-        except ValueError as error:
-            raise LibraryFormatError(f"{where}: {error}") from error
-        if number in first:
-            other = f"experiences[{first[number]}].id"
-            raise LibraryFormatError(f"{where} is {experience.id}, as is {other}; ids are unique")
-        first[number] = index
-    if first and max(first) >= parsed.next_id:
-        raise LibraryFormatError(
-            f"{source}: next_id is {parsed.next_id} but there is a G{max(first)}; "
-            f"ids are never used again, so it must be at least {max(first) + 1}"
-        )
-
-
-_EXPECTED = {
-    "string_type": "a string",
-    "int_type": "a whole number",
-    "bool_type": "true or false",
-    "list_type": "a list",
-    "model_type": "an object",
-    "greater_than_equal": "0 or more",
-}
-
-
-def _explain(error: ErrorDetails) -> str:
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"]).removeprefix(".")
-    if error["type"] == "missing":
-        return f"{path} is missing"
-    if error["type"] == "extra_forbidden":
-        return f"{path} is no field of a version {VERSION} library; take it out"
-    expected = _EXPECTED.get(error["type"]) or error.get("ctx", {}).get("expected", "something else")
-    return f"{path} must be {expected}, got {_kind(error['input'])}"
-
-
-def _kind(value: Any) -> str:
-    names = {bool: "true or false", str: "a string", int: "a number", float: "a number", list: "a list"}
-    return "null" if value is None else names.get(type(value), "an object")

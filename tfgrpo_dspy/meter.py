@@ -17,12 +17,12 @@ from typing import Any
 import dspy
 from dspy.utils.exceptions import LMServerError
 
-from tfgrpo_dspy.budget import Budget, Spent
+from tfgrpo_dspy.budget import Budget, cost_at
 from tfgrpo_dspy.errors import SettingsError
 from tfgrpo_dspy.pacing import Latencies, Limiter
 from tfgrpo_dspy.replies import cut_short, is_empty, timed_out, tokens_of
 from tfgrpo_dspy.spending import Claim, Spending
-from tfgrpo_dspy.usage import Traffic
+from tfgrpo_dspy.usage import Traffic, Usage
 
 POLICY, SUMMARY, EXTRACTION, UPDATE = "policy", "summary", "extraction", "update"
 """Roles of calls, in the order of a step: each leaves of a budget what the later ones need."""
@@ -61,7 +61,6 @@ class Meter:
         call_timeout: Seconds that a call may take, > 0; None learns it from the latencies observed.
         hedge: Share of the calls that may be repeated because they are slow, in [0, 1]; 0 for none.
         seed: Of the jitter of waits.
-        before: What an interrupted run had spent that this one continues.
     """
 
     def __init__(
@@ -72,13 +71,14 @@ class Meter:
         call_timeout: float | None = None,
         hedge: float = 0.0,
         seed: int = 0,
-        before: Spent = Spent(),
     ) -> None:
-        self.spending = Spending(budget, before)
+        self.spending = Spending(budget)
         self.limiter = Limiter(most)
         self.latencies = Latencies()
         self.is_learning = False
         """Whether groups are owed a reflection; in an evaluation they are not."""
+        self.shared: dict[tuple[int, str], tuple[dspy.BaseLM, dspy.BaseLM]] = {}
+        """LM and role to the copy that is asked in that role; `metered.share_lm` makes them."""
         self._owed: dict[str, int] = {}
         self._call_timeout, self._hedge, self._seed = call_timeout, hedge, seed
         self._longest: dict[str, int] = {}
@@ -230,11 +230,13 @@ class Meter:
         with self._lock:
             self._longest[lm.model] = max(self._longest.get(lm.model, 0), written)
 
-    def cost_of(self, model: str, read: int, written: int, reported: float | None) -> float | None:
+    def cost_of(self, model: str, took: Usage) -> float | None:
         """US dollars of a call by the price given with the budget, else as DSPy reports them; None if unknown."""
         budget = self.spending.budget
         given = budget.price_of(model) if budget is not None else None
-        return reported if given is None else (read * given[0] + written * given[1]) / 1e6
+        if given is None:
+            return took.cost_usd
+        return cost_at(given, took.prompt_tokens, took.completion_tokens, took.cached_tokens or 0)
 
     def check_price(self, model: str, cost: float | None) -> None:
         """Raises `Unpriced` if a cap in US dollars cannot be kept."""

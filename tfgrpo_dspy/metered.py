@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Any
 
@@ -19,8 +19,9 @@ import dspy
 from dspy.clients import execution
 from dspy.clients._deprecation import warn_legacy_lm, warn_openai_messages
 from dspy.utils.callback import with_callbacks
-from dspy.utils.exceptions import LMTimeoutError
+from dspy.utils.exceptions import LMError, LMTimeoutError
 
+from tfgrpo_dspy.attempt import attempt_of, retries_of, takes_timeout
 from tfgrpo_dspy.budget import OutOfBudget
 from tfgrpo_dspy.guard import Guard
 from tfgrpo_dspy.meter import POLICY, Meter, active_meter
@@ -28,6 +29,7 @@ from tfgrpo_dspy.racing import Race
 from tfgrpo_dspy.replies import is_cut, may_pass, timed_out
 from tfgrpo_dspy.settings import Settings
 from tfgrpo_dspy.ticket import Ticket
+from tfgrpo_dspy.told import Told
 
 _GLANCE = 0.5
 """Seconds after which a call without a known timeout is looked at again."""
@@ -44,35 +46,40 @@ class Metered:
 
     tfgrpo_meter: Meter
     tfgrpo_role: str
+    tfgrpo_tells = True
 
     @with_callbacks  # type: ignore[untyped-decorator]
     def __call__(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
         """As DSPy's own, each request metered."""
-        call = execution.prepare(self, prompt, messages, kwargs)
-        if not call.managed:
-            warn_legacy_lm()
-        warn_openai_messages(self, messages)
-        result = execution._cached(self, call, False)
-        if result is None:
-            result = _persist(self, call)
-            execution._store(self, call, result, False)
-        _check_length(self, result)
-        return execution.finalize(self, call, result)
+        with Told() as told:
+            call = execution.prepare(self, prompt, messages, kwargs)
+            if not call.managed:
+                warn_legacy_lm()
+            warn_openai_messages(self, messages)
+            result = execution._cached(self, call, False)
+            if result is None:
+                result = _persist(self, call)
+                execution._store(self, call, result, False)
+            _check_length(self, result)
+            told.result = result
+            return execution.finalize(self, call, result)
 
     @with_callbacks  # type: ignore[untyped-decorator]
     async def acall(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
         """As DSPy's own, each request metered; without hedging."""
-        call = await asyncio.to_thread(execution.prepare, self, prompt, messages, kwargs, asynchronous=True)
-        if not call.managed:
-            warn_legacy_lm()
-        warn_openai_messages(self, messages)
-        result = await asyncio.to_thread(execution._cached, self, call, True) if call.cache else None
-        if result is None:
-            result = await _apersist(self, call)
-            if call.cache:
-                await asyncio.to_thread(execution._store, self, call, result, True)
-        _check_length(self, result)
-        return execution.finalize(self, call, result)
+        with Told() as told:
+            call = await asyncio.to_thread(execution.prepare, self, prompt, messages, kwargs, asynchronous=True)
+            if not call.managed:
+                warn_legacy_lm()
+            warn_openai_messages(self, messages)
+            result = await asyncio.to_thread(execution._cached, self, call, True) if call.cache else None
+            if result is None:
+                result = await _apersist(self, call)
+                if call.cache:
+                    await asyncio.to_thread(execution._store, self, call, result, True)
+            _check_length(self, result)
+            told.result = result
+            return execution.finalize(self, call, result)
 
 
 def meter_for(settings: Settings, num_threads: int) -> Meter:
@@ -110,6 +117,23 @@ def copy_lm(lm: dspy.BaseLM, role: str = POLICY, **changed: Any) -> dspy.BaseLM:
     return copied
 
 
+def share_lm(lm: dspy.BaseLM, role: str) -> dspy.BaseLM:
+    """`copy_lm(lm, role)`, but one copy for all calls of a run, as copying takes DSPy 0.03 ms.
+
+    An LM that is not metered is copied each time: what a call took is found in the history of its copy.
+    """
+    meter = active_meter()
+    if meter is None:
+        return copy_lm(lm, role)
+    found = meter.shared.get((id(lm), role))
+    if found is not None:
+        return found[1]
+    copied = copy_lm(lm, role)
+    if isinstance(copied, Metered):
+        meter.shared[id(lm), role] = lm, copied
+    return copied
+
+
 @lru_cache(maxsize=256)
 def _metered_class(kind: type[dspy.BaseLM]) -> type[dspy.BaseLM] | None:
     """The metered subclass of an LM's class; None if it answers calls in a way of its own."""
@@ -120,11 +144,11 @@ def _metered_class(kind: type[dspy.BaseLM]) -> type[dspy.BaseLM] | None:
 
 def _persist(lm: Any, call: Any) -> Any:
     """A reply, asking again after failures that may pass."""
-    meter, retries, timeouts = lm.tfgrpo_meter, _retries(lm, call), 0
+    meter, retries, timeouts = lm.tfgrpo_meter, retries_of(lm, call), 0
     for attempt in range(retries + 1):
         try:
             return _ask(meter, lm, call, timeouts)
-        except Exception as error:
+        except LMError as error:
             if attempt == retries or not may_pass(error):
                 raise
             timeouts += timed_out(error)
@@ -137,13 +161,13 @@ def _ask(meter: Meter, lm: Any, call: Any, timeouts: int) -> Any:
     kind = lm.model, lm.tfgrpo_role
     ticket = Ticket.reserve(meter, lm, call)
     ticket.depart()
-    native = _takes_timeout(lm, call)
+    native = takes_timeout(lm, call)
     allowed = meter.allowed(kind, timeouts) if native or meter.fixed_timeout else None
-    unknown = native and not meter.fixed_timeout and meter.latencies.slow(kind) is None
-    if not unknown and not meter.can_hedge and (native or allowed is None):
-        return _send(meter, lm, call, ticket, allowed if native else None)
+    needs_no_watch = native == (allowed is not None)  # DSPy keeps the time, or nobody is to
+    if needs_no_watch and not meter.can_hedge:
+        return _send(meter, lm, call, ticket, allowed)
     race: Race[Any] = Race()
-    race.enter(partial(_send, meter, lm, call, ticket, allowed if native and not unknown else None))
+    race.enter(partial(_send, meter, lm, call, ticket, allowed if native else None))
     return _await(meter, lm, call, race, _Wait(kind, timeouts, native, ticket))
 
 
@@ -185,7 +209,7 @@ def _await(meter: Meter, lm: Any, call: Any, race: Race[Any], wait: _Wait) -> An
         if delay is not None and wait.waited >= delay:
             hedged = _hedge(meter, lm, call, race)
         if patience is not None and wait.waited >= patience:
-            error = LMTimeoutError(f"no answer within {patience:g} s; the request was given up", model=lm.model)
+            error = _late(lm, patience)
             wait.ticket.failed(error)
             raise error
     assert wait.error is not None
@@ -204,29 +228,26 @@ def _hedge(meter: Meter, lm: Any, call: Any, race: Race[Any]) -> bool:
         ticket.cancel()
         return False
     meter.hedged()
-    allowed = meter.allowed((lm.model, lm.tfgrpo_role), 0) if _takes_timeout(lm, call) else None
+    allowed = meter.allowed((lm.model, lm.tfgrpo_role), 0) if takes_timeout(lm, call) else None
     race.enter(partial(_send, meter, lm, call, ticket, allowed))
     return True
 
 
 def _send(meter: Meter, lm: Any, call: Any, ticket: Ticket, timeout: float | None) -> Any:
     """One request, accounted for."""
-    try:
-        result = execution.execute(*_once(lm, call, timeout, ticket.pool))
-    except BaseException as error:
-        ticket.failed(error)
-        raise
+    with ticket:
+        result = execution.execute(*attempt_of(lm, call, timeout, ticket.pool))
     ticket.answered((lm.model, lm.tfgrpo_role), result)
     meter.judge(lm, result)
     return result
 
 
 async def _apersist(lm: Any, call: Any) -> Any:
-    meter, retries, timeouts = lm.tfgrpo_meter, _retries(lm, call), 0
+    meter, retries, timeouts = lm.tfgrpo_meter, retries_of(lm, call), 0
     for attempt in range(retries + 1):
         try:
             return await _aask(meter, lm, call, timeouts)
-        except Exception as error:
+        except LMError as error:
             if attempt == retries or not may_pass(error):
                 raise
             timeouts += timed_out(error)
@@ -238,49 +259,22 @@ async def _aask(meter: Meter, lm: Any, call: Any, timeouts: int) -> Any:
     kind = lm.model, lm.tfgrpo_role
     while (ticket := Ticket.try_reserve(meter, lm, call)) is None:
         await asyncio.sleep(_POLL)
-    try:
+    with ticket:
         while not ticket.depart(wait=False):
             await asyncio.sleep(_POLL)
-        allowed = meter.allowed(kind, timeouts)
-        native = _takes_timeout(lm, call)
-        asked = execution.aexecute(*_once(lm, call, allowed if native else None, ticket.pool))
-        result = await asyncio.wait_for(asked, allowed) if meter.fixed_timeout else await asked
-    except TimeoutError as error:
-        late = LMTimeoutError(f"no answer within {meter.fixed_timeout:g} s; the request was given up", model=lm.model)
-        ticket.failed(late)
-        raise late from error
-    except BaseException as error:
-        ticket.failed(error)
-        raise
+        allowed = meter.allowed(kind, timeouts) if takes_timeout(lm, call) else None
+        asked = execution.aexecute(*attempt_of(lm, call, allowed, ticket.pool))
+        try:
+            result = await asyncio.wait_for(asked, meter.fixed_timeout)
+        except TimeoutError as error:
+            raise _late(lm, meter.fixed_timeout or 0.0) from error
     ticket.answered(kind, result)
     meter.judge(lm, result)
     return result
 
 
-def _once(lm: Any, call: Any, timeout: float | None, pool: int) -> tuple[Any, Any]:
-    """LM and call for a single attempt that DSPy neither repeats nor looks up or keeps in its cache."""
-    if not call.managed:
-        return lm, call
-    single = object.__new__(type(lm))
-    single.__dict__.update(lm.__dict__)
-    single.num_retries = 0
-    if timeout is None and pool and _takes_timeout(lm, call):
-        timeout = 600.0  # DSPy's own, given so that the pool is another
-    if timeout is None:
-        return single, replace(call, cache=False)
-    # The timeout is part of DSPy's cache key, so it enters only here; its last digits tell connection pools apart.
-    return single, replace(call, cache=False, legacy={**call.legacy, "timeout": timeout + pool / 1000})
-
-
-def _retries(lm: Any, call: Any) -> int:
-    """Further attempts, as the LM says; DSPy does not repeat calls of LMs that answer by a `forward` of their own."""
-    return 0 if not call.managed or dspy.settings.send_stream is not None else int(lm.num_retries)
-
-
-def _takes_timeout(lm: Any, call: Any) -> bool:
-    """Whether DSPy owns the connection and its user did not set a timeout."""
-    own = call.legacy.get("timeout", lm.kwargs.get("timeout"))
-    return own is None and call.managed and isinstance(lm._engine_spec, str)
+def _late(lm: Any, seconds: float) -> LMTimeoutError:
+    return LMTimeoutError(f"no answer within {seconds:g} s; the request was given up", model=lm.model)
 
 
 def _check_length(lm: Any, result: Any) -> None:

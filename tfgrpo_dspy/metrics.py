@@ -31,10 +31,10 @@ def exact(example: dspy.Example, prediction: dspy.Prediction, trace: object = No
     Raises:
         MetricError: No label to compare with, or a prediction without the field.
     """
-    expected, given = _answers(example, prediction)
-    if _normalise(expected) == _normalise(given):
-        return _judged(1.0, "Correct.")
-    return _judged(0.0, f"Wrong: expected {_show(expected)}, got {_show(given)}.")
+    expected, given = expected_and_given(example, prediction)
+    if normalise(expected) == normalise(given):
+        return judged(1.0, "Correct.")
+    return judged(0.0, f"Wrong: expected {shown(expected)}, got {shown(given)}.")
 
 
 def number(example: dspy.Example, prediction: dspy.Prediction, trace: object = None) -> dspy.Prediction:
@@ -48,13 +48,13 @@ def number(example: dspy.Example, prediction: dspy.Prediction, trace: object = N
     Raises:
         MetricError: No label to compare with, one that is no plain number, or a prediction without the field.
     """
-    expected, given = _answers(example, prediction)
+    expected, given = expected_and_given(example, prediction)
     wanted, found = _expected_number(expected), parse_number(given)
     if found is None:
-        return _judged(0.0, f"Wrong: expected {wanted.text}, but there is no number in {_show(given)}.")
+        return judged(0.0, f"Wrong: expected {wanted.text}, but there is no number in {shown(given)}.")
     if _agree(found, wanted):
-        return _judged(1.0, f"Correct: {wanted.text}.")
-    return _judged(0.0, f"Wrong: expected {wanted.text}, got {found.text}.")
+        return judged(1.0, f"Correct: {wanted.text}.")
+    return judged(0.0, f"Wrong: expected {wanted.text}, got {found.text}.")
 
 
 BUILT_IN: dict[str, Callable[..., dspy.Prediction]] = {"exact": exact, "number": number}
@@ -73,10 +73,24 @@ class Number(NamedTuple):
 
 def parse_number(text: str) -> Number | None:
     """The number that a text gives as its answer (see `number`), or None."""
-    return next(iter(reversed(list(_numbers(_plain(_final_part(text)))))), None)
+    return next(iter(reversed(list(_numbers(_plain(final_part(text)))))), None)
 
 
-def _answers(example: dspy.Example, prediction: dspy.Prediction) -> tuple[str, str]:
+def same_answer(one: str, other: str) -> bool:
+    """Whether two answers are the same text, as for `exact`, or nothing but the same number, as for `number`."""
+    first, second = final_part(one), final_part(other)
+    if normalise(first) == normalise(second):
+        return True
+    numbers = _only_number(first), _only_number(second)
+    return numbers[0] is not None and numbers[1] is not None and _agree(numbers[0], numbers[1])
+
+
+def expected_and_given(example: dspy.Example, prediction: dspy.Prediction) -> tuple[str, str]:
+    """The example's label and the prediction's field of that name, as texts.
+
+    Raises:
+        MetricError: No label to compare with, or a prediction without the field.
+    """
     labels = list(example.labels().keys())
     field = labels[0] if len(labels) == 1 else "answer"
     if field not in labels:
@@ -92,18 +106,21 @@ def _answers(example: dspy.Example, prediction: dspy.Prediction) -> tuple[str, s
     return str(expected), "" if given is None else str(given)
 
 
-def _judged(score: float, feedback: str) -> dspy.Prediction:
+def judged(score: float, feedback: str) -> dspy.Prediction:
+    """What a metric returns."""
     import dspy  # heavy, and only needed when a metric runs
 
     return dspy.Prediction(score=score, feedback=feedback)
 
 
-def _show(text: str) -> str:
+def shown(text: str) -> str:
+    """The text for feedback: quoted, on one line, of bounded length."""
     line = " ".join(text.split())
     return repr(line if len(line) <= _SHOWN else f"{line[:_SHOWN]}...")
 
 
-def _normalise(text: str) -> str:
+def normalise(text: str) -> str:
+    """What two texts are compared by: without case, runs of blanks, quotes around it or a closing full stop."""
     words = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
     return words.removesuffix(".").strip("\"'`\u201c\u201d\u2018\u2019 ").removesuffix(".")
 
@@ -128,18 +145,26 @@ _NOT_PLAIN = re.compile(
 )
 
 
+def _only_number(text: str) -> Number | None:
+    """The number that a text is, and nothing else."""
+    match = _NUMBER.fullmatch(_plain(text).strip("$ ").removesuffix("."))
+    value = _value(match) if match and len(match[0]) <= _LONGEST else None
+    return None if match is None or value is None else Number(value, match["percent"] is not None, match[0].strip())
+
+
 def _expected_number(text: str) -> Number:
-    plain = _plain(_final_part(text))
+    plain = _plain(final_part(text))
     numbers = list(_numbers(plain))
     if len(numbers) != 1 or _NOT_PLAIN.search(plain):
         raise MetricError(
-            f"the expected answer {_show(text)} is no plain number; use the metric `exact` or one of your own, "
+            f"the expected answer {shown(text)} is no plain number; use the metric `exact` or one of your own, "
             "or mark the number with #### in front"
         )
     return numbers[0]
 
 
-def _final_part(text: str) -> str:
+def final_part(text: str) -> str:
+    r"""What a text gives as its answer: the content of its last `\boxed{}`, what follows the last `####`, or all."""
     boxed = text.rfind(_BOXED)
     if boxed >= 0:
         return _braced(text[boxed + len(_BOXED) :])

@@ -27,7 +27,7 @@ import dspy
 
 from tfgrpo_dspy.errors import MissingExtraError, ProgramError, SettingsError
 from tfgrpo_dspy.executor import Pace, Roll
-from tfgrpo_dspy.group import Lost, Rollout
+from tfgrpo_dspy.group import Lost, Made
 from tfgrpo_dspy.meter import Meter, active_meter
 from tfgrpo_dspy.metered import metering
 from tfgrpo_dspy.shipping import Parcel, pack
@@ -132,7 +132,7 @@ class Cluster:
         if self._leave:
             ray.shutdown()
 
-    def _roll(self, reference: Any, parcel: Parcel, example: dspy.Example, name: str) -> Rollout:
+    def _roll(self, reference: Any, parcel: Parcel, example: dspy.Example, name: str) -> Made:
         from ray.exceptions import RayError, RayTaskError
 
         started = time.perf_counter()
@@ -210,7 +210,7 @@ class Cluster:
 class Answer(NamedTuple):
     """What a worker sends back."""
 
-    rollout: Rollout | None
+    rollout: Made | None
     error: BaseException | None
     """What stops the run; there is no rollout then."""
     traffic: Traffic

@@ -7,9 +7,12 @@ and a reply that does not fit is refused with an error that can be shown to the 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, create_model
+from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import CoreSchema
 from typing_extensions import TypeAliasType
 
@@ -101,6 +104,8 @@ class Add(_Operation):
 
     op: Literal["add"] = "add"
     text: Prose
+    scope: Annotated[SkipJsonSchema[str | None], BeforeValidator(_none_if_blank)] = None
+    """Name of the only predictor that is to read it; None for all. Prompts show it only where there is a choice."""
 
 
 class Modify(_Operation):
@@ -137,3 +142,33 @@ class _AnyOf:
 
 Operation = TypeAliasType("Operation", Annotated[Add | Modify | Delete | Keep, Field(discriminator="op"), _AnyOf])
 """Any of the four operations of the paper, told apart by `op`. A named alias, so that prompts call it by its name."""
+
+
+@lru_cache(maxsize=8)
+def scoped_operation(readers: tuple[str, ...]) -> Any:
+    """`Operation` for a program of which several predictors read the library: an Add may be for one of them only."""
+    scope: Any = (Annotated[Literal[readers] | None, BeforeValidator(_none_if_blank)], None)
+    add = create_model("Add", __base__=Add, scope=scope)
+    alternatives: Any = add | Modify | Delete | Keep
+    return TypeAliasType("Operation", Annotated[alternatives, Field(discriminator="op"), _AnyOf])
+
+
+_LABELLED = re.compile(r"\s*\[([^\[\]]+)\]:?\s+(\S.*)", re.DOTALL)
+
+
+def settle_scope(operation: Operation, readers: Sequence[str]) -> Operation:
+    """An operation as the library takes it: a text that opens with `[predictor]` is for that predictor.
+
+    Args:
+        operation: As a model wrote it.
+        readers: Names of the predictors that read the library, if there are several; a scope that is none of them is
+            dropped.
+    """
+    if not isinstance(operation, Add | Modify):
+        return operation
+    found = _LABELLED.fullmatch(operation.text)
+    label, text = (found[1], found[2]) if found and found[1] in readers else (None, operation.text)
+    if isinstance(operation, Modify):  # which keeps the scope of its entry
+        return operation if label is None else operation.model_copy(update={"text": text})
+    scope = operation.scope if operation.scope in readers else label
+    return Add(text=text, scope=scope, reason=operation.reason, sources=operation.sources)

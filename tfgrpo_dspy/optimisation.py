@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import dspy
 
@@ -13,11 +14,13 @@ from tfgrpo_dspy.events import Failure, FailureRecorded
 from tfgrpo_dspy.experience import Refusal, Source
 from tfgrpo_dspy.journal import fingerprint
 from tfgrpo_dspy.meter import UPDATE
-from tfgrpo_dspy.operations import Add, Modify, Operation
+from tfgrpo_dspy.operations import Add, Modify, Operation, settle_scope
 from tfgrpo_dspy.reflection import Reflection, Unusable
 from tfgrpo_dspy.rendering import count_words, neutralise, one_line, shorten
+from tfgrpo_dspy.ruling import Ruling
 from tfgrpo_dspy.settings import Settings
-from tfgrpo_dspy.signatures import UpdateLibrary
+from tfgrpo_dspy.signatures import UpdateLibrary, with_effects, with_scopes
+from tfgrpo_dspy.trimming import tokens_of
 from tfgrpo_dspy.usage import Usage
 from tfgrpo_dspy.workers import Workers
 
@@ -39,7 +42,9 @@ class Update:
     edited: tuple[Operation, ...] = ()
     """Those of the operations that a person wrote in place of the LM's."""
     refusals: tuple[Refusal, ...] = ()
-    """Operations that a person refused."""
+    """Operations that a person or a gate refused."""
+    ruling: Ruling | None = None
+    """What a gate measured; None without one, and if there was nothing to rule on."""
 
 
 def decide(
@@ -53,7 +58,8 @@ def decide(
     if not any(a.experiences for a in advantages) and not (advantages and briefing.library.experiences):
         return Update()
     task = partial(_write_update, advantages, briefing, reflection)
-    name = f"update s{briefing.step} {fingerprint(briefing.experiences, *map(repr, advantages))}"
+    told = (_experiences(advantages, briefing), *([shown] if (shown := render_effects(briefing)) else []))
+    name = f"update s{briefing.step} {fingerprint(*told, *map(repr, advantages))}"
     made = workers.memory.once(name, Update, task, keep=lambda made: were_tried(made.failures))
     for failure in made.failures:
         workers.announce(FailureRecorded(briefing.step, failure))
@@ -64,9 +70,12 @@ def _write_update(advantages: Sequence[SemanticAdvantage], briefing: Briefing, r
     labelled = {f"A{i}": advantage for i, advantage in enumerate(advantages)}
     shown = {
         "objective": briefing.objective,
-        "experiences": briefing.experiences,
+        "experiences": _experiences(advantages, briefing),
         "limits": describe_limits(briefing),
     }
+    signature: Any = with_scopes(UpdateLibrary, briefing.readers) if briefing.readers else UpdateLibrary
+    if effects := render_effects(briefing):
+        shown["effects"], signature = effects, with_effects(signature)
 
     def inputs_within(tokens: int) -> dict[str, str]:
         return {**shown, "advantages": render_advantages(labelled, tokens // len(labelled))}
@@ -77,15 +86,18 @@ def _write_update(advantages: Sequence[SemanticAdvantage], briefing: Briefing, r
     if all(advantage.group.partition("/")[0] != f"s{briefing.step}" for advantage in advantages):
         reflection = reflection.again(briefing.step)  # all are carried: the prompt may be that of the failed update
     try:
-        answer = replace(reflection, role=UPDATE).ask_within(
-            _UPDATE_TOKENS, UpdateLibrary, inputs_within, find_problems
-        )
+        answer = replace(reflection, role=UPDATE).ask_within(_UPDATE_TOKENS, signature, inputs_within, find_problems)
     except Unusable as error:
         remedy = "its advantages are carried to the next step"
         failure = Failure("update", f"s{briefing.step}", str(error), remedy, error.is_error)
         return Update(carried=tuple(advantages), failures=(failure,), usage=error.usage)
     sources = {label: advantage.source for label, advantage in labelled.items()}
-    return Update(tuple(answer.fields["operations"]), sources, usage=answer.usage)
+    operations = tuple(settle_scope(operation, briefing.readers) for operation in answer.fields["operations"])
+    return Update(operations, sources, usage=answer.usage)
+
+
+def _experiences(advantages: Sequence[SemanticAdvantage], briefing: Briefing) -> str:
+    return briefing.experiences_about(*(text for a in advantages for text in (a.task, *a.experiences)))
 
 
 def render_advantages(labelled: Mapping[str, SemanticAdvantage], tokens: int) -> str:
@@ -103,6 +115,11 @@ def render_advantages(labelled: Mapping[str, SemanticAdvantage], tokens: int) ->
     )
 
 
+def render_effects(briefing: Briefing) -> str:
+    """The measured effects of the library's entries, one a line; empty for none."""
+    return "\n".join(f"[{effect.id}] {effect.to_text()}" for effect in briefing.effects)
+
+
 def describe_limits(briefing: Briefing) -> str:
     """The bounds of the library in words, with how much of them is used."""
     settings, library = briefing.settings, briefing.library
@@ -110,7 +127,7 @@ def describe_limits(briefing: Briefing) -> str:
     if settings.max_experiences is not None:
         said.append(f"at most {settings.max_experiences} entries (now {len(library)})")
     if settings.max_library_tokens is not None:
-        said.append(f"at most {settings.max_library_tokens} tokens (now {library.tokens})")
+        said.append(f"at most {settings.max_library_tokens} tokens (now {tokens_of(library, settings.count_tokens)})")
     pinned = [e.id for e in library if e.pinned]
     return "; ".join([*said, *([f"pinned, not to be changed: {', '.join(pinned)}"] if pinned else [])])
 

@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING
 
 import dspy
 
+from tfgrpo_dspy.adaptive import Again
 from tfgrpo_dspy.advantage import Briefing, Contrast, contrast
 from tfgrpo_dspy.batch import Carried, Step
 from tfgrpo_dspy.budget import Price
 from tfgrpo_dspy.checks import lms_of
-from tfgrpo_dspy.conditioning import attach, check_conditioned
+from tfgrpo_dspy.conditioning import check_conditioned
 from tfgrpo_dspy.errors import BudgetError, SettingsError, TooManyErrors
 from tfgrpo_dspy.forecast import Forecast, extrapolate
+from tfgrpo_dspy.gain import gain_rollouts, gate_rollouts, judges_in
 from tfgrpo_dspy.group import Group
+from tfgrpo_dspy.ledger import spent_in
 from tfgrpo_dspy.metered import metering
 from tfgrpo_dspy.optimisation import decide
 from tfgrpo_dspy.plan import STAGES, Amount, GroupRecord, Latency, PilotRecord, Plan
@@ -27,6 +30,7 @@ from tfgrpo_dspy.prices import price_of
 from tfgrpo_dspy.rollout import Query, roll_out
 from tfgrpo_dspy.run import Run, prepare
 from tfgrpo_dspy.tally import Made, Tally
+from tfgrpo_dspy.usage import Usage
 from tfgrpo_dspy.workers import Workers
 
 if TYPE_CHECKING:
@@ -64,6 +68,8 @@ def forecast(
         raise SettingsError(f"pilot, the examples to roll out, must be a whole number >= 1, got {pilot!r}")
     quiet = copy.copy(optimizer)
     quiet.tracking, quiet.observers, quiet.display_progress, quiet.log_dir = False, (), False, None
+    if optimizer.log_dir is not None and not optimizer.restart:
+        quiet.spent += spent_in(optimizer.log_dir)  # the run that is to be taken up
     run = prepare(quiet, student, trainset, valset, optimizer.settings)
     steps = list(run.plan())
     known = {lm.model: _price(lm, run, prices) for lm in lms_of(run.student, run.reflection.lm)}
@@ -74,16 +80,18 @@ def forecast(
     made = extrapolate(record, _plan(run, steps, known, piloted))
     simulated = any("simulated" in name.lower() for name in run.lms.values())
     notes = (*made.notes, *_told(piloted, time.perf_counter() - began))
-    return replace(made, pilot_paid=paid, simulated=simulated, notes=notes)
+    spent = run.meter.spending.spent - quiet.spent
+    return replace(made, pilot_paid=paid, spent=spent, simulated=simulated, notes=notes)
 
 
 def _roll_pilot(run: Run, first: Step, size: int, known: Mapping[str, Price | None]) -> _Piloted:
     """The three steps of the method on a few groups of the first batch, as `compile` does them."""
     step = first._replace(queries=_sample(run, first, size))
     library, settings = run.settings.library, run.settings
-    policy = attach(run.student, library, conditioned=settings.conditioned)
+    policy = run.policy(library)
     readers = set(check_conditioned(policy, settings.conditioned))
-    instructions = frozenset(p.signature.instructions for name, p in policy.named_predictors() if name in readers)
+    reading = policy.program if hasattr(policy, "without_library") else policy  # one that retrieves tells them later
+    instructions = frozenset(p.signature.instructions for name, p in reading.named_predictors() if name in readers)
     tally = Tally(instructions, known)
     listening = dspy.context(callbacks=[*(dspy.settings.callbacks or []), tally])
     with metering(run.meter), listening, Workers(run.num_threads, run.watch) as workers:
@@ -182,7 +190,7 @@ def _group(group: Group, piloted: _Piloted, made: Iterable[Made]) -> GroupRecord
     return GroupRecord(
         len(group.rollouts),
         _sum(rolled) + _shared(_sum(stray), len(piloted.groups)),
-        group.is_informative(piloted.tolerance),
+        group.is_informative(piloted.tolerance) or bool(told["extractions"]),
         sum(call.reads_library for call in rolled),
         _sum(told["summaries"]),
         _sum(told["extractions"]),
@@ -226,15 +234,20 @@ def _plan(run: Run, steps: Sequence[Step], known: Mapping[str, Price | None], pi
     policy, reflection = lms_of(run.student), run.reflection.lm
     of_policy = {known[lm.model] for lm in policy}
     price = of_policy.pop() if len(of_policy) == 1 else None
-    stages = dict.fromkeys(STAGES[1:4], known[reflection.model]) | {"rollouts": price, "validation": price}
+    stages = dict.fromkeys(STAGES, price) | dict.fromkeys(STAGES[1:4], known[reflection.model])
     first = {query.position for query in steps[0].queries}
     cached = all(lm.cache for lm in [*policy, reflection])
     return Plan(
         steps=tuple(len(step.queries) for step in steps),
         epochs=settings.epochs,
         group_size=settings.group_size,
+        is_adaptive=settings.min_group_size is not None,
         threads=run.num_threads,
         validation=len(run.valset or ()) * settings.validation_rollouts,
+        gate=gate_rollouts(run.gate),
+        gain=gain_rollouts(settings, run.gate, run.valset),
+        judged=judges_in(run.gate),
+        again=settings.group_size if Again.of(settings) is not None else 0,
         library_room=_room(run),
         prices=stages,
         reused=cached * sum(int(group.name.rpartition("e")[2]) in first for group in piloted.groups),
@@ -261,7 +274,10 @@ def _price(lm: dspy.BaseLM, run: Run, prices: Prices | None) -> Price | None:
 
 def _told(piloted: _Piloted, seconds: float) -> list[str]:
     groups = piloted.groups
+    rollouts = [rollout for group in groups for rollout in group.rollouts]
     lost = sum(len(group.lost) for group in groups)
-    rollouts = sum(len(group.rollouts) for group in groups)
-    told = [f"the pilot made {rollouts} rollouts of {len(groups)} examples in {seconds:.1f} s"]
-    return told + ([f"{lost} of its rollouts were lost"] if lost else [])
+    told = [f"the pilot made {len(rollouts)} rollouts of {len(groups)} examples in {seconds:.1f} s"]
+    told += [f"{lost} of its rollouts were lost"] if lost else []
+    if share := sum((rollout.usage for rollout in rollouts), Usage()).cached_share:
+        told.append(f"{share:.0%} of what they read came from the provider's prompt cache; forecast at the full price")
+    return told

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from tfgrpo_dspy.budget import Price
 
-STAGES = ("rollouts", "summaries", "extractions", "updates", "validation")
+STAGES = ("rollouts", "summaries", "extractions", "updates", "gate", "validation")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +100,7 @@ class PilotRecord:
             "summaries": [g.summaries for g in self.groups],
             "extractions": [g.extraction for g in self.groups],
             "updates": [self.update],
+            "gate": [],
             "validation": list(self.validation),
         }
         return sum(parts[stage], Amount())
@@ -113,18 +114,29 @@ class Plan:
     """Examples per step."""
     epochs: int
     group_size: int
+    """Rollouts per group, at most if groups are adaptive."""
     threads: int
     """Calls at once."""
     validation: int = 0
     """Rollouts of one validation, of which there is one before the first step and one after each; 0 for no valset."""
+    gate: tuple[int, int] = (0, 0)
+    """Rollouts of a gate's trials on held-out problems in one step, at least and at most; 0 for no such gate."""
+    again: int = 0
+    """Further rollouts of a group whose rewards are equal."""
+    gain: int = 0
+    """Rollouts of the final comparison that `require_gain` asks for."""
+    judged: int = 0
+    """Judges that read each text which an update proposes."""
     library_room: float | None = None
     """Tokens by which the library may grow; None for no bound."""
     prices: Mapping[str, Price | None] = field(default_factory=dict)
     """Stage to price per million tokens; without one, the pilot's cost per token is taken, if that is known."""
     reused: int | None = None
     """Groups of the pilot whose answers DSPy's cache hands to the run; None for all, 0 when a cache is off."""
+    is_adaptive: bool = False
+    """Whether groups are as large as those of the pilot, rather than of `group_size`."""
 
     @property
     def rollouts(self) -> int:
-        """Rollouts of training."""
+        """Rollouts of training, at most."""
         return sum(self.steps) * self.group_size

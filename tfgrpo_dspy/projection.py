@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tfgrpo_dspy.plan import Amount, PilotRecord, Plan
+from tfgrpo_dspy.plan import Amount, GroupRecord, Latency, PilotRecord, Plan
 
 Floats = NDArray[np.float64]
 Three = tuple[Floats, Floats, Floats]
@@ -147,12 +147,17 @@ class _Units:
     """Time of a rollout against the pilot's: that of its output."""
     newness: Floats
     """Exponent with which distinct summaries grow in the number of rollouts; 1 when none repeats."""
+    size: float
+    """Rollouts per group."""
+    informative_size: float
+    """Rollouts per informative group."""
 
     @classmethod
     def of(cls, pilot: PilotRecord, plan: Plan, chance: Chance) -> _Units:
         """As the pilot says."""
-        size, groups = plan.group_size, float(sum(plan.steps))
+        groups = float(sum(plan.steps))
         telling = [g for g in pilot.groups if g.is_informative]
+        size = _size(telling or pilot.groups, plan)
         many = groups * max(len(telling), 1) / len(pilot.groups)
         rollouts = [_per(g.rollouts, g.size) for g in pilot.groups]
         mean = _mean(rollouts)
@@ -175,7 +180,13 @@ class _Units:
             entry * chance.rate(pilot.learned_entries),
             rollout[2] / mean.completion_tokens if mean.completion_tokens else np.ones(chance.size),
             np.full(chance.size, np.log(per_group) / np.log(size) if size > 1 else 1.0),
+            _size(pilot.groups, plan),
+            size,
         )
+
+
+def _size(groups: Sequence[GroupRecord], plan: Plan) -> float:
+    return sum(g.size for g in groups) / len(groups) if plan.is_adaptive else plan.group_size
 
 
 def project(pilot: PilotRecord, plan: Plan, chance: Chance) -> Projection:
@@ -190,9 +201,11 @@ def project(pilot: PilotRecord, plan: Plan, chance: Chance) -> Projection:
         epochs = seen * plan.epochs / sum(plan.steps)
         informative = chance.hits(examples, np.clip(share * chance.fading ** min(1.0, epochs), 0, 1))
         length = chance.length ** min(1.0, epochs)
-        run.add("rollouts", examples * plan.group_size, _reading(units.rollout, library * units.readers, length))
-        run.add("summaries", informative * plan.group_size * _new(units, chance, 1 + int(epochs)), units.summary)
+        made = examples * units.size + plan.again * (examples - informative)
+        run.add("rollouts", made, _reading(units.rollout, library * units.readers, length))
+        run.add("summaries", informative * units.informative_size * _new(units, chance, 1 + int(epochs)), units.summary)
         run.add("extractions", informative, _reading(units.extraction, library))
+        _gate(run, plan, units, chance, _Given(informative, library, library), pilot.latency)
         gain = _times(units, told + informative, chance) - _times(units, told, chance)
         run.add("updates", 1.0, _update(pilot, units, chance, _Given(informative, gain, library)))
         run.seconds = run.seconds + _step_seconds(pilot, plan, units, chance, examples, informative)
@@ -200,6 +213,8 @@ def project(pilot: PilotRecord, plan: Plan, chance: Chance) -> Projection:
         library = units.learned * _times(units, told, chance)
         library = library if plan.library_room is None else np.minimum(library, plan.library_room)
         _validate(run, plan, units, library)
+    if plan.gain:
+        run.add("gate", plan.gain, _reading(units.validation, library * units.readers))
     if plan.validation:
         run.seconds = run.seconds + (len(plan.steps) + 1) * _seconds_of(pilot, plan, units, chance)
     run.seconds = run.seconds + (_HANDLING * run.sum(0) if pilot.latency is not None else 0)
@@ -209,6 +224,20 @@ def project(pilot: PilotRecord, plan: Plan, chance: Chance) -> Projection:
 def _validate(run: Projection, plan: Plan, units: _Units, library: Floats) -> None:
     if plan.validation:
         run.add("validation", plan.validation, _reading(units.validation, library * units.readers))
+
+
+def _gate(run: Projection, plan: Plan, units: _Units, chance: Chance, given: _Given, latency: Latency | None) -> None:
+    """Trials of the library on held-out problems, and what judges read."""
+    some = np.minimum(given.informative, 1.0)
+    if plan.gate[1]:
+        least, most = plan.gate
+        trials = some * (least + chance.waiting * (most - least))
+        run.add("gate", trials, _reading(units.validation, given.library * units.readers))
+        if latency is not None:
+            run.seconds = run.seconds + units.pace * trials * latency.rollout / plan.threads
+    if plan.judged:
+        calls, prompt, completion = _reading(units.extraction, given.library)
+        run.add("gate", plan.judged * given.informative, (calls, prompt / 3, completion / 3))
 
 
 def _new(units: _Units, chance: Chance, epoch: int) -> Floats:
@@ -248,9 +277,9 @@ def _step_seconds(
     if latency is None:
         return np.zeros(chance.size)
     some = np.minimum(informative, 1.0)
-    reflecting = informative * (plan.group_size * latency.summary + latency.extraction)
+    reflecting = informative * (units.informative_size * latency.summary + latency.extraction)
     chain = units.pace * latency.slowest_rollout + some * (latency.summary + latency.extraction)
-    busy = (units.pace * examples * plan.group_size * latency.rollout + reflecting) / plan.threads
+    busy = (units.pace * examples * units.size * latency.rollout + reflecting) / plan.threads
     return _between(busy, chain, chance) + some * latency.update
 
 

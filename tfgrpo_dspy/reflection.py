@@ -9,12 +9,12 @@ from typing import Any
 import dspy
 from dspy.utils.exceptions import AdapterParseError, ContextWindowExceededError, LMError
 
+from tfgrpo_dspy.boundary import FATAL
 from tfgrpo_dspy.budget import OutOfBudget
 from tfgrpo_dspy.errors import TFGRPOError
 from tfgrpo_dspy.meter import SUMMARY, Unpriced
-from tfgrpo_dspy.metered import copy_lm
+from tfgrpo_dspy.metered import share_lm
 from tfgrpo_dspy.rendering import shorten
-from tfgrpo_dspy.rollout import FATAL
 from tfgrpo_dspy.signatures import CORRECTION, with_correction
 from tfgrpo_dspy.trajectory import Recorder
 from tfgrpo_dspy.usage import Usage
@@ -74,7 +74,7 @@ class Reflection:
         Raises:
             TooLong: The request exceeds the context window.
             Unusable: No reply parsed, or the LM could not be reached.
-            LMError: One of `rollout.FATAL`, which stops the run.
+            LMError: One of `boundary.FATAL`, which stops the run.
         """
         recorder, parsed, correction = Recorder(), None, ""
         for _ in range(self.retries + 1):
@@ -129,10 +129,8 @@ class Reflection:
         shown = dict(inputs)
         if correction:
             signature, shown[CORRECTION] = with_correction(signature), correction
-        lm = copy_lm(self.lm, self.role)
-        lm.callbacks = [*lm.callbacks, recorder]  # not in the context: DSPy takes 0.1 ms per module to call it
         try:
-            with dspy.context(lm=lm, trace=None):
+            with recorder.recording_lm(share_lm(self.lm, self.role)):
                 return dspy.Predict(signature)(**shown)
         except (AdapterParseError, ValueError) as error:  # pydantic's ValidationError is a ValueError
             return shorten(getattr(error, "message", "") or str(error), _SHOWN_ERROR_TOKENS)

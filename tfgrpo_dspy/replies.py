@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from dspy.utils.exceptions import LMProviderError, LMTimeoutError, LMTransportError, is_retryable_lm_error
@@ -62,6 +63,12 @@ def tokens_of(result: Any) -> tuple[int, int]:
     if written is None:
         written = sum(len(_text(output)) for output in result.outputs) // 4
     return int(read), int(written)
+
+
+def cached_tokens_of(usage: Mapping[str, Any] | None) -> int | None:
+    """Input tokens that the provider read from its prompt cache, by the usage that DSPy gives; None if not said."""
+    found = _value((usage or {}).get("prompt_tokens_details"), "cached_tokens")
+    return None if found is None else int(found)
 
 
 def finish_reasons(result: Any) -> list[str | None]:

@@ -7,39 +7,33 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import blake2b
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import dspy
-from dspy.utils.exceptions import (
-    ContextWindowExceededError,
-    LMAuthError,
-    LMBillingError,
-    LMConfigurationError,
-    LMError,
-    LMUnsupportedModelError,
-)
+from dspy.utils.exceptions import ContextWindowExceededError, LMError
 
-from tfgrpo_dspy.budget import OutOfBudget
-from tfgrpo_dspy.conditioning import copy_program
+from tfgrpo_dspy.adaptive import Again, Stopping
+from tfgrpo_dspy.boundary import FATAL, Loss, guarded, lm_error_in, loss_by_metric
+from tfgrpo_dspy.conditioning import copy_program, library_of, withhold
 from tfgrpo_dspy.errors import MetricError
 from tfgrpo_dspy.events import GroupFinished, RolloutFinished
 from tfgrpo_dspy.executor import Roll
-from tfgrpo_dspy.group import Group, Lost, Rollout, Scored
+from tfgrpo_dspy.group import Group, Lost, Made, Rollout, Scored, Unscored
 from tfgrpo_dspy.guard import Guard
 from tfgrpo_dspy.journal import fingerprint
-from tfgrpo_dspy.meter import Meter, Unpriced, active_meter
+from tfgrpo_dspy.meter import Meter, active_meter
 from tfgrpo_dspy.metered import copy_lm
-from tfgrpo_dspy.racing import HelperTimeout, within
-from tfgrpo_dspy.reward import Metric, score
+from tfgrpo_dspy.reward import GroupMetric, Metric, Reward, grader
+from tfgrpo_dspy.together import Jury, outputs_of
+from tfgrpo_dspy.told import recorder_here
 from tfgrpo_dspy.trajectory import Recorder, render_trajectory, render_values
 from tfgrpo_dspy.usage import Usage
 from tfgrpo_dspy.workers import Workers, done
 
-FATAL = (LMAuthError, LMBillingError, LMConfigurationError, LMUnsupportedModelError)
-"""Errors of the LM after which no call of the run can succeed: they stop it at once."""
+Grade: TypeAlias = Callable[[dspy.Example, dspy.Prediction], Reward]
 
 _BOOKKEEPING = frozenset({"trajectory", "history", "termination_reason"})
 """Outputs that agents attach to their answer; the trajectory shows them already."""
@@ -71,7 +65,8 @@ class Policy(NamedTuple):
     def of(cls, program: dspy.Module) -> Policy:
         """The program as a policy."""
         named = program.named_predictors()
-        told = fingerprint(*(p.signature.instructions for _, p in named))
+        retrieved = [program.told] if hasattr(program, "without_library") else []
+        told = fingerprint(*(p.signature.instructions for _, p in named), *retrieved)
         return cls(program, {id(p): name for name, p in named}, any(p.lm is not None for _, p in named), told)
 
 
@@ -83,12 +78,23 @@ class Sampling:
     """Keeps ranges of rollout ids apart: training, validation and each evaluation have their own."""
     step: int
     size: int
-    """Rollouts per query."""
+    """Rollouts per query, at most if groups are adaptive."""
     temperature: float | None
     """None keeps each LM's own."""
     failure_score: float
     timeout: float | None = None
     """Seconds that program and metric may take together for one rollout; None for no limit."""
+    stopping: Stopping | None = None
+    """When a group that starts small is large enough; None makes all rollouts of a group at once."""
+    dropout: float = 0.0
+    """Chance that a rollout does not read an experience, each by itself, in [0, 1)."""
+    again: Again | None = None
+    """What follows in groups whose rewards are all equal; None for nothing (paper)."""
+
+    @property
+    def first(self) -> int:
+        """Rollouts per query that are made whatever comes out of them."""
+        return self.size if self.stopping is None else self.stopping.start
 
     def lm(self, lm: dspy.BaseLM, rollout: str) -> dspy.BaseLM:
         """A copy of the LM for one rollout.
@@ -96,23 +102,38 @@ class Sampling:
         Its `rollout_id` makes DSPy's cache answer a re-run but nothing else. An LM that was given a `seed` gets
         another one for each rollout, or a provider that honours it would return the same answer G times.
         """
-        number = int.from_bytes(blake2b(f"{self.purpose}|{rollout}".encode(), digest_size=8).digest(), "big") >> 1
+        number = self._number(rollout)
         changed: dict[str, Any] = {"rollout_id": number}
         if self.temperature is not None:
-            changed["temperature"] = self.temperature
+            changed["temperature"] = self._temperature_of(rollout, self.temperature)
         if lm.kwargs.get("seed") is not None:
             changed["seed"] = number % 2**31
         return copy_lm(lm, **changed)
 
-    def policy(self, policy: Policy, rollout: str) -> Policy:
-        """The policy for one rollout: a copy if any predictor has an LM of its own, to be drawn apart as well."""
-        if not policy.has_lms:
+    def withheld(self, program: dspy.Module, rollout: str) -> tuple[str, ...]:
+        """Ids of the experiences of the program's library that a rollout does not read, drawn for it alone."""
+        if not self.dropout:
+            return ()
+        bound = self.dropout * 2**63
+        return tuple(e.id for e in library_of(program) if self._number(f"{rollout} without {e.id}") < bound)
+
+    def policy(self, policy: Policy, rollout: str, withheld: Sequence[str] = ()) -> Policy:
+        """The policy for one rollout: a copy if it is not to read all, or a predictor's own LM is to be drawn apart."""
+        if not policy.has_lms and not withheld:
             return policy
-        copied = copy_program(policy.program)
+        copied = withhold(policy.program, withheld) if withheld else copy_program(policy.program)
         for predictor in copied.predictors():
             if predictor.lm is not None:
                 predictor.lm = self.lm(predictor.lm, rollout)
         return Policy.of(copied)
+
+    def _temperature_of(self, rollout: str, usual: float) -> float:
+        is_second = self.again is not None and int(rollout.rpartition("/r")[2]) >= self.size
+        return usual * self.again.heat if self.again is not None and is_second else usual
+
+    def _number(self, drawn: str) -> int:
+        """63 random bits that belong to what is drawn."""
+        return int.from_bytes(blake2b(f"{self.purpose}|{drawn}".encode(), digest_size=8).digest(), "big") >> 1
 
 
 def roll_out(
@@ -136,15 +157,27 @@ class RolloutTask:
     policy: Policy
     metric: Metric
     sampling: Sampling
+    grade: Grade | None
+    """The metric, looked at once; None if it scores groups, which is done when all their rollouts were made."""
 
     @classmethod
     def of(cls, program: dspy.Module, metric: Metric, sampling: Sampling) -> RolloutTask:
         """The task of rolling out a program."""
-        return cls(Policy.of(program), metric, sampling)
+        grade = None if isinstance(metric, GroupMetric) else grader(metric)
+        return cls(Policy.of(program), metric, sampling, grade)
 
-    def __call__(self, example: dspy.Example, name: str) -> Rollout:
+    def __call__(self, example: dspy.Example, name: str) -> Made:
         """Make one rollout, in this thread."""
-        return _roll_afresh(self.policy, example, self.metric, self.sampling, name)
+        return _roll_afresh(self.policy, example, self.grade, self.sampling, name)
+
+    @property
+    def jury(self) -> Jury | None:
+        """Who scores whole groups, if the metric does."""
+        return Jury(self.metric, self.sampling.timeout) if isinstance(self.metric, GroupMetric) else None
+
+    def known_as(self, name: str) -> str:
+        """What the journal calls a rollout or a group of that name."""
+        return f"{self.sampling.purpose}: {name} {self.policy.fingerprint}"
 
     def __reduce__(self) -> tuple[Any, ...]:  # predictors are known by their identity, which is another elsewhere
         return RolloutTask.of, (self.policy.program, self.metric, self.sampling)
@@ -154,89 +187,95 @@ def _roll_out_group(task: RolloutTask, make: Roll, query: Query, workers: Worker
     sampling = task.sampling
     name = f"s{sampling.step}/e{query.position}"
     roll = partial(_roll, task, make, query.example, workers)
-    rollouts = workers.gather([workers.submit(roll, f"{name}/r{i}") for i in range(sampling.size)])
+    stopping, first = sampling.stopping, sampling.first
+    rollouts = workers.gather([workers.submit(roll, f"{name}/r{i}") for i in range(first)])
+    if task.jury is not None:
+        rollouts = workers.then(rollouts, partial(_score_together, task, task.jury, query.example, workers, name))
 
-    def complete(finished: list[Rollout]) -> Future[Group]:
-        group = Group(name, query.example, tuple(finished))
+    def complete(finished: Sequence[Made]) -> Future[Group]:
+        group = Group(name, query.example, tuple(r for r in finished if not isinstance(r, Unscored)), first)
+        if stopping is not None and len(finished) < sampling.size and not stopping.is_enough(group):
+            further = workers.submit(roll, f"{name}/r{len(finished)}")
+            return workers.bind(further, lambda one: complete([*finished, one]))
+        if sampling.again is not None and sampling.again.is_due(group, sampling.size):
+            second = [workers.submit(roll, f"{name}/r{i}") for i in range(sampling.size, 2 * sampling.size)]
+            return workers.bind(workers.gather(second), lambda rest: complete([*finished, *rest]))
         workers.announce(GroupFinished(sampling.step, group))
         return done(group)
 
     return workers.bind(rollouts, complete)
 
 
-def _roll(task: RolloutTask, make: Roll, example: dspy.Example, workers: Workers, name: str) -> Rollout:
-    known_as = f"{task.sampling.purpose}: {name} {task.policy.fingerprint}"
+def _roll(task: RolloutTask, make: Roll, example: dspy.Example, workers: Workers, name: str) -> Made:
     afresh = partial(make, example, name)
-    made = workers.memory.once(known_as, Rollout, afresh, keep=lambda made: getattr(made, "cause", "") != "budget")
-    rollout = workers.spill.take(made)
+    made = workers.memory.once(
+        task.known_as(name), Made, afresh, keep=lambda made: getattr(made, "cause", "") != "budget"
+    )
+    return made if isinstance(made, Unscored) else _finish(made, task, workers)
+
+
+def _score_together(
+    task: RolloutTask, jury: Jury, example: dspy.Example, workers: Workers, name: str, made: list[Made]
+) -> list[Made]:
+    scored = jury.score(example, made, task.known_as(name), workers.memory)
+    return [_finish(new, task, workers) if old is not new else new for old, new in zip(made, scored, strict=True)]
+
+
+def _finish(rollout: Rollout, task: RolloutTask, workers: Workers) -> Rollout:
+    rollout = workers.spill.take(rollout)
     workers.announce(RolloutFinished(task.sampling.step, rollout))
     return rollout
 
 
-def _roll_afresh(policy: Policy, example: dspy.Example, metric: Metric, sampling: Sampling, name: str) -> Rollout:
+def _roll_afresh(policy: Policy, example: dspy.Example, grade: Grade | None, sampling: Sampling, name: str) -> Made:
     started = time.perf_counter()
-    policy = sampling.policy(policy, name)
+    withheld = sampling.withheld(policy.program, name)
+    policy = sampling.policy(policy, name, withheld)
     lm = sampling.lm(dspy.settings.lm, name) if dspy.settings.lm is not None else None
     meter = active_meter() or Meter()
     guard = Guard(meter)
     recorder = Recorder(policy.names, guard)
     judge = Recorder(guard=guard)  # the metric may ask an LM: paid as well, but nothing that the policy did
-    callbacks = dspy.settings.callbacks or []
-    rolling = dspy.context(lm=lm, callbacks=[*callbacks, recorder], trace=None, max_history_size=_MODULE_HISTORY)
-    judging = dspy.context(callbacks=[*callbacks, judge], trace=None)
-    attempt = partial(_attempt, policy.program, example, metric, sampling.failure_score, rolling, judging)
+    rolling = recorder.recording(lm=lm, trace=None, max_history_size=_MODULE_HISTORY)
+    judging = judge.recording(trace=None)
+    attempt = partial(_attempt, policy.program, example, grade, sampling.failure_score, rolling, judging)
     meter.owe(name.rpartition("/")[0], sampling.size + 1)
-    outcome = _guarded(attempt, guard, meter, sampling.timeout)
-    return outcome.finished(name, recorder, recorder.usage + judge.usage, time.perf_counter() - started)
+    outcome = guarded(attempt, guard, meter, sampling.timeout)
+    if isinstance(outcome, Loss):
+        outcome = _Outcome(lost=outcome)
+    made = outcome.finished(name, recorder, recorder.usage + judge.usage, time.perf_counter() - started)
+    return replace(made, withheld=withheld) if withheld and not isinstance(made, Lost) else made
+
+
+_NO_REWARD = Reward(0.0, "")
 
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
     """What became of one rollout, before it is written down."""
 
-    reward: float = 0.0
-    feedback: str = ""
+    reward: Reward = _NO_REWARD
     answer: str = ""
     policy_failure: str | None = None
-    lost: tuple[Literal["infrastructure", "metric", "budget"], str] | None = None
+    lost: Loss | None = None
+    outputs: Mapping[str, Any] | None = None
+    """What is to be scored with its group; None for what has its reward."""
 
-    def finished(self, name: str, recorder: Recorder, usage: Usage, seconds: float) -> Rollout:
+    def finished(self, name: str, recorder: Recorder, usage: Usage, seconds: float) -> Made:
         if self.lost is not None:
             return Lost(name, *self.lost, usage, seconds)
-        trajectory = render_trajectory(recorder.calls)
-        return Scored(
-            name,
-            self.reward,
-            self.feedback,
-            trajectory,
-            self.answer,
-            recorder.tool_calls,
-            usage,
-            seconds,
-            self.policy_failure,
-        )
-
-
-def _guarded(attempt: Callable[[], _Outcome], guard: Guard, meter: Meter, timeout: float | None) -> _Outcome:
-    """The outcome of an attempt that takes no longer than it may, and is not made when nothing new may start."""
-    if meter.stopped_by is not None:
-        return _Outcome(lost=("budget", meter.stopped_by))
-    try:
-        outcome = attempt() if timeout is None else within(timeout, attempt)
-    except HelperTimeout as late:
-        guard.abandon(str(late))
-        return _Outcome(lost=("infrastructure", str(late)))
-    except (OutOfBudget, Unpriced) as signal:
-        guard.signal = signal
-    if isinstance(guard.signal, Unpriced):
-        raise guard.signal.error
-    return outcome if guard.signal is None else _Outcome(lost=("budget", str(guard.signal)))
+        trajectory, calls = render_trajectory(recorder.calls), recorder.tool_calls
+        if self.outputs is not None:
+            return Unscored(name, self.outputs, trajectory, self.answer, calls, usage, seconds)
+        value, feedback, parts = self.reward
+        failure = self.policy_failure
+        return Scored(name, value, feedback, trajectory, self.answer, calls, usage, seconds, failure, parts)
 
 
 def _attempt(
     policy: dspy.Module,
     example: dspy.Example,
-    metric: Metric,
+    grade: Grade | None,
     failure_score: float,
     rolling: AbstractContextManager[None],
     judging: AbstractContextManager[None],
@@ -245,16 +284,15 @@ def _attempt(
     try:
         with rolling:
             prediction = call(policy, example)
+        if grade is None:
+            return _Outcome(answer=render_answer(prediction), outputs=outputs_of(prediction, _BOOKKEEPING))
         with judging:
-            reward = score(metric, example, prediction)
+            reward = grade(example, prediction)
     except MetricError as error:
-        cause = lm_error_in(error)
-        if isinstance(cause, FATAL):
-            raise cause from error
-        return _Outcome(lost=("metric", str(error)))
+        return _Outcome(lost=loss_by_metric(error))
     except Exception as error:  # noqa: BLE001 - student code may raise anything
         return _failed(error, failure_score)
-    return _Outcome(reward.value, reward.feedback, render_answer(prediction))
+    return _Outcome(reward, render_answer(prediction))
 
 
 def _failed(error: Exception, failure_score: float) -> _Outcome:
@@ -265,22 +303,16 @@ def _failed(error: Exception, failure_score: float) -> _Outcome:
     if isinstance(cause, LMError | ConnectionError | TimeoutError) and not isinstance(
         cause, ContextWindowExceededError
     ):
-        return _Outcome(lost=("infrastructure", described))
-    return _Outcome(failure_score, f"The attempt failed: {described}", policy_failure=described)
-
-
-def lm_error_in(error: BaseException) -> LMError | None:
-    """The LM's error behind an exception, if student code wrapped one."""
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, LMError):
-        cause = cause.__cause__
-    return cause
+        return _Outcome(lost=Loss("infrastructure", described))
+    return _Outcome(Reward(failure_score, f"The attempt failed: {described}"), policy_failure=described)
 
 
 def call(program: dspy.Module, example: dspy.Example) -> Any:
     """The program's prediction for an example; an async-only program runs in an event loop of its own."""
-    inputs = dict(example.inputs())
-    return program(**inputs) if hasattr(type(program), "forward") else asyncio.run(program.acall(**inputs))
+    inputs, recorder = dict(example.inputs()), recorder_here()
+    if not hasattr(type(program), "forward"):
+        return asyncio.run(program.acall(**inputs))
+    return program(**inputs) if recorder is None else recorder.run(program, inputs)
 
 
 def render_answer(prediction: Any) -> str:

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING
 import dspy
 from dspy.utils.exceptions import LMError
 
-from tfgrpo_dspy.advantage import Briefing
+from tfgrpo_dspy.adaptive import Again, Stopping
+from tfgrpo_dspy.advantage import Briefing, Contrast
 from tfgrpo_dspy.announcer import Announcer, observers_of
 from tfgrpo_dspy.batch import Carried, Outcome, Step
 from tfgrpo_dspy.checks import check_examples, check_lms, check_sampling, lm_names, lms_of
-from tfgrpo_dspy.conditioning import attach, check_conditioned, detach
+from tfgrpo_dspy.conditioning import check_conditioned, detach
+from tfgrpo_dspy.crediting import Credit
 from tfgrpo_dspy.errors import BudgetError, ReviewStop, RunStopped, TooManyErrors
 from tfgrpo_dspy.evaluation import Evaluation, evaluate_with
 from tfgrpo_dspy.events import (
@@ -32,12 +34,19 @@ from tfgrpo_dspy.events import (
 )
 from tfgrpo_dspy.executor import Pace
 from tfgrpo_dspy.experience import ExperienceLibrary
-from tfgrpo_dspy.identity import identity_of
+from tfgrpo_dspy.fitting import fit
+from tfgrpo_dspy.flagging import flags_of, known_of
+from tfgrpo_dspy.gain import Gain, check_gain, epochs_without_progress, with_gain
+from tfgrpo_dspy.gating import Gate
+from tfgrpo_dspy.group import Group
+from tfgrpo_dspy.identity import circumstances_of, described, identity_of
 from tfgrpo_dspy.journal import Journal, Memory, NoMemory
 from tfgrpo_dspy.metered import meter_for, metering
 from tfgrpo_dspy.prices import find_prices
 from tfgrpo_dspy.reflection import Reflection
 from tfgrpo_dspy.rendering import shorten
+from tfgrpo_dspy.retrieval import Shelf
+from tfgrpo_dspy.retrieving import as_policy, run_cues
 from tfgrpo_dspy.reward import Metric
 from tfgrpo_dspy.rollout import Query, Sampling
 from tfgrpo_dspy.settings import Settings
@@ -70,6 +79,7 @@ def prepare(
     check_sampling(student, settings.temperature)
     train = check_examples(trainset, "trainset")
     val = check_examples(valset, "valset") if valset is not None else None
+    check_gain(settings.require_gain, optimizer.gate, val)
     bare = detach(student)
     objective = settings.objective or _instructions(bare, conditioned)
     reflection = Reflection(reflection_lm, settings.retries)
@@ -80,8 +90,11 @@ def prepare(
         identity = identity_of(settings, bare, optimizer.metric, train, val, lms)
         if optimizer.review is not None:
             identity["review"] = True
+        if optimizer.gate is not None:
+            identity["gate"] = described(optimizer.gate)
         memory = Journal(optimizer.log_dir, identity, restart=optimizer.restart)
-    run = Run(settings, bare, train, val, optimizer.metric, objective, reflection, announcer, memory)
+    run = Run(settings, bare, train, val, optimizer.metric, objective, reflection, announcer, memory, optimizer.gate)
+    run.meter.spending.carry(optimizer.spent)
     find_prices(lms_of(student, reflection_lm), run.meter)
     return run
 
@@ -103,6 +116,7 @@ class Run:
     announcer: Announcer
     memory: Memory
     """Where finished tasks keep their results."""
+    gate: Gate | None = None
     records: list[StepRecord] = field(default_factory=list)
     initial_validation: Evaluation | None = None
     step_started: float = 0.0
@@ -113,10 +127,21 @@ class Run:
         self.num_threads: int = self.settings.num_threads or dspy.settings.num_threads or 1
         self.lms = lm_names(self.student, self.reflection.lm)
         self.meter = meter_for(self.settings, self.num_threads)
+        start = self.settings.min_group_size
+        self.stopping = Stopping(start, self.settings.tolerance) if start is not None else None
+        self.credit = Credit(self.settings, self.steps)
+        self.known = known_of(self.trainset)
+
+    @property
+    def steps(self) -> int:
+        """Steps planned."""
+        return -(-len(self.trainset) // (self.settings.batch_size or len(self.trainset))) * self.settings.epochs
 
     @contextmanager
     def recorded(self) -> Iterator[None]:
         """Announce the run's start, and its end if an error ends it; what was learned goes with the error."""
+        if self.memory.ledger is not None:
+            self.meter.spending.keep_in(self.memory.ledger)
         batches = list(self.plan())
         rollouts = sum(len(step.queries) for step in batches) * self.settings.group_size
         self.announcer(
@@ -153,6 +178,8 @@ class Run:
         size = self.settings.batch_size or len(self.trainset)
         number = 0
         for epoch in range(1, self.settings.epochs + 1):
+            if self._is_out_of_patience:
+                return
             queries = [Query(i, example) for i, example in enumerate(self.trainset)]
             if self.settings.batch_size is not None:
                 random.Random(f"{self.settings.seed}/{epoch}").shuffle(queries)
@@ -174,27 +201,43 @@ class Run:
         examples = len(step.queries)
         self.meter.is_learning = True
         self.announcer(StepStarted(step.epoch, step.number, examples, examples * self.settings.group_size))
-        return Briefing(self.objective, library, self.settings, step.number)
+        return replace(self._briefing(step, library), effects=(), shelf=self._shelf(library))
+
+    def policy(self, library: ExperienceLibrary) -> dspy.Module:
+        """The student reading a library, all of it or what it retrieves."""
+        return as_policy(self.student, library, self.settings, self.trainset)
+
+    def _briefing(self, step: Step, library: ExperienceLibrary) -> Briefing:
+        names = check_conditioned(self.student, self.settings.conditioned)
+        readers = names if len(names) > 1 else ()
+        return Briefing(self.objective, library, self.settings, step.number, self.credit.latest, readers)
+
+    def _shelf(self, library: ExperienceLibrary) -> Shelf | None:
+        if self.settings.retrieval is None:
+            return None
+        return Shelf(library, self.settings.retrieval, run_cues(library, self.settings, self.trainset))
 
     def sampling(self, step: Step) -> Sampling:
         """How the step's rollouts are drawn."""
-        settings = self.settings
-        purpose = f"training seed {settings.seed}"
-        return Sampling(
-            purpose,
-            step.number,
-            settings.group_size,
-            settings.temperature,
-            settings.failure_score,
-            settings.rollout_timeout,
-        )
+        sampling = self._sampling("training", step.number, self.settings.group_size, self.stopping)
+        return replace(sampling, dropout=self.settings.dropout, again=Again.of(self.settings))
+
+    def weigh(self, step: Step, contrasts: Sequence[Contrast], briefing: Briefing) -> Briefing:
+        """What the update is told: what experiences were measured to do as well, if rollouts read parts of them."""
+        effects = self.credit.take(_groups_of(step, contrasts), briefing.library, step.number)
+        return replace(briefing, effects=effects)
 
     def end(self, step: Step, outcome: Outcome, workers: Workers) -> ExperienceLibrary:
         """Record and announce a finished step; returns its library, which names the LMs it was learned with."""
         contrasts, advantages, update, applied = outcome
         names = {*applied.library.learned_with, *self.lms.values()} if applied.changes else ()
         library = replace(applied.library, learned_with=tuple(sorted(names)) or applied.library.learned_with)
-        groups = tuple(c.group for c in contrasts if c.group.name.startswith(f"s{step.number}/"))
+        if applied.changes:
+            library = replace(library, learned_under=circumstances_of(self.student, self.metric, self.settings))
+        groups, updated = _groups_of(step, contrasts), library
+        whole, pruned, _ = self.credit.pruned(updated, step.number)
+        fitted = fit(whole, self._briefing(step, whole), self.reflection, workers)
+        library = fitted.library
         record = StepRecord(
             epoch=step.epoch,
             step=step.number,
@@ -203,24 +246,49 @@ class Run:
             changes=applied.changes,
             refusals=(*update.refusals, *applied.refusals),
             library=library,
-            failures=(*(f for c in contrasts for f in c.failures), *update.failures),
+            failures=(*(f for c in contrasts for f in c.failures), *update.failures, *fitted.failures),
             policy_usage=sum((r.usage for g in groups for r in g.rollouts), Usage()),
-            reflection_usage=sum((c.usage for c in contrasts), update.usage),
+            reflection_usage=sum((c.usage for c in contrasts), update.usage) + fitted.usage,
             seconds=time.perf_counter() - self.step_started,
+            effects=self.credit.latest,
+            pruned=pruned,
+            unpruned=updated if pruned else None,
+            fitted=fitted.changes,
+            unfitted=whole if fitted.changes else None,
+            ruling=update.ruling,
+            flags=flags_of(self.library, updated, applied.changes, self.known, self.settings.max_drift),
         )
         self.records.append(record)
+        self.stopping = self.stopping.after(groups) if self.stopping is not None else None
         self.meter.is_learning = False
         self.records[-1] = replace(record, validation=self._validate(library, step.number, workers))
-        warn_if_little_was_learnable(record, self.settings.tolerance)
+        if self.settings.require_contrast:
+            warn_if_little_was_learnable(record, self.settings.tolerance)
         self.announcer(StepFinished(self.records[-1]))
+        self.records[-1] = workers.spill.take_step(self.records[-1])
         if step.ends_epoch:
             self.announcer(EpochFinished(step.epoch, library))
         return library
 
-    def program(self, carried: Carried) -> dspy.Module:
+    @property
+    def library(self) -> ExperienceLibrary:
+        """The library after the last finished step."""
+        return self.records[-1].library if self.records else self.settings.library
+
+    @property
+    def best_library(self) -> ExperienceLibrary:
+        """The library that would be returned now."""
+        return self._result(Carried()).library
+
+    @property
+    def _is_out_of_patience(self) -> bool:
+        patience = self.settings.patience
+        return patience is not None and epochs_without_progress(self.records, self.initial_validation) >= patience
+
+    def program(self, carried: Carried, gain: Gain | None = None) -> dspy.Module:
         """The student with the library to keep, and the record of the run."""
-        result = self._result(carried)
-        program = attach(self.student, result.library, conditioned=self.settings.conditioned)
+        result = with_gain(self._result(carried), gain)
+        program = self.policy(result.library)
         program.detailed_results = result
         self.announcer(RunFinished(result, program))
         unrecorded = self.announcer.unrecorded
@@ -232,21 +300,17 @@ class Run:
     def _validate(self, library: ExperienceLibrary, step: int, workers: Workers) -> Evaluation | None:
         if self.valset is None or self.meter.stopped_by is not None:
             return None
-        settings = self.settings
-        policy = attach(self.student, library, conditioned=settings.conditioned)
-        purpose = f"validation seed {settings.seed}"
-        sampling = Sampling(
-            purpose,
-            step,
-            settings.validation_rollouts,
-            settings.temperature,
-            settings.failure_score,
-            settings.rollout_timeout,
-        )
+        policy = self.policy(library)
+        sampling = self._sampling("validation", step, self.settings.validation_rollouts)
         try:
             return evaluate_with(workers, policy, self.valset, self.metric, sampling)
         except BudgetError:
             return None
+
+    def _sampling(self, what: str, step: int, size: int, stopping: Stopping | None = None) -> Sampling:
+        settings = self.settings
+        purpose, timeout = f"{what} seed {settings.seed}", settings.rollout_timeout
+        return Sampling(purpose, step, size, settings.temperature, settings.failure_score, timeout, stopping)
 
     def _result(self, carried: Carried) -> CompileResult:
         libraries = [self.settings.library, *(record.library for record in self.records)]
@@ -256,8 +320,9 @@ class Run:
         # Stopped before the last library was judged: it is what was learned.
         if validations[-1] is None or validations[-1].stopped_by is not None:
             best = None
+        library = replace(libraries[-1 if best is None else best], next_id=libraries[-1].next_id)
         return CompileResult(
-            library=replace(libraries[-1 if best is None else best], next_id=libraries[-1].next_id),
+            library=library,
             steps=tuple(self.records),
             initial_library=self.settings.library,
             best_step=best,
@@ -265,22 +330,24 @@ class Run:
             unused=carried.as_failures(),
             stopped_by=self._stopped_by(),
             traffic=self.meter.traffic,
+            effects=self.credit.of(library),
         )
 
     def _stopped_by(self) -> str | None:
         """What ended the run in good order before its last step, and what came next."""
         reason = self.meter.stopped_by
+        if reason is None and self._is_out_of_patience and len(self.records) < self.steps:
+            reason = f"patience={self.settings.patience}: no progress in so many epochs"
         if reason is None:
             return None
         last = self.records[-1] if self.records else None
         missing = [r for g in last.groups for r in g.lost if r.cause == "budget"] if last is not None else []
         undone = Counter(f.stage for f in last.failures if not f.is_error) if last is not None else Counter()
-        steps = -(-len(self.trainset) // (self.settings.batch_size or len(self.trainset))) * self.settings.epochs
-        left = steps - len(self.records)
+        left = self.steps - len(self.records)
         next_up = [
             *([f"{len(missing)} rollouts of step {len(self.records)}"] if missing else []),
             *(f"{count} {stage} calls of step {len(self.records)}" for stage, count in undone.items()),
-            *([f"{left} more of {steps} steps"] if left else []),
+            *([f"{left} more of {self.steps} steps"] if left else []),
         ]
         return f"{reason}; not done: {', '.join(next_up) or 'the last validation'}"
 
@@ -290,6 +357,11 @@ class Run:
             f"the run stopped after {finished} of {steps} steps: {type(error).__name__}: {error}; what was learned "
             f"({len(result.library)} experiences) is in `.result.library` of this error"
         )
+
+
+def _groups_of(step: Step, contrasts: Sequence[Contrast]) -> tuple[Group, ...]:
+    """The groups of the step itself, without those carried into it."""
+    return tuple(c.group for c in contrasts if c.group.name.startswith(f"s{step.number}/"))
 
 
 def _instructions(student: dspy.Module, conditioned: Sequence[str]) -> str:

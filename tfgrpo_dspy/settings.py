@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from types import UnionType
 from typing import Any
@@ -11,6 +11,13 @@ from typing import Any
 from tfgrpo_dspy.budget import Budget
 from tfgrpo_dspy.errors import SettingsError
 from tfgrpo_dspy.experience import ExperienceLibrary, Limits
+from tfgrpo_dspy.harm import KINDS
+from tfgrpo_dspy.retrieval import Retrieval, check_retrieval, described, name_of
+from tfgrpo_dspy.trimming import tokens_of
+
+ON_UNIFORM = ("skip", "raise-temperature", "more-rollouts", "hint")
+UNIFORM_HEAT = 1.6
+"""By how much `raise-temperature` does so: from 0.7 to about 1.1 (ours)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +33,14 @@ class Settings:
     batch_size: int | None = None
     """Examples per step, >= 1; None for one batch per epoch (paper)."""
     group_size: int = 5
-    """G, rollouts per example, >= 1 (paper: 5 for mathematics, 3 for web search). With 1 no group can differ."""
+    """G, rollouts per example, >= 1 (paper: 5 for mathematics, 3 for web search). With 1 no group can differ, so
+    nothing is learned unless `require_contrast` is False."""
+    min_group_size: int | None = None
+    """Adaptive groups (ours): rollouts that each starts with, >= 2 and < `group_size`. One at a time is added until
+    rewards differ, the group is hopeless (see `adaptive`) or it has `group_size`. None makes all at once (paper)."""
+    require_contrast: bool = True
+    """Whether groups whose rewards do not differ are passed over (paper); False also extracts from those, each rollout
+    then speaking for itself, which is what is left of the method at G = 1 (the paper's ablation)."""
     temperature: float | None = 0.7
     """Rollout temperature, > 0 (paper: 0.7); None keeps each LM's own."""
     experiences_per_group: int = 1
@@ -36,7 +50,13 @@ class Settings:
     max_experiences: int | None = None
     """Entries of the library at most; None for no bound."""
     max_library_tokens: int | None = None
-    """Estimated tokens of the library at most; None for no bound."""
+    """Tokens of the library at most: what exceeds it after an update is condensed, then trimmed (see `fitting`); None
+    for no bound."""
+    count_tokens: Callable[[str], int] | None = None
+    """Counts tokens for `max_library_tokens`, e.g. `Tokenizer("openai/gpt-4.1-mini")`; None estimates them."""
+    retrieval: Retrieval | None = None
+    """How the entries that a query reads are chosen, e.g. `BM25(8)`, in training and by the program that is returned;
+    reflection is shown those that fit what it is about. None reads all (paper)."""
     max_trajectory_tokens: int = 16_000
     """Estimated tokens of a trajectory that the summarizer is shown at most; longer ones lose their middle (ours)."""
     objective: str | None = None
@@ -62,6 +82,24 @@ class Settings:
     DSPy's setting."""
     budget: Budget | None = None
     """Caps on calls, tokens, US dollars and time; the run ends with what it has when one is reached. None for none."""
+    dropout: float = 0.0
+    """Chance that a rollout of training does not read an entry, in [0, 1): measures what each does (ours, see
+    `credit`). 0 measures nothing (paper)."""
+    prune: str | None = None
+    """`harmful` deletes entries whose measured effect is below zero (see `pruning`), for which it needs `dropout`; None
+    deletes none."""
+    on_uniform: str = "skip"
+    """What becomes of groups whose rewards are all equal, one of `ON_UNIFORM`: `skip` passes them over (paper);
+    `more-rollouts` makes as many again; `raise-temperature` makes those at `UNIFORM_HEAT` times the temperature; `hint`
+    lets the extractor find out from the expected output what went wrong where all did."""
+    patience: int | None = None
+    """Epochs in a row without progress after which the run ends, >= 1 (see `gain`); None makes all of them (paper)."""
+    require_gain: bool = False
+    """Whether the untouched student is returned when a final comparison on fresh rollouts does not show a gain."""
+    screen: tuple[str, ...] = ()
+    """Signs of harm (of `harm.KINDS`) for which operations are refused; all are flagged anyway."""
+    max_drift: float = 0.5
+    """Share of the library, in [0, 1], that a step may change without being flagged."""
     hedge: float = 0.0
     """Share of the calls that may be sent a second time because they are slow, in [0, 1]; the first answer counts."""
     call_timeout: float | None = None
@@ -79,6 +117,13 @@ class Settings:
         self._at_least("retries", 0)
         self._at_least("max_errors", 0, optional=True)
         self._check_endpoint_settings()
+        self._check_min_group_size()
+        self._check_credit()
+        check_retrieval(self.retrieval)
+        if self.count_tokens is not None and not callable(self.count_tokens):
+            raise SettingsError(f"count_tokens must be a function of a text, or None, got {self.count_tokens!r}")
+        self._check_library_tokens()
+        self._check_safeguards()
         if not _is_number(self.failure_score):
             raise SettingsError(f"failure_score must be a finite number, got {self.failure_score!r}")
         if not _is_number(self.tolerance) or self.tolerance < 0:
@@ -95,6 +140,7 @@ class Settings:
             )
         self._is("seed", int, "a whole number")
         self._is("use_ground_truth", bool, "True or False")
+        self._is("require_contrast", bool, "True or False")
         self._is("objective", str | None, "text or None")
 
     def _check_endpoint_settings(self) -> None:
@@ -106,6 +152,55 @@ class Settings:
             seconds = getattr(self, name)
             if seconds is not None and not (_is_number(seconds) and seconds > 0):
                 raise SettingsError(f"{name} must be a number of seconds > 0 or None, got {seconds!r}")
+
+    def _check_min_group_size(self) -> None:
+        self._at_least("min_group_size", 2, optional=True)
+        if self.min_group_size is not None and self.min_group_size >= self.group_size:
+            raise SettingsError(
+                f"min_group_size must be below group_size={self.group_size}, got {self.min_group_size}: a group starts "
+                "with so many rollouts and grows while their rewards are equal; None makes them all at once"
+            )
+
+    def _check_library_tokens(self) -> None:
+        if self.max_library_tokens is None or not isinstance(self.library, ExperienceLibrary):
+            return
+        pinned = tokens_of((e for e in self.library if e.pinned), self.count_tokens)
+        if pinned > self.max_library_tokens:
+            raise SettingsError(
+                f"the pinned experiences alone take {pinned} tokens, but max_library_tokens is "
+                f"{self.max_library_tokens}, and pinned ones are never taken out: unpin some, or allow more tokens"
+            )
+
+    def _check_credit(self) -> None:
+        if not _is_number(self.dropout) or not 0 <= self.dropout < 1:
+            raise SettingsError(
+                f"dropout is the chance that a rollout does not read an experience, >= 0 and below 1, got "
+                f"{self.dropout!r}; 0.3 measures effects well"
+            )
+        if self.dropout and self.retrieval is not None:
+            raise SettingsError(
+                "dropout and retrieval exclude each other: effects are measured by withholding entries at random, and "
+                "retrieval withholds them by what the query is about; measure first, then retrieve"
+            )
+        if self.prune not in (None, "harmful"):
+            raise SettingsError(f'prune must be "harmful" or None, got {self.prune!r}')
+        if self.prune is not None and not self.dropout:
+            raise SettingsError("prune needs measured effects: set dropout above 0 too, e.g. dropout=0.3")
+
+    def _check_safeguards(self) -> None:
+        self._at_least("patience", 1, optional=True)
+        self._is("require_gain", bool, "True or False")
+        if self.on_uniform not in ON_UNIFORM:
+            raise SettingsError(f"on_uniform must be one of {', '.join(ON_UNIFORM)}, got {self.on_uniform!r}")
+        if self.on_uniform == "hint" and not self.use_ground_truth:
+            raise SettingsError('on_uniform="hint" shows the expected output, which use_ground_truth=False forbids')
+        if self.on_uniform == "raise-temperature" and self.temperature is None:
+            raise SettingsError('on_uniform="raise-temperature" needs a temperature to raise; set temperature')
+        if not _is_number(self.max_drift) or not 0 <= self.max_drift <= 1:
+            raise SettingsError(f"max_drift is a share of the library, from 0 to 1, got {self.max_drift!r}")
+        unknown = [kind for kind in self.screen if kind not in KINDS]
+        if unknown:
+            raise SettingsError(f"there is no sign of harm {unknown[0]!r} to screen for; there are: {', '.join(KINDS)}")
 
     @classmethod
     def checked(cls, **values: Any) -> Settings:
@@ -122,13 +217,14 @@ class Settings:
 
     @property
     def limits(self) -> Limits:
-        """The library's bounds."""
-        return Limits(self.max_experiences, self.max_library_tokens, self.max_words)
+        """The library's bounds, to be kept by every update; its tokens are bounded after it."""
+        return Limits(self.max_experiences, None, self.max_words)
 
     def as_params(self) -> dict[str, object]:
         """Name to value, for records; the library as its number of entries."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {**values, "library": len(self.library)}
+        values["count_tokens"] = None if self.count_tokens is None else name_of(self.count_tokens)
+        return {**values, "library": len(self.library), "retrieval": described(self.retrieval)}
 
     def _is(self, name: str, kind: type | UnionType, expected: str) -> None:
         value = getattr(self, name)

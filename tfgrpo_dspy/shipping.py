@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 import sysconfig
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from tfgrpo_dspy.rollout import Policy
 
 if TYPE_CHECKING:
     from tfgrpo_dspy.executor import Pace
+    from tfgrpo_dspy.reward import Metric
     from tfgrpo_dspy.rollout import RolloutTask
 
 _STAYS = frozenset(
@@ -98,6 +99,11 @@ def pack(task: RolloutTask, settings: Mapping[str, Any], pace: Pace, run: str) -
     ) from errors[-1]
 
 
+def own_code_by_value(program: dspy.Module) -> AbstractContextManager[None]:
+    """Within it, cloudpickle sends the code that a program's own modules hold along with it, as `pack` does."""
+    return _sent_by_value(tuple(_own_modules(program)))
+
+
 def _parts(contents: Contents) -> Iterator[tuple[str, Any]]:
     yield "the metric", contents.task.metric
     yield "the program", contents.task.policy.program
@@ -141,7 +147,7 @@ def _bare(lm: dspy.BaseLM) -> dspy.BaseLM:
     return copied
 
 
-def _own_modules(program: dspy.Module, metric: Callable[..., Any]) -> list[ModuleType]:
+def _own_modules(program: dspy.Module, metric: Metric | None = None) -> list[ModuleType]:
     """Loaded modules of the packages, or of the folders of scripts, that program and metric come from.
 
     Of these, installed ones are left out: other nodes are to have them.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
 NEAR_DUPLICATE = 0.8
 """Token overlap (Jaccard, in [0, 1]) from which two experiences are taken for one (ours).
@@ -27,6 +28,9 @@ _APART = {
 }
 """What `_ASCII_WORD` does to a text without a backslash, for `str.split`: twice as fast."""
 _SAMPLE = 2_000
+"""Entries, about, from which it is told which tokens are rare."""
+_BLOCK = 500
+"""Texts that are taken apart in one go."""
 
 
 def normalised_tokens(text: str) -> frozenset[str]:
@@ -46,37 +50,36 @@ def overlap(a: frozenset[str], b: frozenset[str]) -> float:
 class TokenIndex:
     """Finds the entries that some texts repeat, without comparing each text with every entry.
 
-    An entry whose Jaccard similarity with a text x is at least t shares at least t|x| tokens with it, so it holds one
-    of any |x| - ceil(t|x|) + 1 tokens of x, the probes of x (prefix filtering). Only entries that hold a probe are
-    kept; tokens that are rare in a sample of the entries make the best probes.
+    An entry whose Jaccard similarity with a text x is at least t shares ceil(t|x|) tokens with it or more, so it lacks
+    at most |x| - ceil(t|x|) of them: it holds two of any |x| - ceil(t|x|) + 2 tokens of x, the probes of x. (Prefix
+    filtering takes one probe less and asks for one; entries that hold a single one are many.) Only the holders of
+    probes are indexed, and tokens that are rare in a sample of the entries make the best probes.
 
     Args:
-        entries: Id and text of each entry.
+        entries: Id and text of each entry, the ids all different.
         texts: The texts that will be asked about.
     """
 
     def __init__(self, entries: Sequence[tuple[str, str]], texts: Iterable[str]) -> None:
         asked = [_words(text) for text in texts]
+        self._texts = dict(entries) if asked else {}
         every = len(entries) // _SAMPLE + 1
         self._frequency = Counter(word for _, text in entries[::every] for word in _words(text)) if asked else Counter()
         self._probes = {probe for words in asked for probe in self._probes_of(frozenset(words))}
-        self._words: dict[str, list[str]] = {}
         self._holders: dict[str, set[str]] = {probe: set() for probe in self._probes}
-        for id, text in entries if asked else ():
-            self.add(id, text)
+        for id, words in zip(self._texts, words_of_each(list(self._texts.values())), strict=True):
+            for probe in self._probes.intersection(words):
+                self._holders[probe].add(id)
 
     def add(self, id: str, text: str) -> None:
         """Take an entry in; its id must be new."""
-        words = _words(text)
-        held = self._probes.intersection(words)
-        if held:
-            self._words[id] = words
-            for probe in held:
-                self._holders[probe].add(id)
+        self._texts[id] = text
+        for probe in self._probes.intersection(_words(text)):
+            self._holders[probe].add(id)
 
     def remove(self, id: str) -> None:
         """Leave an entry out from now on."""
-        for probe in self._probes.intersection(self._words.pop(id, ())):
+        for probe in self._probes.intersection(_words(self._texts.pop(id, ""))):
             self._holders[probe].discard(id)
 
     def near_duplicate(self, text: str, *, leaving_out: str | None) -> str | None:
@@ -85,16 +88,17 @@ class TokenIndex:
         That is the most similar one at or above `NEAR_DUPLICATE`, of equals the one with the lowest id.
         """
         tokens = frozenset(_words(text))
-        holders = set().union(*(self._holders[probe] for probe in self._probes_of(tokens))) - {leaving_out}
-        least = _least_shared(len(tokens))
-        similar = [id for id in holders if len(tokens.intersection(self._words[id])) >= least]
-        scored = [(-overlap(tokens, frozenset(self._words[id])), len(id), id) for id in similar]
+        probes = self._probes_of(tokens)
+        least = len(probes) - (len(tokens) - _least_shared(len(tokens)))
+        held = Counter(chain.from_iterable(self._holders[probe] for probe in probes))
+        similar = [id for id, count in held.items() if count >= least and id != leaving_out]
+        scored = [(-overlap(tokens, normalised_tokens(self._texts[id])), len(id), id) for id in similar]
         best = min(scored, default=None)
         return best[2] if best is not None and -best[0] >= NEAR_DUPLICATE else None
 
     def _probes_of(self, tokens: frozenset[str]) -> list[str]:
         by_rarity = sorted(tokens, key=lambda token: (self._frequency[token], -len(token), token))
-        return by_rarity[: len(tokens) - _least_shared(len(tokens)) + 1]
+        return by_rarity[: len(tokens) - _least_shared(len(tokens)) + 2]
 
 
 def _least_shared(size: int) -> int:
@@ -111,3 +115,14 @@ def _words(text: str) -> list[str]:
     else:
         words = text.casefold().translate(_APART).split()
     return words or [""]  # so that a text without words is found to repeat another one
+
+
+def words_of_each(texts: Sequence[str]) -> Iterator[list[str]]:
+    """`_words` of each text; plain ones a block at a time, which is twice as fast."""
+    for start in range(0, len(texts), _BLOCK):
+        block = texts[start : start + _BLOCK]
+        joined = "\n".join(block)
+        if joined.isascii() and "\\" not in joined and joined.count("\n") == len(block) - 1:
+            yield from (line.split() or [""] for line in joined.casefold().translate(_APART).split("\n"))
+        else:
+            yield from map(_words, block)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from tfgrpo_dspy.budget import Budget, OutOfBudget, Price, Spent
+from tfgrpo_dspy.ledger import Ledger
 
 _FIRST_REPLY_TOKENS = 1_024
 """What a reply is taken to need before one of its model has been seen (ours)."""
@@ -63,16 +64,15 @@ class Spending:
 
     Args:
         budget: The caps; None for none, in which case it only counts.
-        before: What an interrupted run had spent that this one continues.
         clock: Seconds, for tests.
     """
 
-    def __init__(
-        self, budget: Budget | None, before: Spent = Spent(), clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, budget: Budget | None, clock: Callable[[], float] = time.monotonic) -> None:
         self.budget = budget
-        self._spent = before
+        self._spent = Spent()
+        self._ledger: Ledger | None = None
         self._clock, self._started = clock, clock()
+        self._written = self._started
         self._flying: dict[int, Reservation] = {}
         self._reserved = Spent()
         self._seen: dict[str, _Seen] = {}
@@ -98,6 +98,22 @@ class Spending:
     def needs_tokens(self) -> bool:
         """Whether a claim's tokens matter; else they need not be counted."""
         return self.budget is not None and (self.budget.max_tokens is not None or self.budget.max_cost_usd is not None)
+
+    def carry(self, before: Spent) -> None:
+        """Count what was spent before, e.g. by a pilot; not once it is kept in a ledger."""
+        self._spent += before
+
+    def keep_in(self, ledger: Ledger) -> None:
+        """Go on with an account on disk: what it says was spent counts, and each change is written there.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        with self._settled:
+            if self._spent != Spent():
+                ledger.add(self._spent)
+            self._spent += ledger.before
+            self._ledger = ledger
 
     def set_price(self, model: str, price: Price) -> None:
         """The price of a model, if it was not given with the budget."""
@@ -141,7 +157,9 @@ class Spending:
         with self._settled:
             if not self._land(reservation):
                 return
-            self._spent += Spent(reservation.claim.calls if calls is None else calls, tokens, cost_usd)
+            took = Spent(reservation.claim.calls if calls is None else calls, tokens, cost_usd)
+            self._spent += took
+            self._write(took - _reserved_by(reservation))
             if tokens or cost_usd:
                 self._learn(reservation.claim, prompt_tokens, completion_tokens, cost_usd)
             if seconds is not None:
@@ -156,7 +174,8 @@ class Spending:
     def release(self, reservation: Reservation) -> None:
         """Give back what was set aside for a call that was not made after all."""
         with self._settled:
-            self._land(reservation)
+            if self._land(reservation):
+                self._write(Spent() - _reserved_by(reservation))
 
     def price_of(self, model: str) -> Price | None:
         """Given with the budget, or known to DSPy."""
@@ -170,6 +189,17 @@ class Spending:
         self._reserved -= _reserved_by(reservation)
         self._settled.notify_all()
         return True
+
+    def _write(self, change: Spent) -> None:
+        """Into the ledger, with the time since the last change; what cannot be written down is not spent any more."""
+        if self._ledger is None:
+            return
+        passed = round(self._clock() - self._written, 3)
+        self._written += passed
+        try:
+            self._ledger.add(replace(change, seconds=passed))
+        except OSError as error:
+            self._stopped = self.refusal = f"{error.strerror}: what the run spends cannot be written down"
 
     def _learn(self, claim: Claim, prompt_tokens: int, completion_tokens: int, cost_usd: float) -> None:
         seen = self._seen.setdefault(claim.model, _Seen())
@@ -194,6 +224,9 @@ class Spending:
                 self.refusal = self.refusal or (reason if is_needed else None)
                 raise OutOfBudget(reason)
         reservation = Reservation(claim, tokens, cost)
+        self._write(_reserved_by(reservation))
+        if self._stopped is not None:
+            raise OutOfBudget(self._stopped)
         self._flying[id(reservation)] = reservation
         self._reserved += _reserved_by(reservation)
         return reservation

@@ -9,14 +9,18 @@ from typing import TYPE_CHECKING, Any
 import dspy
 from dspy.teleprompt import Teleprompter
 
+from tfgrpo_dspy.adaptive import check_adaptive
 from tfgrpo_dspy.advantage import contrast
 from tfgrpo_dspy.batch import Carried, Outcome
-from tfgrpo_dspy.budget import Budget, Price
-from tfgrpo_dspy.conditioning import attach
+from tfgrpo_dspy.bench import hearing_of
+from tfgrpo_dspy.budget import Budget, Price, Spent
 from tfgrpo_dspy.errors import SettingsError
 from tfgrpo_dspy.events import Observer
 from tfgrpo_dspy.executor import Executor, check_executor
 from tfgrpo_dspy.experience import ExperienceLibrary
+from tfgrpo_dspy.flagging import check_gate
+from tfgrpo_dspy.gain import judge_gain
+from tfgrpo_dspy.gating import Gate, gated
 from tfgrpo_dspy.optimisation import decide
 from tfgrpo_dspy.review import Review, reviewed
 from tfgrpo_dspy.reward import Metric, check_metric
@@ -43,7 +47,8 @@ class TrainingFreeGRPO(Teleprompter):
 
     Args:
         metric: `metric(example, prediction, trace=None)`, or GEPA's five arguments; returns a bool, a finite number
-            or `dspy.Prediction(score=, feedback=)`. Feedback reaches the summarizer.
+            or `dspy.Prediction(score=, feedback=, parts=)`. Feedback reaches the summarizer. Or a `GroupMetric`, which
+            scores a group's rollouts together: `MajorityVote()` and `SelfDiscrimination()` need no ground truth.
         reflection_lm: The LM that summarises, compares and updates; None takes the configured one.
         epochs: Passes over the trainset, >= 1.
         batch_size: Examples per step, >= 1; None for one batch per epoch.
@@ -73,12 +78,15 @@ class TrainingFreeGRPO(Teleprompter):
         log_dir: Folder for the run's journal; None keeps none. A run that was killed is taken up by calling `compile`
             again with the same arguments: it ends in the same library and pays only for what was in flight.
         restart: Put a journal that is in `log_dir` aside, and start over.
+        gate: Decides which operations of a step may enter: `Holdout(examples)` measures on held-out problems, `Judge()`
+            lets an LM screen each text, several rule one after the other. None applies what the update says (paper).
         review: Called with the library and the proposals of a step before they are applied, returns a `Decision` for
             each (accept, edit or refuse); None applies what the update says.
         tracking: True records to MLflow, a string does under that experiment name, an `MLflowTracking` as it says.
         observers: Further listeners, each called with every `Event`.
         display_progress: Show progress; None shows it on a terminal.
-        **more: Any other field of `Settings`: `tolerance`, `retries`, `validation_rollouts`, ...
+        **more: Any other field of `Settings`: `dropout` (measures what each experience does), `prune`,
+            `min_group_size`, `tolerance`, `retries`, `validation_rollouts`, ...
 
     Raises:
         SettingsError: A value is out of its range.
@@ -114,6 +122,7 @@ class TrainingFreeGRPO(Teleprompter):
         seed: int = 0,
         log_dir: str | PathLike[str] | None = None,
         restart: bool = False,
+        gate: Gate | Sequence[Gate] | None = None,
         review: Review | None = None,
         tracking: bool | str | Observer = False,
         observers: Sequence[Observer] = (),
@@ -125,6 +134,8 @@ class TrainingFreeGRPO(Teleprompter):
         self.reflection_lm = reflection_lm
         self.log_dir = log_dir
         self.restart = restart
+        self.spent = Spent()
+        """What counts against the budget before `compile` begins, e.g. the `spent` of a forecast."""
         self.review = _check_review(review)
         self.tracking = _check_tracking(tracking)
         self.observers = _check_observers(observers)
@@ -152,7 +163,9 @@ class TrainingFreeGRPO(Teleprompter):
             seed=seed,
             **more,
         )
+        self.gate = check_gate(gate, self.settings)
         self.executor = check_executor(executor, self.settings)
+        check_adaptive(self.settings, self.metric)
 
     def get_params(self) -> dict[str, Any]:
         """The optimizer's parameters by name; a copy, so that whoever records them can add to it."""
@@ -168,6 +181,7 @@ class TrainingFreeGRPO(Teleprompter):
         num_threads: int | None = None,
         max_errors: int | None = None,
         seed: int | None = None,
+        require_gain: bool | None = None,
     ) -> dspy.Module:
         """Learn a library for the student.
 
@@ -180,6 +194,8 @@ class TrainingFreeGRPO(Teleprompter):
             num_threads: Overrides the constructor's; so do `max_errors` and `seed`.
             max_errors: See above.
             seed: See above.
+            require_gain: Whether to compare the learned library with the one to start from on fresh rollouts of the
+                valset (or the gate's held-out problems), and to return the student as it was unless it is better.
 
         Returns:
             A copy of the student that reads the library. `experience_library` is the library,
@@ -193,7 +209,7 @@ class TrainingFreeGRPO(Teleprompter):
         """
         if teacher is not None:
             raise SettingsError("teacher must be None: Training-Free GRPO learns from the student's own rollouts")
-        overrides = {"num_threads": num_threads, "max_errors": max_errors, "seed": seed}
+        overrides = {"num_threads": num_threads, "max_errors": max_errors, "seed": seed, "require_gain": require_gain}
         run = prepare(self, student, trainset, valset, self.settings.overridden(overrides))
         with (
             self.executor.open(run.pace) as place,
@@ -204,15 +220,16 @@ class TrainingFreeGRPO(Teleprompter):
             library, carried = run.initial_library(workers), Carried()
             for step in run.plan():
                 briefing = run.start(step, library)
-                policy = attach(run.student, library, conditioned=run.settings.conditioned)
+                policy = run.policy(library)
                 # 1. Rollout and reward: a group of G per query, scored.
                 groups = roll_out(policy, step.queries, self.metric, workers, run.sampling(step))
                 # 2. Group advantage: each group is summarised and compared as soon as it is whole.
                 contrasts = workers.results(contrast(groups, carried.contrasts, briefing, run.reflection, workers))
-                advantages = carried.with_advantages_of(contrasts)
+                advantages, briefing = carried.with_advantages_of(contrasts), run.weigh(step, contrasts, briefing)
                 # 3. Optimisation: the one barrier, everything in batch order.
                 update = workers.results([workers.submit(decide, advantages, briefing, run.reflection, workers)])[0]
                 update = reviewed(self.review, update, advantages, briefing, memory)
+                update = gated(self.gate, update, hearing_of(run, update, advantages, briefing, workers))
                 applied = library.apply(
                     update.operations,
                     step=step.number,
@@ -222,7 +239,8 @@ class TrainingFreeGRPO(Teleprompter):
                 )
                 library = run.end(step, Outcome(contrasts, advantages, update, applied), workers)
                 carried = Carried.after(contrasts, update)
-        return run.program(carried)
+            gain = judge_gain(run, workers)
+        return run.program(carried, gain)
 
     def forecast(
         self,
@@ -236,7 +254,9 @@ class TrainingFreeGRPO(Teleprompter):
         """Roll out a small pilot, and forecast what `compile` with the same arguments will take.
 
         The pilot is the run's own first step on a few of its examples: rollouts, summaries, extractions, an update.
-        DSPy's cache hands its answers to the run, which pays anew for the update alone. The budget holds for it too.
+        DSPy's cache hands its answers to the run, which pays anew for the update alone. The budget holds for it too,
+        together with what an interrupted run in `log_dir` has spent; to make it hold for this pilot and the run
+        together, set `spent` of the optimizer to that of the forecast.
         It runs in threads here, whatever the executor of the run.
 
         Args:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import threading
 import time
+from types import TracebackType
 from typing import Any
 
 import dspy
 from dspy.utils.exceptions import LMRateLimitError
 
 from tfgrpo_dspy.meter import Meter
-from tfgrpo_dspy.replies import timed_out, tokens_of
+from tfgrpo_dspy.replies import cached_tokens_of, timed_out, tokens_of
 from tfgrpo_dspy.spending import Reservation
+from tfgrpo_dspy.usage import Usage
 
 
 class Ticket:
-    """One request: its reservation and its place among the calls in flight, both given back exactly once."""
+    """One request: its reservation and its place among the calls in flight, both given back exactly once.
+
+    A context manager: an error within is the request's.
+    """
 
     def __init__(self, meter: Meter, lm: dspy.BaseLM, reservation: Reservation) -> None:
         self._meter, self._lm, self._reservation = meter, lm, reservation
@@ -62,7 +67,8 @@ class Ticket:
         self._meter.latencies.add(kind, seconds)
         self._leave(refused=False)
         read, written = tokens_of(result)
-        cost = self._meter.cost_of(self._lm.model, read, written, result.cost)
+        took = Usage(1, 0, read, written, result.cost, cached_tokens_of(result.usage))
+        cost = result.cost = self._meter.cost_of(self._lm.model, took)
         self._meter.spending.settle(
             self._reservation, prompt_tokens=read, completion_tokens=written, cost_usd=cost or 0.0, seconds=seconds
         )
@@ -79,6 +85,13 @@ class Ticket:
             self._meter.spending.charge(self._reservation)
         else:
             self._meter.spending.settle(self._reservation)
+
+    def __enter__(self) -> Ticket:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if error is not None:
+            self.failed(error)
 
     def cancel(self) -> None:
         """It was not sent after all."""

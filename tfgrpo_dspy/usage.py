@@ -18,6 +18,18 @@ class Usage:
     completion_tokens: int = 0
     cost_usd: float | None = 0.0
     """US dollars by DSPy's price data; None when the price of any paid call is unknown (which is not 0)."""
+    cached_tokens: int | None = None
+    """Of the prompt tokens, those that the provider read from its prompt cache; None when no reply said so."""
+
+    @property
+    def cached_share(self) -> float | None:
+        """Share of the prompt tokens that the provider read from its cache, in [0, 1]; None when it is not known.
+
+        Calls whose reply did not say count as not cached, so it is a least share where only some LMs report it.
+        """
+        if self.cached_tokens is None or not self.prompt_tokens:
+            return None
+        return self.cached_tokens / self.prompt_tokens
 
     def __add__(self, other: Usage) -> Usage:
         cost = None if self.cost_usd is None or other.cost_usd is None else self.cost_usd + other.cost_usd
@@ -27,6 +39,7 @@ class Usage:
             self.prompt_tokens + other.prompt_tokens,
             self.completion_tokens + other.completion_tokens,
             cost,
+            self.cached_tokens if other.cached_tokens is None else (self.cached_tokens or 0) + other.cached_tokens,
         )
 
 

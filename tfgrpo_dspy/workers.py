@@ -7,8 +7,8 @@ they are done. Events that tasks announce are handed to the observer in the thre
 from __future__ import annotations
 
 import logging
-import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextvars import copy_context
@@ -26,6 +26,9 @@ logger = logging.getLogger(__name__)
 P = ParamSpec("P")
 R = TypeVar("R")
 S = TypeVar("S")
+
+_GLANCE = 0.02
+"""Seconds between looks at what was announced."""
 
 
 class Workers:
@@ -53,7 +56,7 @@ class Workers:
         """Where the tasks put what is too large to keep."""
         self._context = copy_context()
         self._announce = announce
-        self._announced: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        self._announced: deque[Event] = deque()
         self._error: BaseException | None = None
 
     def __enter__(self) -> Workers:
@@ -69,7 +72,7 @@ class Workers:
 
     def announce(self, event: Event) -> None:
         """Hand an event to the observer; from any thread."""
-        self._announced.put(event)
+        self._announced.append(event)
 
     def submit(self, task: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         """Run a task in the pool."""
@@ -108,16 +111,21 @@ class Workers:
 
     def results(self, futures: Sequence[Future[R]]) -> list[R]:
         """Wait for all results, in the given order, handing on events meanwhile; raises the first error at once."""
-        everything = self.gather(futures)
-        everything.add_done_callback(lambda _: self._announced.put(None))
-        while (event := self._announced.get()) is not None:
-            self._announce(event)
+        everything, ended = self.gather(futures), threading.Event()
+        everything.add_done_callback(lambda _: ended.set())
+        while not ended.wait(_GLANCE):  # to be woken by each event would cost more than most events do
+            self._hand_on()
+        self._hand_on()
         try:
             return everything.result()
         except CancelledError:
             if self._error is not None:
                 raise self._error from None
             raise
+
+    def _hand_on(self) -> None:
+        while self._announced:
+            self._announce(self._announced.popleft())
 
     def _run(self, task: Callable[[], R]) -> R:
         if self._error is not None:  # no task starts after one has failed, however late the caller notices

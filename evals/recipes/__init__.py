@@ -1,1 +1,1 @@
-"""One experiment each: `python -m evals.recipes.NAME`."""
+"""The paper's tables, one file each: `python -m evals paper NAME`."""

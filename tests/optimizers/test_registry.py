@@ -1,39 +1,94 @@
-"""The line-up: every entry compiles the demo student through the same call."""
+"""The line-up: every entry compiles the demo student through the same call, at its own settings and at a budget."""
 
 from __future__ import annotations
 
 import dspy
 import pytest
 
-from optimizers.registry import LINE_UP, make_optimizer
+from optimizers.registry import LINE_UP, find_entry, make_optimizer
 from programs.demo_world import make_solver
-from tfgrpo_dspy import SettingsError
+from tests.optimizers.counting import CountingEngine, counting_lm
+from tfgrpo_dspy import MissingExtraError, SettingsError
 from tfgrpo_dspy.metrics import number
 from tfgrpo_dspy.simulated import demo_examples, simulated_lm
 
 
-@pytest.mark.parametrize("name", LINE_UP)
-def test_every_entry_compiles_the_demo_student(name):
-    student = make_solver()
+def optimizer(name, **settings):
+    try:
+        return make_optimizer(name, number, **settings)
+    except MissingExtraError as missing:
+        pytest.skip(str(missing))
+
+
+def compiled(name, examples, calls=None):
+    """The demo student compiled, with as many examples to learn from as to select on, and the LM calls it took."""
+    data, student, engine = demo_examples(2 * examples, 0, "train"), make_solver(), CountingEngine()
     before = student.dump_state()
-    with dspy.context(lm=simulated_lm(seed=0)):
-        compiled = make_optimizer(name, number).compile(student, trainset=demo_examples(8, 0, "train"))
-        answer = compiled(question=demo_examples(1, 0, "test")[0].question).answer
-    assert compiled is not student
+    with dspy.context(lm=counting_lm(engine)):
+        program = optimizer(name, calls=calls).compile(student, trainset=data[:examples], valset=data[examples:])
+        used = engine.calls
+        answer = program(question=demo_examples(1, 0, "test")[0].question).answer
+    assert program is not student
     assert student.dump_state() == before
     assert answer
+    return program, used
+
+
+@pytest.mark.parametrize("name", LINE_UP)
+def test_every_entry_compiles_the_demo_student(name):
+    compiled(name, examples=8)
+
+
+@pytest.mark.parametrize("name", LINE_UP)
+def test_every_entry_meets_a_budget_of_calls(name):
+    _, used = compiled(name, examples=60, calls=300)
+    assert used <= 1.25 * 300
+    if LINE_UP[name].spends:
+        assert used >= 0.5 * 300  # DSPy's cache answers what is asked twice, which is not counted
+    else:
+        assert used <= 60
+
+
+@pytest.mark.parametrize("name", [name for name in LINE_UP if name.startswith("tfgrpo")])
+def test_ours_never_exceeds_a_budget(name):
+    _, used = compiled(name, examples=16, calls=90)
+    assert used <= 90
+
+
+def test_what_spends_more_at_inference_says_so():
+    at_inference = {name for name, entry in LINE_UP.items() if entry.at_inference}
+    assert at_inference == {"reflexion", "self-refine", "best-of-n", "self-consistency"}
+
+
+def test_every_entry_says_what_a_budget_sets():
+    assert all("Budget: " in entry.description for entry in LINE_UP.values())
+    assert {entry.needs_extra for entry in LINE_UP.values()} == {None, "optimizers"}
+
+
+def test_names_can_carry_a_group_size_or_be_a_chain():
+    assert find_entry("tfgrpo-group-size-4").make.keywords == {"group_size": 4}
+    chain = find_entry("tfgrpo-group-size-4 -> self-refine")
+    assert (chain.name, chain.family, chain.at_inference) == ("tfgrpo-group-size-4->self-refine", "chain", True)
+    assert find_entry("tfgrpo->miprov2").needs_extra == "optimizers"
 
 
 def test_an_unknown_name_lists_the_line_up():
-    with pytest.raises(SettingsError, match="there is no optimizer 'tfgpro'; the line-up is: none, tfgrpo, "):
-        make_optimizer("tfgpro", number)
+    for name in ("tfgpro", "tfgrpo->tfgpro"):
+        with pytest.raises(SettingsError, match="there is no optimizer 'tfgpro'; the line-up is: none, tfgrpo, "):
+            make_optimizer(name, number)
+
+
+def test_a_budget_that_covers_no_group_is_refused_before_it_is_spent():
+    examples = demo_examples(8, 0, "train")
+    with dspy.context(lm=simulated_lm(seed=0)), pytest.raises(SettingsError, match="do not cover a single group of 5"):
+        make_optimizer("tfgrpo", number, calls=10).compile(make_solver(), trainset=examples)
 
 
 def test_bootstrap_takes_only_what_the_metric_accepts_for_a_demonstration():
     examples = demo_examples(8, 0, "train")
     with dspy.context(lm=simulated_lm(seed=0)):
-        compiled = make_optimizer("bootstrap-fewshot", number).compile(make_solver(), trainset=examples)
+        program = make_optimizer("bootstrap-fewshot", number).compile(make_solver(), trainset=examples)
     expected = {example.question: example for example in examples}
-    demos = [demo for demo in compiled.predictors()[0].demos if demo.get("augmented")]
+    demos = [demo for demo in program.predictors()[0].demos if demo.get("augmented")]
     assert demos
     assert all(number(expected[demo.question], dspy.Prediction(answer=demo.answer)).score == 1 for demo in demos)

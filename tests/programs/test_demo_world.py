@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import subprocess
 import sys
@@ -50,6 +51,13 @@ def test_the_same_seed_writes_the_same_files(tmp_path):
         for name, seed in (("a", 1), ("b", 1), ("c", 2))
     )
     assert first == again != other
+
+
+def test_the_same_problems_can_be_had_as_csv(tmp_path):
+    written = [write_problems(tmp_path, train=4, test=3, suffix=suffix) for suffix in (".jsonl", ".csv")]
+    for theirs, ours in zip(*written, strict=True):
+        with ours.open(encoding="utf-8", newline="") as file:
+            assert list(csv.DictReader(file)) == rows_of(theirs)
 
 
 def test_it_writes_the_files_from_the_command_line(tmp_path, capsys):

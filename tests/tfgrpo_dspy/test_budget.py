@@ -84,7 +84,8 @@ def test_settling_twice_counts_once():
 
 
 def test_what_an_earlier_part_of_the_run_spent_counts():
-    spending = Spending(Budget(max_lm_calls=5), Spent(lm_calls=4))
+    spending = Spending(Budget(max_lm_calls=5))
+    spending.carry(Spent(lm_calls=4))
     spending.reserve(Claim("m"))
     with pytest.raises(OutOfBudget, match="5 calls"):
         spending.reserve(Claim("m"))

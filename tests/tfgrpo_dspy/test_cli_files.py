@@ -11,7 +11,15 @@ import pytest
 from tests.tfgrpo_dspy.command_line import STUDENTS
 from tfgrpo_dspy import DataError, ExperienceLibrary, ProgramError, SettingsError, attach
 from tfgrpo_dspy.cli.data import split_names
-from tfgrpo_dspy.cli.files import RunFile, library_of_program, load_state, read_run, save_program, write_run
+from tfgrpo_dspy.cli.files import (
+    RunFile,
+    library_of_program,
+    load_state,
+    read_run,
+    refresh_files,
+    save_program,
+    write_run,
+)
 from tfgrpo_dspy.cli.references import check_fit, load_metric, load_program
 from tfgrpo_dspy.cli.terminal import us
 from tfgrpo_dspy.metrics import exact
@@ -55,6 +63,18 @@ def test_a_state_is_loaded_into_a_copy():
     assert "Read {this} twice" in loaded.predict.signature.instructions
     assert "Read {this} twice" not in program.predict.signature.instructions
     assert [e.text for e in library_of_program(Path("program.json")) or ()] == [e.text for e in LIBRARY]
+
+
+def test_a_bare_predictor_is_saved_and_read_like_any_program():
+    program = dspy.Predict("question -> answer")
+    write_run(Path("out"), attach(program, LIBRARY), LIBRARY, RUN, "# Report\n")
+    file = Path("out/program.json")
+    assert "Read {this} twice" in load_state(program, file).signature.instructions
+    assert [e.text for e in library_of_program(file) or ()] == [e.text for e in LIBRARY]
+    assert refresh_files(ExperienceLibrary.from_texts(["Now read it thrice."]), Path("out/library.json")) == []
+    assert "thrice" in load_state(program, file).signature.instructions
+    with pytest.raises(ProgramError, match="with self, but this program has predict"):
+        load_state(dspy.ChainOfThought("question -> answer"), file)
 
 
 def test_a_state_of_another_shape_is_refused():

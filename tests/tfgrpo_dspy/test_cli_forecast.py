@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from tests.tfgrpo_dspy.command_line import SOLVER, problems, run, the_error
 from tfgrpo_dspy.cli import dry_run
 from tfgrpo_dspy.cli.app import app
 from tfgrpo_dspy.forecast import extrapolate
+from tfgrpo_dspy.ledger import spent_in
 from tfgrpo_dspy.published import ASSUMED, PLAN
 
 COMPILE = ("compile", SOLVER, "train.jsonl", "--metric", "number", "--lm", "simulated", "--no-tracking")
@@ -97,6 +99,14 @@ def test_a_run_that_costs_more_needs_a_yes(more, said):
     agreed = CliRunner().invoke(app, arguments, input="y\n", prog_name="tfgrpo")
     assert agreed.exit_code == 0, agreed.output
     assert Path("out/program.json").exists()
+
+
+def test_the_pilot_before_the_question_counts_against_the_cap():
+    result = run(*COMPILE, *QUICK, "--price", "0.5,2", "--confirm-above", "100", "--max-lm-calls", "60")
+    assert result.exit_code == 0, result.output
+    pilot = json.loads(Path("out/log/spent.jsonl").read_text().splitlines()[0])
+    assert pilot["lm_calls"] > 10
+    assert pilot["lm_calls"] < spent_in("out/log").lm_calls <= 60
 
 
 def test_figures_are_short():

@@ -371,3 +371,18 @@ class TestWithoutThisPackage:
         load = "dspy.load(sys.argv[1], allow_pickle=True)"
         assert prompts_where_the_package_is_not_installed(load, str(tmp_path / "program")) == prompts(self.POLICY)
         assert [e.text for e in library_of(policy)] == [one_line(e.text) for e in NASTY]
+
+
+def test_several_libraries_are_attached_at_once_and_detached_exactly():
+    program = Solver()
+    style = ExperienceLibrary.from_texts(["Answer in one line."])
+    attached = attach(program, [LIBRARY, style])
+    assert "[G7] Answer in one line." in attached.solve.predict.signature.instructions
+    assert [e.provenance.origin for e in library_of(attached)] == ["library 1:G0", "library 1:G4", "library 2:G0"]
+    assert detach(attached).solve.predict.signature.instructions == program.solve.predict.signature.instructions
+
+
+def test_what_a_budget_leaves_out_is_said(caplog):
+    attached = attach(dspy.Predict("question -> answer"), LIBRARY, max_tokens=10)
+    assert [e.id for e in library_of(attached)] == ["G0"]
+    assert "left out of the library: library 1:G4 (beyond 10 tokens)" in caplog.text

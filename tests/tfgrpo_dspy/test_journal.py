@@ -8,6 +8,8 @@ import random
 import signal
 import subprocess
 import sys
+import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import dspy
@@ -84,6 +86,32 @@ def test_a_damaged_line_in_the_middle_is_one_clear_error(tmp_path):
     path.write_text(lines[0] + "{oops\n" + lines[2])
     with pytest.raises(JournalError, match=r"journal\.jsonl, line 2 is damaged"), Journal(tmp_path, IDENTITY):
         pass
+
+
+def test_a_blank_line_in_the_middle_is_damage_and_nothing_after_it_is_cut_off(tmp_path):
+    with Journal(tmp_path, IDENTITY) as journal:
+        for name in "abc":
+            journal.once(name, Rollout, lambda: SCORED)
+    path = tmp_path / "journal.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text(lines[0] + "\n" + lines[2])
+    with pytest.raises(JournalError, match=r"journal\.jsonl, line 2 is damaged"), Journal(tmp_path, IDENTITY):
+        pass
+    assert path.read_text() == lines[0] + "\n" + lines[2]
+
+
+def test_a_journal_taken_up_does_not_hold_its_values_in_memory(tmp_path):
+    long = replace(SCORED, trajectory="x" * 100_000)
+    with Journal(tmp_path, IDENTITY) as journal:
+        for i in range(100):
+            journal.once(f"task {i}", Rollout, lambda: long)
+    tracemalloc.start()
+    with Journal(tmp_path, IDENTITY) as journal:
+        remembered = [journal.once(f"task {i}", Rollout, never).trajectory == long.trajectory for i in range(100)]
+        _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert remembered == [True] * 100
+    assert peak < 2e6, "of the 10 MB, a few values at a time are in memory"
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"version": 99, "token": "t", "identity": {}}', "null"])

@@ -15,8 +15,8 @@ from tests.tfgrpo_dspy.test_over_http import OK, failing, lm, stub
 from tfgrpo_dspy import evaluate, pacing
 from tfgrpo_dspy.budget import Budget, OutOfBudget
 from tfgrpo_dspy.group import Lost
-from tfgrpo_dspy.meter import SUMMARY, EmptyReply, Meter
-from tfgrpo_dspy.metered import Metered, TooLongReply, copy_lm, metering
+from tfgrpo_dspy.meter import EXTRACTION, SUMMARY, EmptyReply, Meter
+from tfgrpo_dspy.metered import Metered, TooLongReply, copy_lm, metering, share_lm
 
 QA = "question -> answer"
 
@@ -146,6 +146,20 @@ def test_coroutines_try_again_after_failures_that_may_pass():
 
         assert asyncio.run(one()).answer == "1"
         assert meter.traffic.failures == {"LMServerError 500": 1}
+
+
+def test_the_calls_of_a_role_share_a_copy_unless_its_history_must_tell_them_apart():
+    model, own_way = Engine(script()).lm(), OwnWay("old")
+    assert not isinstance(share_lm(model, SUMMARY), Metered), "no run is under way"
+    meter = Meter()
+    with meter.active():
+        shared = share_lm(model, SUMMARY)
+        assert share_lm(model, SUMMARY) is shared
+        assert share_lm(model, EXTRACTION) is not shared
+        assert share_lm(own_way, SUMMARY) is not share_lm(own_way, SUMMARY)
+    assert isinstance(shared, Metered)
+    with Meter().active():
+        assert share_lm(model, SUMMARY) is not shared
 
 
 # Retries.
@@ -295,6 +309,20 @@ def test_a_call_begun_before_anything_was_known_is_given_up_once_it_is_known_to_
         gate.set()
     assert meter.traffic.failures == {"timeout": 1}
     assert meter.limiter.in_flight == meter.spending.in_flight == 0
+
+
+@pytest.mark.parametrize(("known", "helpers"), [(False, 1), (True, 0)])
+def test_only_calls_of_which_nothing_is_known_take_a_thread_to_watch_them(known, helpers):
+    running = []
+
+    def reply(n: int):
+        running.append(sum(thread.name == "tfgrpo-helper" for thread in threading.enumerate()))
+        return 200, OK, {}
+
+    before = sum(thread.name == "tfgrpo-helper" for thread in threading.enumerate())
+    with stub(reply) as server, (learned(Meter()) if known else Meter()).active():
+        ask(copy_lm(lm(server.api_base), SUMMARY))
+    assert running == [before + helpers]
 
 
 def test_a_straggler_is_repeated_and_the_first_answer_wins():

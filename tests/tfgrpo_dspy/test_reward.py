@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tfgrpo_dspy.errors import MetricError, SettingsError
-from tfgrpo_dspy.reward import check_metric, score
+from tfgrpo_dspy.reward import Reward, check_metric, score
 
 EXAMPLE = dspy.Example(question="2+2", answer="4").with_inputs("question")
 PREDICTION = dspy.Prediction(answer="4")
@@ -41,12 +41,13 @@ def returning(value):
 )
 def test_bools_numbers_and_predictions_with_a_score_are_rewards(returned, reward):
     verdict = score(returning(returned), EXAMPLE, PREDICTION)
-    assert verdict == (reward, "")
+    assert verdict == Reward(reward, "")
     assert type(verdict.value) is float
 
 
 def test_feedback_of_a_prediction_is_kept_as_text():
-    assert score(returning(dspy.Prediction(score=1, feedback="well done")), EXAMPLE, PREDICTION) == (1.0, "well done")
+    praised = dspy.Prediction(score=1, feedback="well done")
+    assert score(returning(praised), EXAMPLE, PREDICTION) == Reward(1.0, "well done")
     assert score(returning(dspy.Prediction(score=1, feedback=["a", "b"])), EXAMPLE, PREDICTION).feedback == "['a', 'b']"
 
 

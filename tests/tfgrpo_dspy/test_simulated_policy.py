@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tfgrpo_dspy.simulated.families import FAMILIES
-from tfgrpo_dspy.simulated.policy import Heard, advice_in, at_temperature, attempt, fall_chance, steps_in
+from tfgrpo_dspy.simulated.policy import Heard, advice_in, at_temperature, attempt, fall_chance
 from tfgrpo_dspy.simulated.prompt import Demo, Prompt
+from tfgrpo_dspy.simulated.steps import steps_in
 from tfgrpo_dspy.simulated.world import answers_match, make_problems
 
 CHANCES = st.floats(0.01, 0.99)

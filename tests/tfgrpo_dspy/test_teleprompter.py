@@ -677,3 +677,11 @@ def test_without_an_lm_it_says_how_to_configure_one():
 def test_a_configured_lm_that_is_only_its_name_is_refused():
     with dspy.context(lm="openai/x"), pytest.raises(SettingsError, match=r"write dspy\.LM\('openai/x'\)"):
         TrainingFreeGRPO(exact, reflection_lm=Engine(script()).lm()).compile(dspy.Predict(QA), examples(1))
+
+
+@pytest.mark.parametrize("required", [True, False])
+def test_a_single_rollout_speaks_for_itself_only_where_no_contrast_is_required(required, caplog):
+    program = compiled(Engine(script()), group_size=1, require_contrast=required)
+    (step,) = program.detailed_results.steps
+    assert [len(advantage.summaries) for advantage in step.advantages] == ([] if required else [1] * 4)
+    assert ("nothing could be learned" in caplog.text) == required

@@ -22,6 +22,7 @@ import pytest
 from dspy.teleprompt import Teleprompter
 from mlflow import MlflowClient
 
+from tests.tfgrpo_dspy.loopback import free_port, wait_for
 from tests.tfgrpo_dspy.made_events import MadeRun, examples
 from tfgrpo_dspy.chronicle import history_of
 from tfgrpo_dspy.errors import MissingExtraError, SettingsError
@@ -601,22 +602,6 @@ def mlflow_server(folder: Path, port: int) -> Iterator[None]:
     finally:
         os.killpg(server.pid, 9)
         server.wait()
-
-
-def wait_for(port: int, timeout: float = 60.0) -> None:
-    deadline = time.monotonic() + timeout
-    while time.monotonic() < deadline:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.1)
-    raise TimeoutError("the server did not start")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_a_server_that_accepts_and_never_answers_costs_seconds_not_minutes(monkeypatch):

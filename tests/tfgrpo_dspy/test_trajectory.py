@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from concurrent.futures import ThreadPoolExecutor
 
 import dspy
 import pytest
 from dspy.lm15 import Usage as LM15Usage
+from dspy.utils.callback import BaseCallback
+from dspy.utils.exceptions import AdapterParseError
 
 from tests.tfgrpo_dspy.scripted import Asked, Engine
+from tfgrpo_dspy.guard import Guard
+from tfgrpo_dspy.meter import Meter
+from tfgrpo_dspy.metered import copy_lm
 from tfgrpo_dspy.trajectory import Call, Recorder, render_trajectory, render_values
 from tfgrpo_dspy.usage import Usage
 
@@ -205,6 +211,144 @@ def test_usage_of_an_lm_that_threads_share_is_each_calls_own():
 
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(one, range(64))) == [Usage(1, 0, 10, 5, None)] * 64
+
+
+# LMs that tell of themselves, so that DSPy need not.
+
+
+def metered(engine: Engine, program: dspy.Module, *, guard=None, callbacks=(), lm=None, **inputs) -> Recorder:
+    """As `record`, with a metered LM."""
+    recorder = Recorder({id(predictor): name for name, predictor in program.named_predictors()}, guard)
+    with Meter().active(), dspy.context(callbacks=list(callbacks)), recorder.recording(lm=copy_lm(lm or engine.lm())):
+        recorder.run(program, inputs)
+    return recorder
+
+
+class Twice(dspy.Predict):
+    """A predictor that asks another one first."""
+
+    def __init__(self, signature):
+        super().__init__(signature)
+        self.first = dspy.Predict("question -> hint")
+
+    def forward(self, **inputs):
+        self.first(**inputs)
+        return super().forward(**inputs)
+
+
+class MadeOnTheWay(dspy.Module):
+    def forward(self, question):
+        found = dspy.Tool(lookup)(key="sky")
+        return dspy.ChainOfThought("question, found -> answer")(question=question, found=found)
+
+
+def patched() -> dspy.Module:
+    program, inner = dspy.ChainOfThought("question -> answer"), dspy.Predict("question -> answer")
+    program.forward = lambda **inputs: inner(**inputs)
+    return program
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: dspy.Predict("question -> answer"),
+        lambda: dspy.ChainOfThought("question -> answer"),
+        Pipeline,
+        lambda: dspy.ReAct("question -> answer", tools=[lookup]),
+        lambda: dspy.BestOfN(dspy.ChainOfThought("question -> answer"), 2, lambda args, made: 0.0, 1.0),
+        lambda: Twice("question -> answer"),
+        MadeOnTheWay,
+        patched,
+    ],
+)
+def test_the_same_is_recorded_whether_the_lm_tells_of_itself_or_dspy_does(make):
+    def replies(asked: Asked) -> dict:
+        return agent(asked) if "next_tool_name" in asked.outputs else dict.fromkeys(asked.outputs, "said")
+
+    plain = record(Engine(replies), make(), question="q?")
+    told = metered(Engine(replies), make(), question="q?")
+    assert [(c.kind, c.name, c.inputs, c.outputs) for c in told.calls] == [
+        (c.kind, c.name, c.inputs, c.outputs) for c in plain.calls
+    ]
+    assert told.usage == plain.usage
+    assert told.usage.lm_calls > 0
+
+
+@pytest.mark.parametrize("call", [Recorder.run, lambda recorder, program, inputs: program(**inputs)])
+def test_a_predictor_that_fails_is_recorded_with_its_error_and_its_calls(call):
+    recorder, engine = Recorder(), Engine(lambda asked: "no fields here")
+    with Meter().active(), recorder.recording(lm=copy_lm(engine.lm())), pytest.raises(AdapterParseError):
+        call(recorder, dspy.Predict("question -> answer: int"), {"question": "q"})
+    assert recorder.usage.lm_calls == engine.calls == 2
+    assert "failed: AdapterParseError" in render_trajectory(recorder.calls)
+
+
+def test_while_a_predictor_asks_a_metered_lm_dspy_tells_the_users_callbacks_only():
+    told, seen = [], []
+
+    class Users(BaseCallback):
+        def on_module_start(self, call_id, instance, inputs):
+            told.append(type(instance).__name__)
+
+        def on_adapter_format_start(self, call_id, instance, inputs):
+            told.append("format")
+
+        def on_lm_start(self, call_id, instance, inputs):
+            told.append("LM")
+
+    users = Users()
+    engine = Engine(lambda asked: seen.append(dspy.settings.callbacks) or dict.fromkeys(asked.outputs, "a"))
+    recorder = metered(engine, Pipeline(), callbacks=[users], question="q")
+    assert seen == [[users], [users]]
+    assert told == ["Pipeline", "Predict", "format", "LM", "ChainOfThought", "Predict", "format", "LM"]
+    assert [c.name for c in recorder.calls] == ["draft", "check.predict"]
+
+
+@pytest.mark.parametrize("make", [dspy.Predict, dspy.ChainOfThought])
+def test_of_a_program_that_is_but_a_predictor_dspy_tells_the_recorder_nothing(make):
+    class Told(Recorder):
+        told = 0
+
+        def on_module_start(self, *args, **kwargs):
+            self.told += 1
+            super().on_module_start(*args, **kwargs)
+
+    recorder, program = Told(), make("question -> answer")
+    engine = Engine(lambda asked: dict.fromkeys(asked.outputs, "a"))
+    with Meter().active(), recorder.recording(lm=copy_lm(engine.lm())):
+        for _ in range(2):
+            recorder.run(program, {"question": "q"})
+        assert [c.outputs["answer"] for c in recorder.calls] == ["a", "a"]
+        assert recorder.told == 0
+        program(question="q")
+    assert (recorder.told, len(recorder.calls)) == (1, 3)
+
+
+def test_an_lm_that_an_adapter_brings_is_counted_as_well():
+    engine, brought = (Engine(lambda asked: {"answer": "a"}) for _ in range(2))
+    meter = Meter()
+    recorder = Recorder(guard=Guard(meter))
+    adapter = dspy.TwoStepAdapter(extraction_model=brought.lm())
+    with meter.active(), recorder.recording(lm=copy_lm(engine.lm()), adapter=adapter):
+        dspy.Predict("question -> answer")(question="q")
+    assert engine.calls == brought.calls == 1
+    assert recorder.usage == Usage(2, 0, 20, 10, None)
+    assert meter.spending.spent.lm_calls == 2
+
+
+def test_coroutines_and_answers_from_the_cache_are_told_too():
+    engine = Engine(lambda asked: {"answer": "a"})
+    lm, program = engine.lm(cache=True), dspy.Predict("question -> answer")
+
+    def once() -> Usage:
+        recorder = Recorder()
+        with Meter().active(), recorder.recording(lm=copy_lm(lm, rollout_id=1)):
+            asyncio.run(program.acall(question="q"))
+        return recorder.usage
+
+    assert [once(), once()] == [Usage(1, 0, 10, 5, None), Usage(1, 1, 0, 0, 0.0)]
+    assert metered(engine, program, lm=lm.copy(rollout_id=2), question="q").usage == Usage(1, 0, 10, 5, None)
+    assert metered(engine, program, lm=lm.copy(rollout_id=2), question="q").usage == Usage(1, 1, 0, 0, 0.0)
 
 
 def test_values_that_are_no_text_are_shown_as_python_shows_them():

@@ -9,8 +9,11 @@ from typing import Annotated
 import typer
 
 from tfgrpo_dspy.cli import library
+from tfgrpo_dspy.cli.attach import AttachOptions
 from tfgrpo_dspy.cli.boundary import Commands
 from tfgrpo_dspy.cli.options import CompileOptions, DemoOptions, EvaluateOptions
+from tfgrpo_dspy.cli.program_options import ACCEPTED, TakesProgramOptions
+from tfgrpo_dspy.cli.show import show_rollout
 from tfgrpo_dspy.cli.taking import taking
 from tfgrpo_dspy.cli.terminal import say
 
@@ -55,6 +58,8 @@ def demo(options: DemoOptions) -> None:
 
 @app.command(
     name="compile",
+    cls=TakesProgramOptions,
+    context_settings=ACCEPTED,
     epilog="Example: OPENAI_API_KEY=... tfgrpo compile my_module:program train.jsonl --metric number "
     "--lm openai/gpt-4.1-mini --out out/",
 )
@@ -66,13 +71,36 @@ def compile_(options: CompileOptions) -> None:
     compile_program(options)
 
 
-@app.command(epilog="Example: tfgrpo evaluate out/program.json test.jsonl -k 8")
+@app.command(
+    cls=TakesProgramOptions,
+    context_settings=ACCEPTED,
+    epilog="Example: tfgrpo evaluate out/program.json test.jsonl -k 8",
+)
 @taking(EvaluateOptions)
 def evaluate(options: EvaluateOptions) -> None:
     """Score a program on held-out examples; a compiled one is compared with its bare self."""
     from tfgrpo_dspy.cli.evaluate import evaluate_program
 
     evaluate_program(options)
+
+
+@app.command(
+    cls=TakesProgramOptions,
+    context_settings=ACCEPTED,
+    epilog="Example: tfgrpo attach my_module:agent math.yaml --also style.md --max-tokens 3000 --out program.json",
+)
+@taking(AttachOptions)
+def attach(options: AttachOptions) -> None:
+    """Plug one or more libraries into a program, without any LM call; writes a program.json."""
+    from tfgrpo_dspy.cli.attach import attach_libraries
+
+    attach_libraries(options)
+
+
+app.command(
+    name="show-rollout",
+    epilog="Example: tfgrpo show-rollout out s1/e12/r0, or tfgrpo show-rollout out s1/e12/r0 s1/e12/r3",
+)(show_rollout)
 
 
 @app.command(epilog="Example: tfgrpo simulate --port 8765 --latency-median 0.2 --latency-p99 1.5")

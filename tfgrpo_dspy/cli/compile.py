@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,30 +12,46 @@ from typing import TYPE_CHECKING, Any
 import dspy
 import typer
 
-from tfgrpo_dspy import RunStopped, SettingsError, TooManyErrors, TrainingFreeGRPO, attach, read_library
-from tfgrpo_dspy.budget import Budget
+from tfgrpo_dspy import (
+    RunStopped,
+    SettingsError,
+    TooManyErrors,
+    TrainingFreeGRPO,
+    compare,
+    detach,
+    evaluate,
+    read_library,
+)
 from tfgrpo_dspy.cli import story as told
 from tfgrpo_dspy.cli import view
 from tfgrpo_dspy.cli.boundary import UNRECORDED, Interrupted, Waiting, safe, why
 from tfgrpo_dspy.cli.data import DEFAULT_METRIC, described, examples_for, split_names
 from tfgrpo_dspy.cli.dry_run import confirm, forecast_of, show_forecast
 from tfgrpo_dspy.cli.files import PROGRAM, Keeper, RunFile, check_folder, write_run
+from tfgrpo_dspy.cli.guarding import gates_of, settings_of
 from tfgrpo_dspy.cli.lms import check_configured, lm_of, make_lm
 from tfgrpo_dspy.cli.references import load_metric, load_program
 from tfgrpo_dspy.cli.report import render_report
 from tfgrpo_dspy.cli.review import FileReview, TerminalReview
+from tfgrpo_dspy.cli.spend import budget_of, price_of
 from tfgrpo_dspy.cli.story import Story
 from tfgrpo_dspy.cli.terminal import say, show_path, show_warnings_of_the_library, terminal_progress, us, warn
 from tfgrpo_dspy.errors import ReviewStop
 from tfgrpo_dspy.history_file import history_path, load_tracked
+from tfgrpo_dspy.retrieval import BM25
+from tfgrpo_dspy.retrieving import as_policy
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tfgrpo_dspy.cli.options import CompileOptions, TrackingOptions
+    from tfgrpo_dspy.evaluation import Comparison
     from tfgrpo_dspy.executor import Executor
     from tfgrpo_dspy.experience import ExperienceLibrary
     from tfgrpo_dspy.history import History
     from tfgrpo_dspy.observers.tracking import MLflowTracking
     from tfgrpo_dspy.review import Review
+    from tfgrpo_dspy.reward import Metric
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +67,8 @@ class Job:
     run: RunFile
     source: str
     """What the trainset was read from."""
+    testset: list[dspy.Example] | None = None
+    """Held-out examples for the comparison at the end."""
 
     def story(self, seconds: float, stopped: str = "") -> Story | None:
         """What is known of the run; None if it did not begin."""
@@ -64,7 +82,7 @@ class Job:
 def compile_program(options: CompileOptions) -> None:
     """Carry out the command."""
     show_warnings_of_the_library()
-    program = load_program(options.program)
+    program = load_program(options.program, options.program_options or ())
     with dspy.context(**lm_of(options)):
         check_configured(program)
         job = _prepare(program, options)
@@ -73,9 +91,12 @@ def compile_program(options: CompileOptions) -> None:
             show_forecast(forecast_of(job, options.pilot, price_of(options.price)), paper=options.paper)
             return
         if options.confirm_above is not None:
-            confirm(forecast_of(job, options.pilot, price_of(options.price)), options.confirm_above)
+            made = forecast_of(job, options.pilot, price_of(options.price))
+            confirm(made, options.confirm_above)
+            job.optimizer.spent = made.spent
         story = learn(job)
     view.show_learning(story)
+    view.show_verdict(story)
     view.show_whereabouts(story, job.keeper.folder, job.tracking)
     again = f"{us()} evaluate {show_path(job.keeper.folder / PROGRAM)} <held-out examples>"
     say(f"\nNext: {again}" + (f" --api-base {safe(options.api_base)}" if options.api_base else ""))
@@ -104,10 +125,31 @@ def learn(job: Job) -> Story:
     story = job.story(time.monotonic() - began)
     if story is None:
         raise RuntimeError("the run ended without announcing its result")
+    if job.testset is not None and not story.nothing_was_scored:
+        story = replace(story, gain=_measured(job, better))
     if story.nothing_was_scored:
         raise TooManyErrors(f"every rollout was lost, first: {story.first_loss}; nothing was learned or written")
     write_run(job.keeper.folder, better, story.result.library, job.run, render_report(story))
     return story
+
+
+def _measured(job: Job, learned: dspy.Module) -> Comparison:
+    """Bare against learned program on the test set, with fresh rollouts of both."""
+    settings = job.optimizer.settings
+    bare, better = (
+        evaluate(
+            program,
+            job.testset or [],
+            job.optimizer.metric,
+            temperature=settings.temperature,
+            failure_score=settings.failure_score,
+            seed=settings.seed,
+            num_threads=settings.num_threads,
+            max_errors=settings.max_errors,
+        )
+        for program in (detach(job.program), learned)
+    )
+    return compare(bare, better)
 
 
 def finish(story: Story) -> None:
@@ -123,16 +165,18 @@ def tracking_for(options: TrackingOptions, **more: Any) -> MLflowTracking | None
 
     Raises:
         MissingExtraError: Tracking was asked for and MLflow is not installed.
-        SettingsError: The experiment has no name.
+        SettingsError: The experiment has no name, or a model is to be recorded and nothing is.
     """
     if options.tracking is False:
+        if options.log_model:
+            raise SettingsError("--log-model records the model with MLflow, so it does not go with --no-tracking")
         return None
-    if options.tracking is None and find_spec("mlflow") is None:
+    if options.tracking is None and not options.log_model and find_spec("mlflow") is None:
         warn("MLflow is not installed, so the run is not tracked: pip install 'tfgrpo-dspy[mlflow]'")
         return None
     from tfgrpo_dspy.observers.tracking import MLflowTracking
 
-    return MLflowTracking(options.experiment, tracking_uri=options.tracking_uri, **more)
+    return MLflowTracking(options.experiment, tracking_uri=options.tracking_uri, log_model=options.log_model, **more)
 
 
 def _prepare(program: dspy.Module, options: CompileOptions) -> Job:
@@ -140,7 +184,7 @@ def _prepare(program: dspy.Module, options: CompileOptions) -> Job:
     metric, keeper = load_metric(name), Keeper(options.out, _history(options.library))
     trainset = examples_for(program, options.trainset, options, name)
     valset = examples_for(program, options.valset, options, name) if options.valset is not None else None
-    optimizer = _optimizer(options, metric, keeper)
+    optimizer = _optimizer(options, metric, keeper, partial(_examples_in, program, options, name))
     tracking = None
     if not options.dry_run:
         check_folder(options.out)
@@ -154,17 +198,22 @@ def _prepare(program: dspy.Module, options: CompileOptions) -> Job:
         options.lm,
         options.engine,
         options.temperature,
+        tuple(options.program_options or ()),
     )
-    return Job(program, trainset, valset, optimizer, keeper, tracking, run, options.trainset)
+    testset = examples_for(program, options.test, options, name) if options.test is not None else None
+    return Job(program, trainset, valset, optimizer, keeper, tracking, run, options.trainset, testset)
 
 
-def _optimizer(options: CompileOptions, metric: Callable[..., Any], keeper: Keeper) -> TrainingFreeGRPO:
+def _optimizer(
+    options: CompileOptions, metric: Metric, keeper: Keeper, examples_in: Callable[[str], list[dspy.Example]]
+) -> TrainingFreeGRPO:
     return TrainingFreeGRPO(
         metric,
         reflection_lm=make_lm(options.reflection_lm, options) if options.reflection_lm is not None else None,
         epochs=options.epochs,
         batch_size=options.batch_size,
         group_size=options.group_size,
+        min_group_size=options.min_group_size,
         temperature=options.temperature,
         experiences_per_group=options.experiences_per_group,
         max_words=options.max_words,
@@ -173,14 +222,19 @@ def _optimizer(options: CompileOptions, metric: Callable[..., Any], keeper: Keep
         use_ground_truth=options.ground_truth,
         max_experiences=options.max_experiences,
         max_library_tokens=options.max_library_tokens,
+        retrieval=None if options.retrieve is None else BM25(options.retrieve),
+        dropout=options.dropout,
+        prune=options.prune,
         num_threads=options.threads,
         max_errors=options.max_errors,
         seed=options.seed,
-        budget=_budget(options),
+        budget=budget_of(options),
         hedge=options.hedge,
         call_timeout=options.call_timeout,
         rollout_timeout=options.rollout_timeout,
         executor=_executor(options),
+        gate=gates_of(options, examples_in),
+        **settings_of(options),
         log_dir=options.log_dir or options.out / "log",
         restart=options.restart,
         review=_review(options),
@@ -189,33 +243,8 @@ def _optimizer(options: CompileOptions, metric: Callable[..., Any], keeper: Keep
     )
 
 
-def _budget(options: CompileOptions) -> Budget | None:
-    caps: dict[str, Any] = {
-        "max_cost_usd": options.max_cost_usd,
-        "max_tokens": options.max_tokens,
-        "max_lm_calls": options.max_lm_calls,
-        "max_seconds": options.max_seconds,
-    }
-    price = price_of(options.price)
-    if options.max_cost_usd is None and (options.dry_run or options.confirm_above is not None):
-        price = None  # it is for the forecast alone
-    given = any(cap is not None for cap in caps.values()) or price is not None
-    return Budget(**caps, price_per_million=price) if given else None
-
-
-def price_of(text: str | None) -> tuple[float, float] | None:
-    """`0.4,1.6` as US dollars per million input and output tokens.
-
-    Raises:
-        SettingsError: It is something else.
-    """
-    if text is None:
-        return None
-    try:
-        prompt, completion = (float(part) for part in text.split(","))
-    except ValueError:
-        raise SettingsError(f"--price must be two numbers, e.g. 0.4,1.6 for input and output, got {text!r}") from None
-    return prompt, completion
+def _examples_in(program: dspy.Module, options: CompileOptions, metric: str, file: str) -> list[dspy.Example]:
+    return examples_for(program, file, options, metric)
 
 
 def _executor(options: CompileOptions) -> str | Executor:
@@ -252,16 +281,23 @@ def _show_plan(job: Job, options: CompileOptions) -> None:
     batches = -(-examples // (settings.batch_size or examples))
     rollouts = examples * settings.epochs * settings.group_size
     lms = planned_lms(job.program, job.optimizer)
+    size, most = str(settings.group_size), ""
+    if settings.min_group_size is not None:
+        size, most = f"{settings.min_group_size} to {size}", "at most "
     plan = (
-        f"{told.count(settings.epochs, 'epoch')} of {told.count(batches, 'step')}, groups of {settings.group_size} "
-        f"at temperature {settings.temperature}: {rollouts:,} rollouts, then reflection on those that differ"
+        f"{told.count(settings.epochs, 'epoch')} of {told.count(batches, 'step')}, groups of {size} at temperature "
+        f"{settings.temperature}: {most}{rollouts:,} rollouts, then reflection on those that differ"
     )
     data = described(options.trainset, job.trainset)
     data += f"; validation on {len(job.valset)} of {options.valset}" if job.valset is not None else ""
     rows = [("data", data), ("metric", job.run.metric), ("LM", _roles(lms)), ("plan", plan)]
     if len(settings.library):
         rows.append(("start", f"{told.count(len(settings.library), 'experience')} of {options.library}"))
-    view.show_plan(f"Training-Free GRPO of {options.program}", rows, lms)
+    view.show_plan(f"Training-Free GRPO of {' '.join((options.program, *(options.program_options or ())))}", rows, lms)
+
+
+def _reading(job: Job, library: ExperienceLibrary) -> dspy.Module:
+    return as_policy(detach(job.program), library, job.optimizer.settings, job.trainset)
 
 
 def planned_lms(program: dspy.Module, optimizer: TrainingFreeGRPO) -> dict[str, str]:
@@ -282,6 +318,6 @@ def _leave(job: Job, began: float, stopped: str) -> str:
     if story is None or story.nothing_was_scored:
         return "nothing had been learned yet, and no file was written"
     library, folder = story.result.library, job.keeper.folder
-    write_run(folder, attach(job.program, library), library, job.run, render_report(story))
+    write_run(folder, _reading(job, library), library, job.run, render_report(story))
     steps = f"{len(story.result.steps)} of {told.count(story.started.steps, 'step')}"
     return f"what was learned in {steps} ({told.count(len(library), 'experience')}) is in {show_path(folder)}/"

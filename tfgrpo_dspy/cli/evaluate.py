@@ -32,7 +32,7 @@ def evaluate_program(options: EvaluateOptions) -> None:
     """Carry out the command."""
     show_warnings_of_the_library()
     options = _completed(options)
-    bare = load_program(options.program)
+    bare = load_program(options.program, options.program_options or ())
     name = options.metric or DEFAULT_METRIC
     metric = load_metric(name)
     learned = load_state(bare, options.load) if options.load is not None else None
@@ -68,6 +68,7 @@ def _completed(options: EvaluateOptions) -> EvaluateOptions:
     return replace(
         options,
         program=run.program,
+        program_options=[*run.program_options, *(options.program_options or ())],
         load=path,
         metric=options.metric or run.metric,
         inputs=options.inputs or (list(run.inputs) if run.inputs is not None else None),

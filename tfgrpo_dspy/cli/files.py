@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfgrpo_dspy.chronicle import add_step, begin, choose
 from tfgrpo_dspy.cli.terminal import show_path, warn
+from tfgrpo_dspy.effects_file import save_effects
 from tfgrpo_dspy.errors import DataError, ProgramError, SettingsError
 from tfgrpo_dspy.events import RunFinished, RunStarted, StepFinished
 from tfgrpo_dspy.experience import Experience, ExperienceLibrary, Provenance, id_number
@@ -18,10 +19,12 @@ from tfgrpo_dspy.history import History
 from tfgrpo_dspy.history_file import save_tracked
 from tfgrpo_dspy.library_file import save_library, to_markdown, write_atomically
 from tfgrpo_dspy.rendering import append_section, find_section, parse_lines, render_section
+from tfgrpo_dspy.retrieving import Retrieving, holds_memory, library_in, with_library_in
 
 if TYPE_CHECKING:
     import dspy
 
+    from tfgrpo_dspy.credit import Effect
     from tfgrpo_dspy.events import CompileResult, Event
 
 PROGRAM, LIBRARY, LIBRARY_TEXT, REPORT, RUN = "program.json", "library.json", "library.md", "report.md", "run.json"
@@ -41,6 +44,8 @@ class RunFile:
     """Model name; the endpoint is not kept, as an address may hold credentials."""
     engine: str
     temperature: float
+    program_options: tuple[str, ...] = ()
+    """Options of the function that makes the program, as they were typed."""
 
 
 class Keeper:
@@ -56,6 +61,7 @@ class Keeper:
         self.history = base or History()
         self.started: RunStarted | None = None
         self.result: CompileResult | None = None
+        self._effects: tuple[Effect, ...] = ()
 
     def __call__(self, event: Event) -> None:
         """Take one event."""
@@ -64,10 +70,10 @@ class Keeper:
                 self.started = event
                 self.history = begin(event.library, self.history)
             case StepFinished(record=record):
-                self.history = add_step(self.history, record)
+                self.history, self._effects = add_step(self.history, record), record.effects
                 self._write(is_final=False)
             case RunFinished(result=result):
-                self.result = result
+                self.result, self._effects = result, result.effects
                 if result.steps:
                     self.history = choose(self.history, result)
                     self._write(is_final=True)
@@ -77,6 +83,7 @@ class Keeper:
         if aside is not None:
             warn(f"another library was in {show_path(self.folder)}; it was put aside as {aside.name}")
         write_atomically(to_markdown(self.history.library), self.folder / LIBRARY_TEXT)
+        save_effects(self._effects, self.folder / LIBRARY)
 
 
 def check_folder(folder: Path) -> None:
@@ -130,9 +137,9 @@ def load_state(program: dspy.Module, path: Path) -> dspy.Module:
         ProgramError: It is the state of another program.
     """
     state = _read_json(path)
-    copy = program.deepcopy()
+    copy = Retrieving(program) if holds_memory(state) else program.deepcopy()
     names = {name for name, _ in copy.named_parameters()}
-    saved = set(state) - {"metadata"}
+    saved = {"self"} if _has_signature(state) else set(state) - {"metadata"}
     if saved != names:
         raise ProgramError(
             f"{path} holds the state of a program with {', '.join(sorted(saved)) or 'no predictor'}, "
@@ -151,10 +158,12 @@ def library_of_program(path: Path) -> ExperienceLibrary | None:
         state = json.loads(path.read_text(encoding="utf-8")) if path.suffix == ".json" else None
     except ValueError:
         return None  # whatever it is, the reader of libraries says what is wrong with it
-    signatures = [v["signature"] for v in state.values() if _has_signature(v)] if isinstance(state, dict) else []
+    if isinstance(state, dict) and holds_memory(state):
+        return library_in(state)
+    signatures = _signatures(state) if isinstance(state, dict) else {}
     if not signatures:
         return None
-    found = {entry for s in signatures for entry in parse_lines(find_section(str(s.get("instructions", ""))))}
+    found = {entry for s in signatures.values() for entry in parse_lines(find_section(str(s.get("instructions", ""))))}
     read = sorted(found, key=lambda entry: id_number(entry[0]))
     experiences = tuple(Experience(id, text, provenance=Provenance("import")) for id, text in read)
     return ExperienceLibrary(experiences, next_id=id_number(read[-1][0]) + 1 if read else 0)
@@ -177,7 +186,10 @@ def refresh_files(library: ExperienceLibrary, path: Path) -> list[str]:
     if not program.is_file():
         return []
     state = _read_json(program)
-    signatures = {name: value["signature"] for name, value in state.items() if _has_signature(value)}
+    if holds_memory(state):
+        write_atomically(json.dumps(with_library_in(state, library), indent=2, ensure_ascii=False) + "\n", program)
+        return []
+    signatures = _signatures(state)
     reading = {name: s for name, s in signatures.items() if find_section(str(s.get("instructions", "")))}
     if not reading and len(signatures) == 1:
         reading = signatures
@@ -186,6 +198,12 @@ def refresh_files(library: ExperienceLibrary, path: Path) -> list[str]:
         signature["instructions"] = append_section(str(signature.get("instructions", "")), section)
     write_atomically(json.dumps(state, indent=2, ensure_ascii=False) + "\n", program)
     return [] if reading else [PROGRAM]
+
+
+def _signatures(state: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Signatures by the name of their predictor; DSPy saves a bare `dspy.Predict`, called `self`, without its name."""
+    states = {"self": state} if _has_signature(state) else state
+    return {name: value["signature"] for name, value in states.items() if _has_signature(value)}
 
 
 def _has_signature(value: object) -> bool:
@@ -206,19 +224,21 @@ def read_run(path: Path) -> RunFile:
         )
     document = _read_json(beside)
     fields: dict[str, Any] = {name: document.get(name) for name in RunFile.__dataclass_fields__}
+    fields["program_options"] = document.get("program_options", [])  # earlier versions had none
     if document.get("format") != _FORMAT or document.get("version") != _VERSION or not _is_sound(fields):
         raise DataError(f"{beside} is no {_FORMAT} file of version {_VERSION}; name the program and use --load {path}")
     inputs = fields["inputs"]
     fields["inputs"] = tuple(inputs) if inputs is not None else None
+    fields["program_options"] = tuple(fields["program_options"])
     return RunFile(**fields)
 
 
 def _is_sound(fields: Mapping[str, Any]) -> bool:
     optional = all(isinstance(fields[name], str | None) for name in ("answer", "lm"))
     needed = all(isinstance(fields[name], str) for name in ("program", "metric", "engine"))
-    return (
-        optional and needed and isinstance(fields["inputs"], list | None) and isinstance(fields["temperature"], float)
-    )
+    lists = isinstance(fields["inputs"], list | None) and isinstance(fields["program_options"], list)
+    words = lists and all(isinstance(word, str) for word in fields["program_options"])
+    return optional and needed and words and isinstance(fields["temperature"], float)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

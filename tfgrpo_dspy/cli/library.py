@@ -1,21 +1,24 @@
 """`tfgrpo library`: look at libraries and their history, change, compare, export and import them.
 
-Nothing here calls an LM or runs code.
+Nothing here runs code, and only `merge` calls an LM.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tfgrpo_dspy.cli import edits, history
-from tfgrpo_dspy.cli.terminal import out, say, show_path
+from tfgrpo_dspy.cli import merge as merging
+from tfgrpo_dspy.cli.terminal import out, say, show_path, us
 from tfgrpo_dspy.cli.tracked import read_tracked
 from tfgrpo_dspy.errors import DataError, SettingsError
 
 if TYPE_CHECKING:
+    from tfgrpo_dspy.credit import Effect
     from tfgrpo_dspy.experience import ExperienceLibrary
 
 app = typer.Typer(
@@ -38,6 +41,7 @@ def show(
         str | None, typer.Argument(metavar="[COMMIT]", help="A commit of its history, to show with its library.")
     ] = None,
     provenance: Annotated[bool, typer.Option("--provenance", help="Where each one came from, and why.")] = False,
+    effects: Annotated[bool, typer.Option("--effects", help="What each one was measured to do.")] = False,
 ) -> None:
     """Show the experiences of a library, as they are or after a commit."""
     if commit is not None:
@@ -46,10 +50,11 @@ def show(
     from tfgrpo_dspy.cli.story import count
     from tfgrpo_dspy.cli.view import entries
 
-    library = _read(file)
+    library = read_any(file)
     learned = f", learned with {', '.join(library.learned_with)}" if library.learned_with else ""
-    say(f"{count(len(library), 'experience')}, about {library.tokens} tokens{learned}", style="bold")
-    out().print(entries(library, provenance=provenance))
+    domain = f" on {library.domain}" if library.domain else ""
+    say(f"{count(len(library), 'experience')}{domain}, about {library.tokens} tokens{learned}", style="bold")
+    out().print(entries(library, provenance=provenance, effects=_effects(file, library) if effects else None))
 
 
 @app.command(
@@ -72,7 +77,7 @@ def diff(
     if other is None or commit is not None or history.is_commit(other):
         history.show_diff(file, other, commit)
     else:
-        history.show_changes(compared(_read(file), _read(Path(other))))
+        history.show_changes(compared(read_any(file), read_any(Path(other))))
 
 
 app.command(epilog="Example: tfgrpo library log out/library.json")(history.log)
@@ -84,6 +89,9 @@ app.command(epilog="Example: tfgrpo library add out/library.json 'When ..., do .
 app.command(epilog="Example: tfgrpo library delete out/library.json G7")(edits.delete)
 app.command(epilog="Example: tfgrpo library pin out/library.json G7")(edits.pin)
 app.command(epilog="Example: tfgrpo library unpin out/library.json G7")(edits.unpin)
+app.command(epilog="Example: tfgrpo library merge out/library.json other/library.json --lm openai/gpt-4.1-mini")(
+    merging.merge
+)
 
 
 @app.command(epilog="Example: tfgrpo library export out/library.json experiences.md")
@@ -96,24 +104,42 @@ def export(
 
 @app.command(name="import", epilog="Example: tfgrpo library import playbook.txt library.json")
 def import_(
-    foreign: _File, target: Annotated[Path, typer.Argument(metavar="OUT", help="The .json file to write.")]
+    foreign: _File,
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="The .json file to write.")],
+    domain: Annotated[str | None, typer.Option("--domain", metavar="WORD", help="What it is about: math, ...")] = None,
 ) -> None:
     """Turn a youtu-agent YAML, an ACE playbook or plain text into a library to start from."""
     if target.suffix.lower() != ".json":
         raise SettingsError(f"a library is imported into a .json file, got {target}; to write others, use export")
-    _write(foreign, target)
+    _write(foreign, target, domain)
 
 
-def _write(source: Path, target: Path) -> None:
+def _effects(path: Path, library: ExperienceLibrary) -> dict[str, Effect]:
+    from tfgrpo_dspy.cli.files import LIBRARY
+    from tfgrpo_dspy.effects_file import effects_path, load_effects
+
+    file = path / LIBRARY if path.is_dir() else path
+    if not effects_path(file).exists():
+        raise DataError(
+            f"no effects were measured for {show_path(file)}; `{us()} compile ... --dropout 0.3` measures them at no "
+            "further LM call"
+        )
+    return load_effects(file, library)
+
+
+def _write(source: Path, target: Path, domain: str | None = None) -> None:
     from tfgrpo_dspy.cli.story import count
     from tfgrpo_dspy.formats import write_library
+    from tfgrpo_dspy.rendering import one_line
 
-    library = _read(source)
+    library = read_any(source)
+    if domain is not None:
+        library = replace(library, domain=one_line(domain) or None)
     write_library(library, target)
     say(f"{count(len(library), 'experience')} written to {show_path(target)}")
 
 
-def _read(path: Path) -> ExperienceLibrary:
+def read_any(path: Path) -> ExperienceLibrary:
     """The library of a library file, a saved program or a run's folder."""
     from tfgrpo_dspy.cli.files import LIBRARY, library_of_program
     from tfgrpo_dspy.formats import read_library

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from tfgrpo_dspy.cli.guarding import GuardingOptions
+from tfgrpo_dspy.cli.program_options import ProgramOptions
 from tfgrpo_dspy.cli.safety import ForecastOptions, PlaceOptions, SafetyOptions
 from tfgrpo_dspy.cli.taking import option
 
@@ -121,6 +123,10 @@ class TrackingOptions:
             help="MLflow store or server. Default: MLFLOW_TRACKING_URI, else mlruns/mlflow.db here.",
         ),
     ] = None
+    log_model: Annotated[
+        bool,
+        option("--log-model", panel=RECORDS, help="Record the learned program as a model that MLflow can serve."),
+    ] = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +143,15 @@ class LearningOptions:
     group_size: Annotated[
         int, typer.Option("--group-size", metavar="G", rich_help_panel=LEARNING, help="Rollouts per example.")
     ] = 5
+    min_group_size: Annotated[
+        int | None,
+        option(
+            "--min-group-size",
+            metavar="N",
+            panel=LEARNING,
+            help="Adaptive groups: start with N rollouts, add one at a time up to G while rewards are equal.",
+        ),
+    ] = None
     experiences_per_group: Annotated[
         int,
         typer.Option(
@@ -155,6 +170,33 @@ class LearningOptions:
     max_library_tokens: Annotated[
         int | None,
         option("--max-library-tokens", metavar="N", panel=LEARNING, help="Estimated tokens of the library at most."),
+    ] = None
+    retrieve: Annotated[
+        int | None,
+        option(
+            "--retrieve",
+            metavar="K",
+            panel=LEARNING,
+            help="Experiences that a query reads, pinned ones besides: those most alike to it (BM25). Default: all.",
+        ),
+    ] = None
+    dropout: Annotated[
+        float,
+        typer.Option(
+            "--dropout",
+            metavar="P",
+            rich_help_panel=LEARNING,
+            help="Chance that a rollout does not read an experience; measures what each of them does.",
+        ),
+    ] = 0.0
+    prune: Annotated[
+        str | None,
+        option(
+            "--prune",
+            metavar="harmful",
+            panel=LEARNING,
+            help="Delete experiences that were measured to lower the reward; needs --dropout.",
+        ),
     ] = None
     objective: Annotated[
         str | None,
@@ -177,11 +219,25 @@ class LearningOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class CompileOptions(
-    ForecastOptions, TrackingOptions, PlaceOptions, SafetyOptions, LearningOptions, LMOptions, DataOptions
+    ForecastOptions,
+    GuardingOptions,
+    TrackingOptions,
+    PlaceOptions,
+    SafetyOptions,
+    LearningOptions,
+    LMOptions,
+    DataOptions,
+    ProgramOptions,
 ):
     """Options of `tfgrpo compile`."""
 
-    program: Annotated[str, typer.Argument(metavar="PROGRAM", help="package.module:attribute or file.py:attribute.")]
+    program: Annotated[
+        str,
+        typer.Argument(
+            metavar="PROGRAM",
+            help="package.module:attribute or file.py:attribute. Options of a function that makes it follow TRAINSET.",
+        ),
+    ]
     trainset: Annotated[str, typer.Argument(metavar="TRAINSET", help="JSONL, JSON, CSV, Parquet or a Hub dataset id.")]
     out: Annotated[
         Path,
@@ -207,7 +263,7 @@ class CompileOptions(
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateOptions(LMOptions, DataOptions):
+class EvaluateOptions(LMOptions, DataOptions, ProgramOptions):
     """Options of `tfgrpo evaluate`."""
 
     program: Annotated[

@@ -16,42 +16,56 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from tfgrpo_dspy.cli.program_options import UnknownOption, arguments_of
 from tfgrpo_dspy.errors import DataError, ProgramError, SettingsError, TFGRPOError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import dspy
 
+    from tfgrpo_dspy.reward import Metric
 
-def load_program(reference: str) -> dspy.Module:
+
+def load_program(reference: str, given: Sequence[str] = ()) -> dspy.Module:
     """The program of a reference: a module instance, a class of one, or a function that returns one.
+
+    Args:
+        reference: Where it is.
+        given: Options for the class or function, as they were typed.
 
     Raises:
         ProgramError: It cannot be found, or is no program.
+        SettingsError: It takes no such option.
     """
     import dspy
 
     found = _attribute(reference, "program", ProgramError)
     if isinstance(found, dspy.Module):
+        if given:
+            raise UnknownOption(given[0], reference, "")
         return found
     if not callable(found):
         raise ProgramError(f"{reference} is of type {type(found).__name__}; a program is a dspy.Module or makes one")
     with _their_code(reference, ProgramError):
-        _check_no_arguments(found, reference)
-        made = found()
+        arguments = arguments_of(found, given, reference)
+        _check_arguments(found, reference, arguments)
+        made = found(**arguments)
     if not isinstance(made, dspy.Module):
         raise ProgramError(f"{reference} returned a value of type {type(made).__name__}; it must return a dspy.Module")
+    if given:
+        made.tfgrpo_options = tuple(given)  # part of a run's identity
     return made
 
 
-def load_metric(reference: str) -> Callable[..., Any]:
+def load_metric(reference: str) -> Metric:
     """The metric of a built-in name or a reference.
 
     Raises:
-        SettingsError: It cannot be found, or is no function.
+        SettingsError: It cannot be found, or is neither a function nor a `GroupMetric`.
     """
     from tfgrpo_dspy.metrics import BUILT_IN
+    from tfgrpo_dspy.reward import GroupMetric
 
     if reference in BUILT_IN:
         return BUILT_IN[reference]
@@ -59,8 +73,8 @@ def load_metric(reference: str) -> Callable[..., Any]:
         built_in = ", ".join(BUILT_IN)
         raise SettingsError(f"no metric is called {reference!r}; choose one of {built_in}, or give module:function")
     found = _attribute(reference, "metric", SettingsError)
-    if not callable(found):
-        raise SettingsError(f"{reference} is of type {type(found).__name__}; a metric is a function")
+    if not callable(found) and not isinstance(found, GroupMetric):
+        raise SettingsError(f"{reference} is of type {type(found).__name__}; a metric is a function or a GroupMetric")
     return found  # type: ignore[no-any-return]
 
 
@@ -159,15 +173,17 @@ def _their_code(reference: str, refusal: type[TFGRPOError]) -> Iterator[None]:
         ) from error
 
 
-def _check_no_arguments(factory: Callable[..., Any], reference: str) -> None:
+def _check_arguments(factory: Callable[..., Any], reference: str, given: Mapping[str, Any]) -> None:
     try:
         parameters = inspect.signature(factory).parameters.values()
     except (TypeError, ValueError):  # a builtin without a signature
         return
     needed = [p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    needed = [name for name in needed if name not in given]
     if needed:
         raise ProgramError(
-            f"{reference} needs the arguments {', '.join(needed)}; name a function without any that returns the program"
+            f"{reference} needs the arguments {', '.join(needed)}; give them as options, "
+            f"--{needed[0].replace('_', '-')} ..., or name a function without any that returns the program"
         )
 
 

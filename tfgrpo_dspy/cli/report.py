@@ -9,6 +9,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from tfgrpo_dspy.cli import story as told
+from tfgrpo_dspy.cli import verdict
 from tfgrpo_dspy.cli.boundary import safe
 from tfgrpo_dspy.library_file import to_markdown
 from tfgrpo_dspy.observers.summary import SIMULATED_NOTE
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from tfgrpo_dspy.cli.story import Story
     from tfgrpo_dspy.evaluation import Comparison
     from tfgrpo_dspy.experience import ExperienceLibrary, Refusal
+    from tfgrpo_dspy.settings import Settings
 
 GAIN_HEADING = "## Gain on held-out questions"
 
@@ -32,9 +34,13 @@ def render_report(story: Story) -> str:
         SIMULATED_NOTE if story.simulated else "",
         _outcome(story),
         gain_section(story.gain) if story.gain else "",
+        f"## Did it help?\n\n{_text(verdict.verdict_of(story))}",
         _settings(story),
         _steps(story),
         _library(story.result.library),
+        _effects(story),
+        _tabled("## Gate", verdict.GATE_COLUMNS, verdict.gate_rows(story.result)),
+        _tabled("## Signs of harm", verdict.FLAG_COLUMNS, verdict.flag_rows(story.result)),
         _refusals(story),
         _failures(story),
         f"## Cost\n\n{told.usage_text(story.result.usage)}; {story.seconds:.0f} s.",
@@ -76,7 +82,7 @@ def _settings(story: Story) -> str:
         ("LM", ", ".join(f"{role}: `{name}`" for role, name in story.started.lms.items())),
         ("metric", f"`{story.metric}`"),
         ("epochs x batch", f"{settings.epochs} x {settings.batch_size or 'all examples'}"),
-        ("group size, temperature", f"{settings.group_size}, {settings.temperature}"),
+        ("group size, temperature", f"{_group_size(settings)}, {settings.temperature}"),
         ("limits", _limits(story)),
         ("ground truth", "shown to reflection" if settings.use_ground_truth else "not shown to reflection"),
         ("seed", str(settings.seed)),
@@ -88,6 +94,11 @@ def _settings(story: Story) -> str:
     if len(settings.library):
         rows.append(("started from", told.count(len(settings.library), "experience")))
     return "## What was run\n\n" + "\n".join(_table(("setting", "value"), rows, escape=False))
+
+
+def _group_size(settings: Settings) -> str:
+    least = settings.min_group_size
+    return str(settings.group_size) if least is None else f"{least} to {settings.group_size} (adaptive)"
 
 
 def _limits(story: Story) -> str:
@@ -117,6 +128,29 @@ def _library(library: ExperienceLibrary) -> str:
     return "\n".join(lines).replace("# Experience library", "## Library", 1)
 
 
+def _effects(story: Story) -> str:
+    """What each experience was measured to do, and what was taken out for it."""
+    result = story.result
+    pruned = [(str(record.step), change) for record in result.steps for change in record.pruned]
+    if not result.effects and not pruned:
+        return ""
+    rows = [
+        (e.id, f"{e.value:+.3f} [{e.low:+.3f}, {e.high:+.3f}]", str(e.n_with), str(e.n_without)) for e in result.effects
+    ]
+    shown = "\n".join(_table(("experience", "effect [95% interval]", "rollouts with it", "without"), rows))
+    note = (
+        "Change of the mean reward over the trainset, from rollouts that read a random part of the library; an "
+        "interval that spans zero says that help and harm are not distinguishable."
+    )
+    gone = [
+        f"- {change.id} after step {step}, {change.reason}: {_text(change.before or '')}" for step, change in pruned
+    ]
+    taken = (
+        "\n\nTaken out as harmful (`tfgrpo library rollback` brings them back):\n\n" + "\n".join(gone) if gone else ""
+    )
+    return f"## Measured effects\n\n{shown}\n\n{note}{taken}"
+
+
 def _refusals(story: Story) -> str:
     refused = [(record.step, refusal) for record in story.result.steps for refusal in record.refusals]
     if not refused:
@@ -131,6 +165,11 @@ def _operation(refusal: Refusal) -> str:
     operation = refusal.operation
     parts = [operation.op, getattr(operation, "id", None), getattr(operation, "text", None)]
     return " ".join(part for part in parts if part)
+
+
+def _tabled(heading: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A section of one table; empty without rows."""
+    return f"{heading}\n\n" + "\n".join(_table(columns, rows)) if rows else ""
 
 
 def _failures(story: Story) -> str:

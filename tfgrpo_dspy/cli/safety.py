@@ -39,7 +39,7 @@ class SafetyOptions:
     ] = None
     price: Annotated[
         str | None,
-        option("--price", metavar="IN,OUT", panel=SAFETY, help="USD per million tokens, if DSPy does not know them."),
+        option("--price", metavar="IN,OUT[,CACHED]", panel=SAFETY, help="USD per million tokens, if DSPy knows none."),
     ] = None
     hedge: Annotated[
         float,

@@ -65,8 +65,15 @@ class Story:
     def remarks(self) -> tuple[str, ...]:
         """What a reader must not overlook."""
         failed = self._failure_of_all
-        told = (failed or why_little_was_learnable(self.counts()), self.choice)
+        told = (failed or why_little_was_learnable(self.counts()), self.pruning, self.choice)
         return tuple(remark for remark in told if remark)
+
+    @property
+    def pruning(self) -> str:
+        """What was taken out because of its measured effect; empty if nothing was."""
+        pruned = [change for record in self.result.steps for change in record.pruned]
+        said = "; ".join(f"{change.id} ({change.reason})" for change in pruned)
+        return f"{count(len(pruned), 'experience')} taken out as harmful: {said}" if pruned else ""
 
     @property
     def _failure_of_all(self) -> str:
@@ -196,6 +203,8 @@ def usage_text(usage: Usage) -> str:
     """Calls, tokens and cost; what is unknown is said to be."""
     cached = f" ({usage.cached_calls:,} from the cache)" if usage.cached_calls else ""
     tokens = f"{usage.prompt_tokens:,} + {usage.completion_tokens:,} tokens"
+    if (share := usage.cached_share) is not None:
+        tokens += f" ({share:.0%} of the input from the provider's prompt cache)"
     return f"{usage.lm_calls:,} LM calls{cached}, {tokens}, {cost_text(usage.cost_usd)}"
 
 

@@ -11,6 +11,7 @@ from tfgrpo_dspy.cli import story as told
 from tfgrpo_dspy.cli.boundary import safe
 from tfgrpo_dspy.cli.files import LIBRARY, LIBRARY_TEXT, PROGRAM, REPORT
 from tfgrpo_dspy.cli.terminal import SIMULATED, facts, out, say, section, show_path, table_of, us
+from tfgrpo_dspy.cli.verdict import FLAG_COLUMNS, flag_rows, verdict_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from tfgrpo_dspy.cli.story import Story
+    from tfgrpo_dspy.credit import Effect
     from tfgrpo_dspy.experience import Experience
     from tfgrpo_dspy.observers.tracking import MLflowTracking
 
@@ -51,12 +53,23 @@ def show_learning(story: Story) -> None:
     section(title, *([entries(library.experiences[:_SHOWN])] if len(library) else []), *rest)
 
 
+def show_verdict(story: Story) -> None:
+    """Whether it helped, and what a reader of the library should look at."""
+    section("Did it help?", safe(verdict_of(story)))
+    rows = flag_rows(story.result)
+    if rows:
+        section("Signs of harm", table_of(FLAG_COLUMNS, rows[:_SHOWN]))
+
+
 def show_whereabouts(story: Story, folder: Path, tracking: MLflowTracking | None) -> None:
     """Files, MLflow run and cost."""
     shown = show_path(folder)
     files = f"{shown}/{PROGRAM}, {LIBRARY}, {LIBRARY_TEXT}, {REPORT}"
     usage = f"{told.usage_text(story.result.usage)}, {story.seconds:.0f} s"
-    section("Where it is", facts([("files", files), ("MLflow", mlflow_text(tracking)), ("learning used", usage)]))
+    rows = [("files", files), ("MLflow", mlflow_text(tracking))]
+    if tracking is not None and tracking.model_uri is not None:
+        rows.append(("model", tracking.model_uri))
+    section("Where it is", facts([*rows, ("learning used", usage)]))
 
 
 def mlflow_text(tracking: MLflowTracking | None) -> str:
@@ -69,16 +82,28 @@ def mlflow_text(tracking: MLflowTracking | None) -> str:
     return f"run {tracking.run_id}; to look at it: {look}"
 
 
-def entries(library: Iterable[Experience], *, provenance: bool = False) -> Table:
-    """One row per experience."""
+def entries(
+    library: Iterable[Experience], *, provenance: bool = False, effects: Mapping[str, Effect] | None = None
+) -> Table:
+    """One row per experience, with what it was measured to do if `effects` are given (by id)."""
     from rich.table import Table
 
     table = Table.grid(padding=(0, 2))
     table.add_column(style="cyan", no_wrap=True)
     table.add_column()
     for experience in library:
-        table.add_row(experience.id, _entry(experience, provenance=provenance))
+        text = _entry(experience, provenance=provenance)
+        if effects is not None:
+            text.append_text(_effect(effects.get(experience.id)))
+        table.add_row(experience.id, text)
     return table
+
+
+def _effect(effect: Effect | None) -> Text:
+    if effect is None:
+        return Text("\neffect not measured", style="dim")
+    style = "green" if effect.low > 0 else "red" if effect.high < 0 else "dim"
+    return Text(f"\neffect {effect.to_text()}", style=style)
 
 
 def _entry(experience: Experience, *, provenance: bool) -> Text:

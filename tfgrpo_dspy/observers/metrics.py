@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
 FULL_REWARD = 1.0 - 1e-9
 """A rollout with at least this reward counts as right in `reward/pass_at_g`."""
 
+_NOT_IN_NAMES = re.compile(r"[^\w./ -]")
+"""What MLflow takes in no name of a metric."""
+
 _HEADLINE = {
     "mean_reward": "reward/mean",
     "mean_validation": "validation/mean",
@@ -28,9 +33,10 @@ _HEADLINE = {
 def reward_estimate(groups: Sequence[Group]) -> Estimate | None:
     """Mean@G: the mean over queries of the mean reward of their rollouts, with its interval over queries.
 
-    Groups that lost every rollout are left out. None if that leaves none.
+    Of adaptive groups the first rollouts alone, as sampling that stops when rewards differ draws the mean of the rest
+    towards the middle. Groups that lost every rollout are left out. None if that leaves none.
     """
-    rewards = [g.rewards for g in groups if g.rewards]
+    rewards = [g.fair_rewards for g in groups if g.fair_rewards]
     return mean_at_k(rewards) if rewards else None
 
 
@@ -38,6 +44,14 @@ def pass_at_g(groups: Sequence[Group]) -> float | None:
     """Share of queries with a right rollout among their G, lost groups left out; None if that leaves none."""
     best = [max(g.rewards) for g in groups if g.rewards]
     return sum(r >= FULL_REWARD for r in best) / len(best) if best else None
+
+
+def mean_parts(groups: Sequence[Group]) -> dict[str, float]:
+    """What a composite reward was made of: the mean of each part over the rollouts that have it."""
+    values: dict[str, list[float]] = {}
+    for name, value in (part for g in groups for r in g.scored for part in r.parts):
+        values.setdefault(_NOT_IN_NAMES.sub("_", name), []).append(value)
+    return {name: sum(found) / len(found) for name, found in values.items()}
 
 
 def operation_counts(record: StepRecord) -> dict[str, int]:
@@ -57,16 +71,37 @@ def step_metrics(record: StepRecord, settings: Settings) -> dict[str, float]:
         **rewards,
         **groups,
         **_rollouts(record.groups),
+        **_section("reward_parts", mean_parts(record.groups)),
         "library/entries": len(record.library),
         "library/tokens": record.library.tokens,
         **_section("operations", operation_counts(record)),
+        **_section("effects", _effects(record)),
         **_section("usage", usage_numbers(usage)),
         **_section("usage_policy", usage_numbers(record.policy_usage)),
         **_section("usage_reflection", usage_numbers(record.reflection_usage)),
         "reflection/failures": len(record.failures),
+        **_gate(record),
+        **_section("flags", Counter(_NOT_IN_NAMES.sub("_", flag.kind.replace(" ", "_")) for flag in record.flags)),
         "time/step_seconds": record.seconds,
         "time/epoch": record.epoch,
     }
+
+
+def _gate(record: StepRecord) -> dict[str, float]:
+    """What the gate measured of a step's update as a whole, which is its first trial."""
+    ruling = record.ruling
+    if ruling is None:
+        return {}
+    numbers: dict[str, float] = {
+        "trials": len(ruling.trials),
+        "rollouts": sum(trial.rollouts for trial in ruling.trials),
+        "refused": sum(refusal.reason.startswith("the gate refused it") for refusal in record.refusals),
+        **usage_numbers(ruling.usage),
+    }
+    whole = ruling.trials[0].difference if ruling.trials else None
+    if whole is not None:
+        numbers |= {"difference": whole.value, "difference_low": whole.low, "difference_high": whole.high}
+    return _section("gate", numbers)
 
 
 def initial_metrics(validation: Evaluation) -> dict[str, float]:
@@ -77,17 +112,23 @@ def initial_metrics(validation: Evaluation) -> dict[str, float]:
 def final_metrics(result: CompileResult) -> dict[str, float]:
     """Totals of a run."""
     numbers = {**usage_numbers(result.usage), "seconds": sum(s.seconds for s in result.steps)}
-    return {**_section("total", numbers), "total/unused_insights": len(result.unused)}
+    made = {**_section("total", numbers), "total/unused_insights": len(result.unused)}
+    gain = result.gain.difference if result.gain is not None else None
+    if gain is not None:
+        made |= {"gain/mean": gain.value, "gain/mean_low": gain.low, "gain/mean_high": gain.high, "gain/n": gain.n}
+    return made
 
 
 def usage_numbers(usage: Usage) -> dict[str, float]:
-    """A usage by name, without the cost if that is unknown."""
+    """A usage by name, without what is unknown of its cost and of the provider's prompt cache."""
     numbers: dict[str, float] = {
         "lm_calls": usage.lm_calls,
         "cached_calls": usage.cached_calls,
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
     }
+    if usage.cached_tokens is not None and usage.cached_share is not None:
+        numbers |= {"cached_tokens": usage.cached_tokens, "cached_token_share": usage.cached_share}
     return numbers if usage.cost_usd is None else {**numbers, "cost_usd": usage.cost_usd}
 
 
@@ -126,6 +167,18 @@ def _rollouts(groups: Sequence[Group]) -> dict[str, float]:
     if scored:
         counts["tools/calls_per_rollout"] = sum(r.tool_calls for r in scored) / len(scored)
     return counts
+
+
+def _effects(record: StepRecord) -> dict[str, float]:
+    """How many experiences were measured, to what end; nothing where none was."""
+    if not record.effects:
+        return {}
+    return {
+        "measured": len(record.effects),
+        "helpful": sum(e.low > 0 for e in record.effects),
+        "harmful": sum(e.high < 0 for e in record.effects),
+        "pruned": len(record.pruned),
+    }
 
 
 def _groups(groups: Sequence[Group], tolerance: float) -> dict[str, float]:

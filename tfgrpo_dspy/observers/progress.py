@@ -20,7 +20,7 @@ from tfgrpo_dspy.events import (
     StepStarted,
     SummaryFinished,
 )
-from tfgrpo_dspy.group import Group, Scored, count_groups
+from tfgrpo_dspy.group import Group, Rollout, Scored, count_groups
 from tfgrpo_dspy.observers.metrics import operation_counts, reward_estimate
 from tfgrpo_dspy.observers.summary import format_estimate
 from tfgrpo_dspy.rendering import one_line, shorten
@@ -54,6 +54,7 @@ class ProgressBar:
         self._phase = _Phase()
         self._usage = Usage()
         self._tolerance, self._steps, self._judged = 0.0, 0, 0
+        self._first: int | None = None
 
     def __enter__(self) -> ProgressBar:
         return self
@@ -73,36 +74,39 @@ class ProgressBar:
             case RunStarted():
                 self._begin(event)
             case StepStarted():
-                self._begin_phase(f"step {event.step}/{self._steps}", event.rollouts)
+                phase = _Phase(event.rollouts, event.rollouts // max(event.examples, 1), self._first)
+                self._begin_phase(f"step {event.step}/{self._steps}", phase)
             case StepFinished(record=record):
                 self._end_step(record)
             case RunFinished():
                 self._end(event)
             case _:
                 if isinstance(event, RolloutFinished) and self._phase.has_all_rollouts:
-                    self._begin_phase("validation", self._judged)
+                    self._begin_phase("validation", _Phase(self._judged))
                 self._usage += self._phase.take(event, self._tolerance)
                 self._draw(advance=isinstance(event, RolloutFinished))
 
     def _begin(self, event: RunStarted) -> None:
         self.close()
         self._usage, self._tolerance, self._steps = Usage(), event.settings.tolerance, event.steps
+        self._first = event.settings.min_group_size
         self._phase, self._judged = _Phase(), len(event.valset or ()) * event.settings.validation_rollouts
         simulated = any("simulated" in name.lower() for name in event.lms.values())
         lms = " and ".join(dict.fromkeys(event.lms.values()))
         self._say(
-            f"Training-Free GRPO: {event.steps} steps, {event.rollouts} rollouts, {len(event.trainset)} examples; "
+            f"Training-Free GRPO: {event.steps} steps, {'' if self._first is None else 'at most '}{event.rollouts} "
+            f"rollouts, {len(event.trainset)} examples; "
             f"LM {lms}{' (simulated LM: shows the machinery, not a model)' if simulated else ''}"
         )
         if self._console.is_terminal:
             self._bars = _bars(self._console)
             self._bars.start()
 
-    def _begin_phase(self, title: str, rollouts: int) -> None:
-        self._phase = _Phase(rollouts)
+    def _begin_phase(self, title: str, phase: _Phase) -> None:
+        self._phase = phase
         if self._bars is not None:
             self._end_phase()
-            self._task = self._bars.add_task("", total=rollouts, title=title)
+            self._task = self._bars.add_task("", total=phase.planned, title=title)
 
     def _end_phase(self) -> None:
         if self._bars is not None and self._task is not None:
@@ -125,7 +129,8 @@ class ProgressBar:
     def _draw(self, *, advance: bool) -> None:
         if self._bars is not None and self._task is not None:
             text = f"{self._phase.describe()} · {_cost(self._usage)}"
-            self._bars.update(self._task, advance=1 if advance else 0, description=text)
+            done = 1 if advance else 0
+            self._bars.update(self._task, advance=done, total=self._phase.planned, description=text)
 
     def _say(self, text: str) -> None:
         if self._lines:
@@ -138,8 +143,13 @@ class _Phase:
 
     planned: int = 0
     """Its rollouts; what comes after them belongs to a validation."""
+    size: int = 0
+    """Of a whole group; adaptive ones that stay smaller lessen what is planned."""
+    first: int | None = None
+    """Rollouts of an adaptive group whose rewards are counted; None for all."""
     groups: list[Group] = field(default_factory=list)
     rewards: list[float] = field(default_factory=list)
+    scored: int = 0
     lost: int = 0
     informative: int = 0
     summaries: int = 0
@@ -150,19 +160,17 @@ class _Phase:
 
     @property
     def has_all_rollouts(self) -> bool:
-        return len(self.rewards) + self.lost >= self.planned
+        return self.scored + self.lost >= self.planned
 
     def take(self, event: Event, tolerance: float) -> Usage:
         """Count an event; returns the LM use that it brings."""
         match event:
             case RolloutFinished(rollout=rollout):
-                if isinstance(rollout, Scored):
-                    self.rewards.append(rollout.reward)
-                else:
-                    self.lost += 1
+                self._count(rollout)
                 return rollout.usage
             case GroupFinished(group=group):
                 self.groups.append(group)
+                self.planned -= self.size - len(group.rollouts) if self.size else 0
                 self.informative += group.is_informative(tolerance)
                 estimate = reward_estimate(self.groups)
                 if estimate is not None and estimate.n > 1:
@@ -176,6 +184,14 @@ class _Phase:
             case FailureRecorded():
                 self.failures += 1
         return Usage()
+
+    def _count(self, rollout: Rollout) -> None:
+        if not isinstance(rollout, Scored):
+            self.lost += 1
+            return
+        self.scored += 1
+        if self.first is None or int(rollout.name.rpartition("/r")[2]) < self.first:
+            self.rewards.append(rollout.reward)
 
     def describe(self) -> str:
         parts = [self._reward()]
@@ -203,6 +219,7 @@ def describe_step(record: StepRecord, tolerance: float) -> str:
         *([f"{lost} lost"] if lost else []),
         *([f"{len(record.failures)} failed"] if record.failures else []),
         ", ".join(operations) or "no operation",
+        *([f"{len(record.flags)} signs of harm"] if record.flags else []),
         f"{len(record.library)} experiences",
         *([f"validation {format_estimate(validation.mean)}"] if validation else []),
         _cost(record.usage + validation.usage if validation else record.usage),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import dspy
 
@@ -16,11 +17,14 @@ from tfgrpo_dspy.history_file import dump_history
 from tfgrpo_dspy.library_file import dump_library, to_markdown
 from tfgrpo_dspy.observers import tables
 from tfgrpo_dspy.observers.figures import learning_curve
+from tfgrpo_dspy.observers.logged_model import log_model
 from tfgrpo_dspy.observers.metrics import final_metrics, initial_metrics, step_metrics
+from tfgrpo_dspy.observers.prompts import LibraryVersion, message_of, prompt_name, put_version, template_of
 from tfgrpo_dspy.observers.provenance import source_tags, versions
 from tfgrpo_dspy.observers.redaction import Redactor, credentials_of
 from tfgrpo_dspy.observers.store import STATE_TAG, STEP_TAG, RunStore
 from tfgrpo_dspy.observers.summary import SIMULATED_NOTE, summarise
+from tfgrpo_dspy.observers.traces import put_trace, step_tree
 from tfgrpo_dspy.rendering import one_line, shorten
 
 if TYPE_CHECKING:
@@ -46,10 +50,20 @@ class Records:
 
     Args:
         event: The run's start.
+        prompt: The prompt of which each epoch's library is a version.
+        log_model: Whether the compiled program is recorded as a model.
+        traces: Groups per step that are shown in the step's trace; 0 for no traces.
     """
 
-    def __init__(self, event: RunStarted) -> None:
+    def __init__(
+        self, event: RunStarted, prompt: str | None = None, *, log_model: bool = False, traces: int = 0
+    ) -> None:
         self._event = event
+        self._traces = traces
+        self._log_model = log_model
+        self._prompt = prompt or prompt_name("library", type(event.student).__name__)
+        self._epoch_steps: list[StepRecord] = []
+        self._epochs: dict[str, ExperienceLibrary] = {}
         self.started = now()
         self.simulated = is_simulated(event.lms)
         self.title = f"Training-Free GRPO of {type(event.student).__name__}"
@@ -76,6 +90,7 @@ class Records:
 
     def step(self, record: StepRecord) -> Iterator[Entry]:
         """What a step did. Its metrics come last: they mark it as recorded."""
+        self._epoch_steps.append(record)
         at, step, number = now(), record.step, f"step_{record.step:0{self._width}d}"
         made: dict[str, Callable[[], tables.Table]] = {
             "operations": partial(tables.operations_table, record, self._safe),
@@ -84,9 +99,17 @@ class Records:
         }
         if record.failures:
             made["failures"] = partial(tables.failures_table, record.failures, self._safe)
+        if record.ruling is not None and record.ruling.trials:
+            made["gate"] = partial(tables.trials_table, record, self._safe)
+        if record.flags:
+            made["flags"] = partial(tables.flags_table, record, self._safe)
+        if record.effects:
+            made["effects"] = partial(tables.effects_table, record.effects, self._safe)
         for name, make in made.items():
             yield self._table(f"tables/{name}_{number}.json", make, step)
         yield self._text("library/latest.json", partial(dump_library, record.library), step)
+        if self._traces:
+            yield Entry(f"the trace of step {step}", partial(self._put_trace, record, at), step)
         tags = {STEP_TAG: str(step), **_cost_tag(record.usage)}
         metrics = partial(step_metrics, record, self._event.settings)
         yield Entry(f"metrics of step {step}", partial(_put_metrics, make=metrics, step=step, at=at, tags=tags), step)
@@ -98,11 +121,15 @@ class Records:
         yield from self._library(number, event.library)
         yield self._text(f"library/{number}.diff.txt", partial(_difference, before, event.library))
         yield self._text("library/latest.json", partial(dump_library, event.library))
+        self._epochs[number] = event.library
+        message, self._epoch_steps = message_of(event.epoch, self._epoch_steps), []
+        yield self._version(number, event.library, message)
 
     def end(self, event: RunFinished) -> Iterator[Entry]:
         """Outcome, totals, learning curve and the library that was returned."""
         at, result = now(), event.result
         yield from self._library("returned", result.library)
+        yield from self._best(result)
         yield self._text("library/history.jsonl", partial(_history, result))
         if result.initial_validation is not None:
             initial = partial(initial_metrics, result.initial_validation)
@@ -110,6 +137,10 @@ class Records:
         yield Entry("figures/learning_curve.png", partial(self._figure, event))
         yield self._text("summary.md", partial(self._summary, event))
         last = result.steps[-1].step if result.steps else 0
+        if self._log_model and event.program is not None:
+            inputs = self._event.trainset[0].inputs().toDict()
+            model = {"program": event.program, "name": self._prompt, "lm": dspy.settings.lm, "inputs": inputs}
+            yield Entry("the model", partial(_put_model, **model, step=last))
         totals = partial(final_metrics, result)
         yield Entry("totals", partial(_put_metrics, make=totals, step=last, at=at, tags=self._final_tags(event)))
         status = "FINISHED" if event.error is None else "FAILED"
@@ -145,6 +176,19 @@ class Records:
         yield self._text(f"library/{name}.json", partial(dump_library, library))
         yield self._text(f"library/{name}.md", partial(to_markdown, library))
 
+    def _best(self, result: CompileResult) -> Iterator[Entry]:
+        """The alias of what was returned: an epoch's version, or one of its own for a library from within an epoch."""
+        if not result.steps:
+            return
+        same = [moment for moment, library in self._epochs.items() if library.experiences == result.library.experiences]
+        step = result.best_step if result.best_step is not None else result.steps[-1].step
+        message = f"returned: the library after step {step}" if step else "returned: the library before the first step"
+        yield self._version(same[-1] if same else "returned", result.library, message, is_best=True)
+
+    def _version(self, moment: str, library: ExperienceLibrary, message: str, *, is_best: bool = False) -> Entry:
+        version = LibraryVersion(self._prompt, moment, self._safe(template_of(library)), message, is_best)
+        return Entry(f"prompt {self._prompt}, {moment}", partial(put_version, version=version))
+
     def _text(self, path: str, make: Callable[[], str], step: int | None = None) -> Entry:
         return Entry(path, partial(_put_text, path=path, make=make, safe=self._safe), step)
 
@@ -156,6 +200,11 @@ class Records:
         return summarise(
             event, title=self.title, lms=started.lms, simulated=self.simulated, tolerance=started.settings.tolerance
         )
+
+    def _put_trace(self, record: StepRecord, at: int, store: RunStore) -> None:
+        tree = step_tree(record, self._traces, self._event.settings.tolerance)
+        tree = replace(tree, name=f"{tree.name} (simulated)") if self.simulated else tree
+        put_trace(store, tree=tree, at=at, safe=self._safe)
 
     def _figure(self, event: RunFinished, store: RunStore) -> None:
         figure = learning_curve(event.result, title=self.title, simulated=self.simulated)
@@ -202,6 +251,10 @@ def _put_text(store: RunStore, *, path: str, make: Callable[[], str], safe: tabl
 
 def _put_table(store: RunStore, *, path: str, make: Callable[[], tables.Table]) -> None:
     store.put_table(path, make())
+
+
+def _put_model(store: RunStore, **model: Any) -> None:
+    store.model_id = log_model(store, **model)
 
 
 def _put_metrics(

@@ -20,7 +20,8 @@ _ASSIGNED = re.compile(
     r"(?i)(\b(?:x-)?(?:api[_-]?key|api[_-]?base|(?:access|auth|refresh)[_-]?token|client[_-]?secret|password)\b"
     r"[\"']?\s*[:=]\s*[\"']?)(?!\[redacted\])([^\s\"',;}\]]{4,})"
 )
-_SHORTEST = 6
+SHORTEST = 6
+"""Characters of a credential that is looked for: shorter ones are parts of ordinary words."""
 
 
 class Redactor:
@@ -32,7 +33,7 @@ class Redactor:
     """
 
     def __init__(self, values: Iterable[str] = ()) -> None:
-        self._values = sorted({v for v in values if len(v) >= _SHORTEST}, key=len, reverse=True)
+        self._values = sorted({v for v in values if len(v) >= SHORTEST}, key=len, reverse=True)
 
     def __call__(self, text: str) -> str:
         """The text without them."""

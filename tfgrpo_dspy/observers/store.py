@@ -117,6 +117,8 @@ class RunStore:
         self.place = place
         self.run_id: str | None = place.run_id
         self.experiment_id: str | None = None
+        self.model_id: str | None = None
+        """The model that was recorded as the run's outcome, if one was."""
         self.is_ours = not place.active
         self.committed = 0
         """Last step that an earlier process recorded in this run; 0 for none."""

@@ -32,6 +32,7 @@ def summarise(event: RunFinished, *, title: str, lms: Mapping[str, str], simulat
         ", ".join(f"{role}: `{name}`" for role, name in lms.items()),
         _steps(result, tolerance),
         _validation(result),
+        _gain(result),
         _cost(result.usage),
         _failures(result),
         to_markdown(result.library).replace("# Experience library", "## Library returned", 1),
@@ -81,9 +82,20 @@ def _validation(result: CompileResult) -> str:
     return "## Validation\n\n" + "\n".join(lines) + kept
 
 
+def _gain(result: CompileResult) -> str:
+    if result.gain is None:
+        return ""
+    d = result.gain.difference
+    figures = "" if d is None else f"{d.value:+.3f} [{d.low:+.3f}, {d.high:+.3f}] on {d.n} problems: {d.verdict}. "
+    returned = f"The initial library was returned: {result.gain.withheld}." if result.gain.withheld else ""
+    return f"## Gain on fresh rollouts\n\n{figures}{returned}"
+
+
 def _cost(usage: Usage) -> str:
     cost = "cost unknown" if usage.cost_usd is None else f"{usage.cost_usd:.4f} US dollars"
-    tokens = f"{usage.prompt_tokens} prompt and {usage.completion_tokens} completion tokens"
+    share = usage.cached_share
+    cached = "" if share is None else f" ({share:.0%} of them from the provider's prompt cache)"
+    tokens = f"{usage.prompt_tokens} prompt{cached} and {usage.completion_tokens} completion tokens"
     return f"## Cost\n\n{usage.lm_calls} LM calls, {usage.cached_calls} of them from the cache; {tokens}; {cost}."
 
 

@@ -14,6 +14,7 @@ from tfgrpo_dspy.observers.store import DatasetFacts
 if TYPE_CHECKING:
     import dspy
 
+    from tfgrpo_dspy.credit import Effect
     from tfgrpo_dspy.events import Failure, StepRecord
     from tfgrpo_dspy.experience import Change, Refusal, Source
     from tfgrpo_dspy.group import Group
@@ -36,13 +37,16 @@ def table(columns: Sequence[str], rows: Iterable[Row], safe: Safe) -> Table:
 def operations_table(record: StepRecord, safe: Safe) -> Table:
     """Every operation of a step: what it changed and on which evidence, or why it was refused."""
     columns = ("operation", "id", "outcome", "before", "after", "reason", "sources")
-    rows = [*map(_change_row, record.changes), *map(_refusal_row, record.refusals)]
+    pruned: list[Row] = [{**_change_row(change), "outcome": "pruned"} for change in record.pruned]
+    pruned += [{**_change_row(change), "outcome": f"{change.kind} to fit"} for change in record.fitted]
+    rows = [*map(_change_row, record.changes), *pruned, *map(_refusal_row, record.refusals)]
     return table(columns, rows, safe)
 
 
 def rollouts_table(groups: Sequence[Group], safe: Safe) -> Table:
-    """Every rollout of a step, lost ones included."""
-    columns = ("rollout", "reward", "outcome", "inputs", "answer", "feedback", "tool_calls", "seconds")
+    """Every rollout of a step, lost ones included; with the parts of its reward if that is a composite one."""
+    parts = ("parts",) if any(r.parts for g in groups for r in g.scored) else ()
+    columns = ("rollout", "reward", *parts, "outcome", "inputs", "answer", "feedback", "tool_calls", "seconds")
     return table(columns, (_rollout_row(g, r) for g in groups for r in g.rollouts), safe)
 
 
@@ -53,6 +57,34 @@ def advantages_table(record: StepRecord, safe: Safe) -> Table:
         for a in record.advantages
     )
     return table(("group", "task", "comparison", "experiences"), rows, safe)
+
+
+def effects_table(effects: Sequence[Effect], safe: Safe) -> Table:
+    """What each experience was measured to do so far, with its interval and what it rests on."""
+    columns = ("id", "text", "effect", "low", "high", "n_with", "n_without")
+    rows: list[Row] = [
+        dict(zip(columns, (e.id, e.text, e.value, e.low, e.high, e.n_with, e.n_without), strict=True)) for e in effects
+    ]
+    return table(columns, rows, safe)
+
+
+def trials_table(record: StepRecord, safe: Safe) -> Table:
+    """What the gate measured of a step's update and of its parts."""
+    columns = ("operations", "verdict", "difference", "low", "high", "problems", "evidence", "threshold", "rollouts")
+    trials = record.ruling.trials if record.ruling is not None else ()
+    rows: list[Row] = []
+    for trial in trials:
+        d = trial.difference
+        measured = (d.value, d.low, d.high, d.n) if d is not None else (None, None, None, 0)
+        told = (trial.operations, trial.verdict, *measured, trial.evidence, trial.threshold, trial.rollouts)
+        rows.append(dict(zip(columns, told, strict=True)))
+    return table(columns, rows, safe)
+
+
+def flags_table(record: StepRecord, safe: Safe) -> Table:
+    """Signs of harm in what a step changed."""
+    rows: list[Row] = [{"experience": flag.id, "sign": flag.kind, "why": flag.why} for flag in record.flags]
+    return table(("experience", "sign", "why"), rows, safe)
 
 
 def failures_table(failures: Sequence[Failure], safe: Safe) -> Table:
@@ -120,6 +152,7 @@ def _rollout_row(group: Group, rollout: Rollout) -> Row:
     return {
         **shared,
         "reward": rollout.reward,
+        "parts": ", ".join(f"{name} {value:g}" for name, value in rollout.parts),
         "feedback": rollout.feedback,
         "answer": rollout.answer,
         "outcome": "scored" if failure is None else f"policy failed: {failure}",

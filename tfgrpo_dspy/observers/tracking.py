@@ -10,6 +10,7 @@ from tfgrpo_dspy.errors import SettingsError
 from tfgrpo_dspy.events import EpochFinished, Event, RunFinished, RunStarted, StepFinished, StepStarted
 from tfgrpo_dspy.observers.database import bounded_waiting
 from tfgrpo_dspy.observers.links import Links, links_to
+from tfgrpo_dspy.observers.prompts import prompt_name
 from tfgrpo_dspy.observers.records import Entry, Records
 from tfgrpo_dspy.observers.store import Destination, RunStore, import_mlflow, locate
 from tfgrpo_dspy.rendering import shorten
@@ -24,6 +25,9 @@ _PATIENCE = 10.0
 
 class MLflowTracking:
     """Records a run to MLflow: parameters, metrics, tables, the library after each epoch, a learning curve.
+
+    Each epoch's library is a version of one prompt in the Prompt Registry as well, where versions can be compared; the
+    alias `best` is the one that the run returned.
 
     One MLflow run per compile: the active run of the calling thread if there is one (it stays open, and a second
     compile within it becomes its child), else a new one. The store is the one you have chosen
@@ -44,13 +48,17 @@ class MLflowTracking:
         run_name: Name of a new run; None makes one from program, seed and time.
         run_id: An existing run to continue: steps that it holds are not written again.
         tags: Further tags of the run.
+        prompt: Name in the Prompt Registry; None makes one from experiment and program.
+        log_model: Record the compiled program as a model too, which `mlflow models serve` can serve.
+        traces: Groups per step that the step's trace shows, with their rollouts, summaries and extraction, >= 0; 0
+            records no trace. A step has one trace, made when it is over; none while MLflow's tracing is off.
 
     Raises:
         MissingExtraError: MLflow is not installed.
-        SettingsError: The experiment has no name.
+        SettingsError: The experiment has no name, or `traces` is negative.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - flat keywords, as DSPy users expect
         self,
         experiment: str = "tfgrpo",
         *,
@@ -58,14 +66,20 @@ class MLflowTracking:
         run_name: str | None = None,
         run_id: str | None = None,
         tags: Mapping[str, str] | None = None,
+        prompt: str | None = None,
+        log_model: bool = False,
+        traces: int = 2,
     ) -> None:
         if not experiment.strip():
             raise SettingsError(f"experiment must be the name of an MLflow experiment, got {experiment!r}")
+        if traces < 0:
+            raise SettingsError(f"traces must be 0 or more groups per step, got {traces}")
         import_mlflow()
         own_tags = {str(name): str(value) for name, value in (tags or {}).items()}
         self._destination = Destination(
             experiment=experiment, tracking_uri=tracking_uri, run_id=run_id, run_name=run_name, tags=own_tags
         )
+        self._prompt, self._log_model, self._traces = prompt, log_model, traces
         self._store: RunStore | None = None
         self._records: Records | None = None
         self._due: list[Entry] = []
@@ -82,6 +96,11 @@ class MLflowTracking:
     def experiment_id(self) -> str | None:
         """Its experiment; None before the store was reached."""
         return self._store.experiment_id if self._store else None
+
+    @property
+    def model_uri(self) -> str | None:
+        """The compiled program as MLflow loads and serves it; None before it was recorded, or without `log_model`."""
+        return f"models:/{self._store.model_id}" if self._store and self._store.model_id else None
 
     @property
     def store_uri(self) -> str | None:
@@ -144,7 +163,8 @@ class MLflowTracking:
 
     def _begin(self, event: RunStarted) -> None:
         self._given_up = list(self.unrecorded)
-        self._records = Records(event)
+        prompt = self._prompt or prompt_name(self._destination.experiment, type(event.student).__name__)
+        self._records = Records(event, prompt, log_model=self._log_model, traces=self._traces)
         self._due = list(self._records.start())
         place = locate(self._destination)
         self._store = RunStore(place, self._destination, self._records.run_name, self._records.started, event.token)

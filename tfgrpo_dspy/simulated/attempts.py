@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import NamedTuple
 
-from tfgrpo_dspy.simulated.policy import Step, steps_in
+from tfgrpo_dspy.simulated.families import ALL_FAMILIES
+from tfgrpo_dspy.simulated.steps import Step, steps_in
 from tfgrpo_dspy.simulated.world import answers_match, recognise
 
 _KIND = re.compile(r"\b(?:Here|one where) ([a-z][^.:\n\d]+)\.")
@@ -18,6 +22,8 @@ _HEADER = re.compile(
     r"^[#*\s]*(?:attempt|rollout|trajectory|candidate|sample|example|response)\s*#?\s*(?:\d+|[A-Z])\b.*$",
     re.IGNORECASE | re.MULTILINE,
 )
+_CLOSING = re.compile(r"^</[\w-]+>\s*$", re.MULTILINE)
+_CONVERSATION = re.compile(r"<CONVERSATION>(?:(?!<CONVERSATION>).)*?</CONVERSATION>.*?(?=<CONVERSATION>|\Z)", re.DOTALL)
 _REWARD = re.compile(
     r"\b(?:reward|score|earned|graded?)\b(?:\s+(?:of|is|was))?\s*[:=]?\s*(-?\d+(?:\.\d+)?)", re.IGNORECASE
 )
@@ -40,6 +46,11 @@ class Shown:
     reward: float | None = None
     """None if none is shown."""
 
+    @property
+    def is_poor(self) -> bool:
+        """Whether a reward is shown, and it is nearer to 0 than to 1."""
+        return self.reward is not None and self.reward < 0.5  # noqa: PLR2004 - half of the usual scale
+
     @classmethod
     def of(cls, text: str, reward: float | None = None) -> Shown:
         """What can be read from a trajectory or a summary."""
@@ -50,22 +61,61 @@ class Shown:
 
 
 def _kind_of_task(text: str) -> str:
-    found = recognise(text)
+    found = recognise(text, ALL_FAMILIES)
     return found[0].kinds[0] if found else ""
+
+
+class Listed(NamedTuple):
+    """A text with a list of attempts in it."""
+
+    rest: str
+    """The text without them."""
+    attempts: tuple[tuple[str, Shown], ...]
+    """The text of each, and what it shows."""
+
+
+@lru_cache(maxsize=128)  # a prompt is read several times while it is answered, and hardly again
+def listed_attempts(text: str) -> Listed:
+    """The attempts under headers such as `Attempt 2 (reward 1):`; the last ends with the text or at a closing tag."""
+    headers = list(_HEADER.finditer(text))
+    if not headers:
+        return Listed(text, ())
+    closing = _CLOSING.search(text, headers[-1].end())
+    end = closing.start() if closing else len(text)
+    ends = [header.start() for header in headers[1:]] + [end]
+    bodies = [text[header.end() : stop] for header, stop in zip(headers, ends, strict=True)]
+    shown = tuple((b, Shown.of(b, reward_in(h[0], b))) for h, b in zip(headers, bodies, strict=True))
+    return Listed(text[: headers[0].start()] + text[end:], shown)
 
 
 def read_attempts(inputs: Mapping[str, str]) -> list[Shown]:
     """All attempts that the input fields show, with their rewards as far as they are shown."""
     for value in inputs.values():
-        if headers := list(_HEADER.finditer(value)):
-            ends = [header.start() for header in headers[1:]] + [len(value)]
-            bodies = [value[header.end() : end] for header, end in zip(headers, ends, strict=True)]
-            return [Shown.of(body, _reward_in(h[0], body)) for h, body in zip(headers, bodies, strict=True)]
+        if attempts := listed_attempts(value).attempts:
+            return [shown for _, shown in attempts]
     sides = [_side(inputs, "better"), _side(inputs, "worse")]
     if all(sides):
         return [Shown.of("\n".join(side.values()), read_reward(side)) for side in sides]
+    for value in inputs.values():
+        if told := _records(value) or _CONVERSATION.findall(value):
+            return [Shown.of(text, reward_in("", text)) for text in told]
     alone = read_alone(inputs)
     return [alone] if alone.steps else []
+
+
+def _records(text: str) -> list[str]:
+    """The objects of a JSON list, each as `name: value` lines; none if the text is no such list."""
+    try:
+        found = json.loads(text) if text.lstrip().startswith("[{") else []
+    except ValueError:
+        return []
+    return ["\n".join(_lines(record)) for record in found if isinstance(record, dict)]
+
+
+def _lines(value: object, name: str = "") -> list[str]:
+    if isinstance(value, dict):
+        return [line for key, part in value.items() for line in _lines(part, str(key))]
+    return [f"{name}: {value}"]
 
 
 def read_alone(inputs: Mapping[str, str]) -> Shown:
@@ -85,7 +135,8 @@ def judge(attempts: list[Shown], expected: str) -> list[Shown]:
     return [replace(shown, reward=float(answers_match(expected, shown.answer))) for shown in attempts]
 
 
-def _reward_in(header: str, body: str) -> float | None:
+def reward_in(header: str, body: str) -> float | None:
+    """The reward that a header or the text below it states, or that a verdict in words comes to; None if neither."""
     if found := _REWARD.search(header) or _REWARD.search(body):
         return float(found[1])
     said = _VERDICT.search(body)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 MODEL = "simulated/frozen-lm"
 """Name under which the embedded LM runs."""
 
-_CHARACTERS_PER_TOKEN = 4
+CHARACTERS_PER_TOKEN = 4
 """For the token counts it reports: an estimate, as for English text."""
 
 
@@ -32,10 +32,14 @@ class SimulatedEngine:
 
     Args:
         seed: Decides everything that is drawn.
+        confusion: Chance, in [0, 1], that a comparison takes the losers' way for the winners': a model too weak to
+            reflect.
     """
 
-    def __init__(self, seed: int = 0) -> None:
-        self.seed = seed
+    def __init__(self, seed: int = 0, confusion: float = 0.0) -> None:
+        if not 0 <= confusion <= 1:
+            raise ValueError(f"confusion is a chance, from 0 (never) to 1 (always), got {confusion!r}")
+        self.seed, self.confusion = seed, confusion
         self._seen: Counter[bytes] = Counter()
         self._lock = threading.Lock()
 
@@ -43,8 +47,9 @@ class SimulatedEngine:
         """The reply to one request."""
         prompt = read_prompt(request)
         config = request.config
-        shown = _text_of(request)
-        text = reply_to(prompt, config.temperature, self._draws_for(shown, config.seed, config.temperature))
+        shown = text_of(request)
+        draws = self._draws_for(shown, config.seed, config.temperature)
+        text = reply_to(prompt, config.temperature, draws, self.confusion)
         return Response(
             id=None,
             model=request.model,
@@ -62,15 +67,15 @@ class SimulatedEngine:
 
     def dump_state(self) -> dict[str, Any]:
         """What `load_state` needs; holds no secret."""
-        return {"seed": self.seed}
+        return {"seed": self.seed, **({"confusion": self.confusion} if self.confusion else {})}
 
     @classmethod
     def load_state(cls, state: dict[str, Any]) -> SimulatedEngine:
         """An engine that behaves as the one that was saved."""
         return cls(**state)
 
-    def __reduce__(self) -> tuple[type[SimulatedEngine], tuple[int]]:
-        return type(self), (self.seed,)
+    def __reduce__(self) -> tuple[type[SimulatedEngine], tuple[int, float]]:
+        return type(self), (self.seed, self.confusion)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> SimulatedEngine:
         # A copied LM must not start its sequence of replies anew.
@@ -114,7 +119,7 @@ class AsyncSimulatedEngine:
         return cls(SimulatedEngine.load_state(state))
 
 
-def simulated_lm(seed: int = 0, *, fixed_seed: bool = True, **kwargs: Any) -> dspy.LM:
+def simulated_lm(seed: int = 0, *, fixed_seed: bool = True, confusion: float = 0.0, **kwargs: Any) -> dspy.LM:
     """The embedded LM as a `dspy.LM`, ready for `dspy.context(lm=...)`; needs neither key nor network.
 
     Args:
@@ -122,17 +127,19 @@ def simulated_lm(seed: int = 0, *, fixed_seed: bool = True, **kwargs: Any) -> ds
         fixed_seed: Whether the LM sends its seed with every request, as with a provider's `seed`: replies are then
             a function of the request alone, whatever the order of calls. False sends none: the same request gets
             another reply each time, which suits callers that sample by repeating a request.
+        confusion: Chance, in [0, 1], that its comparisons take the losers' way for the winners'.
         **kwargs: Further arguments of `dspy.LM`, e.g. `temperature`.
     """
     import dspy
 
-    engine = SimulatedEngine(seed)
+    engine = SimulatedEngine(seed, confusion)
     if fixed_seed:
         kwargs.setdefault("seed", seed)
     return dspy.LM(MODEL, engine=engine, async_engine=AsyncSimulatedEngine(engine), **kwargs)
 
 
-def _text_of(request: Request) -> str:
+def text_of(request: Request) -> str:
+    """All that the LM reads."""
     system = request.system or ""
     if not isinstance(system, str):
         system = "".join(getattr(part, "text", "") for part in system)
@@ -140,4 +147,4 @@ def _text_of(request: Request) -> str:
 
 
 def _tokens(text: str) -> int:
-    return -(-len(text) // _CHARACTERS_PER_TOKEN)
+    return -(-len(text) // CHARACTERS_PER_TOKEN)

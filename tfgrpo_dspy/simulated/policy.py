@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
-from tfgrpo_dspy.simulated.families import Family, Fork, Numbers, show
+from tfgrpo_dspy.simulated.attempts import listed_attempts
+from tfgrpo_dspy.simulated.families import ALL_FAMILIES, Family, Fork, Numbers, show
 from tfgrpo_dspy.simulated.ideas import take_apart
 from tfgrpo_dspy.simulated.prompt import Demo, Prompt
+from tfgrpo_dspy.simulated.steps import steps_in
 from tfgrpo_dspy.simulated.understanding import is_about, stances
 from tfgrpo_dspy.simulated.world import recognise
 
@@ -56,10 +58,10 @@ def attempt(prompt: Prompt, text: str, temperature: float | None, rng: random.Ra
     """An attempt at the problem in the text, under the advice of the prompt."""
     found = recognise(text)
     if found is None:
-        return _guess(text, rng)
+        return guess(text, rng)
     family, numbers = found
-    heard, distraction = _listen(family.name, prompt.instructions, prompt.demos)
-    difficulty = _difficulty(text)
+    heard, distraction = listen(family.name, prompt.instructions, prompt.demos)
+    difficulty = difficulty_of(text)
     heat = REFERENCE_TEMPERATURE if temperature is None else temperature
     fell = set()
     for fork in family.forks:
@@ -68,6 +70,11 @@ def attempt(prompt: Prompt, text: str, temperature: float | None, rng: random.Ra
             fell.add(fork.name)
     slip = rng.random() < SLIP * min(1.0, heat / REFERENCE_TEMPERATURE)
     return _write(family, numbers, frozenset(fell), heard, _Wording(text, rng if slip else None))
+
+
+def explained(family: Family, numbers: Numbers, text: str) -> Attempt:
+    """The attempt that falls into no trap."""
+    return _write(family, numbers, frozenset(), _Forks(), _Wording(text, None))
 
 
 def fall_chance(chance: float, heard: Heard, distraction: float, difficulty: float) -> float:
@@ -106,12 +113,13 @@ def _sigmoid(log_odds: float) -> float:
 
 
 @lru_cache(maxsize=8192)
-def _difficulty(text: str) -> float:
-    """Of a problem, in log-odds within +-DIFFICULTY; a property of its text alone."""
-    return DIFFICULTY * (2 * _fraction_of(text, "difficulty") - 1)
+def difficulty_of(text: str) -> float:
+    """Difficulty of a problem, in log-odds within +-DIFFICULTY; a property of its text alone."""
+    return DIFFICULTY * (2 * fraction_of(text, "difficulty") - 1)
 
 
-def _fraction_of(text: str, salt: str) -> float:
+def fraction_of(text: str, salt: str) -> float:
+    """A number in [0, 1) that a text and a salt decide, evenly spread over texts."""
     return int.from_bytes(hashlib.blake2b(f"{salt}/{text}".encode(), digest_size=6).digest()) / 2**48
 
 
@@ -135,14 +143,21 @@ def advice_in(text: str) -> tuple[tuple[str, str, bool], ...]:
 
 
 @lru_cache(maxsize=8192)
-def _listen(family: str, instructions: str, demos: tuple[Demo, ...]) -> tuple[dict[str, Heard], float]:
-    """What advice and solved examples do to each fork of the family, and the distraction by the rest."""
+def listen(
+    family: str, instructions: str, demos: tuple[Demo, ...], *, rules_only: bool = False
+) -> tuple[dict[str, Heard], float]:
+    """What advice and solved examples do to each fork of the family, and the distraction by the rest.
+
+    With `rules_only`, plain sentences count for nothing: entries, list items and what has a condition do.
+    """
     helps: dict[str, list[str]] = {}
     misleads: dict[str, list[str]] = {}
     idle = 0
+    told = listed_attempts(instructions)
+    earlier = tuple(Demo(text, text) for text, shown in told.attempts if not shown.is_poor)
     pieces = [
-        *((label, s, rule, is_about(s, family)) for label, s, rule in advice_in(instructions)),
-        *_shown(family, demos),
+        *((label, s, rule, is_about(s, family)) for label, s, rule in advice_in(told.rest) if rule or not rules_only),
+        *_shown(family, demos + earlier),
     ]
     for label, sentence, rule, about in pieces:
         said = stances(sentence, family) if about else frozenset()
@@ -163,30 +178,8 @@ class _Forks(dict[str, Heard]):
 
 def _shown(family: str, demos: tuple[Demo, ...]) -> list[tuple[str, str, bool, bool]]:
     """Steps of solved examples of the same family, which work like advice."""
-    alike = [demo for demo in demos if (found := recognise(demo.question)) and found[0].name == family]
+    alike = [demo for demo in demos if (found := recognise(demo.question, ALL_FAMILIES)) and found[0].name == family]
     return [("", step.approach, False, True) for demo in alike for step in steps_in(demo.reply)]
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One step of a reasoning: what was done, and the calculation."""
-
-    approach: str
-    calculation: str
-    followed: str
-    """Label of the advice it followed; empty if none."""
-
-
-_STEP = re.compile(
-    r"\b(?:First|Next|Then|Finally), ([^:.\n]+?)(?: \(following \[([^\]\n]+)\]\))?: (.*?)(?=\.(?:\s|$)|\n|$)",
-    re.MULTILINE,
-)
-
-
-def steps_in(text: str) -> list[Step]:
-    """The steps that a reasoning, a trajectory or a summary shows, in order, none twice."""
-    steps = [Step(m[1].strip(), m[3].strip(), m[2] or "") for m in _STEP.finditer(text)]
-    return list(dict.fromkeys(steps))
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +191,7 @@ class _Wording:
     """Set when the last calculation comes out wrong."""
 
     def choose(self, wordings: tuple[str, ...], salt: str) -> str:
-        return wordings[int(_fraction_of(self.question, salt) * len(wordings))]
+        return wordings[int(fraction_of(self.question, salt) * len(wordings))]
 
 
 def _write(family: Family, n: Numbers, fell: frozenset[str], heard: dict[str, Heard], wording: _Wording) -> Attempt:
@@ -208,7 +201,7 @@ def _write(family: Family, n: Numbers, fell: frozenset[str], heard: dict[str, He
     for i, (fork, calculation) in enumerate(zip(family.forks, solution.calculations, strict=True)):
         fallen = fork.name in fell
         approach = wording.choose(fork.wrong if fallen else fork.right, fork.name)
-        followed = _cited(heard[fork.name], fork, fallen)
+        followed = cited(heard[fork.name], fork, fallen)
         steps.append(f"{'Next' if i else 'First'}, {approach}{followed}: {calculation}.")
     kind = wording.choose(family.kinds, "kind")
     given = ", ".join(str(value) for value in n.values())
@@ -216,7 +209,8 @@ def _write(family: Family, n: Numbers, fell: frozenset[str], heard: dict[str, He
     return Attempt(reasoning, show(answer), sure=True)
 
 
-def _cited(heard: Heard, fork: Fork, fallen: bool) -> str:
+def cited(heard: Heard, fork: Fork, fallen: bool) -> str:
+    """The advice that a step followed, as a step shows it; empty if none."""
     labels = [label for label in (heard.misleads if fallen else heard.helps) if label]
     return f" (following [{labels[0]}])" if labels else ""
 
@@ -230,7 +224,7 @@ def _slip(answer: Fraction, rng: random.Random) -> Fraction:
 _NUMBER = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?")
 
 
-def _guess(text: str, rng: random.Random) -> Attempt:
+def guess(text: str, rng: random.Random) -> Attempt:
     """An honest guess at a problem of no known kind: some plain arithmetic on the last numbers in its text."""
     numbers = [Fraction(found.replace(",", "")) for found in _NUMBER.findall(text)][-6:]
     if not numbers:

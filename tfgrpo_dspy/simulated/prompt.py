@@ -107,7 +107,7 @@ def _format_of(request: Request, system: str, user: str) -> Format:
     return "chat" if _CHAT_REQUEST in system or _CHAT_REQUEST in user else "plain"
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=128)  # whole prompts are kept
 def _read_inputs(user: str) -> Mapping[str, str]:
     body = _REMINDER.sub("", user)
     pieces = _HEADER.split(body)

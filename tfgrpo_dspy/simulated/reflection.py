@@ -6,11 +6,13 @@ import random
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tfgrpo_dspy.simulated.attempts import Shown, judge, read_alone, read_attempts, read_reward
-from tfgrpo_dspy.simulated.policy import Step, advice_in
+from tfgrpo_dspy.simulated.hindsight import found_way
+from tfgrpo_dspy.simulated.policy import advice_in
 from tfgrpo_dspy.simulated.prompt import Prompt
+from tfgrpo_dspy.simulated.steps import Step
 from tfgrpo_dspy.simulated.understanding import FAMILY, Stance, family_of, meaning, stances
 
 VAGUE = 0.08
@@ -66,18 +68,28 @@ def _say(index: int, step: Step) -> str:
 
 
 def _outcome(prompt: Prompt) -> str:
-    reward = read_reward(prompt.inputs)
+    return outcome(read_reward(prompt.inputs), prompt.inputs.get("expected", ""))
+
+
+def outcome(reward: float | None, expected: str = "") -> str:
+    """A sentence on how an attempt turned out."""
     if reward is None:
         return "No score is shown, so how good it was cannot be said."
-    expected = prompt.inputs.get("expected", "")
     wrong = f"; expected was {' '.join(expected.split())}" if expected and reward < 1 else ""
     verdict = "so this way of working held up" if reward >= 1 else f"so something above went wrong{wrong}"
     return f"It earned {reward:g}, {verdict}."
 
 
-def draw_lesson(prompt: Prompt, rng: random.Random) -> Lesson:
-    """Why some attempts did better than others, and what to remember from that."""
+def draw_lesson(prompt: Prompt, rng: random.Random, confusion: float = 0.0) -> Lesson:
+    """Why some attempts did better than others, and what to remember from that.
+
+    Confused, which it is with the given chance, it takes the losers' way for what made the winners win.
+    """
     attempts = judge(read_attempts(prompt.inputs), prompt.inputs.get("expected", ""))
+    if (way := found_way(prompt, attempts, rng)) is not None:
+        attempts = [*attempts, way]
+    if confusion and rng.random() < confusion:
+        attempts = _mistaken(attempts)
     differences = sorted(contrast(attempts), key=lambda d: -d.gain)
     if not differences or rng.random() < VAGUE:
         return Lesson(_no_contrast(attempts), _new([rng.choice(COMMONPLACES)], prompt))
@@ -129,6 +141,15 @@ def _sides(group: Sequence[Shown]) -> tuple[list[Shown], list[Shown]]:
         return [], []
     chosen = answers.most_common(1)[0][0]
     return [s for s in group if s.answer == chosen], [s for s in group if s.answer and s.answer != chosen]
+
+
+def _mistaken(attempts: Sequence[Shown]) -> list[Shown]:
+    """The attempts with best and worst rewards exchanged; as they are when no rewards are shown."""
+    rewards = [shown.reward for shown in attempts if shown.reward is not None]
+    if not rewards:
+        return list(attempts)
+    both = max(rewards) + min(rewards)
+    return [shown if shown.reward is None else replace(shown, reward=both - shown.reward) for shown in attempts]
 
 
 def _explain(d: Difference) -> str:

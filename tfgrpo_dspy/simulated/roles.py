@@ -2,52 +2,75 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 
-from tfgrpo_dspy.simulated.attempts import read_attempts
+from tfgrpo_dspy.simulated.agents.playing import play
+from tfgrpo_dspy.simulated.agents.turns import conclusion
+from tfgrpo_dspy.simulated.attempts import read_alone, read_attempts
+from tfgrpo_dspy.simulated.judging import choose, cited, criticise
+from tfgrpo_dspy.simulated.plain import reply_in_words
 from tfgrpo_dspy.simulated.policy import Attempt, attempt
 from tfgrpo_dspy.simulated.prompt import OutputField, Prompt, Values, options, write_reply
-from tfgrpo_dspy.simulated.reflection import FENCED, draw_lesson, summarise
+from tfgrpo_dspy.simulated.reflection import draw_lesson, summarise
+from tfgrpo_dspy.simulated.screening import screen
 from tfgrpo_dspy.simulated.tips import write_tips
 from tfgrpo_dspy.simulated.updating import update
 
 _OPERATIONS = re.compile(r"operation|edits?$|delta", re.IGNORECASE)
+_OBJECTION = re.compile(r"^objections?$", re.IGNORECASE)
 _ADVICE = re.compile(
     r"experience|insight|lesson|tip|advice|guideline|heuristic|rules?$|instruction|strateg|playbook|bullet|principle",
     re.IGNORECASE,
 )
 _SUMMARY = re.compile(r"summar|observation|description", re.IGNORECASE)
+_CRITIQUE = re.compile(r"critique|critici|feedback|reflection|assessment|verdict|is_correct", re.IGNORECASE)
+_CHOICE = re.compile(r"best|choice|chosen|winner|index", re.IGNORECASE)
+_HELPFUL = re.compile(r"^helpful", re.IGNORECASE)
+_HARMFUL = re.compile(r"^harmful", re.IGNORECASE)
 _THOUGHT = re.compile(r"reason|thought|rationale|explan|steps|working|analysis|think", re.IGNORECASE)
 _PREFIX = re.compile(r"prefix", re.IGNORECASE)
 _INSTRUCTION = re.compile(r"instruction", re.IGNORECASE)
 _PRESENT_INSTRUCTION = re.compile(r"^(?:basic|current|present|old|previous)?_?instructions?$", re.IGNORECASE)
-_WRITE_INSTRUCTION = re.compile(
-    r"(?:write|propose|provide|generate|improve)[^.\n]{0,60}\b(?:instruction|prompt)s?\b", re.IGNORECASE
-)
+_TRIED = re.compile(r"\bInstruction #(\d+): (.*?)(?=\n?»|\n(?:\[\d+\]|\w+(?: Score)? #)|\Z)", re.DOTALL)
+_SCORE = re.compile(r"\bScore #(\d+): (-?\d+(?:\.\d+)?)")
 _CONCLUSION = re.compile(r"((?:Here |I am not sure)[^\n]*?So the answer is (?:perhaps )?(-?[\d,]+(?:\.\d+)?))\.")
 _ARGUMENT = re.compile(r"\(1\) \w+.*?It takes arguments \{'(\w+)'", re.DOTALL)
 
 
-def reply_to(prompt: Prompt, temperature: float | None, rng: random.Random) -> str:
+def reply_to(prompt: Prompt, temperature: float | None, rng: random.Random, confusion: float = 0.0) -> str:
     """The reply to a prompt, in the format that it asks for."""
-    return write_reply(prompt, _play(prompt, temperature, rng))
+    return write_reply(prompt, _play(prompt, temperature, rng, confusion))
 
 
-def _play(prompt: Prompt, temperature: float | None, rng: random.Random) -> Values:
+def _play(prompt: Prompt, temperature: float | None, rng: random.Random, confusion: float) -> Values:
     """What the reply says, in the role that the output fields call for."""
     if not prompt.outputs:
-        return _without_fields(prompt, temperature, rng)
-    if _asks_for(prompt, _OPERATIONS):
-        return _fill(prompt, {_OPERATIONS: update(prompt, rng)})
+        return reply_in_words(prompt, temperature, rng)
+    if (kept := _keep_library(prompt, rng)) is not None:
+        return kept
     if _asks_for(prompt, _ADVICE):
-        return _advise(prompt, rng)
+        return _advise(prompt, rng, confusion)
     if _asks_for(prompt, _SUMMARY):
         return _fill(prompt, {_SUMMARY: summarise(prompt)})
+    if _asks_for(prompt, _CHOICE) and len(shown := read_attempts(prompt.inputs)) > 1:
+        return _fill(prompt, {_CHOICE: choose(prompt, shown, temperature, rng)})
+    if _asks_for(prompt, _CRITIQUE) and (alone := read_alone(prompt.inputs)).steps:
+        opinion = criticise(prompt, alone, temperature, rng)
+        return {f.name: opinion.agrees if f.type == "bool" else opinion.critique for f in prompt.outputs}
     if any(field.name == "next_tool_name" for field in prompt.outputs):
         return _act(prompt, temperature, rng)
-    made = _concluded(prompt.question) or attempt(prompt, prompt.question, temperature, rng)
+    made = _told(prompt) or _concluded(prompt.question) or attempt(prompt, prompt.question, temperature, rng)
     return {field.name: _answer(field, made) for field in prompt.outputs}
+
+
+def _keep_library(prompt: Prompt, rng: random.Random) -> Values | None:
+    """What a prompt about the library itself asks for: an objection to a proposal, or operations; None for others."""
+    if _asks_for(prompt, _OBJECTION):
+        objection = screen(prompt)
+        return _fill(prompt, {_OBJECTION: objection.name}, objection.reason)
+    return _fill(prompt, {_OPERATIONS: update(prompt, rng)}) if _asks_for(prompt, _OPERATIONS) else None
 
 
 def _asks_for(prompt: Prompt, names: re.Pattern[str]) -> bool:
@@ -75,37 +98,58 @@ def _fitting(field: OutputField, value: object) -> object:
     return value
 
 
-def _advise(prompt: Prompt, rng: random.Random) -> Values:
+def _advise(prompt: Prompt, rng: random.Random, confusion: float) -> Values:
     attempts = read_attempts(prompt.inputs)
     if any(shown.steps for shown in attempts):
-        lesson = draw_lesson(prompt, rng)
+        lesson = draw_lesson(prompt, rng, confusion)
         written, thought = lesson.experiences, lesson.comparison
     else:
         written, thought = write_tips(prompt, rng), "These points come to mind for tasks of this kind."
     modules = re.findall(r"[\w.]+", prompt.inputs.get("module_names", ""))
     if any(_ADVICE.search(field.name) and field.type.lower().startswith("dict") for field in prompt.outputs):
         return _fill(prompt, {_ADVICE: {name: " ".join(written) for name in modules}}, thought)
-    present = next((value for name, value in prompt.inputs.items() if _PRESENT_INSTRUCTION.search(name)), "")
-    instruction = "\n".join([present or "Solve the task.", *(f"- {text}" for text in written)])
-    return _fill(prompt, {_INSTRUCTION: instruction, _PREFIX: "Answer:", _ADVICE: written}, thought)
+    instruction = "\n".join([_present_instruction(prompt) or "Solve the task.", *(f"- {text}" for text in written)])
+    values: dict[re.Pattern[str], object] = {
+        _HELPFUL: cited(attempts, helpful=True),
+        _HARMFUL: cited(attempts, helpful=False),
+        _INSTRUCTION: instruction,
+        _PREFIX: "Answer:",
+        _ADVICE: written,
+    }
+    return _fill(prompt, values, thought)
 
 
-def _without_fields(prompt: Prompt, temperature: float | None, rng: random.Random) -> Values:
-    """A plain prompt: a request for new instructions, or a problem."""
-    text = f"{prompt.instructions}\n{prompt.question}"
-    if not _WRITE_INSTRUCTION.search(text):
-        made = attempt(prompt, prompt.question, temperature, rng)
-        return {"reasoning": made.reasoning, "answer": f"Answer: {made.answer}"}
-    present = FENCED.search(text)
-    attempts = read_attempts(prompt.inputs)
-    advice = draw_lesson(prompt, rng).experiences if attempts else write_tips(prompt, rng)
-    lines = [present[1].strip() if present else "Solve the task.", *(f"- {line}" for line in advice)]
-    return {"instruction": "```\n" + "\n".join(lines) + "\n```"}
+def _present_instruction(prompt: Prompt) -> str:
+    """The instruction that is to be improved: the one shown, or the best of several shown with their scores."""
+    for name, value in prompt.inputs.items():
+        if _PRESENT_INSTRUCTION.search(name):
+            return value
+        text = _unlisted(value)
+        scores = {number: float(score) for number, score in _SCORE.findall(text)}
+        tried = {
+            re.sub(r"\n +", "\n", told.strip()): scores[number]
+            for number, told in _TRIED.findall(text)
+            if number in scores
+        }
+        if tried:
+            return str(max(tried, key=tried.__getitem__))
+    return ""
+
+
+def _unlisted(text: str) -> str:
+    """The items of a JSON list of texts, one after the other; any other text as it is."""
+    try:
+        found = json.loads(text) if text.startswith('["') else text
+    except ValueError:
+        return text
+    return text if isinstance(found, str) else "\n".join(map(str, found))
 
 
 def _act(prompt: Prompt, temperature: float | None, rng: random.Random) -> Values:
     """One turn of an agent: think and finish, or look an unknown thing up once with the first tool."""
     tools = next(options(field.type) for field in prompt.outputs if field.name == "next_tool_name")
+    if (move := play(prompt, temperature, rng)) is not None:
+        return {"next_thought": move.thought, "next_tool_name": move.tool, "next_tool_args": dict(move.arguments or {})}
     made = _concluded(prompt.question) or attempt(prompt, prompt.question, temperature, rng)
     looked_up = any(name.startswith("observation") for name in prompt.inputs)
     argument = _ARGUMENT.search(prompt.instructions)
@@ -115,6 +159,12 @@ def _act(prompt: Prompt, temperature: float | None, rng: random.Random) -> Value
         return {"next_thought": thought, "next_tool_name": tools[0], "next_tool_args": {argument[1]: question}}
     finish = "finish" if "finish" in tools else tools[-1]
     return {"next_thought": made.reasoning, "next_tool_name": finish, "next_tool_args": {}}
+
+
+def _told(prompt: Prompt) -> Attempt | None:
+    """The conclusion of an agent's last thought, if there is one."""
+    found = conclusion(prompt)
+    return Attempt(*found, sure=True) if found else None
 
 
 def _concluded(text: str) -> Attempt | None:

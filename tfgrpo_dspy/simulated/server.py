@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from dspy.lm15 import Config, Message, Request, Response
 
 from tfgrpo_dspy.errors import MissingExtraError, SettingsError
-from tfgrpo_dspy.simulated.engine import MODEL, SimulatedEngine
+from tfgrpo_dspy.simulated.engine import CHARACTERS_PER_TOKEN, MODEL, SimulatedEngine, text_of
 from tfgrpo_dspy.simulated.faults import FaultLog, commit
+from tfgrpo_dspy.simulated.prefix_cache import PrefixCache
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -171,6 +172,7 @@ class _Endpoint:
         self._faults = faults
         self._engine, self._latency, self._api_key, self._on_exchange = engine, latency, api_key, on_exchange
         self._waits = random.Random(f"latency/{engine.seed}")
+        self._prefixes = PrefixCache(CHARACTERS_PER_TOKEN)
 
     async def complete(self, http: HttpRequest) -> HttpResponse:
         """`POST /v1/chat/completions`."""
@@ -183,7 +185,8 @@ class _Endpoint:
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             return _error(400, f"the request cannot be read: {error}", "invalid_request_error", None)
         await asyncio.sleep(self._latency.draw(self._waits))
-        completion = _completion(request.model, [self._engine.complete(request) for _ in range(count)])
+        responses = [self._engine.complete(request) for _ in range(count)]
+        completion = _completion(request.model, responses, self._prefixes.read(text_of(request)))
         if self._faults is not None and (fault := self._faults.draw()) is not None:
             broken: HttpResponse = await commit(fault, completion)
             return broken
@@ -254,7 +257,7 @@ def _response_format(asked: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return {"type": "json_object"}
 
 
-def _completion(model: str, responses: list[Response]) -> dict[str, Any]:
+def _completion(model: str, responses: list[Response], cached: int) -> dict[str, Any]:
     """The body of an OpenAI chat completion."""
     choices = [
         {
@@ -273,5 +276,10 @@ def _completion(model: str, responses: list[Response]) -> dict[str, Any]:
         "created": int(time.time()),
         "model": model,
         "choices": choices,
-        "usage": {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written},
+        "usage": {
+            "prompt_tokens": read,
+            "completion_tokens": written,
+            "total_tokens": read + written,
+            "prompt_tokens_details": {"cached_tokens": min(cached, read)},
+        },
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import NamedTuple
 
-from tfgrpo_dspy.simulated.families import FAMILIES, Family, Fork
+from tfgrpo_dspy.simulated.families import ALL_FAMILIES, Family, Fork
 from tfgrpo_dspy.simulated.ideas import expresses, is_general, take_apart
 
 
@@ -51,21 +51,21 @@ def _stances_on(fork: Fork, family: str, wanted: str, unwanted: str) -> set[Stan
 @lru_cache(maxsize=65536)
 def meaning(advice: str) -> frozenset[Stance]:
     """All that a piece of advice says about the kinds of problems it is about; empty for vague advice."""
-    return frozenset().union(*(stances(advice, f.name) for f in FAMILIES if is_about(advice, f.name)))
+    return frozenset().union(*(stances(advice, f.name) for f in ALL_FAMILIES if is_about(advice, f.name)))
 
 
 @lru_cache(maxsize=8192)
 def _topics(text: str) -> tuple[str, ...]:
-    return tuple(f.name for f in FAMILIES if expresses(text, f.topic)) if text else ()
+    return tuple(f.name for f in ALL_FAMILIES if expresses(text, f.topic)) if text else ()
 
 
 def family_of(description: str) -> Family | None:
     """The family that a description such as "two discounts are taken one after the other" fits; None if none does."""
-    for family in FAMILIES:
+    for family in ALL_FAMILIES:
         if description in family.kinds:
             return family
     names = _topics(description)
     return FAMILY[names[0]] if names else None
 
 
-FAMILY = {family.name: family for family in FAMILIES}
+FAMILY = {family.name: family for family in ALL_FAMILIES}

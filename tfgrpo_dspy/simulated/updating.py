@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tfgrpo_dspy.simulated.ideas import likeness
+from tfgrpo_dspy.simulated.ideas import is_general, likeness, take_apart
 from tfgrpo_dspy.simulated.policy import advice_in
 from tfgrpo_dspy.simulated.prompt import Prompt
 from tfgrpo_dspy.simulated.reflection import max_words
@@ -18,9 +18,14 @@ OVERLOOKED = 0.04
 ALIKE = 0.6
 """Likeness from which two texts without a recognised meaning count as the same."""
 
+_LIBRARY = re.compile(r"^(?:present_)?(?:experiences|library|playbook|memory)$", re.IGNORECASE)
 _LABEL = re.compile(r"^\s*\[?([A-Z]\d+)\]?\s*(?:\(.*|:.*)?$")
 _BULLET = re.compile(r"^\s*[-*•]\s+(.+)$")
 _MOST = re.compile(r"(\d+)\s+(?:entries|experiences|in all|in total)", re.IGNORECASE)
+_CONDENSE = re.compile(r"\bcondense\b", re.IGNORECASE)
+_AFTERTHOUGHT = re.compile(r";.*$", re.DOTALL)
+_GROUNDS = re.compile(r",?\s+(?:so that|because)\b.*$", re.DOTALL)
+_LAST_WORD = re.compile(r"\s+\S+$")
 _PINNED = re.compile(r"pinned[^:;]*:([^;]*)", re.IGNORECASE)
 
 Operation = dict[str, object]
@@ -35,13 +40,15 @@ class Candidate:
 
 
 def update(prompt: Prompt, rng: random.Random) -> list[Operation]:
-    """Operations that bring the library shown in the prompt up to date with the candidates shown."""
+    """Operations that bring the library shown in the prompt up to date with the candidates shown, or condense it."""
     entries = {label: text for label, text, _ in _entries(prompt) if label}
     operations: list[Operation] = []
     touched: set[str] = set()
     room = _room(prompt, len(entries))
     pinned = _PINNED.search(prompt.inputs.get("limits", ""))
     touched |= set(re.findall(r"G\d+", pinned[1])) if pinned else set()
+    if _CONDENSE.search(prompt.instructions):
+        return condense({id: text for id, text in entries.items() if id not in touched})
     for candidate in merge(read_candidates(prompt.inputs.get("advantages", "") or prompt.question)):
         if len(candidate.text.split()) > max_words(prompt):
             continue
@@ -52,6 +59,34 @@ def update(prompt: Prompt, rng: random.Random) -> list[Operation]:
         touched |= {str(op["id"]) for op in made if op["op"] in ("modify", "delete")}
         operations += made
     return operations or [{"op": "keep", "id": None, "reason": "The candidates say nothing new.", "sources": []}]
+
+
+def condense(entries: Mapping[str, str]) -> list[Operation]:
+    """Operations that say the same in fewer words: what was said before and what is vague goes, warnings too."""
+    operations: list[Operation] = []
+    kept: list[str] = []
+    for id, text in entries.items():
+        if not meaning(text) and is_general(take_apart(text).condition):
+            operations.append({"op": "delete", "id": id, "reason": "It says nothing in particular."})
+        elif any(says_same(text, other) for other in kept):
+            operations.append({"op": "delete", "id": id, "reason": "Another entry says it."})
+        else:
+            kept.append(text)
+            if (brief := shortest(text)) != text:
+                operations.append({"op": "modify", "id": id, "text": brief, "reason": "The same in fewer words."})
+    return operations
+
+
+def shortest(text: str) -> str:
+    """A piece of advice without warnings, grounds and last words, as far as it still means the same."""
+    for part in (_AFTERTHOUGHT, _GROUNDS, *[_LAST_WORD] * len(text.split())):
+        brief = f"{part.sub('', text).rstrip(' .,;')}."
+        if len(brief) >= len(text) or _gist(brief) != _gist(text) or not _gist(text):
+            if part is _LAST_WORD:
+                break
+        else:
+            text = brief
+    return text
 
 
 def read_candidates(text: str) -> list[Candidate]:
@@ -94,7 +129,7 @@ def _points(said: frozenset[Stance]) -> frozenset[tuple[str, str, bool]]:
 
 def _place(candidate: Candidate, entries: dict[str, str], rng: random.Random) -> list[Operation]:
     """The operations that one candidate asks for, given the entries not yet touched."""
-    wrong = [id for id, text in entries.items() if _contradicts(candidate.text, text)]
+    wrong = [id for id, text in entries.items() if contradicts(candidate.text, text)]
     alike = next((id for id, text in entries.items() if says_same(text, candidate.text)), None)
     sources = list(candidate.sources)
     made: list[Operation] = [
@@ -113,7 +148,7 @@ def _said(op: str, candidate: Candidate, reason: str, **more: str) -> Operation:
     return {"op": op, **more, "text": candidate.text, "reason": reason, "sources": list(candidate.sources)}
 
 
-def _contradicts(a: str, b: str) -> bool:
+def contradicts(a: str, b: str) -> bool:
     """Whether the second text leads to the wrong side of something on which the first leads to the other."""
     left, right = _gist(a), _gist(b)
     opposed = {(family, fork, not helps) for family, fork, helps in left}
@@ -121,7 +156,8 @@ def _contradicts(a: str, b: str) -> bool:
 
 
 def _entries(prompt: Prompt) -> tuple[tuple[str, str, bool], ...]:
-    return advice_in(prompt.inputs.get("experiences", "") or prompt.instructions)
+    shown = next((value for name, value in prompt.inputs.items() if _LIBRARY.search(name)), "")
+    return advice_in(shown or prompt.instructions)
 
 
 def _room(prompt: Prompt, present: int) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import random
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -16,6 +17,7 @@ from itertools import chain, combinations
 from typing import TYPE_CHECKING, Literal
 
 from tfgrpo_dspy.simulated.families import FAMILIES, Family, Numbers, is_neat, show
+from tfgrpo_dspy.simulated.families.habits import SHAPELESS
 
 if TYPE_CHECKING:
     import dspy
@@ -36,13 +38,14 @@ class Problem:
     family: str
 
 
-def make_problems(n: int, seed: int, split: Split = "train") -> list[Problem]:
+def make_problems(n: int, seed: int, split: Split = "train", families: Sequence[Family] = FAMILIES) -> list[Problem]:
     """Problems balanced over the families (counts differ by one at most), none twice.
 
     Args:
         n: How many, >= 0.
         seed: The same seed gives the same list.
         split: No question of one split is ever in the other, whatever the seeds.
+        families: What the problems are about.
 
     Raises:
         ValueError: An unknown split, or n beyond what the families can phrase.
@@ -53,7 +56,7 @@ def make_problems(n: int, seed: int, split: Split = "train") -> list[Problem]:
     problems: list[Problem] = []
     seen: set[str] = set()
     while len(problems) < n:
-        for family in rng.sample(FAMILIES, len(FAMILIES)):
+        for family in rng.sample(families, len(families)):
             problems.append(_new_problem(family, rng, split, seen))
     return problems[:n]
 
@@ -72,7 +75,7 @@ def _new_problem(family: Family, rng: random.Random, split: Split, seen: set[str
     for _ in range(_MAX_DRAWS):
         numbers = family.draw(rng)
         question = family.phrase(rng, numbers)
-        if question not in seen and _split_of(question) == split and _is_sound(family, numbers):
+        if question not in seen and split_of(question) == split and _is_sound(family, numbers):
             seen.add(question)
             return Problem(question, show(family.solve(numbers, frozenset()).answer), family.name)
     raise ValueError(
@@ -80,14 +83,15 @@ def _new_problem(family: Family, rng: random.Random, split: Split, seen: set[str
     )
 
 
-def _split_of(question: str) -> Split:
+def split_of(question: str) -> Split:
+    """The split that a question belongs to, by a hash of its text."""
     return "test" if hashlib.blake2b(question.encode(), digest_size=1).digest()[0] % 2 else "train"
 
 
 def _is_sound(family: Family, numbers: Numbers) -> bool:
     """The answer is neat and positive, and no way of going wrong arrives at it."""
     right = family.solve(numbers, frozenset()).answer
-    names = [fork.name for fork in family.forks]
+    names = [fork.name for fork in family.forks if fork.name not in SHAPELESS]
     ways = chain.from_iterable(combinations(names, k) for k in range(1, len(names) + 1))
     wrongs = [family.solve(numbers, frozenset(way)).answer for way in ways]
     return (
@@ -96,10 +100,10 @@ def _is_sound(family: Family, numbers: Numbers) -> bool:
 
 
 @lru_cache(maxsize=8192)
-def recognise(text: str) -> tuple[Family, Numbers] | None:
-    """The first family with a question in the text, and its numbers; None when there is none."""
+def recognise(text: str, families: tuple[Family, ...] = FAMILIES) -> tuple[Family, Numbers] | None:
+    """The first of the families with a question in the text, and its numbers; None when there is none."""
     flat = " ".join(text.split())
-    for family in FAMILIES:
+    for family in families:
         numbers = family.read(flat)
         if numbers is not None:
             return family, numbers

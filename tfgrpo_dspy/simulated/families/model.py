@@ -45,7 +45,7 @@ class Fork:
     """What advice must recommend to lead into the trap, or forbid to address it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Family:
     """A kind of problem in natural language with real arithmetic."""
 

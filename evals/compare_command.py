@@ -1,0 +1,213 @@
+"""`python -m evals compare`: what it runs, and what a person sees of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+os.environ.setdefault("TQDM_DISABLE", "1")  # DSPy's own bars would tear ours; read when tqdm is imported
+
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from evals.cli import ROW_FAILED, CompareOptions
+from evals.comparison import Table
+from evals.harness import Bench, Listener
+from evals.paper.tables import TABLES
+from evals.reports import report_of
+from evals.rows import Row, RowResult
+from evals.study import Study, rows_of, run_study
+from evals.tasks import TASKS, Task, find_task
+from evals.verdicts import estimate_text, p_text, signed_text
+from evals.written import HTML, MARKDOWN, write_reports
+from optimizers.registry import LINE_UP
+from tfgrpo_dspy import SettingsError
+from tfgrpo_dspy.cli.boundary import UNRECORDED
+from tfgrpo_dspy.cli.terminal import (
+    SIMULATED,
+    err,
+    say,
+    section,
+    show_path,
+    show_warnings_of_the_library,
+    table_of,
+    warn,
+)
+from tfgrpo_dspy.estimates import mean_at_k
+
+if TYPE_CHECKING:
+    import dspy
+
+    from evals.tracking import Tracking
+
+_SAID = "optimizers.log"
+
+
+def run_compare(options: CompareOptions) -> int:
+    """Carry out the command; returns its exit code."""
+    show_warnings_of_the_library()
+    task = _task(options)
+    names = [name.strip() for name in options.optimizers.split(",") if name.strip()]
+    rows = rows_of(task, names, range(options.seeds), calls=options.calls, train=options.train, test=options.test)
+    if options.baseline is not None and options.baseline not in names:
+        raise SettingsError(f"--baseline {options.baseline} is not among the optimizers {', '.join(names)}; add it")
+    folder = options.out or Path("out/evals") / task.name
+    if task.simulated:
+        say(SIMULATED, style="yellow")
+    tracking = _tracking(options, task, rows)
+    with Display(rows) as display, aside(folder):
+        listeners = [display, *([tracking] if tracking is not None else [])]
+        bench = Bench(
+            out=folder,
+            num_threads=options.threads,
+            max_errors=options.max_errors,
+            listeners=listeners,
+            fresh=options.fresh,
+        )
+        study = run_study(rows, bench, options.baseline)
+        figures = write_reports(study, folder)
+        if tracking is not None:
+            tracking.finish(study, folder, figures)
+    _show(study, folder, tracking)
+    return _exit_code(study, tracking)
+
+
+def show_lists() -> None:
+    """Print the tasks, the paper's tables and the line-up."""
+    section("Tasks", table_of(("name", "task"), [(task.name, task.title) for task in TASKS.values()]))
+    section("Tables of the paper", table_of(("name", "table"), TABLES.items()))
+    section("Optimizers", table_of(("name", "what it learns"), [(e.name, e.description) for e in LINE_UP.values()]))
+
+
+def _task(options: CompareOptions) -> Task:
+    task = find_task(options.task)
+    for name, value in (("--seeds", options.seeds), ("-k", options.k), ("--calls", options.calls)):
+        if value is not None and value < 1:
+            raise SettingsError(f"{name} must be at least 1, got {value}")
+    for name, value in (("--train", options.train), ("--test", options.test)):
+        if value is not None and value < 2:  # noqa: PLR2004 - an error bar needs two questions
+            raise SettingsError(f"{name} must be at least 2, got {value}")
+    return task if options.k is None else replace(task, k=options.k)
+
+
+def _tracking(options: CompareOptions, task: Task, rows: Sequence[Row]) -> Tracking | None:
+    if options.tracking is False or (options.tracking is None and find_spec("mlflow") is None):
+        return None
+    from evals.tracking import Tracking
+
+    experiment = options.experiment or f"evals-{task.name}"
+    return Tracking(experiment, rows, tracking_uri=options.tracking_uri, fresh=options.fresh)
+
+
+@contextmanager
+def aside(folder: Path) -> Iterator[None]:
+    """What optimizers print goes to a file of the folder instead of between our lines."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / _SAID).open("a", encoding="utf-8") as file, redirect_stdout(file):
+        yield
+
+
+class Display(Listener):
+    """A bar on a terminal, and a line per finished row anywhere.
+
+    Args:
+        rows: All of them.
+    """
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self._console = err()
+        self._rows = list(rows)
+        self._done = 0
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[what]}"),
+            TimeElapsedColumn(),
+            console=self._console,
+            transient=True,
+            disable=not self._console.is_terminal,
+        )
+        self._bar = self._progress.add_task("", total=None, what="")
+
+    def __enter__(self) -> Display:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def begins(self, row: Row) -> tuple[()]:
+        """Show which one."""
+        number = f"{self._done + 1} of {len(self._rows)}"
+        self._progress.reset(self._bar, description=f"row {number}: {row.name}", total=None, what="training")
+        return ()
+
+    def advances(self, row: Row, phase: str, done: int, total: int | None) -> None:
+        """Show how far."""
+        unit = "LM calls to learn" if phase == "training" else "questions"
+        again = " again, on fresh rollouts" if phase == "again" else ""
+        self._progress.update(
+            self._bar, completed=done, total=total, description=f"{row.name}{again}", what=f"{done:,} {unit}"
+        )
+
+    def ends(self, row: Row, result: RowResult, program: dspy.Module | None) -> None:
+        """Say what came of it."""
+        self._done += 1
+        if result.error is not None:
+            told = Text.assemble(("failed: ", "bold red"), result.error)
+        else:
+            score = estimate_text(mean_at_k(result.rewards))
+            cached = "" if program is not None else ", finished before"
+            told = Text(f"Mean@{row.task.k} {score}, {result.training.usage.lm_calls:,} calls to learn{cached}")
+        head = f"[{self._done}/{len(self._rows)}] {row.name}: "
+        self._console.print(Text.assemble((head, "bold"), told), soft_wrap=True)
+
+
+def _show(study: Study, folder: Path, tracking: Tracking | None) -> None:
+    report = report_of(study)
+    label = " (simulated)" if report.simulated else ""
+    section(f"{report.headline}{label}", *(f"- {line}" for line in report.findings))
+    section(f"Scores{label}", _table(study.table))
+    if report.steps is not None:
+        section(f"{report.steps.title}{label}", table_of(report.steps.columns, report.steps.rows, numeric=range(1, 6)))
+    if report.failures is not None:
+        section(report.failures.title, table_of(report.failures.columns, report.failures.rows))
+    for line in report.warnings:
+        warn(line)
+    say("")
+    for name in (HTML, MARKDOWN):
+        say(f"{show_path(folder / name)}")
+    if tracking is not None:
+        say(f"recorded in the MLflow experiment {tracking.experiment}; to look at it: tfgrpo ui")
+        say(f"its rows by score: {tracking.page}" if tracking.page else "")
+        for line in tracking.unrecorded:
+            warn(f"not recorded: {line}")
+
+
+def _table(table: Table) -> object:
+    """What fits a terminal; the report has the rest."""
+    columns = ("optimizer", f"Mean@{table.k}", "gain [95%]", "p (Holm)", "calls", "verdict")
+    rows = [
+        (
+            line.label,
+            "" if line.mean is None else f"{line.mean.value:.3f}",
+            "" if line.gain is None else signed_text(line.gain.difference),
+            "" if line.p_holm is None else p_text(line.p_holm),
+            f"{line.training.usage.lm_calls / max(len(line.rows), 1):,.0f}",
+            line.verdict,
+        )
+        for line in table.ranked
+    ]
+    return table_of(columns, rows, numeric=range(1, 5))
+
+
+def _exit_code(study: Study, tracking: Tracking | None) -> int:
+    if study.table.failures:
+        return ROW_FAILED
+    return UNRECORDED if tracking is not None and tracking.unrecorded else 0

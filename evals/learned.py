@@ -1,0 +1,57 @@
+"""What an optimizer put into a program, read off the program: a library, new instructions, demonstrations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import dspy
+
+from evals.rows import Learned, Point
+from tfgrpo_dspy import CompileResult, ExperienceLibrary
+from tfgrpo_dspy.observers.metrics import reward_estimate
+from tfgrpo_dspy.rendering import one_line, remove_section, shorten
+
+_PART_TOKENS = 600
+_DEMO_TOKENS = 60
+
+
+def learned_by(student: dspy.Module, program: dspy.Module) -> Learned:
+    """What the program says that the student does not."""
+    library = getattr(program, "experience_library", None)
+    entries = [(e.id, one_line(e.text)) for e in library] if isinstance(library, ExperienceLibrary) else []
+    before = {name: _instructions(predictor) for name, predictor in student.named_predictors()}
+    said = [part for name, predictor in program.named_predictors() for part in _parts(name, predictor, before)]
+    if not entries and not said:
+        return Learned()
+    return Learned("library" if entries else "prompt", (*entries, *said))
+
+
+def curve_of(program: dspy.Module) -> tuple[Point, ...]:
+    """The steps of a program that Training-Free GRPO compiled; empty for others."""
+    result = getattr(program, "detailed_results", None)
+    return tuple(map(_point, result.steps)) if isinstance(result, CompileResult) else ()
+
+
+def _point(record: object) -> Point:
+    groups = record.groups  # type: ignore[attr-defined]
+    scored = [rollout.tool_calls for group in groups for rollout in group.scored]
+    calls = sum(scored) / len(scored) if scored else 0.0
+    return Point(record.step, reward_estimate(groups), len(record.library), calls)  # type: ignore[attr-defined]
+
+
+def _parts(name: str, predictor: dspy.Predict, before: dict[str, str]) -> Iterator[tuple[str, str]]:
+    instructions = _instructions(predictor)
+    if instructions != before.get(name):
+        yield f"instructions of {name}", shorten(instructions, _PART_TOKENS)
+    for number, demo in enumerate(predictor.demos, 1):
+        shown = (f"{field}: {shorten(one_line(str(value)), _DEMO_TOKENS)}" for field, value in _fields(demo))
+        yield f"demonstration {number} of {name}", "\n".join(shown)
+
+
+def _instructions(predictor: dspy.Predict) -> str:
+    return remove_section(predictor.signature.instructions)
+
+
+def _fields(demo: object) -> Iterator[tuple[str, object]]:
+    items = dict(demo.items() if hasattr(demo, "items") else {})  # examples, predictions and plain dictionaries
+    return ((str(name), value) for name, value in items.items() if name not in {"augmented", "dspy_uuid", "dspy_split"})

@@ -1,0 +1,166 @@
+"""Whether a reward can be learned from: does it follow the verifier, does it vary, does it pay for length? Pure.
+
+A run learns from differences within a group, so that is where a reward is looked at: pairs of rollouts of one question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from math import isfinite
+
+from evals.verdicts import estimate_text
+from tfgrpo_dspy.errors import DataError
+from tfgrpo_dspy.estimates import Estimate, mean_at_k
+from tfgrpo_dspy.group import Group
+from tfgrpo_dspy.rendering import count_words
+
+Rows = Sequence[Sequence[float]]
+"""One row per question, one number per rollout."""
+
+LEAST_AGREEMENT = 0.9
+"""Share of pairs on which a reward should follow the verifier."""
+MOST_FOR_LENGTH = 0.1
+"""Correlation with length, among rollouts that the verifier finds alike, from which a reward is flagged."""
+_CHANCE = 0.5
+_TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class RewardAudit:
+    """What an audit found."""
+
+    rollouts: int
+    agreement: Estimate | None
+    """Share, in [0, 1], of the pairs within a question that the verifier tells apart in which the reward prefers the
+    same rollout; a tie counts half. Over questions; None where the verifier tells none apart."""
+    length: Estimate | None
+    """Kendall's correlation, in [-1, 1], of reward and length within a question, among rollouts that the verifier finds
+    alike: above 0 the longer ones are paid more. None where there are no such pairs of different length."""
+    varying: float
+    """Share of the questions, in [0, 1], whose rollouts do not all have the same reward."""
+    flags: tuple[str, ...]
+    """What is wrong with it, in words; empty if nothing was found."""
+
+    def to_text(self) -> str:
+        """The figures and flags, one a line."""
+        lines = [
+            f"agreement with the verifier  {_shown(self.agreement, 'no pair to judge by')}",
+            f"correlation with length      {_shown(self.length, 'no pair to judge by')}",
+            f"questions where it varies    {self.varying:.2f} of the questions, {self.rollouts} rollouts",
+            *(f"! {flag}" for flag in self.flags),
+        ]
+        return "\n".join(lines) + "\n"
+
+
+def audit_reward(rewards: Rows, verdicts: Rows, lengths: Rows, *, level: float = 0.95) -> RewardAudit:
+    """Compare a reward with a verifier's verdicts and with the lengths of the answers.
+
+    Args:
+        rewards: Of each rollout, one row per question.
+        verdicts: What the verifier says of the same rollouts: 1 right, 0 wrong, or anything in between.
+        lengths: Of the same rollouts, in words, tokens or whatever else.
+        level: Of the intervals, in (0, 1).
+
+    Raises:
+        DataError: The three differ in shape, hold no rollout, or something that is no finite number.
+    """
+    questions = list(_questions(rewards, verdicts, lengths))
+    agreement = _mean([_agreement(pairs) for pairs in questions], level, (0.0, 1.0))
+    length = _mean([_length(pairs) for pairs in questions], level, (-1.0, 1.0))
+    varying = sum(max(row) - min(row) > _TOLERANCE for row in rewards if row) / sum(bool(row) for row in rewards)
+    seen = [reward for row in rewards for reward in row]
+    is_constant = max(seen) - min(seen) <= _TOLERANCE
+    flags = tuple(_flags(agreement, length, varying, is_constant))
+    return RewardAudit(len(seen), agreement, length, varying, flags)
+
+
+def audit_groups(groups: Sequence[Group], verdict: str = "accuracy", *, level: float = 0.95) -> RewardAudit:
+    """`audit_reward` of rollouts that were scored by a composite reward, one part of which is the verifier.
+
+    Args:
+        groups: Of an evaluation or of a run's steps, e.g. `evaluate(..., Weighted({...})).groups`.
+        verdict: Name of the part that says what is right. Rollouts without it (the program failed) are left out.
+        level: As for `audit_reward`.
+
+    Raises:
+        DataError: No rollout has that part.
+    """
+    rows = [[(r, dict(r.parts)[verdict]) for r in group.scored if verdict in dict(r.parts)] for group in groups]
+    if not any(rows):
+        raise DataError(
+            f"no rollout has a part {verdict!r} of its reward; score them by Weighted({{{verdict!r}: ...}})"
+        )
+    return audit_reward(
+        [[r.reward for r, _ in row] for row in rows],
+        [[right for _, right in row] for row in rows],
+        [[count_words(r.answer) for r, _ in row] for row in rows],
+        level=level,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """Two rollouts of one question: second minus first."""
+
+    reward: float
+    verdict: float
+    length: float
+
+
+def _questions(rewards: Rows, verdicts: Rows, lengths: Rows) -> Iterator[list[_Pair]]:
+    shapes = {tuple(len(row) for row in rows) for rows in (rewards, verdicts, lengths)}
+    if len(shapes) != 1:
+        raise DataError("rewards, verdicts and lengths must have the same questions and rollouts in the same order")
+    if not any(shapes.pop()):
+        raise DataError("an audit needs at least one rollout")
+    if not all(isfinite(value) for rows in (rewards, verdicts, lengths) for row in rows for value in row):
+        raise DataError("rewards, verdicts and lengths must be finite numbers")
+    for row in zip(rewards, verdicts, lengths, strict=True):
+        rollouts = list(zip(*row, strict=True))
+        yield [_Pair(*(b - a for a, b in zip(*pair, strict=True))) for pair in combinations(rollouts, 2)]
+
+
+def _agreement(pairs: Sequence[_Pair]) -> float | None:
+    told_apart = [_sign(pair.reward) * _sign(pair.verdict) for pair in pairs if _sign(pair.verdict)]
+    return (sum(told_apart) / len(told_apart) + 1) / 2 if told_apart else None
+
+
+def _length(pairs: Sequence[_Pair]) -> float | None:
+    alike = [
+        _sign(pair.reward) * _sign(pair.length) for pair in pairs if not _sign(pair.verdict) and _sign(pair.length)
+    ]
+    return sum(alike) / len(alike) if alike else None
+
+
+def _sign(value: float) -> int:
+    return (value > _TOLERANCE) - (value < -_TOLERANCE)
+
+
+def _mean(values: Sequence[float | None], level: float, bounds: tuple[float, float]) -> Estimate | None:
+    rows = [[value] for value in values if value is not None]
+    return mean_at_k(rows, level=level, bounds=bounds) if rows else None
+
+
+def _flags(agreement: Estimate | None, length: Estimate | None, varying: float, is_constant: bool) -> Iterator[str]:
+    if is_constant:
+        yield "constant: every rollout has the same reward, so no group can teach anything"
+        return
+    if not varying:
+        yield "constant within every question: no group can teach anything"
+        return
+    if agreement is not None and agreement.high < LEAST_AGREEMENT:
+        yield f"disagrees with the verifier: it follows it on {agreement.value:.0%} of the pairs"
+    elif agreement is not None and agreement.low <= _CHANCE:
+        yield (
+            f"not shown to follow the verifier: {estimate_text(agreement)} on {agreement.n} questions holds 0.5, which "
+            "is chance; audit more of them"
+        )
+    if length is not None and abs(length.value) >= MOST_FOR_LENGTH and not length.low <= 0 <= length.high:
+        more = "longer" if length.value > 0 else "shorter"
+        yield f"pays for length: among answers that are equally right it prefers the {more} ({length.value:+.2f})"
+
+
+def _shown(estimate: Estimate | None, otherwise: str) -> str:
+    return otherwise if estimate is None else f"{estimate_text(estimate)} over {estimate.n} questions"

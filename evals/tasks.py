@@ -1,0 +1,157 @@
+"""What optimizers are compared on: a task names its student, metric, data and language model, each per seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import dspy
+
+from programs.demo_world import make_solver
+from tfgrpo_dspy import SettingsError
+from tfgrpo_dspy.metrics import exact, number
+from tfgrpo_dspy.reward import Metric
+from tfgrpo_dspy.simulated import demo_examples, simulated_lm
+
+Examples = tuple[dspy.Example, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """The examples of one seed."""
+
+    train: Examples
+    test: Examples
+    """Held out; the same questions under every seed, so that seeds and questions are crossed (see `scoring`)."""
+    val: Examples = ()
+    """Empty for none: an optimizer that needs some then takes its own share of the trainset."""
+
+    def first(self, train: int | None = None, test: int | None = None) -> Data:
+        """Only so many of each; None for all."""
+        return replace(self, train=self.train[:train], test=self.test[:test])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One experiment's fixed side: everything but the optimizer and the seed.
+
+    Another model or another program is another task, made by `dataclasses.replace(task, lm=..., model=...)`: a line of
+    a table is a (model, program, optimizer) triple.
+    """
+
+    name: str
+    """What the command line calls it."""
+    title: str
+    """What a report calls it."""
+    student: Callable[[], dspy.Module]
+    """Makes the program as it is before any optimizer."""
+    metric: Metric
+    data: Callable[[int], Data]
+    """By seed."""
+    lm: Callable[[int], dspy.BaseLM]
+    """By seed."""
+    model: str
+    """The LM as a table names it; no credential."""
+    program: str
+    """The student as a table names it."""
+    k: int = 5
+    """Rollouts per test question, >= 1."""
+    calls: int | None = None
+    """LM calls that an optimizer may take to learn; None leaves each its own settings."""
+    simulated: bool = False
+    """Whether the LM is the embedded one, so that every figure must be labelled so."""
+
+
+_DEMO_TRAIN, _DEMO_TEST = 60, 60
+
+
+def _demo_data(seed: int) -> Data:
+    return Data(tuple(demo_examples(_DEMO_TRAIN, seed, "train")), tuple(demo_examples(_DEMO_TEST, 0, "test")))
+
+
+def _demo_lm(seed: int) -> dspy.BaseLM:
+    # Some optimizers sample by asking the same again, so no seed is sent and no cache answers.
+    return simulated_lm(seed=seed, fixed_seed=False, cache=False)
+
+
+_AGENT_TRAIN, _AGENT_TEST = 24, 30
+"""Few enough that a comparison with real tools ends within minutes."""
+
+
+def _math_agent() -> dspy.Module:
+    from programs.math_world import make_agent
+
+    return make_agent()
+
+
+def _math_agent_data(seed: int) -> Data:
+    from programs.math_world import math_examples
+
+    return Data(tuple(math_examples(_AGENT_TRAIN, seed)), tuple(math_examples(_AGENT_TEST, 0, "test")))
+
+
+def _web_agent() -> dspy.Module:
+    from programs.web_world import make_agent  # needs the extra `web`
+
+    return make_agent()
+
+
+def _web_agent_data(seed: int) -> Data:
+    from programs.web_world import web_examples
+
+    return Data(tuple(web_examples(_AGENT_TRAIN, seed)), tuple(web_examples(_AGENT_TEST, 0, "test")))
+
+
+TASKS: dict[str, Task] = {
+    task.name: task
+    for task in (
+        Task(
+            name="demo",
+            title="Demo world",
+            student=make_solver,
+            metric=number,
+            data=_demo_data,
+            lm=_demo_lm,
+            model="simulated",
+            program="chain of thought",
+            simulated=True,
+            calls=1_600,  # what the paper's settings take on 60 problems
+        ),
+        Task(
+            name="demo-math-agent",
+            title="Demo world of a math agent with a Python sandbox",
+            student=_math_agent,
+            metric=number,
+            data=_math_agent_data,
+            lm=_demo_lm,
+            model="simulated",
+            program="ReAct with run_python",
+            k=3,
+            simulated=True,
+        ),
+        Task(
+            name="demo-web-agent",
+            title="Demo world of a web agent on a site of its own",
+            student=_web_agent,
+            metric=exact,
+            data=_web_agent_data,
+            lm=_demo_lm,
+            model="simulated",
+            program="ReAct with web_search, open_page and find_in_page",
+            k=3,
+            simulated=True,
+        ),
+    )
+}
+"""Name to task."""
+
+
+def find_task(name: str) -> Task:
+    """The task of that name.
+
+    Raises:
+        SettingsError: There is none; the message lists them.
+    """
+    if name not in TASKS:
+        raise SettingsError(f"there is no task {name!r}; there are: {', '.join(TASKS)}")
+    return TASKS[name]

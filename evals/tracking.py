@@ -1,0 +1,264 @@
+"""A comparison in MLflow: one parent run with the table, a nested run per row, each program a logged model.
+
+Everything is on disk before it is recorded, so a store that fails costs nothing but the record: what is missing is
+said, and the same command given again records it. All writes go by run ids through `MlflowClient`.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evals.comparison import Line
+from evals.harness import Listener
+from evals.rows import Row, RowResult
+from evals.study import Study
+from evals.written import HTML, MARKDOWN, TABLE
+from tfgrpo_dspy import Observer, Usage
+from tfgrpo_dspy.cli.boundary import safe
+from tfgrpo_dspy.estimates import mean_at_k, pass_at_k
+from tfgrpo_dspy.journal import fingerprint
+from tfgrpo_dspy.observers.database import bounded_waiting
+from tfgrpo_dspy.observers.logged_model import log_model
+from tfgrpo_dspy.observers.metrics import estimate_metrics, usage_numbers
+from tfgrpo_dspy.observers.prompts import prompt_name
+from tfgrpo_dspy.observers.provenance import source_tags, versions
+from tfgrpo_dspy.observers.records import now
+from tfgrpo_dspy.observers.store import STATE_TAG, Destination, Place, RunStore, import_mlflow, locate
+from tfgrpo_dspy.observers.summary import SIMULATED_NOTE
+from tfgrpo_dspy.observers.tracking import MLflowTracking
+from tfgrpo_dspy.rendering import one_line, shorten
+
+if TYPE_CHECKING:
+    import dspy
+    from matplotlib.figure import Figure
+
+_RECORDED_TAG = "mlflow.evals.recorded"  # the UI hides tags of this prefix
+_NOTE_ROOM = 7000  # characters of a tag
+
+
+class Tracking(Listener):
+    """Records rows as they end, and the comparison at its end.
+
+    Args:
+        experiment: Name of the MLflow experiment; made if there is none.
+        rows: All rows of the comparison.
+        tracking_uri: The store or server; None takes the one you have chosen, else `mlruns/mlflow.db` here.
+        fresh: Whether to begin new runs, rather than to continue those of the same comparison.
+
+    Raises:
+        MissingExtraError: MLflow is not installed.
+    """
+
+    def __init__(
+        self, experiment: str, rows: Sequence[Row], *, tracking_uri: str | None = None, fresh: bool = False
+    ) -> None:
+        import_mlflow()
+        self.experiment = experiment
+        self._destination = Destination(experiment=experiment, tracking_uri=tracking_uri)
+        self._token = uuid.uuid4().hex if fresh else fingerprint(*(row.fingerprint for row in rows))
+        self._rows = tuple(rows)
+        self._parent: RunStore | None = None
+        self._stores: dict[str, RunStore] = {}
+        self._observers: dict[str, MLflowTracking] = {}
+        self._missing: dict[str, str] = {}
+
+    @property
+    def unrecorded(self) -> tuple[str, ...]:
+        """What is not in the store, each with its reason; empty when all is well."""
+        return tuple(f"{what}: {why}" for what, why in self._missing.items())
+
+    @property
+    def page(self) -> str | None:
+        """The rows by score, as a path of the MLflow UI, which hides nested runs in its usual order; None for none."""
+        if self._parent is None or self._parent.experiment_id is None:
+            return None
+        runs = f"/#/experiments/{self._parent.experiment_id}/runs"
+        return f"{runs}?orderByKey=metrics.%60brief%2Fmean_on_test%60&orderByAsc=false"
+
+    def begins(self, row: Row) -> Sequence[Observer]:
+        """Open the row's run; a compile of Training-Free GRPO then writes to it step by step."""
+        if not self._wrote(f"the run of {row.name}", partial(self._open, row)):
+            return ()
+        store = self._stores.get(row.fingerprint)
+        if store is None:
+            return ()
+        name = prompt_name(self.experiment, row.optimizer, f"seed{row.seed}")
+        observer = MLflowTracking(tracking_uri=store.place.uri, run_id=store.run_id, prompt=name)
+        self._observers[row.fingerprint] = observer
+        return (observer,)
+
+    def ends(self, row: Row, result: RowResult, program: dspy.Module | None) -> None:
+        """Record what came of the row, unless an earlier run of the same comparison did."""
+        if not self._wrote(f"the run of {row.name}", partial(self._open, row)):
+            return
+        if row.fingerprint not in self._stores:
+            return
+        self._wrote(f"the result of {row.name}", partial(self._put_row, row, result, program))
+        observer = self._observers.get(row.fingerprint)
+        if observer is not None and not observer.retry():
+            self._missing[f"the learning of {row.name}"] = observer.unrecorded[0]
+
+    def finish(self, study: Study, folder: Path, figures: Mapping[str, Figure]) -> None:
+        """Record table, reports and figures, and end the parent run."""
+        self._wrote("the comparison", partial(self._put_study, study, folder, figures))
+
+    def _wrote(self, what: str, write: Callable[[], None]) -> bool:
+        try:
+            with bounded_waiting():
+                write()
+        except Exception as error:  # noqa: BLE001 - whatever a store raises must not stop paid rows
+            self._missing[what] = safe(shorten(one_line(f"{type(error).__name__}: {error}"), 60))
+            return False
+        self._missing.pop(what, None)
+        return True
+
+    def _open(self, row: Row) -> None:
+        if row.fingerprint in self._stores:
+            return
+        parent = self._opened_parent()
+        if row.fingerprint in self._recorded():
+            return
+        tags = {"mlflow.parentRunId": str(parent.run_id)}
+        destination = Destination(experiment=self.experiment, tracking_uri=self._destination.tracking_uri, tags=tags)
+        place = Place(parent.place.uri, parent.place.artifact_location)
+        store = RunStore(place, destination, row.name, now(), fingerprint(self._token, row.fingerprint))
+        store.open({**source_tags(Path.cwd()), **_tags(row)})
+        self._stores[row.fingerprint] = store
+
+    def _opened_parent(self) -> RunStore:
+        if self._parent is None:
+            names = list(dict.fromkeys(row.optimizer for row in self._rows))
+            title = f"{len(names)} optimizers: {', '.join(names)}"
+            store = RunStore(locate(self._destination), self._destination, shorten(title, 40), now(), self._token)
+            store.open({**source_tags(Path.cwd()), **_simulated(self._rows[0])})
+            self._parent = store
+        return self._parent
+
+    def _put_row(self, row: Row, result: RowResult, program: dspy.Module | None) -> None:
+        store = self._stores[row.fingerprint]
+        at = now()
+        store.put_params(_params(row))
+        if result.error is not None:
+            store.put_tags({"error": result.error})
+            store.end("FAILED", at)
+            return
+        for point in result.curve:
+            reward = estimate_metrics("reward/mean", point.reward)
+            numbers = {**reward, "tools/calls_per_rollout": point.tool_calls}
+            store.put_metrics(numbers, step=point.step, at=at, tags={})
+        store.put_metrics(_metrics(row, result), step=0, at=at, tags={})  # at one step all alike, the UI draws bars
+        learned = "\n\n".join(f"{name}\n{text}" for name, text in result.learned.parts)
+        store.put_text("learned.txt", safe(learned) or "nothing\n")
+        store.put_table("tables/test_questions.json", _questions(row, result))
+        if program is not None:
+            log_model(store, program, prompt_name(row.task.name, row.optimizer, f"seed{row.seed}"))
+        store.put_tags({STATE_TAG: "complete", "mlflow.note.content": _note(row, result)})
+        store.end("FINISHED", now())
+        self._opened_parent().put_tags({_RECORDED_TAG: " ".join([*self._recorded(), row.fingerprint])})
+
+    def _recorded(self) -> list[str]:
+        """Fingerprints of the rows that this comparison has recorded, also in an earlier process."""
+        parent = self._opened_parent()
+        return str(parent.client.get_run(parent.run_id).data.tags.get(_RECORDED_TAG, "")).split()
+
+    def _put_study(self, study: Study, folder: Path, figures: Mapping[str, Figure]) -> None:
+        store, table = self._opened_parent(), study.table
+        first = study.rows[0]
+        store.put_params(
+            {
+                "task": first.task.name,
+                "optimizers": ", ".join(line.label for line in table.lines),
+                "seeds": ", ".join(map(str, table.seeds)),
+                "calls": table.calls,
+                "k": table.k,
+                "questions": table.questions,
+                "testset": first.identity["testset"],
+                **{f"version.{name}": number for name, number in versions().items()},
+            }
+        )
+        for line in table.lines:
+            self._put_gain(line)
+        for name in (HTML, MARKDOWN, TABLE):
+            store.put_text(name, (folder / name).read_text(encoding="utf-8"))
+        for name, figure in figures.items():
+            store.put_figure(f"figures/{name}.png", figure)
+        note = (folder / MARKDOWN).read_text(encoding="utf-8").partition("## Scores")[0]
+        note = re.sub(r"!\[.*\n", "", note)[:_NOTE_ROOM]
+        store.put_tags({STATE_TAG: "complete", "mlflow.note.content": note})
+        store.end("FINISHED", now())
+
+    def _put_gain(self, line: Line) -> None:
+        """Each row's own gain beside its score, and that of all seeds, which is the same in each row."""
+        if line.gain is None:
+            return
+        found = line.gain.difference
+        shared = {"gain/all_seeds": found.value, "gain/all_seeds_low": found.low, "gain/all_seeds_high": found.high}
+        for row, gain in zip(line.rows, line.gain.by_seed, strict=False):
+            if row.fingerprint in self._stores:
+                numbers = {"gain/this_seed": gain, **shared}
+                self._stores[row.fingerprint].put_metrics(numbers, step=0, at=now(), tags={})
+
+
+def _tags(row: Row) -> dict[str, str]:
+    return {"optimizer": row.optimizer, "seed": str(row.seed), "model": row.task.model, **_simulated(row)}
+
+
+def _simulated(row: Row) -> dict[str, str]:
+    return {"simulated": "true"} if row.task.simulated else {}
+
+
+def _params(row: Row) -> dict[str, Any]:
+    """What identifies the row, flat; texts are short by themselves."""
+    flat: dict[str, Any] = {}
+    for name, value in row.identity.items():
+        inner = value.items() if isinstance(value, Mapping) else [(None, value)]
+        flat |= {f"row.{name}" if key is None else f"row.{name}.{key}": safe(str(item)) for key, item in inner}
+    return flat
+
+
+def _metrics(row: Row, result: RowResult) -> dict[str, float]:
+    rollouts = max(sum(len(question.rewards) for question in result.questions), 1)
+    tools = sum(sum(question.tool_calls) for question in result.questions)
+    whole = [question.rewards for question in result.questions if len(question.rewards) >= row.task.k]
+    return {
+        "brief/mean_on_test": mean_at_k(result.rewards).value,
+        "brief/calls_to_learn": result.training.usage.lm_calls,
+        **estimate_metrics("test/mean", mean_at_k(result.rewards)),
+        **({"test/pass_at_k": pass_at_k(whole, row.task.k).value} if whole else {}),
+        "test/failed": result.failed,
+        "test/lost": sum(result.lost.values()),
+        "test/tool_calls": tools / rollouts,
+        **_phase("learning", result.training.usage, result.training.seconds),
+        **_phase("test", result.evaluation.usage, result.evaluation.seconds),
+    }
+
+
+def _phase(name: str, usage: Usage, seconds: float) -> dict[str, float]:
+    return {f"{name}/{key}": value for key, value in {**usage_numbers(usage), "seconds": seconds}.items()}
+
+
+def _note(row: Row, result: RowResult) -> str:
+    mean = mean_at_k(result.rewards)
+    note = f"{SIMULATED_NOTE}\n\n" if row.task.simulated else ""
+    score = f"Mean@{row.task.k} {mean.value:.3f} [{mean.low:.3f}, {mean.high:.3f}] on {mean.n} test questions."
+    return f"{note}{score} What was learned: `learned.txt`; each question: `tables/test_questions.json`."
+
+
+def _questions(row: Row, result: RowResult) -> dict[str, list[Any]]:
+    """One row per test question: what was asked, how the rollouts did, what the first one said."""
+    asked = ["\n".join(f"{k}: {v}" for k, v in example.inputs().items()) for example in row.data.test]
+    found = result.questions
+    return {
+        "question": [safe(shorten(text, 300)) for text in asked],
+        "mean": [round(sum(q.rewards) / len(q.rewards), 4) if q.rewards else None for q in found],
+        "rewards": [", ".join(f"{reward:g}" for reward in q.rewards) for q in found],
+        "failed": [q.failed for q in found],
+        "lost": [sum(q.lost.values()) for q in found],
+        "first answer": [safe(q.answers[0]) if q.answers else "" for q in found],
+        "error": [" | ".join(q.errors) for q in found],
+    }

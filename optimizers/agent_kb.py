@@ -1,0 +1,140 @@
+"""Agent KB: past attempts in a knowledge base, the nearest of which are shown with a new task (arXiv 2507.06229).
+
+Own implementation of the idea, with BM25 over the words of the tasks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import dspy
+from dspy.teleprompt import Teleprompter
+
+from optimizers.notes import SHOWN_TOKENS, describe_task, practise, render_shown, with_notes
+from optimizers.scaling import AtBudget, Examples, Fitted, Task
+from tfgrpo_dspy import Scored
+from tfgrpo_dspy.rendering import neutralise, shorten
+from tfgrpo_dspy.reward import Metric
+from tfgrpo_dspy.signatures import SummarizeRollout
+from tfgrpo_dspy.similarity import normalised_tokens
+from tfgrpo_dspy.trajectory import render_values
+
+K1, B = 1.5, 0.75
+"""Constants of BM25, as usual."""
+_HEADING = "Attempts at similar tasks, and how they went. Use what helps with the task at hand:"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A past attempt."""
+
+    task: str
+    summary: str
+    reward: float
+
+
+class KnowledgeBase:
+    """Cases, found by the words that their tasks share with a new one (BM25; a word counts once in a task)."""
+
+    def __init__(self, cases: Sequence[Case]) -> None:
+        self.cases = tuple(cases)
+        self._words = [normalised_tokens(case.task) for case in cases]
+        self._holders = Counter(word for words in self._words for word in words)
+        self._length = sum(map(len, self._words)) / len(self._words) if self._words else 1.0
+
+    def nearest(self, task: str, count: int) -> list[Case]:
+        """The cases nearest to a task, nearest first; those that share no word are left out."""
+        wanted = normalised_tokens(task)
+        scores = [self._score(wanted & words, len(words)) for words in self._words]
+        ranked = sorted(range(len(scores)), key=lambda i: (-scores[i], i))
+        return [self.cases[i] for i in ranked[:count] if scores[i] > 0]
+
+    def _score(self, shared: frozenset[str], length: int) -> float:
+        norm = (K1 + 1) / (1 + K1 * (1 - B + B * length / self._length))
+        rarity = (math.log(1 + (len(self.cases) - n + 0.5) / (n + 0.5)) for n in map(self._holders.__getitem__, shared))
+        return norm * math.fsum(rarity)
+
+
+class Retrieving(dspy.Module):
+    """A program that is shown the nearest cases with every task.
+
+    Args:
+        program: What works on the task.
+        base: Where the cases come from.
+        count: Cases shown at most.
+    """
+
+    def __init__(self, program: dspy.Module, base: KnowledgeBase, count: int = 3) -> None:
+        super().__init__()
+        self.program, self.base, self.count = program, base, count
+
+    def forward(self, **inputs: Any) -> dspy.Prediction:
+        """The program's prediction, after reading the cases."""
+        cases = self.base.nearest(describe_task(inputs), self.count)
+        if not cases:
+            return self.program(**inputs)
+        shown = render_shown((f"{case.task}\n{case.summary}", case.reward) for case in cases)
+        return with_notes(self.program, "earlier-attempts", _HEADING, shown)(**inputs)
+
+
+class AgentKB(Teleprompter):
+    """Fills a knowledge base with the best of k attempts at each training example that earned anything, in summary.
+
+    Args:
+        metric: Scores the attempts.
+        k: Attempts per example, >= 1.
+        seed: Draws them.
+    """
+
+    def __init__(self, metric: Metric, *, k: int = 1, seed: int = 0) -> None:
+        super().__init__()
+        self.metric, self.k, self.seed = metric, k, seed
+
+    def compile(
+        self,
+        student: dspy.Module,
+        trainset: Examples,
+        *,
+        teacher: dspy.Module | None = None,
+        valset: Examples | None = None,
+    ) -> dspy.Module:
+        """The student with the knowledge base."""
+        groups = practise(student, trainset, self.metric, self.seed, k=self.k)
+        best = [max(scored, key=lambda rollout: rollout.reward) if scored else None for scored in groups]
+        objective = student.predictors()[0].signature.instructions
+        cases = [
+            _case(example, rollout, objective)
+            for example, rollout in zip(trainset, best, strict=True)
+            if rollout is not None and rollout.reward > 0
+        ]
+        return Retrieving(student, KnowledgeBase(cases))
+
+
+def _case(example: dspy.Example, rollout: Scored, objective: str) -> Case:
+    task = describe_task(dict(example.inputs()))
+    told = dspy.Predict(SummarizeRollout)(
+        objective=objective,
+        task=task,
+        trajectory=shorten(rollout.trajectory, SHOWN_TOKENS),
+        reward=f"{rollout.reward:g}",
+        feedback=neutralise(rollout.feedback),
+        expected=render_values(dict(example.labels())),
+    )
+    return Case(task, told.summary, rollout.reward)
+
+
+def agent_kb(metric: Metric, seed: int, calls: int | None) -> Teleprompter:
+    """Agent KB; a budget sets the attempts per example, and draws examples where it does not cover one for each."""
+    return AtBudget(_fit, metric, seed, calls)
+
+
+def _fit(task: Task) -> Fitted:
+    if task.calls is None:
+        return Fitted(AgentKB(task.metric, seed=task.seed), {"trainset": task.trainset})
+    shown = task.sample(task.trainset, int(task.calls / (task.per_rollout + 1)))
+    k = max(1, task.affordable(task.calls - len(shown)) // len(shown))
+    return Fitted(AgentKB(task.metric, k=k, seed=task.seed), {"trainset": shown})

@@ -1,0 +1,83 @@
+"""What the neighbours share: notes in a program's instructions, attempts as text, and sampling within a rollout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import dspy
+
+from tfgrpo_dspy import Scored, evaluate
+from tfgrpo_dspy.conditioning import copy_program, default_conditioned
+from tfgrpo_dspy.rendering import neutralise, shorten
+from tfgrpo_dspy.reward import Metric
+from tfgrpo_dspy.rollout import Policy, Sampling, render_answer
+from tfgrpo_dspy.trajectory import Recorder, render_trajectory, render_values
+
+SHOWN_TOKENS = 4_000
+"""Estimated tokens of a trajectory that a prompt shows at most; longer ones lose their middle."""
+
+
+_PRACTICE = 10**9
+"""Added to seeds of `evaluate`, so that no rollout here shares an id with those of an evaluation."""
+
+
+class Attempt(NamedTuple):
+    """One run of a program, watched."""
+
+    prediction: dspy.Prediction
+    trajectory: str
+    answer: str
+
+
+def with_notes(program: dspy.Module, tag: str, heading: str, notes: str) -> dspy.Module:
+    """A copy of the program whose predictors read the notes, at the end of their instructions and between tags.
+
+    Of a `dspy.ReAct` only the acting predictor reads them, as with an experience library.
+    """
+    noted = copy_program(program)
+    readers = default_conditioned(noted)
+    for name, predictor in noted.named_predictors():
+        if name in readers:
+            told = f"{predictor.signature.instructions}\n\n<{tag}>\n{heading}\n{neutralise(notes)}\n</{tag}>"
+            predictor.signature = predictor.signature.with_instructions(told)
+    return noted
+
+
+def render_shown(attempts: Iterable[tuple[str, float | None]]) -> str:
+    """Attempts under numbered headers, each with its reward if it has one."""
+    return "\n\n".join(
+        f"Attempt {i}{'' if reward is None else f' (reward {reward:g})'}:\n{text}"
+        for i, (text, reward) in enumerate(attempts, start=1)
+    )
+
+
+def practise(
+    program: dspy.Module, examples: Sequence[dspy.Example], metric: Metric, seed: int, round_: int = 0, k: int = 1
+) -> list[tuple[Scored, ...]]:
+    """The scored rollouts of each example, drawn apart from those of every evaluation and of other rounds."""
+    seed = _PRACTICE + 10_000 * seed + round_
+    made = evaluate(program, examples, metric, k=k, seed=seed, display_progress=False)
+    return [group.scored for group in made.groups]
+
+
+def describe_task(inputs: Mapping[str, Any]) -> str:
+    """The inputs of a task, as text."""
+    return shorten(render_values(inputs), SHOWN_TOKENS)
+
+
+def watch(program: dspy.Module, inputs: Mapping[str, Any]) -> Attempt:
+    """Run a program in the caller's context, and record what it does."""
+    recorder = Recorder({id(predictor): name for name, predictor in program.named_predictors()})
+    with dspy.context(callbacks=[*(dspy.settings.callbacks or []), recorder]):
+        prediction = program(**inputs)
+    return Attempt(prediction, shorten(render_trajectory(recorder.calls), SHOWN_TOKENS), render_answer(prediction))
+
+
+def watch_sample(program: dspy.Module, inputs: Mapping[str, Any], index: int, temperature: float | None) -> Attempt:
+    """As `watch`, with a draw of its own for every index, also within a rollout that is drawn apart already."""
+    lm = dspy.settings.lm
+    sampling = Sampling(f"sample of {lm.kwargs.get('rollout_id') if lm else None}", 0, 1, temperature, 0.0)
+    policy = sampling.policy(Policy.of(program), f"sample {index}")
+    with dspy.context(lm=sampling.lm(lm, f"sample {index}") if lm else None):
+        return watch(policy.program, inputs)

@@ -1,0 +1,100 @@
+"""`tfgrpo attach`: a program that reads libraries which were learned elsewhere, as a file. No LM is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tfgrpo_dspy.cli.program_options import ProgramOptions
+from tfgrpo_dspy.cli.terminal import facts, out, say, section, show_path, table_of, us, visible, warn
+
+if TYPE_CHECKING:
+    import dspy
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttachOptions(ProgramOptions):
+    """Options of `tfgrpo attach`."""
+
+    program: Annotated[str, typer.Argument(metavar="PROGRAM", help="package.module:attribute or file.py:attribute.")]
+    library: Annotated[
+        Path, typer.Argument(metavar="LIBRARY", help="Any that `tfgrpo library show` reads, e.g. youtu-agent YAML.")
+    ]
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The program.json to write.")]
+    also: Annotated[
+        list[Path] | None, typer.Option("--also", metavar="LIBRARY", help="A further one, after it; repeatable.")
+    ] = None
+    max_tokens: Annotated[
+        int | None,
+        typer.Option("--max-tokens", metavar="N", help="Leave out, whole and from the end, what is beyond.", min=1),
+    ] = None
+    conditioned: Annotated[
+        list[str] | None,
+        typer.Option("--conditioned", metavar="NAME", help="Predictor that reads them; repeatable. Default: all."),
+    ] = None
+    load: Annotated[
+        Path | None, typer.Option("--load", metavar="FILE", help="A saved program.json to load into PROGRAM first.")
+    ] = None
+    save_library: Annotated[
+        Path | None, typer.Option("--save-library", metavar="FILE", help="Write the combined library here, as .json.")
+    ] = None
+
+
+def attach_libraries(options: AttachOptions) -> None:
+    """Carry out the command."""
+    from tfgrpo_dspy.cli.files import load_state, save_program
+    from tfgrpo_dspy.cli.library import read_any
+    from tfgrpo_dspy.cli.references import load_program
+    from tfgrpo_dspy.combining import combine
+    from tfgrpo_dspy.conditioning import attach
+    from tfgrpo_dspy.errors import SettingsError
+    from tfgrpo_dspy.formats import write_library
+
+    if options.out.suffix != ".json":
+        raise SettingsError(f"a program is written as .json, got {options.out}; name a file such as program.json")
+    program = load_program(options.program, options.program_options or ())
+    program = load_state(program, options.load) if options.load is not None else program
+    paths = [options.library, *(options.also or ())]
+    read = [read_any(path) for path in paths]
+    named = [lib if lib.domain else replace(lib, domain=_domain(path)) for path, lib in zip(paths, read, strict=True)]
+    made = combine(named, max_tokens=options.max_tokens)
+    attached = attach(program, made.library, conditioned=options.conditioned)
+    save_program(attached, options.out)
+    if options.save_library is not None:
+        write_library(made.library, options.save_library)
+    for reason in dict.fromkeys(left.reason for left in made.left_out):
+        out_of_it = [left.origin for left in made.left_out if left.reason == reason]
+        warn(f"{len(out_of_it)} left out, {reason}: {visible(', '.join(out_of_it))}")
+    _show(options, attached, len(made.library), made.library.tokens)
+    if len(paths) > 1:
+        rows = _ranges([(e.id, e.provenance.origin or "") for e in made.library])
+        section("Where the ids come from", table_of(("in the prompt", "was"), rows))
+
+
+def _domain(path: Path) -> str:
+    from tfgrpo_dspy.rendering import one_line
+
+    return one_line(path.stem.removesuffix("_practice_agent")) or "library"
+
+
+def _show(options: AttachOptions, attached: dspy.Module, entries: int, tokens: int) -> None:
+    from tfgrpo_dspy.cli.story import count
+    from tfgrpo_dspy.rendering import find_section
+
+    readers = [name for name, p in attached.named_predictors() if find_section(p.signature.instructions)]
+    say(f"{count(entries, 'experience')} (about {tokens} tokens) attached to {options.program}", style="bold")
+    words = " ".join(options.program_options or ())
+    use = f"{us()} evaluate {options.program} <examples> --load {show_path(options.out)} {words}".strip()
+    out().print(facts([("read by", ", ".join(readers)), ("written", show_path(options.out)), ("to use it", use)]))
+
+
+def _ranges(pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The first and the last id of each library, with what they were."""
+    rows: dict[str, list[tuple[str, str]]] = {}
+    for id, origin in pairs:
+        rows.setdefault(origin.rpartition(":")[0], []).append((id, origin))
+    return [(f"{of[0][0]} to {of[-1][0]}", visible(f"{of[0][1]} to {of[-1][1]}")) for of in rows.values()]

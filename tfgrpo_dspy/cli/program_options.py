@@ -1,0 +1,155 @@
+"""Options that a program declares, not the command: keyword parameters of the function that makes it.
+
+    tfgrpo compile programs.web:react train.jsonl --search local --limit 5
+
+`--limit` is the command's own, `--search` is none of its options: it becomes the argument `search="local"` of
+`programs.web.react`. Words that follow TRAINSET are kept as they were typed, so that `run.json` can repeat them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import inspect
+import re
+import types
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, NoReturn, Union, get_args, get_origin, get_type_hints
+
+import typer
+from typer.core import TyperCommand
+
+from tfgrpo_dspy.errors import SettingsError
+
+__all__ = ["ACCEPTED", "ProgramOptions", "TakesProgramOptions", "UnknownOption", "arguments_of"]
+
+ACCEPTED = {"ignore_unknown_options": True, "allow_extra_args": True}
+"""Context settings of a command whose class is `TakesProgramOptions`."""
+
+_SECRET = re.compile(r"(^|_)(key|token|secret|password|auth)$", re.IGNORECASE)
+_SIMPLE = (str, int, float, bool)
+_LISTS = (list, tuple, Iterable, Sequence)
+_HELP = re.compile(r"^ {4,12}(\w+): (.+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProgramOptions:
+    """What was typed that is no option of the command."""
+
+    program_options: Annotated[list[str] | None, typer.Option(hidden=True)] = None
+    """Set by `TakesProgramOptions`, never typed under this name."""
+
+
+class UnknownOption(SettingsError):
+    """Neither the command nor the program has the option.
+
+    Attributes:
+        option: As it was typed.
+    """
+
+    def __init__(self, option: str, reference: str, takes: str) -> None:
+        super().__init__(f"neither tfgrpo nor {reference} has the option {option}; {reference} takes {takes or 'none'}")
+        self.option = option.partition(" ")[0].partition("=")[0]
+
+
+class TakesProgramOptions(TyperCommand):
+    """A command that keeps what it does not know as `program_options`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse; the rest is for the program."""
+        super().parse_args(ctx, args)
+        for parameter in self.params:
+            given = ctx.params.get(parameter.name or "")
+            if parameter.param_type_name == "argument" and isinstance(given, str) and given.startswith("-"):
+                needed = " and ".join((p.name or "").upper() for p in self.params if p.param_type_name == "argument")
+                ctx.fail(f"{given} is no option of {ctx.info_name}; options of a program of yours follow {needed}")
+        ctx.params["program_options"] = list(ctx.args)
+        ctx.args = []
+        return []
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; of an option that nobody has, say which of its own it resembles."""
+        try:
+            return super().invoke(ctx)
+        except UnknownOption as error:
+            own = [name for parameter in self.params for name in parameter.opts if name.startswith("--")]
+            if similar := difflib.get_close_matches(error.option, own, n=1):
+                raise SettingsError(f"{error}; did you mean {similar[0]}?") from error
+            raise
+
+
+def arguments_of(make: Callable[..., Any], given: Sequence[str], reference: str) -> dict[str, Any]:
+    """The arguments that words like `--search local --robots` give to a function or class.
+
+    Parameters of type str, int, float, bool or a sequence of strings become options.
+
+    Raises:
+        SettingsError: It declares no such option, or the value is of another type; the message lists its options.
+    """
+    if not given:
+        return {}
+    parser = _Parser(add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
+    parser.reference, parser.told = reference, _told(make)
+    for name, kind in _kinds_of(make).items():
+        parser.add_argument(f"--{name.replace('_', '-')}", dest=name, **_action(kind))
+    if secret := next((word for word in given if _is_secret(word)), None):
+        raise SettingsError(
+            f"{secret.partition('=')[0]} looks like a secret, which would be recorded; use the environment"
+        )
+    return vars(parser.parse_args(list(given)))
+
+
+class _Parser(argparse.ArgumentParser):
+    reference = ""
+    told = ""
+
+    def error(self, message: str) -> NoReturn:
+        words = message.removeprefix("unrecognized arguments: ")
+        if words != message:
+            raise UnknownOption(words, self.reference, self.told)
+        raise SettingsError(f"{message}; {self.reference} takes {self.told or 'none'}")
+
+
+def _kinds_of(make: Callable[..., Any]) -> dict[str, Any]:
+    """Name to type of each parameter that a command line can give."""
+    try:
+        parameters = inspect.signature(make).parameters.values()
+        hints = get_type_hints(make.__init__ if isinstance(make, type) else make)  # type: ignore[misc]
+    except (TypeError, ValueError, NameError):
+        return {}
+    usable = (p for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD))
+    kinds = {p.name: _kind(hints.get(p.name, str)) for p in usable}
+    return {name: kind for name, kind in kinds.items() if kind is not None}
+
+
+def _kind(hint: Any) -> Any:
+    """str, int, float, bool, or list for several strings; None for what cannot be typed."""
+    if get_origin(hint) in (Union, types.UnionType):
+        left = [part for part in get_args(hint) if part is not type(None)]
+        kinds = [_kind(part) for part in left]
+        return str if str in kinds else next((kind for kind in kinds if kind is not None), None)
+    if hint in _SIMPLE:
+        return hint
+    return list if get_args(hint)[:1] == (str,) and get_origin(hint) in _LISTS else None
+
+
+def _action(kind: Any) -> dict[str, Any]:
+    if kind is bool:
+        return {"action": argparse.BooleanOptionalAction}
+    return {"action": "append"} if kind is list else {"type": kind}
+
+
+def _told(make: Callable[..., Any]) -> str:
+    helps = dict(_HELP.findall(inspect.getdoc(make) or ""))
+    options = []
+    for name, kind in _kinds_of(make).items():
+        word = "" if kind is bool else " TEXT" if kind in (str, list) else f" {kind.__name__.upper()}"
+        about = f" ({helps[name].rstrip('.')})" if name in helps else ""
+        options.append(f"--{name.replace('_', '-')}{word}{about}")
+    return ", ".join(options)
+
+
+def _is_secret(word: str) -> bool:
+    name = word.partition("=")[0]
+    return name.startswith("--") and bool(_SECRET.search(name.lstrip("-").replace("-", "_")))

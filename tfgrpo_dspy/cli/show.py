@@ -1,0 +1,276 @@
+"""`tfgrpo show-rollout`: one rollout of a run, or two of one example side by side."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.text import Text
+
+from tfgrpo_dspy.cli.terminal import SIMULATED, facts, out, say, table_of, us, visible
+from tfgrpo_dspy.errors import DataError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from tfgrpo_dspy.experience import ExperienceLibrary
+    from tfgrpo_dspy.recorded import Recorded
+    from tfgrpo_dspy.transcript import Turn, Value
+
+_WIDE = 100
+"""Columns from which two rollouts stand side by side."""
+_LINES = 30
+"""Lines of one value that are shown unless all are asked for."""
+_WORDS = {"next_thought": "thought", "next_tool_name": "calls", "next_tool_args": "with"}
+"""What an agent's own fields are called here."""
+_STYLES = {"thought": "cyan", "reasoning": "cyan", "calls": "yellow", "with": "yellow"}
+_CITATION = r"\[G[0-9]+\]"
+_TO_COMPARE = 2
+
+
+def show_rollout(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A run's folder, or its journal's.")],
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="ROLLOUT", help="Step, example and index: s1/e12/r0. None lists them."),
+    ] = None,
+    purpose: Annotated[
+        str, typer.Option("--of", metavar="WORD", help="What it was made for: training, validation, gate, gain.")
+    ] = "training",
+    full: Annotated[bool, typer.Option("--full", help="Show long texts to their end.")] = False,
+) -> None:
+    """Show a rollout of a run: thoughts, tool calls, observations, reward, and the experiences it cites.
+
+    With two rollouts of one example: side by side, with the first turn marked in which they differ.
+    """
+    names = list(names or ())
+    _check(names)
+    found = _found(folder, names, purpose)
+    _say_if_simulated(folder)
+    if not names:
+        _list(found, purpose)
+    elif len(names) == 1:
+        _show_one(found[0], _library_read(folder, found[0]), full=full)
+    else:
+        _show_two(found[0], found[1], full=full)
+
+
+def _check(names: Sequence[str]) -> None:
+    from tfgrpo_dspy.recorded import is_rollout_name
+
+    if len(names) > _TO_COMPARE:
+        raise DataError(f"one rollout is shown, or two are compared; {len(names)} were named")
+    for name in names:
+        if not is_rollout_name(name):
+            raise DataError(f"{visible(name)!r} is no name of a rollout; one is s1/e12/r0: step, example, index")
+    examples = {name.split("/")[1] for name in names}
+    if len(examples) > 1:
+        raise DataError(
+            f"{' and '.join(names)} answer different questions; compare two of one example, e.g. "
+            f"{names[0]} {names[0].rpartition('/')[0]}/r{_another(names[0])}"
+        )
+
+
+def _another(name: str) -> int:
+    return int(name.endswith("/r0"))
+
+
+def _found(folder: Path, names: Sequence[str], purpose: str) -> list[Recorded]:
+    from tfgrpo_dspy.recorded import other_purposes, recorded_rollouts
+
+    groups = [name.rpartition("/")[0] for name in names]
+    there = {each.name: each for each in recorded_rollouts(folder, groups, purpose=purpose)}
+    if missing := next((name for name in names if name not in there), None):
+        group = missing.rpartition("/")[0]
+        known = [name for name in there if name.startswith(f"{group}/")]
+        offer = f"{group} has {', '.join(known)}" if known else f"`{us()} show-rollout {folder}` lists what there is"
+        raise DataError(f"the journal holds no rollout {missing} of {visible(purpose)}; {offer}")
+    if not there:
+        held = ", ".join(f"{n} of {what}" for what, n in other_purposes(folder).items()) or "no rollout yet"
+        raise DataError(f"the journal holds no rollout of {visible(purpose)}; it holds {visible(held)} (--of WORD)")
+    return [there[name] for name in names] if names else list(there.values())
+
+
+def _say_if_simulated(folder: Path) -> None:
+    from tfgrpo_dspy.cli.story import is_simulated
+    from tfgrpo_dspy.recorded import lms_of
+
+    if is_simulated(lms_of(folder)):
+        say(SIMULATED, style="yellow")
+
+
+def _list(found: Sequence[Recorded], purpose: str) -> None:
+    rows = [(each.name, _reward(each), _tools(each), f"{each.rollout.seconds:.1f} s", _remark(each)) for each in found]
+    out().print(table_of(("rollout", "reward", "tool calls", "time", ""), rows, numeric=(1, 2, 3)))
+    say(f"{len(found)} rollouts of {visible(purpose)}", style="dim")
+
+
+def _show_one(each: Recorded, library: ExperienceLibrary | None, *, full: bool) -> None:
+    from tfgrpo_dspy.transcript import citations
+
+    turns = _turns(each)
+    console = out()
+    console.print(Text(f"Rollout {each.name}", style="bold"), Text(f"({visible(each.purpose)})", style="dim"))
+    withheld = ", ".join(getattr(each.rollout, "withheld", ()))
+    cited = "\n".join(_told(id, library) for id in citations(turns)) or "no experience"
+    console.print(facts([*_facts(each, full=full), ("cited", cited), ("not read", withheld)]))
+    for position, turn in enumerate(turns):
+        console.print()
+        console.print(_heading(position, turn, marked=False))
+        console.print(_values(turn, _is_followed_by_tool(turns, position), full=full))
+
+
+def _show_two(a: Recorded, b: Recorded, *, full: bool) -> None:
+    from rich.table import Table
+
+    from tfgrpo_dspy.transcript import first_divergence
+
+    console, sides = out(), (_turns(a), _turns(b))
+    at = first_divergence(*sides)
+    wide = console.width >= _WIDE
+    table = Table.grid(padding=(0, 2 * wide), expand=True)
+    for _ in range(1 + wide):
+        table.add_column(ratio=1, overflow="fold")
+    heads = [_title(each, full=full) for each in (a, b)]
+    _add_rows(table, heads, wide=wide)
+    for position in range(max(map(len, sides))):
+        cells = [_cell(turns, position, marked=position == at, full=full) for turns in sides]
+        if position == at:
+            table.add_row(Text(f"── first divergence: turn {position + 1} " + "─" * 20, style="bold red"))
+        _add_rows(table, _labelled(cells, (a, b), wide=wide, same=at is None or position < at), wide=wide)
+    console.print(table)
+    said = "the same in every turn" if at is None else f"they part at turn {at + 1}"
+    say(f"{a.name} and {b.name}: {said}; rewards {_reward(a)} and {_reward(b)}", style="bold")
+
+
+def _add_rows(table: Table, cells: Sequence[object], *, wide: bool) -> None:
+    for row in [cells] if wide else [[cell] for cell in cells]:
+        table.add_row(*row)  # type: ignore[arg-type]
+
+
+def _labelled(cells: Sequence[object], rollouts: Sequence[Recorded], *, wide: bool, same: bool) -> Sequence[object]:
+    """One below the other: once where both are the same, else each under the name of its rollout."""
+    from rich.console import Group
+
+    if wide:
+        return cells
+    if same:
+        return cells[:1]
+    return [Group(Text(each.name, style="bold"), cell) for each, cell in zip(rollouts, cells, strict=True)]  # type: ignore[arg-type]
+
+
+def _title(each: Recorded, *, full: bool) -> object:
+    from rich.console import Group
+
+    return Group(Text(each.name, style="bold"), facts(_facts(each, full=full)), Text())
+
+
+def _cell(turns: Sequence[Turn], position: int, *, marked: bool, full: bool) -> object:
+    from rich.console import Group
+
+    if position >= len(turns):
+        return Text("(ended before)", style="dim")
+    turn = turns[position]
+    values = _values(turn, _is_followed_by_tool(turns, position), full=full)
+    return Group(_heading(position, turn, marked=marked), values, Text())
+
+
+def _heading(position: int, turn: Turn, *, marked: bool) -> Text:
+    kind = "tool " if turn.is_tool else ""
+    sign = "≠ " if marked else ""
+    style = "bold red" if marked else "bold yellow" if turn.is_tool else "bold blue"
+    return Text(visible(f"{sign}{position + 1} {kind}{turn.name}"), style=style)
+
+
+def _values(turn: Turn, is_followed_by_tool: bool, *, full: bool) -> Table:
+    """What a call was given and gave; a tool's name and arguments only where the tool itself does not show them."""
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2, 0, 2))
+    table.add_column(style="dim", no_wrap=True, max_width=18)
+    table.add_column(overflow="fold")
+    for value in turn.values:
+        if not (is_followed_by_tool and value.field in {"next_tool_name", "next_tool_args"}):
+            label = _label(turn, value)
+            table.add_row(Text(label), _text(value, label, full=full))
+    return table
+
+
+def _label(turn: Turn, value: Value) -> str:
+    if value.role == "failed":
+        return "failed"
+    if turn.is_tool and value.role == "out":
+        return "observation"
+    return visible(_WORDS.get(value.field, value.field)) or "gave"
+
+
+def _text(value: Value, label: str, *, full: bool) -> Text:
+    style = {"failed": "red", "observation": "green"}.get(label) or _STYLES.get(label, "")
+    text = Text(_cut(visible(value.text), full=full), style=style)
+    if value.role == "out":
+        text.highlight_regex(_CITATION, "bold magenta")
+    return text
+
+
+def _cut(text: str, *, full: bool) -> str:
+    lines = text.split("\n")
+    if full or len(lines) <= _LINES:
+        return text
+    return "\n".join([*lines[:_LINES], f"... {len(lines) - _LINES} more lines; --full shows them"])
+
+
+def _is_followed_by_tool(turns: Sequence[Turn], position: int) -> bool:
+    return position + 1 < len(turns) and turns[position + 1].is_tool
+
+
+def _turns(each: Recorded) -> Sequence[Turn]:
+    from tfgrpo_dspy.transcript import parse_trajectory
+
+    return parse_trajectory(getattr(each.rollout, "trajectory", ""))
+
+
+def _facts(each: Recorded, *, full: bool) -> list[tuple[str, str]]:
+    made = each.rollout
+    calls = f"{made.usage.lm_calls} LM calls, {_tools(each)} tool calls, {made.seconds:.1f} s"
+    texts = [(name, str(getattr(made, name, "") or "")) for name in ("feedback", "answer")]
+    shown = [(name, _cut(visible(text), full=full)) for name, text in texts]
+    return [("reward", _reward(each)), *shown, ("failed", visible(_remark(each))), ("took", calls)]
+
+
+def _reward(each: Recorded) -> str:
+    reward = getattr(each.rollout, "reward", None)
+    return f"{reward:.4g}" if reward is not None else "lost" if hasattr(each.rollout, "error") else "none"
+
+
+def _tools(each: Recorded) -> str:
+    return str(getattr(each.rollout, "tool_calls", 0))
+
+
+def _remark(each: Recorded) -> str:
+    made = each.rollout
+    text = getattr(made, "error", None) or getattr(made, "policy_failure", None) or ""
+    return re.sub(r"\s+", " ", visible(text))
+
+
+def _told(id: str, library: ExperienceLibrary | None) -> str:
+    if library is None:
+        return id
+    return f"{id}  {visible(library[id].text)}" if id in library else f"{id}  (not in the library it read)"
+
+
+def _library_read(folder: Path, each: Recorded) -> ExperienceLibrary | None:
+    """The library before the rollout's step, if the run's history tells."""
+    from tfgrpo_dspy.cli.files import LIBRARY
+    from tfgrpo_dspy.errors import TFGRPOError
+    from tfgrpo_dspy.history_file import history_path, load_history
+
+    beside = history_path(folder / LIBRARY)
+    if not beside.is_file() or not each.purpose.startswith("training"):
+        return None
+    try:
+        return load_history(beside).at(each.step - 1)
+    except TFGRPOError:
+        return None  # the texts are an extra: a damaged or short history is no reason not to show the rollout

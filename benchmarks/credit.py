@@ -32,7 +32,8 @@ from tfgrpo_dspy.credit import Effect, Trial, effects_of, trials_of
 from tfgrpo_dspy.evaluation import Evaluation
 from tfgrpo_dspy.metrics import number
 from tfgrpo_dspy.pruning import harmful, prune
-from tfgrpo_dspy.rollout import Query, Sampling, roll_out
+from tfgrpo_dspy.rollout import roll_out
+from tfgrpo_dspy.sampling import Query, Sampling
 from tfgrpo_dspy.simulated import demo_examples, simulated_lm
 from tfgrpo_dspy.simulated.student import make_solver
 from tfgrpo_dspy.simulated.world import Problem, make_problems

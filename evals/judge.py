@@ -21,7 +21,7 @@ from tfgrpo_dspy.estimates import Estimate, mean_at_k
 from tfgrpo_dspy.metrics import expected_and_given, judged, normalise
 from tfgrpo_dspy.rendering import neutralise, shorten
 from tfgrpo_dspy.reward import score
-from tfgrpo_dspy.rollout import Sampling
+from tfgrpo_dspy.sampling import Sampling
 from tfgrpo_dspy.trajectory import render_values
 from tfgrpo_dspy.workers import Workers
 

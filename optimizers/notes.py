@@ -11,7 +11,8 @@ from tfgrpo_dspy import Scored, evaluate
 from tfgrpo_dspy.conditioning import copy_program, default_conditioned
 from tfgrpo_dspy.rendering import neutralise, shorten
 from tfgrpo_dspy.reward import Metric
-from tfgrpo_dspy.rollout import Policy, Sampling, render_answer
+from tfgrpo_dspy.rollout import render_answer
+from tfgrpo_dspy.sampling import Policy, Sampling
 from tfgrpo_dspy.trajectory import Recorder, render_trajectory, render_values
 
 SHOWN_TOKENS = 4_000

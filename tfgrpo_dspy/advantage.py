@@ -10,19 +10,17 @@ from typing import Any
 
 import dspy
 
-from tfgrpo_dspy.credit import Effect
+from tfgrpo_dspy.briefing import Briefing
 from tfgrpo_dspy.events import AdvantageFinished, Failure, FailureRecorded, SummaryFinished
-from tfgrpo_dspy.experience import ExperienceLibrary, Source
+from tfgrpo_dspy.experience import Source
 from tfgrpo_dspy.group import Group, Scored
 from tfgrpo_dspy.journal import fingerprint
 from tfgrpo_dspy.meter import EXTRACTION, Meter, active_meter
 from tfgrpo_dspy.operations import restore_latex
 from tfgrpo_dspy.reflection import Answer, Reflection, Unusable
-from tfgrpo_dspy.rendering import count_words, neutralise, one_line, render_lines, shorten
-from tfgrpo_dspy.retrieval import Shelf
+from tfgrpo_dspy.rendering import count_words, neutralise, one_line, shorten
 from tfgrpo_dspy.settings import Settings
 from tfgrpo_dspy.signatures import ExtractAdvantage, SummarizeRollout, read_in_part, told_of_readers, with_hint, without
-from tfgrpo_dspy.trajectory import render_values
 from tfgrpo_dspy.usage import Usage
 from tfgrpo_dspy.workers import Workers, done
 
@@ -82,45 +80,6 @@ class Contrast:
     def is_carried(self) -> bool:
         """Whether its extraction failed and is to be tried again in the next step."""
         return bool(self.summaries) and self.advantage is None
-
-
-@dataclass(frozen=True, slots=True)
-class Briefing:
-    """What every reflection prompt of a step is told."""
-
-    objective: str
-    library: ExperienceLibrary
-    settings: Settings
-    step: int
-    effects: tuple[Effect, ...] = ()
-    """Measured so far, of its entries; empty without `dropout`."""
-    readers: tuple[str, ...] = ()
-    """Names of the predictors that read the library, if there are several; empty for one."""
-    shelf: Shelf | None = None
-    """The library made ready to be searched; None if prompts show all of it."""
-
-    @property
-    def experiences(self) -> str:
-        """The present library, one entry a line."""
-        return render_lines(self.library) or "(none yet)"
-
-    def experiences_about(self, *texts: str) -> str:
-        """The present library; of one that is retrieved from what fits the texts, and how much there is besides."""
-        if self.shelf is None:
-            return self.experiences
-        found = self.shelf.select(*texts)
-        left_out = len(self.library) - len(found)
-        more = [f"(and {left_out} more about other things, not shown)"] if left_out else []
-        return "\n".join([*([render_lines(found)] if found else []), *more]) or "(none yet)"
-
-    def task(self, example: dspy.Example) -> str:
-        """The inputs of an example, as text."""
-        return shorten(render_values(dict(example.inputs())), _TASK_TOKENS)
-
-    def expected(self, example: dspy.Example) -> str:
-        """Its expected outputs, as text; empty when they are not to be shown, or there are none."""
-        labels = dict(example.labels()) if self.settings.use_ground_truth else {}
-        return shorten(render_values(labels), _TASK_TOKENS)
 
 
 def were_tried(failures: Sequence[Failure]) -> bool:

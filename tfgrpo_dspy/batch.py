@@ -10,7 +10,7 @@ from tfgrpo_dspy.advantage import Contrast, SemanticAdvantage
 from tfgrpo_dspy.events import Failure
 from tfgrpo_dspy.experience import Applied
 from tfgrpo_dspy.optimisation import Update
-from tfgrpo_dspy.rollout import Query
+from tfgrpo_dspy.sampling import Query
 
 
 class Step(NamedTuple):

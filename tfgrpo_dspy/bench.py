@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 
 import dspy
 
-from tfgrpo_dspy.advantage import Briefing, SemanticAdvantage
+from tfgrpo_dspy.advantage import SemanticAdvantage
+from tfgrpo_dspy.briefing import Briefing
 from tfgrpo_dspy.experience import ExperienceLibrary
 from tfgrpo_dspy.gating import Hearing, Tried
 from tfgrpo_dspy.group import Group
 from tfgrpo_dspy.operations import Keep
 from tfgrpo_dspy.optimisation import Update
-from tfgrpo_dspy.rollout import Query, Sampling, roll_out
+from tfgrpo_dspy.rollout import roll_out
+from tfgrpo_dspy.sampling import Query, Sampling
 from tfgrpo_dspy.usage import Usage
 from tfgrpo_dspy.workers import Workers
 

@@ -19,7 +19,8 @@ from tfgrpo_dspy.metered import meter_for, metering
 from tfgrpo_dspy.observers.rollout_bar import rollout_bar
 from tfgrpo_dspy.prices import find_prices
 from tfgrpo_dspy.reward import Metric, check_metric
-from tfgrpo_dspy.rollout import Query, Sampling, roll_out
+from tfgrpo_dspy.rollout import roll_out
+from tfgrpo_dspy.sampling import Query, Sampling
 from tfgrpo_dspy.settings import Settings
 from tfgrpo_dspy.usage import Traffic, Usage
 from tfgrpo_dspy.watch import Watch

@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 
-from tfgrpo_dspy.advantage import Briefing, were_tried
+from tfgrpo_dspy.advantage import were_tried
 from tfgrpo_dspy.application import Limits
+from tfgrpo_dspy.briefing import Briefing
 from tfgrpo_dspy.events import Failure, FailureRecorded
 from tfgrpo_dspy.experience import Applied, Change, ExperienceLibrary
 from tfgrpo_dspy.journal import fingerprint

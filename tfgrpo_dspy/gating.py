@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import dspy
 
-from tfgrpo_dspy.advantage import Briefing, SemanticAdvantage
+from tfgrpo_dspy.advantage import SemanticAdvantage
+from tfgrpo_dspy.briefing import Briefing
 from tfgrpo_dspy.estimates import Rewards
 from tfgrpo_dspy.experience import ExperienceLibrary, Refusal, operation_id
 from tfgrpo_dspy.operations import Keep, Operation

@@ -9,7 +9,8 @@ from typing import Any
 
 import dspy
 
-from tfgrpo_dspy.advantage import Briefing, SemanticAdvantage, were_tried
+from tfgrpo_dspy.advantage import SemanticAdvantage, were_tried
+from tfgrpo_dspy.briefing import Briefing
 from tfgrpo_dspy.events import Failure, FailureRecorded
 from tfgrpo_dspy.experience import Refusal, Source
 from tfgrpo_dspy.journal import fingerprint

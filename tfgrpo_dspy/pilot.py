@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import dspy
 
 from tfgrpo_dspy.adaptive import Again
-from tfgrpo_dspy.advantage import Briefing, Contrast, contrast
+from tfgrpo_dspy.advantage import Contrast, contrast
 from tfgrpo_dspy.batch import Carried, Step
+from tfgrpo_dspy.briefing import Briefing
 from tfgrpo_dspy.budget import Price
 from tfgrpo_dspy.checks import lms_of
 from tfgrpo_dspy.conditioning import check_conditioned
@@ -26,9 +27,11 @@ from tfgrpo_dspy.ledger import spent_in
 from tfgrpo_dspy.metered import metering
 from tfgrpo_dspy.optimisation import decide
 from tfgrpo_dspy.plan import STAGES, Amount, GroupRecord, Latency, PilotRecord, Plan
+from tfgrpo_dspy.preparation import prepare
 from tfgrpo_dspy.prices import price_of
-from tfgrpo_dspy.rollout import Query, roll_out
-from tfgrpo_dspy.run import Run, prepare
+from tfgrpo_dspy.rollout import roll_out
+from tfgrpo_dspy.run import Run
+from tfgrpo_dspy.sampling import Query
 from tfgrpo_dspy.tally import Made, Tally
 from tfgrpo_dspy.usage import Usage
 from tfgrpo_dspy.workers import Workers

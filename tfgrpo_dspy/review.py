@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from tfgrpo_dspy.advantage import Briefing, SemanticAdvantage
+from tfgrpo_dspy.advantage import SemanticAdvantage
 from tfgrpo_dspy.application import Mandate
+from tfgrpo_dspy.briefing import Briefing
 from tfgrpo_dspy.chronicle import evidence_of
 from tfgrpo_dspy.commits import Evidence
 from tfgrpo_dspy.errors import SettingsError

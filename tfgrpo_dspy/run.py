@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -15,12 +14,14 @@ import dspy
 from dspy.utils.exceptions import LMError
 
 from tfgrpo_dspy.adaptive import Again, Stopping
-from tfgrpo_dspy.advantage import Briefing, Contrast
-from tfgrpo_dspy.announcer import Announcer, observers_of
+from tfgrpo_dspy.advantage import Contrast
+from tfgrpo_dspy.announcer import Announcer
 from tfgrpo_dspy.batch import Carried, Outcome, Step
-from tfgrpo_dspy.checks import check_examples, check_lms, check_sampling, lm_names, lms_of
-from tfgrpo_dspy.conditioning import check_conditioned, detach
+from tfgrpo_dspy.briefing import Briefing
+from tfgrpo_dspy.checks import lm_names
+from tfgrpo_dspy.conditioning import check_conditioned
 from tfgrpo_dspy.crediting import Credit
+from tfgrpo_dspy.ending import best_step, stopped, what_was_next
 from tfgrpo_dspy.errors import BudgetError, ReviewStop, RunStopped, TooManyErrors
 from tfgrpo_dspy.evaluation import Evaluation, evaluate_with
 from tfgrpo_dspy.events import (
@@ -36,67 +37,26 @@ from tfgrpo_dspy.executor import Pace
 from tfgrpo_dspy.experience import ExperienceLibrary
 from tfgrpo_dspy.fitting import fit
 from tfgrpo_dspy.flagging import flags_of, known_of
-from tfgrpo_dspy.gain import Gain, check_gain, epochs_without_progress, with_gain
+from tfgrpo_dspy.gain import Gain, epochs_without_progress, with_gain
 from tfgrpo_dspy.gating import Gate
 from tfgrpo_dspy.group import Group
-from tfgrpo_dspy.identity import circumstances_of, described, identity_of
-from tfgrpo_dspy.journal import Journal, Memory, NoMemory
+from tfgrpo_dspy.identity import circumstances_of
+from tfgrpo_dspy.journal import Memory
 from tfgrpo_dspy.metered import meter_for, metering
-from tfgrpo_dspy.prices import find_prices
 from tfgrpo_dspy.reflection import Reflection
-from tfgrpo_dspy.rendering import shorten
 from tfgrpo_dspy.retrieval import Shelf
 from tfgrpo_dspy.retrieving import as_policy, run_cues
 from tfgrpo_dspy.reward import Metric
-from tfgrpo_dspy.rollout import Query, Sampling
+from tfgrpo_dspy.sampling import Query, Sampling
 from tfgrpo_dspy.settings import Settings
 from tfgrpo_dspy.usage import Usage
 from tfgrpo_dspy.watch import Watch, warn_if_little_was_learnable
 from tfgrpo_dspy.workers import Workers
 
 if TYPE_CHECKING:
-    from tfgrpo_dspy.teleprompter import TrainingFreeGRPO
+    pass
 
 logger = logging.getLogger(__name__)
-
-_OBJECTIVE_TOKENS = 600
-
-
-def prepare(
-    optimizer: TrainingFreeGRPO,
-    student: dspy.Module,
-    trainset: Sequence[dspy.Example],
-    valset: Sequence[dspy.Example] | None,
-    settings: Settings,
-) -> Run:
-    """Check everything that can be checked before a call is paid.
-
-    Raises:
-        SettingsError, DataError, ProgramError: Something cannot be used.
-    """
-    conditioned = check_conditioned(student, settings.conditioned)
-    reflection_lm = check_lms(student, optimizer.reflection_lm)
-    check_sampling(student, settings.temperature)
-    train = check_examples(trainset, "trainset")
-    val = check_examples(valset, "valset") if valset is not None else None
-    check_gain(settings.require_gain, optimizer.gate, val)
-    bare = detach(student)
-    objective = settings.objective or _instructions(bare, conditioned)
-    reflection = Reflection(reflection_lm, settings.retries)
-    announcer = Announcer(observers_of(optimizer))
-    memory: Memory = NoMemory()
-    if optimizer.log_dir is not None:
-        lms = {"policy": lms_of(bare), "reflection": [reflection_lm]}
-        identity = identity_of(settings, bare, optimizer.metric, train, val, lms)
-        if optimizer.review is not None:
-            identity["review"] = True
-        if optimizer.gate is not None:
-            identity["gate"] = described(optimizer.gate)
-        memory = Journal(optimizer.log_dir, identity, restart=optimizer.restart)
-    run = Run(settings, bare, train, val, optimizer.metric, objective, reflection, announcer, memory, optimizer.gate)
-    run.meter.spending.carry(optimizer.spent)
-    find_prices(lms_of(student, reflection_lm), run.meter)
-    return run
 
 
 @dataclass
@@ -164,7 +124,7 @@ class Run:
             result = self._result(Carried())
             self.announcer(RunFinished(result, None, error))
             if isinstance(error, LMError | TooManyErrors | ReviewStop):
-                raise RunStopped(self._stopped(error, len(batches), result), result) from error
+                raise RunStopped(stopped(error, len(batches), result), result) from error
             raise
 
     @property
@@ -314,12 +274,7 @@ class Run:
 
     def _result(self, carried: Carried) -> CompileResult:
         libraries = [self.settings.library, *(record.library for record in self.records)]
-        validations = [self.initial_validation, *(record.validation for record in self.records)]
-        judged = [(v.mean.value, -i) for i, v in enumerate(validations) if v is not None and v.stopped_by is None]
-        best = -max(judged)[1] if judged else None
-        # Stopped before the last library was judged: it is what was learned.
-        if validations[-1] is None or validations[-1].stopped_by is not None:
-            best = None
+        best = best_step([self.initial_validation, *(record.validation for record in self.records)])
         library = replace(libraries[-1 if best is None else best], next_id=libraries[-1].next_id)
         return CompileResult(
             library=library,
@@ -338,32 +293,9 @@ class Run:
         reason = self.meter.stopped_by
         if reason is None and self._is_out_of_patience and len(self.records) < self.steps:
             reason = f"patience={self.settings.patience}: no progress in so many epochs"
-        if reason is None:
-            return None
-        last = self.records[-1] if self.records else None
-        missing = [r for g in last.groups for r in g.lost if r.cause == "budget"] if last is not None else []
-        undone = Counter(f.stage for f in last.failures if not f.is_error) if last is not None else Counter()
-        left = self.steps - len(self.records)
-        next_up = [
-            *([f"{len(missing)} rollouts of step {len(self.records)}"] if missing else []),
-            *(f"{count} {stage} calls of step {len(self.records)}" for stage, count in undone.items()),
-            *([f"{left} more of {self.steps} steps"] if left else []),
-        ]
-        return f"{reason}; not done: {', '.join(next_up) or 'the last validation'}"
-
-    def _stopped(self, error: BaseException, steps: int, result: CompileResult) -> str:
-        finished = len(self.records)
-        return (
-            f"the run stopped after {finished} of {steps} steps: {type(error).__name__}: {error}; what was learned "
-            f"({len(result.library)} experiences) is in `.result.library` of this error"
-        )
+        return None if reason is None else f"{reason}; not done: {what_was_next(self.records, self.steps)}"
 
 
 def _groups_of(step: Step, contrasts: Sequence[Contrast]) -> tuple[Group, ...]:
     """The groups of the step itself, without those carried into it."""
     return tuple(c.group for c in contrasts if c.group.name.startswith(f"s{step.number}/"))
-
-
-def _instructions(student: dspy.Module, conditioned: Sequence[str]) -> str:
-    said = [p.signature.instructions for name, p in student.named_predictors() if name in conditioned]
-    return shorten("\n".join(dict.fromkeys(said)), _OBJECTIVE_TOKENS)

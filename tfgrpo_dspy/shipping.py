@@ -18,7 +18,7 @@ import dspy
 
 from tfgrpo_dspy.conditioning import copy_program
 from tfgrpo_dspy.errors import ProgramError
-from tfgrpo_dspy.rollout import Policy
+from tfgrpo_dspy.sampling import Policy
 
 if TYPE_CHECKING:
     from tfgrpo_dspy.executor import Pace

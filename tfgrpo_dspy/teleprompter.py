@@ -22,10 +22,10 @@ from tfgrpo_dspy.flagging import check_gate
 from tfgrpo_dspy.gain import judge_gain
 from tfgrpo_dspy.gating import Gate, gated
 from tfgrpo_dspy.optimisation import decide
+from tfgrpo_dspy.preparation import prepare
 from tfgrpo_dspy.review import Review, reviewed
 from tfgrpo_dspy.reward import Metric, check_metric
 from tfgrpo_dspy.rollout import roll_out
-from tfgrpo_dspy.run import prepare
 from tfgrpo_dspy.settings import Settings
 from tfgrpo_dspy.workers import Workers
 

@@ -10,12 +10,14 @@ import pytest
 from dspy import lm15
 
 from tests.tfgrpo_dspy.scripted import Asked, Engine, examples, extract, script
-from tfgrpo_dspy.advantage import Briefing, Contrast, contrast
+from tfgrpo_dspy.advantage import Contrast, contrast
+from tfgrpo_dspy.briefing import Briefing
 from tfgrpo_dspy.events import AdvantageFinished, FailureRecorded, SummaryFinished
 from tfgrpo_dspy.experience import ExperienceLibrary, Source
 from tfgrpo_dspy.group import Group, Lost, Scored
 from tfgrpo_dspy.reflection import Reflection
-from tfgrpo_dspy.rollout import Query, Sampling, roll_out
+from tfgrpo_dspy.rollout import roll_out
+from tfgrpo_dspy.sampling import Query, Sampling
 from tfgrpo_dspy.settings import Settings
 from tfgrpo_dspy.usage import Usage
 from tfgrpo_dspy.workers import Workers, done

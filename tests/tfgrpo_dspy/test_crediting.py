@@ -21,7 +21,8 @@ from tfgrpo_dspy.library_file import dump_library
 from tfgrpo_dspy.observers.metrics import step_metrics
 from tfgrpo_dspy.observers.tables import effects_table, operations_table
 from tfgrpo_dspy.pruning import harmful
-from tfgrpo_dspy.rollout import RolloutTask, Sampling
+from tfgrpo_dspy.rollout import RolloutTask
+from tfgrpo_dspy.sampling import Sampling
 
 QA = "question -> answer"
 LIBRARY = ExperienceLibrary.from_texts(

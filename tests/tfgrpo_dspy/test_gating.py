@@ -15,7 +15,7 @@ from benchmarks.gate import Sizes
 from benchmarks.gate import run as weak_run
 from tests.tfgrpo_dspy.scripted import Asked, Engine, exact, examples, script
 from tfgrpo_dspy import Add, Budget, Delete, ExperienceLibrary, Refusal, SettingsError, TrainingFreeGRPO, history_of
-from tfgrpo_dspy.advantage import Briefing
+from tfgrpo_dspy.briefing import Briefing
 from tfgrpo_dspy.events import GainJudged
 from tfgrpo_dspy.flagging import Screen, check_gate
 from tfgrpo_dspy.gain import epochs_without_progress, gain_rollouts, gate_rollouts

@@ -6,7 +6,8 @@ import pytest
 from dspy import lm15
 
 from tests.tfgrpo_dspy.scripted import Asked, Engine, add_all, script
-from tfgrpo_dspy.advantage import Briefing, SemanticAdvantage
+from tfgrpo_dspy.advantage import SemanticAdvantage
+from tfgrpo_dspy.briefing import Briefing
 from tfgrpo_dspy.events import FailureRecorded
 from tfgrpo_dspy.experience import ExperienceLibrary, Source
 from tfgrpo_dspy.operations import Add, Delete, Keep, Modify

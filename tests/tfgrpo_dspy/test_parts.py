@@ -12,7 +12,8 @@ from tfgrpo_dspy.journal import Journal
 from tfgrpo_dspy.observers.metrics import mean_parts
 from tfgrpo_dspy.observers.tables import rollouts_table
 from tfgrpo_dspy.reward import Reward, score
-from tfgrpo_dspy.rollout import Query, Sampling, roll_out
+from tfgrpo_dspy.rollout import roll_out
+from tfgrpo_dspy.sampling import Query, Sampling
 from tfgrpo_dspy.workers import Workers
 
 PREDICTION = dspy.Prediction(answer="1")

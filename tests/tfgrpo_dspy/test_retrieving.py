@@ -19,7 +19,7 @@ from tfgrpo_dspy.metrics import number
 from tfgrpo_dspy.rendering import OPENING
 from tfgrpo_dspy.retrieval import BM25
 from tfgrpo_dspy.retrieving import Retrieving
-from tfgrpo_dspy.rollout import Policy
+from tfgrpo_dspy.sampling import Policy
 from tfgrpo_dspy.simulated import demo_examples, simulated_lm
 from tfgrpo_dspy.simulated.student import make_solver
 

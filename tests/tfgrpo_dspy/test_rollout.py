@@ -23,7 +23,8 @@ from tfgrpo_dspy.conditioning import attach
 from tfgrpo_dspy.events import GroupFinished, RolloutFinished
 from tfgrpo_dspy.experience import ExperienceLibrary
 from tfgrpo_dspy.group import Group, GroupCounts, Lost, Scored, count_groups
-from tfgrpo_dspy.rollout import Query, Sampling, roll_out
+from tfgrpo_dspy.rollout import roll_out
+from tfgrpo_dspy.sampling import Query, Sampling
 from tfgrpo_dspy.workers import Workers
 
 QA = "question -> answer"

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from tests.tfgrpo_dspy.scripted import Engine, script
 from tests.tfgrpo_dspy.test_optimisation import LIBRARY, advantage
 from tfgrpo_dspy import TrainingFreeGRPO
-from tfgrpo_dspy.advantage import Briefing
+from tfgrpo_dspy.briefing import Briefing
 from tfgrpo_dspy.operations import Add, Keep, Modify, Operation, scoped_operation, settle_scope
 from tfgrpo_dspy.optimisation import Update, decide
 from tfgrpo_dspy.reflection import Reflection

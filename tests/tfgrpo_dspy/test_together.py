@@ -18,7 +18,8 @@ from tfgrpo_dspy.group import Group, Lost, Scored, Unscored
 from tfgrpo_dspy.journal import Journal
 from tfgrpo_dspy.library_file import dump_library
 from tfgrpo_dspy.reward import check_metric
-from tfgrpo_dspy.rollout import Query, RolloutTask, Sampling, roll_out
+from tfgrpo_dspy.rollout import RolloutTask, roll_out
+from tfgrpo_dspy.sampling import Query, Sampling
 from tfgrpo_dspy.simulated import demo_examples, simulated_lm
 from tfgrpo_dspy.workers import Workers
 

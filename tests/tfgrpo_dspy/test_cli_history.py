@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -268,6 +269,7 @@ def test_a_run_leaves_the_history_of_its_library():
     blamed = said("blame", "out", tracked.library.experiences[0].id)
     assert "added by the updater, step 1" in blamed
     assert "question:" in blamed
+    assert re.search(r"show-rollout out s1/e\d+/r0", blamed), "a person can see what was read there"
     assert read_library("out/library.json") == tracked.history.library
 
 

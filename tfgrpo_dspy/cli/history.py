@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from tfgrpo_dspy.cli.terminal import facts, out, say, show_path, table_of
+from tfgrpo_dspy.cli.terminal import facts, out, say, show_path, table_of, us
 from tfgrpo_dspy.cli.tracked import (
     described_changes,
     diff_text,
@@ -63,6 +63,9 @@ def blame(file: LibraryFile, id: ExperienceId) -> None:
     say(f"{_plain_id(id)} {said}; {len(chapters)} change{'' if len(chapters) == 1 else 's'}", style="bold")
     for chapter in chapters:
         _show_chapter(chapter)
+    rollouts = [name for chapter in chapters for source in chapter.change.sources for name in source.rollouts]
+    if rollouts and (file / "log" / "journal.jsonl").is_file():
+        say(f"\nWhat was read and done there: {us()} show-rollout {show_path(file)} {rollouts[0]}", style="dim")
 
 
 def rollback(

@@ -27,6 +27,8 @@ from tfgrpo_dspy.simulated.student import make_solver
 
 TEMPERATURE, HARD, GROUP = 0.3, 0.45, 3
 TRAIN, TEST, K, THREADS = 24, 120, 3, 2
+RULES = (*ON_UNIFORM, "curriculum")
+"""The last is the paper's rule with `curriculum=True`."""
 CAPS = (200, 400)
 
 
@@ -63,7 +65,8 @@ def run(rule: str, calls: int, seed: int) -> Run:
             temperature=TEMPERATURE,
             num_threads=THREADS,
             seed=seed,
-            on_uniform=rule,
+            on_uniform="skip" if rule == "curriculum" else rule,
+            curriculum=rule == "curriculum",
             budget=Budget(max_lm_calls=calls),
             display_progress=False,
         )
@@ -98,12 +101,12 @@ def rows(runs: Sequence[Run]) -> Iterator[dict[str, object]]:
     """A row per budget and rule."""
     for calls in CAPS:
         paper = [made.gain for made in runs if (made.rule, made.calls) == ("skip", calls)]
-        for rule in ON_UNIFORM:
+        for rule in RULES:
             found = [made for made in runs if (made.rule, made.calls) == (rule, calls)]
             gains = over_seeds([made.gain for made in found])
             more = over_seeds([made.gain - skipped for made, skipped in zip(found, paper, strict=True)])
             yield {
-                "on_uniform": rule,
+                "rule": rule,
                 "LM calls": round(fmean(made.paid for made in found)),
                 "seeds": len(found),
                 "bare": fmean(made.bare for made in found),
@@ -127,8 +130,8 @@ def main() -> int:
     runs = []
     for seed in range(options.seeds):
         for calls in CAPS:
-            runs += [run(rule, calls, seed) for rule in ON_UNIFORM]
-        progress(f"seed {seed}: {', '.join(f'{made.rule} {made.gain:+.3f}' for made in runs[-4:])}")
+            runs += [run(rule, calls, seed) for rule in RULES]
+        progress(f"seed {seed}: {', '.join(f'{made.rule} {made.gain:+.3f}' for made in runs[-len(RULES) :])}")
     return report("hard_groups", [Figures("gain at equal LM calls (simulated)", list(rows(runs)))], [])
 
 

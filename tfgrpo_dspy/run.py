@@ -21,6 +21,7 @@ from tfgrpo_dspy.briefing import Briefing
 from tfgrpo_dspy.checks import lm_names
 from tfgrpo_dspy.conditioning import check_conditioned
 from tfgrpo_dspy.crediting import Credit
+from tfgrpo_dspy.curriculum import Curriculum
 from tfgrpo_dspy.ending import best_step, stopped, what_was_next
 from tfgrpo_dspy.errors import BudgetError, ReviewStop, RunStopped, TooManyErrors
 from tfgrpo_dspy.evaluation import Evaluation, evaluate_with
@@ -89,6 +90,7 @@ class Run:
         self.meter = meter_for(self.settings, self.num_threads)
         start = self.settings.min_group_size
         self.stopping = Stopping(start, self.settings.tolerance) if start is not None else None
+        self.curriculum = Curriculum(self.settings.tolerance) if self.settings.curriculum else None
         self.credit = Credit(self.settings, self.steps)
         self.known = known_of(self.trainset)
 
@@ -141,6 +143,8 @@ class Run:
             if self._is_out_of_patience:
                 return
             queries = [Query(i, example) for i, example in enumerate(self.trainset)]
+            if self.curriculum is not None:
+                queries = self.curriculum.due(queries, epoch)
             if self.settings.batch_size is not None:
                 random.Random(f"{self.settings.seed}/{epoch}").shuffle(queries)
             for start in range(0, len(queries), size):
@@ -220,6 +224,7 @@ class Run:
         )
         self.records.append(record)
         self.stopping = self.stopping.after(groups) if self.stopping is not None else None
+        self.curriculum = self.curriculum.after(groups) if self.curriculum is not None else None
         self.meter.is_learning = False
         self.records[-1] = replace(record, validation=self._validate(library, step.number, workers))
         if self.settings.require_contrast:

@@ -92,6 +92,9 @@ class Settings:
     """What becomes of groups whose rewards are all equal, one of `ON_UNIFORM`: `skip` passes them over (paper);
     `more-rollouts` makes as many again; `raise-temperature` makes those at `UNIFORM_HEAT` times the temperature; `hint`
     lets the extractor find out from the expected output what went wrong where all did."""
+    curriculum: bool = False
+    """Whether later epochs roll out examples whose last group had no contrast only every second time (see
+    `curriculum`); False rolls out all in every epoch (paper)."""
     patience: int | None = None
     """Epochs in a row without progress after which the run ends, >= 1 (see `gain`); None makes all of them (paper)."""
     require_gain: bool = False
@@ -140,6 +143,7 @@ class Settings:
             )
         self._is("seed", int, "a whole number")
         self._is("use_ground_truth", bool, "True or False")
+        self._is("curriculum", bool, "True or False")
         self._is("require_contrast", bool, "True or False")
         self._is("objective", str | None, "text or None")
 

@@ -74,6 +74,14 @@ class GuardingOptions:
             help="What to do with groups whose rewards are all equal.",
         ),
     ] = "skip"
+    curriculum: Annotated[
+        bool,
+        typer.Option(
+            "--curriculum",
+            rich_help_panel=GUARDING,
+            help="Roll out examples whose rewards were all equal only in every second epoch.",
+        ),
+    ] = False
 
 
 def gates_of(options: GuardingOptions, examples_in: Callable[[str], list[dspy.Example]]) -> list[Gate]:
@@ -91,4 +99,5 @@ def settings_of(options: GuardingOptions) -> dict[str, Any]:
         "screen": tuple(options.screen or ()),
         "patience": options.patience,
         "on_uniform": options.on_uniform,
+        "curriculum": options.curriculum,
     }

@@ -1,6 +1,7 @@
 """The machine that code in bubblewrap finds: the interpreter and its libraries, read-only, and a scratch folder.
 
-Everything keeps the place it has outside, because shared libraries find each other by their places.
+The interpreter keeps the place it has outside, because its shared libraries find each other by their places. Packages
+are beside each other in a folder of their own, wherever they are installed.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ _SYSTEM = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache")
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
 INSIDE = Path(__file__).with_name("inside.py")
 _ENTRY = "/sandbox/inside.py"
+_SHELF = "/sandbox/packages"
+_SCRATCH_NAMES = ("/dev/shm", "/tmp")
 ENVIRONMENT = {
     "HOME": SCRATCH,
     "LANG": "C.UTF-8",
@@ -46,11 +49,14 @@ def machine_options(limits: Limits) -> list[str]:
         *_rights(),
         *("--die-with-parent", "--hostname", "sandbox"),
         *_system(),
+        *("--perms", "0755", "--dir", "/sandbox", "--perms", "0755", "--dir", _SHELF),
         *("--ro-bind", str(INSIDE), _ENTRY),
+        *(word for path in package_folders() for word in ("--ro-bind", str(path), f"{_SHELF}/{path.name}")),
         *("--perms", "1777", "--size", size, "--tmpfs", SCRATCH, "--chdir", SCRATCH),
         *("--perms", "0755", "--dir", "/dev"),
         *(word for device in _DEVICES for word in ("--dev-bind", device, device)),
-        *("--symlink", SCRATCH, "/dev/shm", "--symlink", SCRATCH, "/tmp"),
+        # An interpreter that is installed below such a name keeps it from standing for the scratch folder.
+        *(word for name in _SCRATCH_NAMES if name not in _system() for word in ("--symlink", SCRATCH, name)),
         *("--remount-ro", "/", "--clearenv"),  # no /proc: it tells of the machine, and opens the first process's memory
         *(word for name, value in ENVIRONMENT.items() for word in ("--setenv", name, value)),
     ]
@@ -67,15 +73,19 @@ def interpreter_command(limits: Limits, report: int) -> list[str]:
         options = [f"processes={limits.processes}", f"uid={_FIRST_UID + secrets.randbelow(_UIDS)}"]
     else:
         options = [f"processes={limits.processes + 1}"]  # one of the same user waits for the code
-    return [*inside_command(limits, report, script=_ENTRY), *options]
+    return [*_command(_ENTRY, limits, report, _SHELF), *options]
 
 
-def inside_command(limits: Limits, report: int, script: str = str(INSIDE)) -> list[str]:
+def inside_command(limits: Limits, report: int) -> list[str]:
     """The interpreter without its `site` on a script that sets the limits and runs the code of stdin."""
-    options = [f"{name}={getattr(limits, name)}" for name in _ENFORCED_INSIDE]
     folders = os.pathsep.join(dict.fromkeys(str(path.parent) for path in package_folders()))
+    return _command(str(INSIDE), limits, report, folders)
+
+
+def _command(script: str, limits: Limits, report: int, packages: str) -> list[str]:
+    options = [f"{name}={getattr(limits, name)}" for name in _ENFORCED_INSIDE]
     python = os.path.realpath(sys.executable)
-    return [python, "-s", "-S", "-P", "-B", script, f"report={report}", f"packages={folders}", *options]
+    return [python, "-s", "-S", "-P", "-B", script, f"report={report}", f"packages={packages}", *options]
 
 
 @cache
@@ -109,7 +119,7 @@ def _system() -> tuple[str, ...]:
     executable = Path(os.path.realpath(sys.executable))
     homes = (Path(sys.base_prefix), executable.parent.parent)  # one may be a symbolic link to the other
     python = {executable, Path(os.__file__).parent} | {home / name for home in homes for name in ("lib", "lib64")}
-    wanted = {Path(name) for name in _SYSTEM} | python | set(package_folders())
+    wanted = {Path(name) for name in _SYSTEM} | python
     on_the_way = {folder for path in wanted for folder in path.parents} - {Path("/")} - wanted
     options = [word for folder in sorted(on_the_way) for word in ("--perms", "0755", "--dir", str(folder))]
     for path in sorted(wanted):

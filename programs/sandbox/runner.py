@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from functools import cache
 from typing import Protocol
 
 from programs.sandbox import bubblewrap, deno
@@ -13,7 +14,6 @@ from programs.sandbox.limits import Limits, Result
 from programs.sandbox.local import UnsafeLocal
 from tfgrpo_dspy.errors import SettingsError
 
-_AT_ONCE = threading.BoundedSemaphore(2 * (os.cpu_count() or 1))  # more would only make each other late
 _DEFAULT = Limits()
 
 
@@ -49,8 +49,14 @@ class Sandbox:
         Raises:
             SandboxError: The sandbox failed; what the code does, fails at or uses too much of is in the result.
         """
-        with _AT_ONCE:
+        with _turns():
             return self.runner.run(code, self.limits)
+
+
+@cache
+def _turns() -> threading.BoundedSemaphore:
+    """Those of this process; made when first needed, as an agent is pickled together with its modules."""
+    return threading.BoundedSemaphore(2 * (os.cpu_count() or 1))  # more would only make each other late
 
 
 def _best_runner() -> Runner:

@@ -4,11 +4,9 @@ from contextvars import copy_context
 
 import cloudpickle
 
-import programs.agents
-import programs.rollout_local
-import programs.web_tools.browser
 from programs.math_solver import react
 from programs.rollout_local import RolloutLocal
+from tfgrpo_dspy.shipping import own_code_by_value
 
 
 def test_a_value_is_seen_inside_and_by_what_is_called_there_only():
@@ -32,16 +30,8 @@ def test_it_is_pickled_empty():
         assert cloudpickle.loads(cloudpickle.dumps(local)).get() is None
 
 
-MODULES = [programs.rollout_local, programs.agents, programs.web_tools.browser]
-
-
 def test_an_agent_is_pickled_with_the_code_it_is_from():
-    for module in MODULES:
-        cloudpickle.register_pickle_by_value(module)
-    try:
-        packed = cloudpickle.dumps(react(unsafe_local_code=True))
-    finally:
-        for module in MODULES:
-            cloudpickle.unregister_pickle_by_value(module)
-    assert packed
+    agent = react(unsafe_local_code=True)
+    with own_code_by_value(agent):
+        packed = cloudpickle.dumps(agent)
     assert list(cloudpickle.loads(packed).tools) == ["run_python", "finish"]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from evals.comparison import Line, Table
 from tfgrpo_dspy import MissingExtraError
+from tfgrpo_dspy.rendering import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,7 +56,7 @@ def forest(table: Table) -> Figure | None:
     axes.axvline(0, color=QUIET, linewidth=1)
     axes.set_yticks(range(len(lines)), [line.label for line in reversed(lines)])
     axes.set_ylim(-0.6, len(lines) - 0.4)
-    over = f"{_count(table.questions, 'question')} and {_count(len(table.seeds), 'seed')}"
+    over = f"{counted(table.questions, 'question')} and {counted(len(table.seeds), 'seed')}"
     axes.set_xlabel(f"gain in Mean@{table.k} with its 95% interval over {over}\nticks below: single seeds")
     axes.grid(axis="x", color=GRID, linewidth=0.6)
     axes.spines[["top", "right", "left"]].set_visible(False)
@@ -189,7 +190,3 @@ def _series(lines: Sequence[Line]) -> list[str]:
 
 def _calls(line: Line) -> float:
     return line.training.usage.lm_calls / max(len(line.rows), 1)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -13,9 +13,10 @@ from evals.grid import Grid
 from evals.rows import Learned
 from evals.steps import steps_of
 from evals.study import Study
-from evals.verdicts import count, estimate_text, p_text, signed_text
+from evals.verdicts import estimate_text, p_text, signed_text
 from optimizers.registry import LINE_UP
 from tfgrpo_dspy.observers.provenance import source_tags, versions
+from tfgrpo_dspy.rendering import counted
 
 SIMULATED = (
     "Simulated LM: a behavioural simulation answered here. These figures show that the machinery works, never how good "
@@ -62,7 +63,7 @@ def report_of(study: Study) -> Report:
     """The report of a comparison."""
     table = study.table
     return Report(
-        title=f"{table.title}: {count(len(table.lines), 'optimizer')} compared",
+        title=f"{table.title}: {counted(len(table.lines), 'optimizer')} compared",
         simulated=SIMULATED if table.simulated else "",
         headline=verdicts.headline(table),
         findings=tuple(verdicts.findings(table)),
@@ -91,10 +92,10 @@ def _scores(table: Table) -> Grid:
     )
     tones = tuple({"better": "good", "worse": "bad"}.get(line.verdict, "") for line in table.ranked)
     note = (
-        f"n = {table.questions} questions, {table.k} rollouts each, {count(len(table.seeds), 'training seed')}. "
+        f"n = {table.questions} questions, {table.k} rollouts each, {counted(len(table.seeds), 'training seed')}. "
         + ("Single seeds: the lowest and the highest Mean of one seed's program. " if seeds else "")
         + "Gain: over the baseline, on the same questions under the same seeds. "
-        f"p: corrected for {count(table.comparisons, 'comparison')}."
+        f"p: corrected for {counted(table.comparisons, 'comparison')}."
     )
     kept = [at for at, column in enumerate(columns) if column]
     rows = tuple(tuple(row[at] for at in kept) for row in map(_score_row, table.ranked))
@@ -181,9 +182,9 @@ def _what(learned: Learned) -> str:
     told = sum(name.startswith("instructions") for name in names)
     entries = len(names) - demos - told
     parts = [
-        *([count(entries, "experience")] if entries else []),
+        *([counted(entries, "experience")] if entries else []),
         *(["new instructions"] if told else []),
-        *([count(demos, "demonstration")] if demos else []),
+        *([counted(demos, "demonstration")] if demos else []),
     ]
     return " and ".join(parts)
 

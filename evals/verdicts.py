@@ -8,6 +8,7 @@ from evals.comparison import LEVEL, Line, Table, Winner
 from evals.scoring import POWER, questions_needed
 from optimizers.registry import LINE_UP
 from tfgrpo_dspy import Difference, Estimate
+from tfgrpo_dspy.rendering import counted
 
 _TARGET = 0.03
 """A gain of the size that the literature reports."""
@@ -52,7 +53,7 @@ def warnings(table: Table) -> Iterator[str]:
     """What a reader must not overlook."""
     if table.failures:
         names = _joined([f"{row.optimizer} (seed {row.seed})" for row in table.failures])
-        yield f"{count(len(table.failures), 'row')} failed and are missing from every figure: {names}."
+        yield f"{counted(len(table.failures), 'row')} failed and are missing from every figure: {names}."
     for line in table.lines:
         lost = sum(line.lost.values())
         if lost:
@@ -67,7 +68,7 @@ def warnings(table: Table) -> Iterator[str]:
         yield f"{_joined(busy)} work at inference too: each answer takes further calls (see calls per answer)."
     if len(table.seeds) < _FEW_SEEDS:
         yield (
-            f"{count(len(table.seeds), 'training seed')}: how much luck in training matters is hardly known; "
+            f"{counted(len(table.seeds), 'training seed')}: how much luck in training matters is hardly known; "
             "--seeds 3 or more would tell."
         )
 
@@ -91,7 +92,7 @@ def statistics(table: Table) -> Iterator[str]:
             "With one training seed it speaks of this one trained program, not of the optimizer in general."
         )
     yield (
-        f"p-values are corrected by Holm's method for {count(table.comparisons, 'comparison')}; the intervals are "
+        f"p-values are corrected by Holm's method for {counted(table.comparisons, 'comparison')}; the intervals are "
         "not, so an interval may leave out zero where the verdict does not. Every row has rollouts of its own, none "
         "is shared with training, and the winner's are drawn once more because the highest of several noisy scores "
         "is too high."
@@ -112,11 +113,6 @@ def estimate_text(estimate: Estimate) -> str:
 def p_text(p_value: float) -> str:
     """`< 0.001`, `0.042`."""
     return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"  # noqa: PLR2004 - as papers print it
-
-
-def count(number: int, noun: str) -> str:
-    """`1 seed`, `2 seeds`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _beside(winner: Winner) -> str:
@@ -152,7 +148,7 @@ def power(table: Table) -> Iterator[str]:
     low, high = min(found), max(found)
     span = f"{low:.3f}" if f"{low:.3f}" == f"{high:.3f}" else f"{low:.3f} to {high:.3f}, by optimizer,"
     yield (
-        f"What this comparison could see: with {table.questions} questions and {count(len(table.seeds), 'seed')}, a "
+        f"What this comparison could see: with {table.questions} questions and {counted(len(table.seeds), 'seed')}, a "
         f"true gain of {span} would be called significant {POWER:.0%} of the time (at {1 - LEVEL:.0%}, before "
         "correction)."
     )

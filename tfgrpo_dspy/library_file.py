@@ -22,7 +22,7 @@ from pydantic import ConfigDict, Field, TypeAdapter
 from tfgrpo_dspy.errors import LibraryFormatError
 from tfgrpo_dspy.experience import Circumstances, Experience, ExperienceLibrary, Source
 from tfgrpo_dspy.library_checks import FORMAT, VERSION, read_slowly
-from tfgrpo_dspy.rendering import one_line, render_lines
+from tfgrpo_dspy.rendering import counted, one_line, render_lines
 
 HEADING = "# Experience library"
 
@@ -99,7 +99,7 @@ def to_markdown(library: ExperienceLibrary) -> str:
     Characters that Markdown would act on are escaped with a backslash, so that code and web text show as they are;
     `$...$` is left to render as mathematics. Pins, scopes and provenance are not shown.
     """
-    count = f"{len(library)} experience{'' if len(library) == 1 else 's'}"
+    count = counted(len(library), "experience")
     learned = f", learned with {', '.join(library.learned_with)}" if library.learned_with else ""
     learned = f"{learned}, domain {_escape(library.domain)}" if library.domain is not None else learned
     lines = [f"- **{e.id}** {_escape(one_line(e.text))}" for e in library]

@@ -63,6 +63,11 @@ def count_words(text: str) -> int:
     return len(_WIDE.sub(" ", text).split()) + (wide + 1) // 2
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 step`, `3 steps`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def quarter_tokens(text: str) -> int:
     """Estimated tokens times four: 1 for a narrow character, 4 for a wide (CJK) one. Additive over concatenation."""
     return len(text) if text.isascii() else len(text) + 3 * len(_WIDE.findall(text))

@@ -9,9 +9,9 @@ from evals.grid import Grid
 from evals.paper.outcome import Outcome, Part, passing_of, score_of
 from evals.paper.tables import MODELS, RL_TRAINED, SOURCE, Column, Line
 from evals.rows import Row, Took
-from evals.verdicts import count
 from tfgrpo_dspy import Difference, Estimate
 from tfgrpo_dspy.published import PAPER
+from tfgrpo_dspy.rendering import counted
 
 _TONES = {"better": "good", "worse": "bad"}
 NOT_RUN, FAILED = "not run", "failed"
@@ -59,7 +59,7 @@ def cost_grid(outcome: Outcome) -> Grid:
     label = " (simulated)" if outcome.simulated else ""
     note = (
         f"Published: {SOURCE}, {PAPER.rollouts:,} rollouts to learn with. Ours scaled: ours per rollout, times theirs. "
-        f"Ours: mean of {count(len(part.study.table.seeds), 'training')} with {_model(measured)}; cost in US dollars."
+        f"Ours: mean of {counted(len(part.study.table.seeds), 'training')} with {_model(measured)}; cost in US dollars."
     )
     return Grid(f"What it takes{label}", ("", "published", "ours", "ours scaled"), rows, note)
 
@@ -90,8 +90,8 @@ def _note(outcome: Outcome, column: Column, models: set[str], k: int) -> str:
     of = next(iter(named)) if len(named) == 1 else "the models named"
     answered = f"Ours: by {', '.join(sorted(models))}, " if models else "Ours: "
     return (
-        f"In percent. Published: {SOURCE}, of {of}. {answered}{count(n, 'question')}, {k} rollouts each, "
-        f"{count(len(part.study.table.seeds), 'training seed')}; interval over questions. Gain: over the baseline of "
+        f"In percent. Published: {SOURCE}, of {of}. {answered}{counted(n, 'question')}, {k} rollouts each, "
+        f"{counted(len(part.study.table.seeds), 'training seed')}; interval over questions. Gain: over the baseline of "
         "the same model and program, on the same questions; the verdict is corrected for the comparisons of its column."
     )
 

@@ -82,11 +82,10 @@ def _domain(path: Path) -> str:
 
 
 def _show(options: AttachOptions, attached: dspy.Module, entries: int, tokens: int) -> None:
-    from tfgrpo_dspy.cli.story import count
-    from tfgrpo_dspy.rendering import find_section
+    from tfgrpo_dspy.rendering import counted, find_section
 
     readers = [name for name, p in attached.named_predictors() if find_section(p.signature.instructions)]
-    say(f"{count(entries, 'experience')} (about {tokens} tokens) attached to {options.program}", style="bold")
+    say(f"{counted(entries, 'experience')} (about {tokens} tokens) attached to {options.program}", style="bold")
     words = " ".join(options.program_options or ())
     use = f"{us()} evaluate {options.program} <examples> --load {show_path(options.out)} {words}".strip()
     out().print(facts([("read by", ", ".join(readers)), ("written", show_path(options.out)), ("to use it", use)]))

@@ -22,7 +22,6 @@ from tfgrpo_dspy import (
     evaluate,
     read_library,
 )
-from tfgrpo_dspy.cli import story as told
 from tfgrpo_dspy.cli import view
 from tfgrpo_dspy.cli.boundary import UNRECORDED, Interrupted, Waiting, safe, why
 from tfgrpo_dspy.cli.data import DEFAULT_METRIC, described, examples_for, split_names
@@ -38,6 +37,7 @@ from tfgrpo_dspy.cli.story import Story
 from tfgrpo_dspy.cli.terminal import say, show_path, show_warnings_of_the_library, terminal_progress, us, warn
 from tfgrpo_dspy.errors import ReviewStop
 from tfgrpo_dspy.history_file import history_path, load_tracked
+from tfgrpo_dspy.rendering import counted
 from tfgrpo_dspy.retrieval import BM25
 from tfgrpo_dspy.retrieving import as_policy
 
@@ -285,14 +285,14 @@ def _show_plan(job: Job, options: CompileOptions) -> None:
     if settings.min_group_size is not None:
         size, most = f"{settings.min_group_size} to {size}", "at most "
     plan = (
-        f"{told.count(settings.epochs, 'epoch')} of {told.count(batches, 'step')}, groups of {size} at temperature "
+        f"{counted(settings.epochs, 'epoch')} of {counted(batches, 'step')}, groups of {size} at temperature "
         f"{settings.temperature}: {most}{rollouts:,} rollouts, then reflection on those that differ"
     )
     data = described(options.trainset, job.trainset)
     data += f"; validation on {len(job.valset)} of {options.valset}" if job.valset is not None else ""
     rows = [("data", data), ("metric", job.run.metric), ("LM", _roles(lms)), ("plan", plan)]
     if len(settings.library):
-        rows.append(("start", f"{told.count(len(settings.library), 'experience')} of {options.library}"))
+        rows.append(("start", f"{counted(len(settings.library), 'experience')} of {options.library}"))
     view.show_plan(f"Training-Free GRPO of {' '.join((options.program, *(options.program_options or ())))}", rows, lms)
 
 
@@ -319,5 +319,5 @@ def _leave(job: Job, began: float, stopped: str) -> str:
         return "nothing had been learned yet, and no file was written"
     library, folder = story.result.library, job.keeper.folder
     write_run(folder, _reading(job, library), library, job.run, render_report(story))
-    steps = f"{len(story.result.steps)} of {told.count(story.started.steps, 'step')}"
-    return f"what was learned in {steps} ({told.count(len(library), 'experience')}) is in {show_path(folder)}/"
+    steps = f"{len(story.result.steps)} of {counted(story.started.steps, 'step')}"
+    return f"what was learned in {steps} ({counted(len(library), 'experience')}) is in {show_path(folder)}/"

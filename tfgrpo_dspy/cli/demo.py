@@ -20,6 +20,7 @@ from tfgrpo_dspy.cli.report import render_report
 from tfgrpo_dspy.cli.terminal import out, say, section, show_warnings_of_the_library, table_of, terminal_progress, us
 from tfgrpo_dspy.errors import SettingsError
 from tfgrpo_dspy.metrics import number
+from tfgrpo_dspy.rendering import counted
 from tfgrpo_dspy.simulated import demo_examples, simulated_lm
 from tfgrpo_dspy.simulated.student import make_solver
 
@@ -80,7 +81,7 @@ def _show_plan(job: Job, options: DemoOptions) -> None:
         ("student", "dspy.ChainOfThought, question -> answer"),
         ("learns from", described(job.source, job.trainset)),
         ("measured on", f"{options.held_out} other problems, {K} rollouts each, before and after"),
-        ("plan", f"{told.count(options.epochs, 'epoch')}, groups of {options.group_size}: {rollouts:,} rollouts"),
+        ("plan", f"{counted(options.epochs, 'epoch')}, groups of {options.group_size}: {rollouts:,} rollouts"),
         ("LM", lms["policy"]),
     ]
     view.show_plan("Training-Free GRPO, the whole loop on the embedded LM", rows, lms)

@@ -20,6 +20,7 @@ from tfgrpo_dspy.cli.tracked import (
     write_commit,
 )
 from tfgrpo_dspy.errors import HistoryError, SettingsError
+from tfgrpo_dspy.rendering import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,7 +61,7 @@ def blame(file: LibraryFile, id: ExperienceId) -> None:
     history = history_to_show(library_file(file))
     chapters = of.blame(history, _plain_id(id))
     said = "is in the library" if _plain_id(id) in history.library else "is no longer in the library"
-    say(f"{_plain_id(id)} {said}; {len(chapters)} change{'' if len(chapters) == 1 else 's'}", style="bold")
+    say(f"{_plain_id(id)} {said}; {counted(len(chapters), 'change')}", style="bold")
     for chapter in chapters:
         _show_chapter(chapter)
     rollouts = [name for chapter in chapters for source in chapter.change.sources for name in source.rollouts]
@@ -101,7 +102,6 @@ def commit_(file: LibraryFile, reason: Reason = "") -> None:
 
 def show_commit(file: Path, id: str) -> None:
     """One commit, and the library after it."""
-    from tfgrpo_dspy.cli.story import count
     from tfgrpo_dspy.cli.view import entries
 
     history = history_to_show(library_file(file))
@@ -113,7 +113,7 @@ def show_commit(file: Path, id: str) -> None:
     out().print(facts(rows))
     out().print(described_changes(commit, history))
     library = history.at(commit.id)
-    say(f"\n{count(len(library), 'experience')} after it, about {library.tokens} tokens", style="bold")
+    say(f"\n{counted(len(library), 'experience')} after it, about {library.tokens} tokens", style="bold")
     out().print(entries(library))
 
 

@@ -47,13 +47,13 @@ def show(
     if commit is not None:
         history.show_commit(file, commit)
         return
-    from tfgrpo_dspy.cli.story import count
     from tfgrpo_dspy.cli.view import entries
+    from tfgrpo_dspy.rendering import counted
 
     library = read_any(file)
     learned = f", learned with {', '.join(library.learned_with)}" if library.learned_with else ""
     domain = f" on {library.domain}" if library.domain else ""
-    say(f"{count(len(library), 'experience')}{domain}, about {library.tokens} tokens{learned}", style="bold")
+    say(f"{counted(len(library), 'experience')}{domain}, about {library.tokens} tokens{learned}", style="bold")
     out().print(entries(library, provenance=provenance, effects=_effects(file, library) if effects else None))
 
 
@@ -128,15 +128,14 @@ def _effects(path: Path, library: ExperienceLibrary) -> dict[str, Effect]:
 
 
 def _write(source: Path, target: Path, domain: str | None = None) -> None:
-    from tfgrpo_dspy.cli.story import count
     from tfgrpo_dspy.formats import write_library
-    from tfgrpo_dspy.rendering import one_line
+    from tfgrpo_dspy.rendering import counted, one_line
 
     library = read_any(source)
     if domain is not None:
         library = replace(library, domain=one_line(domain) or None)
     write_library(library, target)
-    say(f"{count(len(library), 'experience')} written to {show_path(target)}")
+    say(f"{counted(len(library), 'experience')} written to {show_path(target)}")
 
 
 def read_any(path: Path) -> ExperienceLibrary:

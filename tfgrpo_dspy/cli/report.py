@@ -13,7 +13,7 @@ from tfgrpo_dspy.cli import verdict
 from tfgrpo_dspy.cli.boundary import safe
 from tfgrpo_dspy.library_file import to_markdown
 from tfgrpo_dspy.observers.summary import SIMULATED_NOTE
-from tfgrpo_dspy.rendering import one_line
+from tfgrpo_dspy.rendering import counted, one_line
 
 if TYPE_CHECKING:
     from tfgrpo_dspy.cli.story import Story
@@ -65,11 +65,11 @@ def with_gain(report: str, section: str) -> str:
 def _outcome(story: Story) -> str:
     result, started = story.result, story.started
     library = result.library
-    steps = told.count(started.steps, "step")
+    steps = counted(started.steps, "step")
     done = steps if len(result.steps) == started.steps else f"{len(result.steps)} of {steps}"
     outcome = (
-        f"{told.count(len(library), 'experience')} (about {library.tokens} tokens) after {done} on "
-        f"{told.count(len(started.trainset), 'example')} of `{story.trainset}`, in {story.seconds:.0f} s."
+        f"{counted(len(library), 'experience')} (about {library.tokens} tokens) after {done} on "
+        f"{counted(len(started.trainset), 'example')} of `{story.trainset}`, in {story.seconds:.0f} s."
     )
     lines = [f"**Stopped early:** {_text(story.stopped)}"] if story.stopped else []
     lines += [outcome, *map(_text, story.remarks)]
@@ -92,7 +92,7 @@ def _settings(story: Story) -> str:
     if story.recorded:
         rows.append(("MLflow", story.recorded))
     if len(settings.library):
-        rows.append(("started from", told.count(len(settings.library), "experience")))
+        rows.append(("started from", counted(len(settings.library), "experience")))
     return "## What was run\n\n" + "\n".join(_table(("setting", "value"), rows, escape=False))
 
 

@@ -11,13 +11,13 @@ from pydantic import TypeAdapter, ValidationError
 from rich.prompt import Prompt
 from rich.text import Text
 
-from tfgrpo_dspy.cli.story import count
 from tfgrpo_dspy.cli.terminal import out, say, show_path
 from tfgrpo_dspy.errors import DataError, ReviewStop
 from tfgrpo_dspy.experience import Limits
 from tfgrpo_dspy.journal import fingerprint
 from tfgrpo_dspy.library_file import write_atomically
 from tfgrpo_dspy.operations import Delete, Operation
+from tfgrpo_dspy.rendering import counted
 from tfgrpo_dspy.review import Decision, Proposal
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class TerminalReview:
 
     def __call__(self, library: ExperienceLibrary, proposals: Sequence[Proposal]) -> list[Decision]:
         """One decision per proposal; ReviewStop when the person stops the run, or input ends."""
-        say(f"\nStep {proposals[0].step} proposes {count(len(proposals), 'operation')}: {_KEYS}", style="bold")
+        say(f"\nStep {proposals[0].step} proposes {counted(len(proposals), 'operation')}: {_KEYS}", style="bold")
         decisions: list[Decision] = []
         for number, proposal in enumerate(proposals, start=1):
             _show(proposal, f"{number}/{len(proposals)}")
@@ -97,7 +97,7 @@ class FileReview:
             self._put_aside(found, step)
             write_atomically(json.dumps(document, indent=2, ensure_ascii=False) + "\n", self._path)
             raise ReviewStop(
-                f"step {step} proposes {count(len(proposals), 'operation')}: decide in {shown}, then run the same "
+                f"step {step} proposes {counted(len(proposals), 'operation')}: decide in {shown}, then run the same "
                 "command again"
             )
         items = found.get("operations")
@@ -108,7 +108,7 @@ class FileReview:
         pending = sum(not isinstance(item, dict) or item.get("verdict") is None for item in items)
         if pending:
             raise ReviewStop(
-                f"{pending} of {count(len(proposals), 'operation')} of step {step} have no verdict in {shown} yet; "
+                f"{pending} of {counted(len(proposals), 'operation')} of step {step} have no verdict in {shown} yet; "
                 "give each one, then run the same command again"
             )
         return [

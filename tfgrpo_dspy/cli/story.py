@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tfgrpo_dspy.group import GroupCounts, count_groups
 from tfgrpo_dspy.observers.metrics import operation_counts, reward_estimate
-from tfgrpo_dspy.rendering import one_line
+from tfgrpo_dspy.rendering import counted, one_line
 
 if TYPE_CHECKING:
     from tfgrpo_dspy.estimates import Estimate
@@ -73,7 +73,7 @@ class Story:
         """What was taken out because of its measured effect; empty if nothing was."""
         pruned = [change for record in self.result.steps for change in record.pruned]
         said = "; ".join(f"{change.id} ({change.reason})" for change in pruned)
-        return f"{count(len(pruned), 'experience')} taken out as harmful: {said}" if pruned else ""
+        return f"{counted(len(pruned), 'experience')} taken out as harmful: {said}" if pruned else ""
 
     @property
     def _failure_of_all(self) -> str:
@@ -225,8 +225,3 @@ def origin_text(experience: Experience) -> str:
     groups = [f"from {', '.join(shown)}{more}"] if shown else []
     told = ", ".join([" ".join([came, *steps[:1]]), *steps[1:], *groups, *marks])
     return f"{told}: {origin.reason}" if origin.reason else told
-
-
-def count(number: int, noun: str) -> str:
-    """`1 step`, `3 steps`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tfgrpo_dspy.cli import story as told
 from tfgrpo_dspy.estimates import Difference, paired_difference
+from tfgrpo_dspy.rendering import counted
 
 if TYPE_CHECKING:
     from tfgrpo_dspy.cli.story import Story
@@ -58,7 +59,7 @@ def _of_gate(result: CompileResult) -> str:
         return ""
     if not passed:
         return "No update was shown to be no worse, so none was applied."
-    return f"Each of the {told.count(passed, 'change')} that entered was shown on held-out problems to be no worse."
+    return f"Each of the {counted(passed, 'change')} that entered was shown on held-out problems to be no worse."
 
 
 def interval(difference: Difference) -> str:

@@ -12,6 +12,7 @@ from tfgrpo_dspy.cli.boundary import safe
 from tfgrpo_dspy.cli.files import LIBRARY, LIBRARY_TEXT, PROGRAM, REPORT
 from tfgrpo_dspy.cli.terminal import SIMULATED, facts, out, say, section, show_path, table_of, us
 from tfgrpo_dspy.cli.verdict import FLAG_COLUMNS, flag_rows, verdict_of
+from tfgrpo_dspy.rendering import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -47,7 +48,7 @@ def show_learning(story: Story) -> None:
     for remark in story.remarks:
         out().print(Text(f"\n{safe(remark)}", style="yellow"))
     library = story.result.library
-    title = f"Library: {told.count(len(library), 'experience')}, about {library.tokens} tokens"
+    title = f"Library: {counted(len(library), 'experience')}, about {library.tokens} tokens"
     more = len(library) - _SHOWN
     rest = [f"and {more} more, see {LIBRARY_TEXT}"] if more > 0 else []
     section(title, *([entries(library.experiences[:_SHOWN])] if len(library) else []), *rest)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tfgrpo_dspy.group import count_groups
 from tfgrpo_dspy.library_file import to_markdown
 from tfgrpo_dspy.observers.metrics import operation_counts, reward_estimate
-from tfgrpo_dspy.rendering import one_line
+from tfgrpo_dspy.rendering import counted, one_line
 
 if TYPE_CHECKING:
     from tfgrpo_dspy.estimates import Estimate
@@ -43,9 +43,9 @@ def summarise(event: RunFinished, *, title: str, lms: Mapping[str, str], simulat
 def _outcome(event: RunFinished) -> str:
     steps = len(event.result.steps)
     if event.error is None:
-        return f"Complete: {_count(steps, 'step')}."
+        return f"Complete: {counted(steps, 'step')}."
     error = f"{type(event.error).__name__}: {event.error}"
-    return f"**Stopped** after {_count(steps, 'finished step')}: {one_line(error)}"
+    return f"**Stopped** after {counted(steps, 'finished step')}: {one_line(error)}"
 
 
 def _steps(result: CompileResult, tolerance: float) -> str:
@@ -119,7 +119,3 @@ def _markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> It
     yield f"|{' --- |' * len(columns)}"
     for row in rows:
         yield f"| {' | '.join(row)} |"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

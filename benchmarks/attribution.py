@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 
 from tfgrpo_dspy import ExperienceLibrary
-from tfgrpo_dspy.rendering import render_section
+from tfgrpo_dspy.library.section import render_section
 from tfgrpo_dspy.simulated.policy import SLIP, difficulty_of, fall_chance, listen
 from tfgrpo_dspy.simulated.understanding import is_about, stances
 from tfgrpo_dspy.simulated.world import Problem, recognise

@@ -23,14 +23,14 @@ from dspy.lm15 import Request, Response
 
 from benchmarks.common import Figures, Target, progress, report
 from tfgrpo_dspy import TrainingFreeGRPO, evaluate
-from tfgrpo_dspy.budget import Price, cost_at
-from tfgrpo_dspy.estimates import mean_at_k, paired_difference
-from tfgrpo_dspy.metrics import number
+from tfgrpo_dspy.lm.budget import Price, cost_at
+from tfgrpo_dspy.lm.usage import Usage
+from tfgrpo_dspy.rewards.metrics import number
 from tfgrpo_dspy.simulated import SimulatedEngine, demo_examples
+from tfgrpo_dspy.simulated.endpoint.prefix_cache import PrefixCache
 from tfgrpo_dspy.simulated.engine import CHARACTERS_PER_TOKEN, MODEL, text_of
-from tfgrpo_dspy.simulated.prefix_cache import PrefixCache
 from tfgrpo_dspy.simulated.student import make_solver
-from tfgrpo_dspy.usage import Usage
+from tfgrpo_dspy.statistics.estimates import mean_at_k, paired_difference
 
 RULES: Mapping[str, Mapping[str, Any]] = {
     "paper, G = 5": {"group_size": 5},

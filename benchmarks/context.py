@@ -21,9 +21,9 @@ import dspy
 from benchmarks.common import Figures, Target, progress, report
 from benchmarks.distractors import distracted
 from tfgrpo_dspy import ExperienceLibrary, TrainingFreeGRPO, attach, evaluate
-from tfgrpo_dspy.metrics import number
-from tfgrpo_dspy.retrieval import BM25, Shelf
-from tfgrpo_dspy.retrieving import as_policy
+from tfgrpo_dspy.library.retrieval import BM25, Shelf
+from tfgrpo_dspy.rewards.metrics import number
+from tfgrpo_dspy.run.policy import as_policy
 from tfgrpo_dspy.simulated import demo_examples, simulated_lm
 from tfgrpo_dspy.simulated.student import make_solver
 

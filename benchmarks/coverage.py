@@ -1,4 +1,4 @@
-"""How often the intervals of `tfgrpo_dspy.estimates` hold the truth: `python -m benchmarks.coverage`.
+"""How often the intervals of `tfgrpo_dspy.statistics.estimates` hold the truth: `python -m benchmarks.coverage`.
 
 A question's difficulty (its chance to be answered) is drawn from a beta distribution, its k rollouts are right or
 wrong with that chance. `b` answers a question that `a` fails with a chance that makes the true gain exact.
@@ -15,7 +15,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from tfgrpo_dspy.estimates import mean_at_k, paired_difference
+from tfgrpo_dspy.statistics.estimates import mean_at_k, paired_difference
 
 AIME_LIKE = (0.9, 0.4)
 """Many easy questions, some hopeless ones; mean 0.69."""

@@ -28,17 +28,18 @@ from benchmarks.attribution import Values, leave_one_out, shapley, true_effects
 from benchmarks.common import Figures, Target, progress, report
 from benchmarks.planted import kinds_of, plant
 from tfgrpo_dspy import ExperienceLibrary, attach, evaluate
-from tfgrpo_dspy.credit import Effect, Trial, effects_of, trials_of
-from tfgrpo_dspy.evaluation import Evaluation
-from tfgrpo_dspy.metrics import number
-from tfgrpo_dspy.pruning import harmful, prune
-from tfgrpo_dspy.rollout import roll_out
-from tfgrpo_dspy.sampling import Query, Sampling
+from tfgrpo_dspy.credit.effects import Trial, effects_of, trials_of
+from tfgrpo_dspy.credit.prune import harmful, prune
+from tfgrpo_dspy.records.effects import Effect
+from tfgrpo_dspy.records.evaluation import Evaluation
+from tfgrpo_dspy.rewards.metrics import number
+from tfgrpo_dspy.rollouts.sampling import Query, Sampling
+from tfgrpo_dspy.runtime.losses import Watch
+from tfgrpo_dspy.runtime.workers import Workers
 from tfgrpo_dspy.simulated import demo_examples, simulated_lm
 from tfgrpo_dspy.simulated.student import make_solver
 from tfgrpo_dspy.simulated.world import Problem, make_problems
-from tfgrpo_dspy.watch import Watch
-from tfgrpo_dspy.workers import Workers
+from tfgrpo_dspy.steps.rollout import roll_out
 
 FIGURE = Path(__file__).parents[1] / "docs" / "credit.png"
 CALIBRATED = 4

@@ -6,7 +6,7 @@ import random
 from dataclasses import replace
 
 from tfgrpo_dspy import ExperienceLibrary
-from tfgrpo_dspy.experience import Experience, Provenance
+from tfgrpo_dspy.library.library import Experience, Provenance
 
 _WHO = "a customer|a patient|a tenant|a new colleague|a student|a reviewer|a supplier|a reader|a neighbour|a client"
 _WHAT = (

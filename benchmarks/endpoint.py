@@ -18,8 +18,8 @@ from typing import NamedTuple
 
 import dspy
 
+from tfgrpo_dspy.simulated.endpoint.server import Exchange, Latency, running_server
 from tfgrpo_dspy.simulated.prompt import read_prompt
-from tfgrpo_dspy.simulated.server import Exchange, Latency, running_server
 
 BLOCK = 100
 """Replies in which each latency quantile occurs once."""

@@ -22,12 +22,12 @@ import dspy
 
 from benchmarks.common import Figures, Target, progress, report
 from tfgrpo_dspy import Comparison, TrainingFreeGRPO, compare, evaluate
-from tfgrpo_dspy.estimates import paired_difference
-from tfgrpo_dspy.holdout import Holdout
-from tfgrpo_dspy.metrics import number
+from tfgrpo_dspy.gates.holdout import Holdout
+from tfgrpo_dspy.rewards.metrics import number
 from tfgrpo_dspy.simulated import demo_examples, simulated_lm
 from tfgrpo_dspy.simulated.policy import difficulty_of
 from tfgrpo_dspy.simulated.student import make_solver
+from tfgrpo_dspy.statistics.estimates import paired_difference
 
 TEMPERATURE, EASY = 0.4, -0.4
 THREADS, EPOCHS, K = 2, 2, 3

@@ -18,12 +18,12 @@ import dspy
 
 from benchmarks.common import Figures, progress, report
 from tfgrpo_dspy import Budget, TrainingFreeGRPO, compare, evaluate
-from tfgrpo_dspy.estimates import Difference, paired_difference
-from tfgrpo_dspy.metrics import number
+from tfgrpo_dspy.rewards.metrics import number
 from tfgrpo_dspy.settings import ON_UNIFORM
 from tfgrpo_dspy.simulated import demo_examples, simulated_lm
 from tfgrpo_dspy.simulated.policy import difficulty_of
 from tfgrpo_dspy.simulated.student import make_solver
+from tfgrpo_dspy.statistics.estimates import Difference, paired_difference
 
 TEMPERATURE, HARD, GROUP = 0.3, 0.45, 3
 TRAIN, TEST, K, THREADS = 24, 120, 3, 2

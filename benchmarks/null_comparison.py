@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks.common import Figures, Target, progress, report
 from benchmarks.coverage import AIME_LIKE, measure_difference, measure_mean, rollouts
 from evals.scoring import BySeed, gains_over_seeds, holm
-from tfgrpo_dspy.estimates import Rewards
+from tfgrpo_dspy.statistics.estimates import Rewards
 
 LEVEL = 0.05
 QUESTIONS = 30
@@ -84,7 +84,7 @@ def evaluated(k: int, rng: np.random.Generator) -> tuple[BySeed, list[BySeed]]:
 
     from programs.demo_world import solver
     from tfgrpo_dspy import evaluate
-    from tfgrpo_dspy.metrics import number
+    from tfgrpo_dspy.rewards.metrics import number
     from tfgrpo_dspy.simulated import demo_examples, simulated_lm
 
     seed = int(rng.integers(2**31))

@@ -25,10 +25,10 @@ import dspy
 
 from benchmarks.common import Figures, Target, peak_memory, progress, report
 from tfgrpo_dspy import Add, Delete, ExperienceLibrary, Keep, Modify, TrainingFreeGRPO, attach
-from tfgrpo_dspy.experience import Experience, Provenance, Source
-from tfgrpo_dspy.library_file import load_library, save_library
-from tfgrpo_dspy.operations import Operation
-from tfgrpo_dspy.rendering import render_section
+from tfgrpo_dspy.library.file import load_library, save_library
+from tfgrpo_dspy.library.library import Experience, Provenance, Source
+from tfgrpo_dspy.library.operations import Operation
+from tfgrpo_dspy.library.section import render_section
 from tfgrpo_dspy.simulated import answers_match, demo_examples, simulated_lm
 from tfgrpo_dspy.simulated.student import make_solver
 

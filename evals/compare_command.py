@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,25 +11,23 @@ from typing import TYPE_CHECKING
 
 os.environ.setdefault("TQDM_DISABLE", "1")  # DSPy's own bars would tear ours; read when tqdm is imported
 
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.text import Text
 
-from evals.cli import ROW_FAILED, CompareOptions
 from evals.comparison import Table
-from evals.harness import Bench, Listener
+from evals.display import Display, aside
+from evals.harness import Bench
+from evals.options import ROW_FAILED, CompareOptions
 from evals.paper.tables import TABLES
 from evals.reports import report_of
-from evals.rows import Row, RowResult
+from evals.rows import Row
 from evals.study import Study, rows_of, run_study
 from evals.tasks import TASKS, Task, find_task
-from evals.verdicts import estimate_text, p_text, signed_text
+from evals.verdicts import p_text, signed_text
 from evals.written import HTML, MARKDOWN, write_reports
 from optimizers.registry import LINE_UP
 from tfgrpo_dspy import SettingsError
 from tfgrpo_dspy.cli.boundary import UNRECORDED
 from tfgrpo_dspy.cli.terminal import (
     SIMULATED,
-    err,
     say,
     section,
     show_path,
@@ -38,14 +35,9 @@ from tfgrpo_dspy.cli.terminal import (
     table_of,
     warn,
 )
-from tfgrpo_dspy.estimates import mean_at_k
 
 if TYPE_CHECKING:
-    import dspy
-
     from evals.tracking import Tracking
-
-_SAID = "optimizers.log"
 
 
 def run_compare(options: CompareOptions) -> int:
@@ -102,71 +94,6 @@ def _tracking(options: CompareOptions, task: Task, rows: Sequence[Row]) -> Track
 
     experiment = options.experiment or f"evals-{task.name}"
     return Tracking(experiment, rows, tracking_uri=options.tracking_uri, fresh=options.fresh)
-
-
-@contextmanager
-def aside(folder: Path) -> Iterator[None]:
-    """What optimizers print goes to a file of the folder instead of between our lines."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / _SAID).open("a", encoding="utf-8") as file, redirect_stdout(file):
-        yield
-
-
-class Display(Listener):
-    """A bar on a terminal, and a line per finished row anywhere.
-
-    Args:
-        rows: All of them.
-    """
-
-    def __init__(self, rows: Sequence[Row]) -> None:
-        self._console = err()
-        self._rows = list(rows)
-        self._done = 0
-        self._progress = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.fields[what]}"),
-            TimeElapsedColumn(),
-            console=self._console,
-            transient=True,
-            disable=not self._console.is_terminal,
-        )
-        self._bar = self._progress.add_task("", total=None, what="")
-
-    def __enter__(self) -> Display:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def begins(self, row: Row) -> tuple[()]:
-        """Show which one."""
-        number = f"{self._done + 1} of {len(self._rows)}"
-        self._progress.reset(self._bar, description=f"row {number}: {row.name}", total=None, what="training")
-        return ()
-
-    def advances(self, row: Row, phase: str, done: int, total: int | None) -> None:
-        """Show how far."""
-        unit = "LM calls to learn" if phase == "training" else "questions"
-        again = " again, on fresh rollouts" if phase == "again" else ""
-        self._progress.update(
-            self._bar, completed=done, total=total, description=f"{row.name}{again}", what=f"{done:,} {unit}"
-        )
-
-    def ends(self, row: Row, result: RowResult, program: dspy.Module | None) -> None:
-        """Say what came of it."""
-        self._done += 1
-        if result.error is not None:
-            told = Text.assemble(("failed: ", "bold red"), result.error)
-        else:
-            score = estimate_text(mean_at_k(result.rewards))
-            cached = "" if program is not None else ", finished before"
-            told = Text(f"Mean@{row.task.k} {score}, {result.training.usage.lm_calls:,} calls to learn{cached}")
-        head = f"[{self._done}/{len(self._rows)}] {row.name}: "
-        self._console.print(Text.assemble((head, "bold"), told), soft_wrap=True)
 
 
 def _show(study: Study, folder: Path, tracking: Tracking | None) -> None:

@@ -15,15 +15,15 @@ from typing import NamedTuple
 import dspy
 
 from evals.verdicts import estimate_text
-from tfgrpo_dspy.boundary import loss_by_metric
 from tfgrpo_dspy.errors import DataError, MetricError, SettingsError
-from tfgrpo_dspy.estimates import Estimate, mean_at_k
-from tfgrpo_dspy.metrics import expected_and_given, judged, normalise
-from tfgrpo_dspy.rendering import neutralise, shorten
-from tfgrpo_dspy.reward import score
-from tfgrpo_dspy.sampling import Sampling
-from tfgrpo_dspy.trajectory import render_values
-from tfgrpo_dspy.workers import Workers
+from tfgrpo_dspy.program.transcript import render_values
+from tfgrpo_dspy.rewards.metrics import expected_and_given, judged, normalise
+from tfgrpo_dspy.rewards.reward import score
+from tfgrpo_dspy.rollouts.failures import loss_by_metric
+from tfgrpo_dspy.rollouts.sampling import Sampling
+from tfgrpo_dspy.runtime.workers import Workers
+from tfgrpo_dspy.statistics.estimates import Estimate, mean_at_k
+from tfgrpo_dspy.text import neutralise, shorten
 
 _TOKENS = 4_000
 """Estimated tokens of each text that a judge is shown at most; longer ones lose their middle."""

@@ -8,8 +8,9 @@ import dspy
 
 from evals.rows import Learned, Point
 from tfgrpo_dspy import CompileResult, ExperienceLibrary
-from tfgrpo_dspy.observers.metrics import reward_estimate
-from tfgrpo_dspy.rendering import one_line, remove_section, shorten
+from tfgrpo_dspy.library.section import remove_section
+from tfgrpo_dspy.reports.counts import reward_estimate
+from tfgrpo_dspy.text import one_line, shorten
 
 _PART_TOKENS = 600
 _DEMO_TOKENS = 60

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tfgrpo_dspy.errors import MetricError, MissingExtraError
-from tfgrpo_dspy.racing import HelperTimeout, within
+from tfgrpo_dspy.lm.request import HelperTimeout, within
 
 _START = 120.0
 """Seconds that a process has to import math-verify."""

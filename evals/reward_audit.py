@@ -12,9 +12,9 @@ from math import isfinite
 
 from evals.verdicts import estimate_text
 from tfgrpo_dspy.errors import DataError
-from tfgrpo_dspy.estimates import Estimate, mean_at_k
-from tfgrpo_dspy.group import Group
-from tfgrpo_dspy.rendering import count_words
+from tfgrpo_dspy.records.rollouts import Group
+from tfgrpo_dspy.statistics.estimates import Estimate, mean_at_k
+from tfgrpo_dspy.text import count_words
 
 Rows = Sequence[Sequence[float]]
 """One row per question, one number per rollout."""

@@ -10,9 +10,9 @@ from math import fsum, isfinite
 import dspy
 
 from tfgrpo_dspy.errors import MetricError, SettingsError
-from tfgrpo_dspy.metrics import judged
-from tfgrpo_dspy.rendering import count_words
-from tfgrpo_dspy.reward import GroupMetric, Metric, Reward, check_metric, score
+from tfgrpo_dspy.rewards.metrics import judged
+from tfgrpo_dspy.rewards.reward import GroupMetric, Metric, Reward, check_metric, score
+from tfgrpo_dspy.text import count_words
 
 _NAME = re.compile(r"[A-Za-z][\w .-]*")
 
@@ -31,7 +31,7 @@ class Weighted:
         SettingsError: There are no parts, a name or a weight cannot be used, or a part scores whole groups.
 
     Example:
-        >>> from tfgrpo_dspy.metrics import exact
+        >>> from tfgrpo_dspy.rewards.metrics import exact
         >>> reward = Weighted({"accuracy": (exact, 1.0), "brevity": (Brevity(words=50, limit=200), 0.2)})
     """
 

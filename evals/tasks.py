@@ -9,8 +9,8 @@ import dspy
 
 from programs.demo_world import make_solver
 from tfgrpo_dspy import SettingsError
-from tfgrpo_dspy.metrics import exact, number
-from tfgrpo_dspy.reward import Metric
+from tfgrpo_dspy.rewards.metrics import exact, number
+from tfgrpo_dspy.rewards.reward import Metric
 from tfgrpo_dspy.simulated import demo_examples, simulated_lm
 
 Examples = tuple[dspy.Example, ...]

@@ -19,19 +19,19 @@ from evals.rows import Row, RowResult
 from evals.study import Study
 from evals.written import HTML, MARKDOWN, TABLE
 from tfgrpo_dspy import Observer, Usage
-from tfgrpo_dspy.cli.boundary import safe
-from tfgrpo_dspy.estimates import mean_at_k, pass_at_k
-from tfgrpo_dspy.journal import fingerprint
-from tfgrpo_dspy.observers.database import bounded_waiting
-from tfgrpo_dspy.observers.logged_model import log_model
-from tfgrpo_dspy.observers.metrics import estimate_metrics, usage_numbers
-from tfgrpo_dspy.observers.prompts import prompt_name
-from tfgrpo_dspy.observers.provenance import source_tags, versions
-from tfgrpo_dspy.observers.records import now
-from tfgrpo_dspy.observers.store import STATE_TAG, Destination, Place, RunStore, import_mlflow, locate
-from tfgrpo_dspy.observers.summary import SIMULATED_NOTE
-from tfgrpo_dspy.observers.tracking import MLflowTracking
-from tfgrpo_dspy.rendering import one_line, shorten
+from tfgrpo_dspy.observers.mlflow.database import bounded_waiting
+from tfgrpo_dspy.observers.mlflow.metrics import estimate_metrics, usage_numbers
+from tfgrpo_dspy.observers.mlflow.model import log_model
+from tfgrpo_dspy.observers.mlflow.prompts import prompt_name
+from tfgrpo_dspy.observers.mlflow.provenance import source_tags, versions
+from tfgrpo_dspy.observers.mlflow.records import now
+from tfgrpo_dspy.observers.mlflow.store import STATE_TAG, Destination, Place, RunStore, import_mlflow, locate
+from tfgrpo_dspy.observers.mlflow.tracking import MLflowTracking
+from tfgrpo_dspy.reports.redaction import safe
+from tfgrpo_dspy.reports.summary import SIMULATED_NOTE
+from tfgrpo_dspy.runtime.journal import fingerprint
+from tfgrpo_dspy.statistics.estimates import mean_at_k, pass_at_k
+from tfgrpo_dspy.text import one_line, shorten
 
 if TYPE_CHECKING:
     import dspy

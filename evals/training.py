@@ -16,9 +16,9 @@ from dspy.utils.callback import BaseCallback
 from evals.learned import curve_of, learned_by
 from evals.rows import LIBRARY, PROGRAM, Learned, Point, Row, Took
 from tfgrpo_dspy import CompileResult, Observer, TrainingFreeGRPO, Usage
-from tfgrpo_dspy.budget import OutOfBudget
-from tfgrpo_dspy.library_file import save_library
-from tfgrpo_dspy.trajectory import usage_of
+from tfgrpo_dspy.library.file import save_library
+from tfgrpo_dspy.lm.budget import OutOfBudget
+from tfgrpo_dspy.lm.replies import usage_of
 
 
 @dataclass(frozen=True, slots=True)

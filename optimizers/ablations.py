@@ -23,10 +23,10 @@ from tfgrpo_dspy import (
     TrainingFreeGRPO,
     attach,
 )
-from tfgrpo_dspy.conditioning import copy_program
-from tfgrpo_dspy.groupwise import MajorityVote
-from tfgrpo_dspy.reward import Metric
-from tfgrpo_dspy.trajectory import render_values
+from tfgrpo_dspy.program.instructions import copy_program
+from tfgrpo_dspy.program.transcript import render_values
+from tfgrpo_dspy.rewards.groups import MajorityVote
+from tfgrpo_dspy.rewards.reward import Metric
 
 REFLECTED = 1 / 2
 """Share of the groups expected to be summarised and compared, for choosing how many examples a budget covers."""

@@ -17,9 +17,9 @@ from optimizers.notes import SHOWN_TOKENS, describe_task, practise
 from optimizers.scaling import AtBudget, Examples, Fitted, Task
 from optimizers.signatures import CuratePlaybook, ReflectOnTrajectory
 from tfgrpo_dspy import Add, ExperienceLibrary, Scored, attach
-from tfgrpo_dspy.rendering import neutralise, shorten
-from tfgrpo_dspy.reward import Metric
-from tfgrpo_dspy.trajectory import render_values
+from tfgrpo_dspy.program.transcript import render_values
+from tfgrpo_dspy.rewards.reward import Metric
+from tfgrpo_dspy.text import neutralise, shorten
 
 EPOCHS = 5
 """Passes over the trainset without a budget (ACE's offline adaptation: at most 5)."""

@@ -17,11 +17,11 @@ from dspy.teleprompt import Teleprompter
 from optimizers.notes import SHOWN_TOKENS, describe_task, practise, render_shown, with_notes
 from optimizers.scaling import AtBudget, Examples, Fitted, Task
 from tfgrpo_dspy import Scored
-from tfgrpo_dspy.rendering import neutralise, shorten
-from tfgrpo_dspy.reward import Metric
+from tfgrpo_dspy.library.similarity import normalised_tokens
+from tfgrpo_dspy.program.transcript import render_values
+from tfgrpo_dspy.rewards.reward import Metric
 from tfgrpo_dspy.signatures import SummarizeRollout
-from tfgrpo_dspy.similarity import normalised_tokens
-from tfgrpo_dspy.trajectory import render_values
+from tfgrpo_dspy.text import neutralise, shorten
 
 K1, B = 1.5, 0.75
 """Constants of BM25, as usual."""

@@ -11,7 +11,7 @@ from dspy.teleprompt import Teleprompter
 from optimizers.notes import Attempt, describe_task, render_shown, watch_sample
 from optimizers.refining import Wrapping
 from optimizers.signatures import ChooseBest
-from tfgrpo_dspy.reward import Metric
+from tfgrpo_dspy.rewards.reward import Metric
 
 TEMPERATURE = 0.7
 """Of the n answers, unless the caller's LM has one of its own."""

@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 import dspy
 
 from tfgrpo_dspy import Scored, evaluate
-from tfgrpo_dspy.conditioning import copy_program, default_conditioned
-from tfgrpo_dspy.rendering import neutralise, shorten
-from tfgrpo_dspy.reward import Metric
-from tfgrpo_dspy.rollout import render_answer
-from tfgrpo_dspy.sampling import Policy, Sampling
-from tfgrpo_dspy.trajectory import Recorder, render_trajectory, render_values
+from tfgrpo_dspy.program.instructions import copy_program, default_conditioned
+from tfgrpo_dspy.program.recorder import Recorder
+from tfgrpo_dspy.program.transcript import render_trajectory, render_values
+from tfgrpo_dspy.rewards.reward import Metric
+from tfgrpo_dspy.rollouts.sampling import Policy, Sampling
+from tfgrpo_dspy.rollouts.task import render_answer
+from tfgrpo_dspy.text import neutralise, shorten
 
 SHOWN_TOKENS = 4_000
 """Estimated tokens of a trajectory that a prompt shows at most; longer ones lose their middle."""

@@ -17,7 +17,7 @@ from optimizers.notes import describe_task, render_shown, watch, watch_sample, w
 from optimizers.scaling import Examples, own_copy
 from optimizers.signatures import CritiqueAnswer, EvaluateAttempt, ReflectOnFailure
 from tfgrpo_dspy import SettingsError
-from tfgrpo_dspy.reward import Metric
+from tfgrpo_dspy.rewards.reward import Metric
 
 
 class Reflexion(dspy.Module):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -15,32 +16,12 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LIBRARY = ROOT / "tfgrpo_dspy"
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
 MAY_IMPORT = {
     "tfgrpo_dspy": set(),
     "programs": {"tfgrpo_dspy"},
     "optimizers": {"tfgrpo_dspy", "programs"},
     "evals": {"tfgrpo_dspy", "programs", "optimizers"},
-}
-CORE = {
-    "application",
-    "combining",
-    "commits",
-    "credit",
-    "crediting",
-    "effects_file",
-    "entry",
-    "errors",
-    "estimates",
-    "experience",
-    "formats",
-    "history",
-    "history_file",
-    "library_checks",
-    "library_file",
-    "operations",
-    "pruning",
-    "rendering",
-    "similarity",
 }
 HEAVY = {"datasets", "litellm", "matplotlib", "mlflow", "pandas", "scipy", "starlette", "typer", "uvicorn"}
 
@@ -67,7 +48,7 @@ def nodes_of(tree: ast.AST, *, at_import: bool) -> Iterator[ast.AST]:
 
 
 def imports_of(path: Path, *, at_import: bool = False) -> set[str]:
-    """Dotted names that a module imports: `a.b` and `a.b.c` for `from a.b import c`, relative ones made absolute."""
+    """Dotted names that a module imports: `a.b.c` for `from a.b import c` if that is a module, else `a.b`."""
     package = path.relative_to(ROOT).parent.parts
     names: set[str] = set()
     for node in nodes_of(ast.parse(path.read_text(encoding="utf-8")), at_import=at_import):
@@ -76,18 +57,53 @@ def imports_of(path: Path, *, at_import: bool = False) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             above = package[: len(package) - node.level + 1] if node.level else ()
             module = ".".join([*above, *([node.module] if node.module else [])])
-            names |= {module} | {f"{module}.{alias.name}" for alias in node.names}
+            submodules = {f"{module}.{alias.name}" for alias in node.names if is_module(f"{module}.{alias.name}")}
+            names |= submodules if len(submodules) == len(node.names) else submodules | {module}
     return names
+
+
+def is_module(name: str) -> bool:
+    path = ROOT.joinpath(*name.split("."))
+    return path.is_dir() or path.with_suffix(".py").is_file()
 
 
 def packages_in(names: set[str]) -> set[str]:
     return {name.partition(".")[0] for name in names}
 
 
-def parts_in(names: set[str]) -> set[str]:
-    """Modules and subpackages of the library among dotted names, by the word after `tfgrpo_dspy.`."""
-    known = {path.stem for path in LIBRARY.iterdir() if path.suffix == ".py" or path.is_dir()}
-    return {name.split(".")[1] for name in names if name.startswith("tfgrpo_dspy.")} & known
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def room_of(name: str) -> str:
+    """The folder, or file of the root, that a dotted name of the library stands in."""
+    return name.split(".")[1]
+
+
+def modules() -> dict[str, Path]:
+    """Dotted name to path, of every module of the library but `__init__`, which only gathers the public names."""
+    return {module_name(path): path for path in modules_of(LIBRARY) if path != LIBRARY / "__init__.py"}
+
+
+def uses_of(path: Path, known: Collection[str], *, at_import: bool = False) -> set[str]:
+    """Modules of the library that a module imports, those for type checkers and within functions included."""
+    return {name for name in imports_of(path, at_import=at_import) if name in known} - {module_name(path)}
+
+
+def rooms_used() -> dict[str, set[str]]:
+    """Each room to the rooms that it imports from."""
+    known, rooms = modules(), {}
+    for name, path in known.items():
+        used = {room_of(other) for other in uses_of(path, known)} - {room_of(name)}
+        rooms.setdefault(room_of(name), set()).update(used)
+    return rooms
+
+
+def floors() -> dict[str, int]:
+    """The floor of each room, as docs/architecture.md draws them: `12  cli/` is a line of its picture."""
+    drawn = re.findall(r"^ *(\d+) +((?:[a-z_]+(?:/|\.py) *)+)", ARCHITECTURE.read_text(encoding="utf-8"), re.MULTILINE)
+    return {room.rstrip("/").removesuffix(".py"): int(floor) for floor, rooms in drawn for room in rooms.split()}
 
 
 @pytest.mark.parametrize("package", MAY_IMPORT)
@@ -97,11 +113,35 @@ def test_imports_point_one_way(package):
         assert ours <= MAY_IMPORT[package] | {package}, label(path)
 
 
-@pytest.mark.parametrize("module", sorted(CORE))
-def test_the_core_is_pure(module):
-    imported = imports_of(LIBRARY / f"{module}.py", at_import=True)
-    assert not packages_in(imported) & {"dspy", *HEAVY}
-    assert parts_in(imported) <= CORE, "the core knows only the core"
+def test_every_room_has_the_floor_that_the_newcomer_is_shown():
+    assert floors().keys() == rooms_used().keys()
+
+
+@pytest.mark.parametrize("room", sorted(rooms_used()))
+def test_a_room_imports_from_lower_floors_only(room):
+    floor = floors()
+    for used in rooms_used()[room]:
+        assert floor[used] < floor[room], f"{room}/ (floor {floor[room]}) uses {used} (floor {floor[used]})"
+
+
+def test_no_imports_form_a_circle_not_even_for_types():
+    known = modules()
+    TopologicalSorter({name: uses_of(path, known) for name, path in known.items()}).prepare()  # CycleError names it
+
+
+@pytest.mark.parametrize("room", ["library", "statistics", "records"])
+def test_values_and_what_is_done_to_them_know_no_host(room):
+    for path in modules_of(LIBRARY / room):
+        assert not packages_in(imports_of(path, at_import=True)) & {"dspy", *HEAVY}, label(path)
+
+
+def test_the_root_holds_what_a_newcomer_opens_first():
+    assert len(list(LIBRARY.glob("*.py"))) <= 8
+
+
+@pytest.mark.parametrize("folder", sorted({path.parent for path in modules_of(LIBRARY)}), ids=label)
+def test_a_folder_can_be_taken_in_at_a_glance(folder):
+    assert len(list(folder.glob("*.py"))) <= 18
 
 
 @pytest.mark.parametrize("path", modules_of(LIBRARY), ids=label)
@@ -116,29 +156,18 @@ def test_nothing_is_printed_by_the_library(path):
     assert not [call.lineno for call in calls if isinstance(call.func, ast.Name) and call.func.id == "print"]
 
 
-def test_observers_listen_and_never_steer():
-    for path in modules_of(LIBRARY / "observers"):
-        steering = {"optimisation", "reflection", "run", "teleprompter", "workers"}
-        assert not parts_in(imports_of(path)) & steering, label(path)
+@pytest.mark.parametrize("path", [*modules_of(LIBRARY / "observers"), *modules_of(LIBRARY / "reports")], ids=label)
+def test_who_tells_of_a_run_never_steers_it(path):
+    told_with = {"errors", "history", "library", "program", "records", "reports", "settings", "statistics", "text"}
+    values = {"tfgrpo_dspy.lm.usage", "tfgrpo_dspy.runtime.pickling"}
+    used = uses_of(path, modules()) - values
+    assert {room_of(name) for name in used} <= told_with | {room_of(module_name(path))}
 
 
 def test_the_simulated_lm_knows_neither_the_optimizer_nor_its_prompts():
     for path in modules_of(LIBRARY / "simulated"):
-        assert parts_in(imports_of(path)) <= {"errors", "simulated"}, label(path)
-
-
-def test_modules_of_the_library_form_no_import_cycle():
-    graph = {}
-    for path in modules_of(LIBRARY):
-        imported = imports_of(path, at_import=True)
-        graph[module_name(path)] = {other for other in map(module_name, modules_of(LIBRARY)) if other in imported}
-    graph.pop("tfgrpo_dspy")  # `__init__` gathers the public names; importing a name from it would be the cycle
-    TopologicalSorter(graph).prepare()  # raises CycleError, which names the cycle
-
-
-def module_name(path: Path) -> str:
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        used = {room_of(name) for name in uses_of(path, modules())}
+        assert used <= {"errors", "simulated"}, label(path)
 
 
 REPORT = """

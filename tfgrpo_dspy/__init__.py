@@ -11,12 +11,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tfgrpo_dspy.budget import Budget
-    from tfgrpo_dspy.chronicle import history_of
-    from tfgrpo_dspy.combining import Combined, LeftOut, combine
-    from tfgrpo_dspy.commits import Commit
-    from tfgrpo_dspy.conditioning import attach, detach, library_of
-    from tfgrpo_dspy.credit import Effect
     from tfgrpo_dspy.errors import (
         BudgetError,
         DataError,
@@ -26,15 +20,22 @@ if TYPE_CHECKING:
         MissingExtraError,
         ProgramError,
         ReviewStop,
-        RunStopped,
         SettingsError,
         TFGRPOError,
         TooManyErrors,
     )
-    from tfgrpo_dspy.estimates import Difference, Estimate
-    from tfgrpo_dspy.evaluation import Comparison, Evaluation, compare, evaluate
-    from tfgrpo_dspy.events import CompileResult, Event, Failure, Observer, StepRecord
-    from tfgrpo_dspy.experience import (
+    from tfgrpo_dspy.evaluation import compare, evaluate
+    from tfgrpo_dspy.gates.holdout import Holdout
+    from tfgrpo_dspy.gates.judge import Judge
+    from tfgrpo_dspy.gates.review import Decision, Proposal
+    from tfgrpo_dspy.gates.screen import Screen
+    from tfgrpo_dspy.history.commits import Commit
+    from tfgrpo_dspy.history.file import load_history
+    from tfgrpo_dspy.history.history import History, blame, diff, rollback
+    from tfgrpo_dspy.history.of_run import history_of
+    from tfgrpo_dspy.library.combine import Combined, LeftOut, combine
+    from tfgrpo_dspy.library.formats import read_library, write_library
+    from tfgrpo_dspy.library.library import (
         Applied,
         Change,
         Circumstances,
@@ -45,25 +46,26 @@ if TYPE_CHECKING:
         Refusal,
         Source,
     )
-    from tfgrpo_dspy.flagging import Screen
-    from tfgrpo_dspy.formats import read_library, write_library
-    from tfgrpo_dspy.gain import Gain
-    from tfgrpo_dspy.group import Group, Lost, Rollout, Scored
-    from tfgrpo_dspy.groupwise import MajorityVote, SelfDiscrimination
-    from tfgrpo_dspy.history import History, blame, diff, rollback
-    from tfgrpo_dspy.history_file import load_history
-    from tfgrpo_dspy.holdout import Holdout
-    from tfgrpo_dspy.operations import Add, Delete, Keep, Modify, Operation
-    from tfgrpo_dspy.plugins import LibraryRouter, Pluggable, use_library, with_libraries
-    from tfgrpo_dspy.retrieval import BM25, Embedding
-    from tfgrpo_dspy.retrieving import Retrieving
-    from tfgrpo_dspy.review import Decision, Proposal
-    from tfgrpo_dspy.reward import GroupMetric
-    from tfgrpo_dspy.screening import Judge
+    from tfgrpo_dspy.library.operations import Add, Delete, Keep, Modify, Operation
+    from tfgrpo_dspy.library.retrieval import BM25, Embedding
+    from tfgrpo_dspy.library.tokens import Tokenizer
+    from tfgrpo_dspy.lm.budget import Budget
+    from tfgrpo_dspy.lm.usage import Traffic, Usage
+    from tfgrpo_dspy.program.attach import attach
+    from tfgrpo_dspy.program.instructions import detach, library_of
+    from tfgrpo_dspy.program.retrieving import Retrieving
+    from tfgrpo_dspy.program.routing import LibraryRouter, Pluggable, use_library, with_libraries
+    from tfgrpo_dspy.records.effects import Effect
+    from tfgrpo_dspy.records.evaluation import Comparison, Evaluation, Gain
+    from tfgrpo_dspy.records.events import Event, Observer
+    from tfgrpo_dspy.records.failures import Failure
+    from tfgrpo_dspy.records.result import CompileResult, RunStopped, StepRecord
+    from tfgrpo_dspy.records.rollouts import Group, Lost, Rollout, Scored
+    from tfgrpo_dspy.rewards.groups import MajorityVote, SelfDiscrimination
+    from tfgrpo_dspy.rewards.reward import GroupMetric
     from tfgrpo_dspy.settings import Settings
+    from tfgrpo_dspy.statistics.estimates import Difference, Estimate
     from tfgrpo_dspy.teleprompter import TrainingFreeGRPO
-    from tfgrpo_dspy.tokens import Tokenizer
-    from tfgrpo_dspy.usage import Traffic, Usage
 
 __all__ = [
     "BM25",
@@ -148,20 +150,6 @@ __all__ = [
 ]
 
 _HOMES = {
-    "budget": ("Budget",),
-    "chronicle": ("history_of",),
-    "combining": (
-        "Combined",
-        "LeftOut",
-        "combine",
-    ),
-    "commits": ("Commit",),
-    "conditioning": (
-        "attach",
-        "detach",
-        "library_of",
-    ),
-    "credit": ("Effect",),
     "errors": (
         "BudgetError",
         "DataError",
@@ -171,29 +159,40 @@ _HOMES = {
         "MissingExtraError",
         "ProgramError",
         "ReviewStop",
-        "RunStopped",
         "SettingsError",
         "TFGRPOError",
         "TooManyErrors",
     ),
-    "estimates": (
-        "Difference",
-        "Estimate",
-    ),
     "evaluation": (
-        "Comparison",
-        "Evaluation",
         "compare",
         "evaluate",
     ),
-    "events": (
-        "CompileResult",
-        "Event",
-        "Failure",
-        "Observer",
-        "StepRecord",
+    "gates.holdout": ("Holdout",),
+    "gates.judge": ("Judge",),
+    "gates.review": (
+        "Decision",
+        "Proposal",
     ),
-    "experience": (
+    "gates.screen": ("Screen",),
+    "history.commits": ("Commit",),
+    "history.file": ("load_history",),
+    "history.history": (
+        "History",
+        "blame",
+        "diff",
+        "rollback",
+    ),
+    "history.of_run": ("history_of",),
+    "library.combine": (
+        "Combined",
+        "LeftOut",
+        "combine",
+    ),
+    "library.formats": (
+        "read_library",
+        "write_library",
+    ),
+    "library.library": (
         "Applied",
         "Change",
         "Circumstances",
@@ -204,55 +203,68 @@ _HOMES = {
         "Refusal",
         "Source",
     ),
-    "flagging": ("Screen",),
-    "gain": ("Gain",),
-    "holdout": ("Holdout",),
-    "screening": ("Judge",),
-    "formats": (
-        "read_library",
-        "write_library",
-    ),
-    "history": (
-        "History",
-        "blame",
-        "diff",
-        "rollback",
-    ),
-    "history_file": ("load_history",),
-    "operations": (
+    "library.operations": (
         "Add",
         "Delete",
         "Keep",
         "Modify",
         "Operation",
     ),
-    "group": (
-        "Group",
-        "Lost",
-        "Rollout",
-        "Scored",
+    "library.retrieval": (
+        "BM25",
+        "Embedding",
     ),
-    "groupwise": (
-        "MajorityVote",
-        "SelfDiscrimination",
+    "library.tokens": ("Tokenizer",),
+    "lm.budget": ("Budget",),
+    "lm.usage": (
+        "Traffic",
+        "Usage",
     ),
-    "plugins": (
+    "program.attach": ("attach",),
+    "program.instructions": (
+        "detach",
+        "library_of",
+    ),
+    "program.retrieving": ("Retrieving",),
+    "program.routing": (
         "LibraryRouter",
         "Pluggable",
         "use_library",
         "with_libraries",
     ),
-    "review": (
-        "Decision",
-        "Proposal",
+    "records.effects": ("Effect",),
+    "records.evaluation": (
+        "Comparison",
+        "Evaluation",
+        "Gain",
     ),
-    "reward": ("GroupMetric",),
+    "records.events": (
+        "Event",
+        "Observer",
+    ),
+    "records.failures": ("Failure",),
+    "records.result": (
+        "CompileResult",
+        "RunStopped",
+        "StepRecord",
+    ),
+    "records.rollouts": (
+        "Group",
+        "Lost",
+        "Rollout",
+        "Scored",
+    ),
+    "rewards.groups": (
+        "MajorityVote",
+        "SelfDiscrimination",
+    ),
+    "rewards.reward": ("GroupMetric",),
     "settings": ("Settings",),
+    "statistics.estimates": (
+        "Difference",
+        "Estimate",
+    ),
     "teleprompter": ("TrainingFreeGRPO",),
-    "retrieval": ("BM25", "Embedding"),
-    "retrieving": ("Retrieving",),
-    "tokens": ("Tokenizer",),
-    "usage": ("Traffic", "Usage"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -23,7 +23,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tfgrpo_dspy.events import CompileResult
+    pass
 
 
 class TFGRPOError(Exception):
@@ -72,15 +72,3 @@ class ReviewStop(TFGRPOError):
 
 class MissingExtraError(TFGRPOError, ImportError):
     """An optional package is needed; the message shows the `pip install` line."""
-
-
-class RunStopped(TFGRPOError):
-    """A run ended before its last step.
-
-    Attributes:
-        result: What had been learned and recorded until then; `result.library` is the library to keep.
-    """
-
-    def __init__(self, message: str, result: CompileResult) -> None:
-        super().__init__(message)
-        self.result = result

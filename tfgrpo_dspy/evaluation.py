@@ -4,90 +4,28 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 import dspy
 
-from tfgrpo_dspy.budget import Budget
-from tfgrpo_dspy.checks import check_examples, check_lms, lms_of
 from tfgrpo_dspy.errors import BudgetError, DataError, SettingsError, TooManyErrors
-from tfgrpo_dspy.estimates import Difference, Estimate, mean_at_k, paired_difference, pass_at_k
-from tfgrpo_dspy.group import Group
-from tfgrpo_dspy.metered import meter_for, metering
-from tfgrpo_dspy.observers.rollout_bar import rollout_bar
-from tfgrpo_dspy.prices import find_prices
-from tfgrpo_dspy.reward import Metric, check_metric
-from tfgrpo_dspy.rollout import roll_out
-from tfgrpo_dspy.sampling import Query, Sampling
-from tfgrpo_dspy.settings import Settings
-from tfgrpo_dspy.usage import Traffic, Usage
-from tfgrpo_dspy.watch import Watch
-from tfgrpo_dspy.workers import Workers
+from tfgrpo_dspy.lm.budget import Budget
+from tfgrpo_dspy.lm.metered import metering
+from tfgrpo_dspy.lm.prices import find_prices
+from tfgrpo_dspy.lm.usage import Usage
+from tfgrpo_dspy.observers.progress import rollout_bar
+from tfgrpo_dspy.program.checks import check_examples, check_lms, lms_of
+from tfgrpo_dspy.records.evaluation import Comparison, Evaluation
+from tfgrpo_dspy.rewards.reward import Metric, check_metric
+from tfgrpo_dspy.rollouts.sampling import Query, Sampling
+from tfgrpo_dspy.runtime.losses import Watch
+from tfgrpo_dspy.runtime.workers import Workers
+from tfgrpo_dspy.settings import Settings, meter_for
+from tfgrpo_dspy.statistics.estimates import mean_at_k, paired_difference
+from tfgrpo_dspy.steps.rollout import roll_out
 
 _evaluations = itertools.count()
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """A program's rewards on a devset, k rollouts a question."""
-
-    groups: tuple[Group, ...]
-    """One per question, in devset order."""
-    k: int
-    """Rollouts asked for per question."""
-    mean: Estimate
-    """Mean@k with its interval over questions."""
-    usage: Usage
-    seconds: float
-    """Wall-clock time."""
-    stopped_by: str | None = None
-    """What kept rollouts from being made, in which case the mean is over those that were; None for nothing."""
-    traffic: Traffic = Traffic()
-    """Requests at the endpoints; of an evaluation within a run they are in the run's own."""
-
-    @property
-    def rewards(self) -> tuple[tuple[float, ...], ...]:
-        """One row per question; shorter than k where rollouts were lost."""
-        return tuple(group.rewards for group in self.groups)
-
-    @property
-    def lost(self) -> Mapping[str, int]:
-        """Lost rollouts by cause; never part of the mean."""
-        return Counter(rollout.cause for group in self.groups for rollout in group.lost)
-
-    @property
-    def policy_failures(self) -> int:
-        """Rollouts scored with the failure score because the program failed."""
-        return sum(rollout.policy_failure is not None for group in self.groups for rollout in group.scored)
-
-    @property
-    def tool_calls(self) -> float:
-        """Mean number of tool calls per scored rollout."""
-        scored = [rollout.tool_calls for group in self.groups for rollout in group.scored]
-        return sum(scored) / len(scored) if scored else 0.0
-
-    def pass_at(self, k: int, threshold: float = 1.0) -> Estimate:
-        """Unbiased Pass@k: the chance that at least one of k rollouts reaches the threshold; k <= `self.k`."""
-        if not 1 <= k <= self.k:
-            raise SettingsError(f"pass_at(k) needs 1 <= k <= {self.k}, the rollouts that were made, got {k}")
-        return pass_at_k(self.rewards, k, threshold=threshold)
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """Two evaluations on the same questions, paired by question."""
-
-    baseline: Evaluation
-    candidate: Evaluation
-    difference: Difference
-    """Candidate minus baseline."""
-
-    @property
-    def verdict(self) -> str:
-        """`better`, `worse` or `not distinguishable`, of the candidate."""
-        return self.difference.verdict
 
 
 def evaluate(  # noqa: PLR0913 - flat keywords, as DSPy users expect

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field, fields, replace
 from types import UnionType
 from typing import Any
 
-from tfgrpo_dspy.budget import Budget
 from tfgrpo_dspy.errors import SettingsError
-from tfgrpo_dspy.experience import ExperienceLibrary, Limits
-from tfgrpo_dspy.harm import KINDS
-from tfgrpo_dspy.retrieval import Retrieval, check_retrieval, described, name_of
-from tfgrpo_dspy.trimming import tokens_of
+from tfgrpo_dspy.library.harm import KINDS
+from tfgrpo_dspy.library.library import ExperienceLibrary, Limits
+from tfgrpo_dspy.library.retrieval import Retrieval, check_retrieval, described, name_of
+from tfgrpo_dspy.library.tokens import tokens_of
+from tfgrpo_dspy.lm.budget import Budget
+from tfgrpo_dspy.lm.meter import Meter
 
 ON_UNIFORM = ("skip", "raise-temperature", "more-rollouts", "hint")
 UNIFORM_HEAT = 1.6
@@ -246,3 +247,14 @@ class Settings:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def meter_for(settings: Settings, num_threads: int) -> Meter:
+    """The meter of a run or an evaluation with these settings."""
+    return Meter(
+        settings.budget,
+        most=num_threads,
+        call_timeout=settings.call_timeout,
+        hedge=settings.hedge,
+        seed=settings.seed,
+    )

@@ -13,7 +13,7 @@ import dspy
 from pydantic import AfterValidator
 from typing_extensions import TypeAliasType
 
-from tfgrpo_dspy.operations import Operation, Prose, scoped_operation
+from tfgrpo_dspy.library.operations import Operation, Prose, scoped_operation
 
 
 def _not_blank(text: str) -> str:

@@ -9,28 +9,29 @@ from typing import TYPE_CHECKING, Any
 import dspy
 from dspy.teleprompt import Teleprompter
 
-from tfgrpo_dspy.adaptive import check_adaptive
-from tfgrpo_dspy.advantage import contrast
-from tfgrpo_dspy.batch import Carried, Outcome
-from tfgrpo_dspy.bench import hearing_of
-from tfgrpo_dspy.budget import Budget, Price, Spent
 from tfgrpo_dspy.errors import SettingsError
-from tfgrpo_dspy.events import Observer
-from tfgrpo_dspy.executor import Executor, check_executor
-from tfgrpo_dspy.experience import ExperienceLibrary
-from tfgrpo_dspy.flagging import check_gate
-from tfgrpo_dspy.gain import judge_gain
-from tfgrpo_dspy.gating import Gate, gated
-from tfgrpo_dspy.optimisation import decide
-from tfgrpo_dspy.preparation import prepare
-from tfgrpo_dspy.review import Review, reviewed
-from tfgrpo_dspy.reward import Metric, check_metric
-from tfgrpo_dspy.rollout import roll_out
+from tfgrpo_dspy.gates.gate import Gate, gated
+from tfgrpo_dspy.gates.review import Review, reviewed
+from tfgrpo_dspy.gates.screen import check_gate
+from tfgrpo_dspy.library.library import ExperienceLibrary
+from tfgrpo_dspy.lm.budget import Budget, Price, Spent
+from tfgrpo_dspy.records.events import Observer
+from tfgrpo_dspy.rewards.reward import Metric, check_metric
+from tfgrpo_dspy.rollouts.adaptive import check_adaptive
+from tfgrpo_dspy.run.batches import Carried, Outcome
+from tfgrpo_dspy.run.gain import judge_gain
+from tfgrpo_dspy.run.preparation import prepare
+from tfgrpo_dspy.run.setup import Setup, check_executor, listeners
+from tfgrpo_dspy.run.trials import hearing_of
+from tfgrpo_dspy.runtime.executor import Executor
+from tfgrpo_dspy.runtime.workers import Workers
 from tfgrpo_dspy.settings import Settings
-from tfgrpo_dspy.workers import Workers
+from tfgrpo_dspy.steps.advantage import contrast
+from tfgrpo_dspy.steps.optimisation import decide
+from tfgrpo_dspy.steps.rollout import roll_out
 
 if TYPE_CHECKING:
-    from tfgrpo_dspy.forecast import Forecast
+    from tfgrpo_dspy.forecast.forecast import Forecast
 
 
 class TrainingFreeGRPO(Teleprompter):
@@ -210,7 +211,7 @@ class TrainingFreeGRPO(Teleprompter):
         if teacher is not None:
             raise SettingsError("teacher must be None: Training-Free GRPO learns from the student's own rollouts")
         overrides = {"num_threads": num_threads, "max_errors": max_errors, "seed": seed, "require_gain": require_gain}
-        run = prepare(self, student, trainset, valset, self.settings.overridden(overrides))
+        run = prepare(self._setup(), student, trainset, valset, self.settings.overridden(overrides))
         with (
             self.executor.open(run.pace) as place,
             run.memory as memory,
@@ -275,9 +276,22 @@ class TrainingFreeGRPO(Teleprompter):
             BudgetError, TooManyErrors: The pilot could not be made, or lost more than `max_errors`.
             LMError: A key, billing, configuration or model error of the provider.
         """
-        from tfgrpo_dspy.pilot import forecast
+        from tfgrpo_dspy.forecast.pilot import forecast
 
-        return forecast(self, student, trainset, valset, pilot, price_per_million)
+        return forecast(self._setup(), self.settings, student, trainset, valset, pilot, price_per_million)
+
+    def _setup(self) -> Setup:
+        return Setup(
+            metric=self.metric,
+            reflection_lm=self.reflection_lm,
+            gate=self.gate,
+            review=self.review,
+            executor=self.executor,
+            observers=listeners(self.tracking, self.observers, self.display_progress),
+            log_dir=self.log_dir,
+            restart=self.restart,
+            spent=self.spent,
+        )
 
 
 def _check_names(conditioned: Sequence[str] | None) -> tuple[str, ...] | None:

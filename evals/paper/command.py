@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from evals.cli import ROW_FAILED
-from evals.compare_command import Display, aside
+from evals.display import Display, aside
 from evals.grid import Grid
 from evals.harness import Bench, Listener
+from evals.options import ROW_FAILED
 from evals.paper.data import EMBEDDED, Sets, nominal_sets, sets_of
 from evals.paper.forecast_shown import show_forecast
 from evals.paper.grids import OUR_MODEL, VERDICT, grids_of

@@ -8,10 +8,9 @@ from dataclasses import dataclass, replace
 from evals.paper.optimizers import FromElsewhere, settings_in
 from evals.paper.rows import PartPlan
 from evals.rows import Row
-from tfgrpo_dspy.budget import Price
-from tfgrpo_dspy.forecast import extrapolate
-from tfgrpo_dspy.plan import Amount, GroupRecord, PilotRecord, Plan
-from tfgrpo_dspy.published import ASSUMED, PLAN
+from tfgrpo_dspy.forecast.forecast import extrapolate
+from tfgrpo_dspy.forecast.plan import ASSUMED, PLAN, Amount, GroupRecord, PilotRecord, Plan
+from tfgrpo_dspy.lm.budget import Price
 
 ASSUMPTIONS = (
     "Learning: extrapolated from what we assume of a call, as in `tfgrpo compile --dry-run --paper`; expected, and the "
@@ -19,7 +18,7 @@ ASSUMPTIONS = (
     "call without (ours). A judge's calls are not counted."
 )
 PUBLISHED_PRICE: Price = (0.18, 1.68)
-"""US dollars per million tokens at which the paper's tokens come to its cost; see `tfgrpo_dspy.published`."""
+"""US dollars per million tokens at which the paper's tokens come to its cost; see `tfgrpo_dspy.forecast.plan`."""
 
 _WITH_TOOLS, _WITHOUT = Amount(5, 60_000, 8_000), Amount(1, 1_000, 4_000)
 _DIRECT_TIPS = Amount(1, 3_000, 1_000)

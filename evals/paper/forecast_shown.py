@@ -8,9 +8,9 @@ from evals.paper.forecast import ASSUMPTIONS, Expected, expect
 from evals.paper.rows import PartPlan
 from evals.paper.tables import SOURCE, PaperTable
 from evals.rows import Row
-from tfgrpo_dspy.cli.spend import price_of
+from tfgrpo_dspy.cli.options.budget import price_of
 from tfgrpo_dspy.cli.terminal import say, section, table_of, warn
-from tfgrpo_dspy.plan import Amount
+from tfgrpo_dspy.forecast.plan import Amount
 
 
 def show_forecast(table: PaperTable, plans: Sequence[PartPlan], price: str | None, remarks: Sequence[str]) -> None:

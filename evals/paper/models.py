@@ -10,7 +10,7 @@ from evals.paper.rows import SIMULATED, Model
 from evals.paper.tables import MODELS, RL_TRAINED, PaperTable
 from tfgrpo_dspy import SettingsError
 from tfgrpo_dspy.cli.lms import make_lm
-from tfgrpo_dspy.cli.options import LMOptions
+from tfgrpo_dspy.cli.options.common import LMOptions
 
 if TYPE_CHECKING:
     import dspy

@@ -12,8 +12,8 @@ from dspy.teleprompt import Teleprompter
 from optimizers.ablations import tfgrpo
 from optimizers.registry import make_optimizer
 from tfgrpo_dspy import DataError, MajorityVote, SettingsError, attach
-from tfgrpo_dspy.library_file import load_library
-from tfgrpo_dspy.reward import Metric
+from tfgrpo_dspy.library.file import load_library
+from tfgrpo_dspy.rewards.reward import Metric
 
 _CHANGED = re.compile(r"(?P<name>[a-z-]+)\[(?P<settings>[a-z_]+=\d+(?:,[a-z_]+=\d+)*)\]")
 

@@ -19,8 +19,8 @@ from evals.report_markdown import to_markdown
 from evals.reports import Report, report_of
 from evals.written import FIGURES, HTML, MARKDOWN, TABLE, as_json
 from tfgrpo_dspy import MissingExtraError
-from tfgrpo_dspy.cli.boundary import safe
-from tfgrpo_dspy.library_file import write_atomically
+from tfgrpo_dspy.library.file import write_atomically
+from tfgrpo_dspy.reports.redaction import safe
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

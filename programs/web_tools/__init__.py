@@ -15,8 +15,9 @@ from programs.web_tools.fetching import Fetcher, FetchLimits
 from programs.web_tools.loading import PageLoader
 from programs.web_tools.local_index import LocalIndex
 from programs.web_tools.mcp_server import McpServer, mcp_tools
+from programs.web_tools.providers import provider_of
 from programs.web_tools.reading import Document, Link
-from programs.web_tools.search import Hit, SearchProvider, SearchUnavailable, provider_of
+from programs.web_tools.search import Hit, SearchProvider, SearchUnavailable
 from programs.web_tools.services import DuckDuckGo, Serper, Tavily
 
 __all__ = [

@@ -6,7 +6,8 @@ import pytest
 from typer.testing import CliRunner
 
 from evals import study as study_module
-from evals.cli import ROW_FAILED, app
+from evals.cli import app
+from evals.options import ROW_FAILED
 from tests.evals.small import make
 
 SMALL = ["compare", "--train", "6", "--test", "6", "-k", "2", "--threads", "2", "--no-tracking", "--out", "out"]

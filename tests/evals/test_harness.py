@@ -13,7 +13,7 @@ from evals.rows import AGAIN, PROGRAM, QUESTIONS, ROW, read_questions, read_row
 from evals.tasks import TASKS
 from tests.evals.small import ADVICE, Advising, Breaking, Heard, constant_lm, make, small_row, small_task
 from tfgrpo_dspy import StepRecord
-from tfgrpo_dspy.library_file import load_library
+from tfgrpo_dspy.library.file import load_library
 
 
 def run(row, tmp_path, **bench):

@@ -14,7 +14,7 @@ from evals.reward_audit import audit_groups, audit_reward
 from evals.rewards import Brevity, Weighted
 from tests.tfgrpo_dspy.scripted import Engine, examples
 from tfgrpo_dspy import DataError, evaluate
-from tfgrpo_dspy.metrics import exact
+from tfgrpo_dspy.rewards.metrics import exact
 
 RNG = random.Random(0)
 VERDICTS = [[float(RNG.random() < 0.5) for _ in range(5)] for _ in range(40)]

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from evals.rewards import Brevity, Format, ToolCalls, Weighted, count_tool_calls
 from tests.tfgrpo_dspy.scripted import Engine, examples
 from tfgrpo_dspy import MajorityVote, MetricError, SettingsError, evaluate
-from tfgrpo_dspy.evaluation import Evaluation
-from tfgrpo_dspy.metrics import exact
+from tfgrpo_dspy.records.evaluation import Evaluation
+from tfgrpo_dspy.rewards.metrics import exact
 
 EXAMPLE = dspy.Example(question="?", answer="4").with_inputs("question")
 

@@ -20,7 +20,7 @@ from evals.scoring import (
     winner,
 )
 from tfgrpo_dspy import DataError
-from tfgrpo_dspy.estimates import paired_difference
+from tfgrpo_dspy.statistics.estimates import paired_difference
 
 p_values = st.lists(st.floats(0, 1), min_size=1, max_size=8)
 rewards = st.lists(st.lists(st.sampled_from([0.0, 1.0]), min_size=2, max_size=2), min_size=5, max_size=5)

@@ -9,7 +9,7 @@ from optimizers.ablations import DirectTips, only_additions
 from optimizers.registry import make_optimizer
 from programs.demo_world import make_solver
 from tfgrpo_dspy import Add, Delete, ExperienceLibrary, Modify, Proposal, TrainingFreeGRPO
-from tfgrpo_dspy.metrics import number
+from tfgrpo_dspy.rewards.metrics import number
 from tfgrpo_dspy.simulated import demo_examples, simulated_lm
 
 

@@ -18,7 +18,7 @@ from optimizers.notes import render_shown, watch_sample, with_notes
 from optimizers.refining import Reflexion, SelfRefine
 from programs.demo_world import make_solver
 from tfgrpo_dspy import SettingsError
-from tfgrpo_dspy.metrics import number
+from tfgrpo_dspy.rewards.metrics import number
 from tfgrpo_dspy.simulated import demo_examples, simulated_lm
 
 QUESTION = demo_examples(1, 3, "test")[0].question

@@ -9,7 +9,7 @@ from optimizers.registry import LINE_UP, find_entry, make_optimizer
 from programs.demo_world import make_solver
 from tests.optimizers.counting import CountingEngine, counting_lm
 from tfgrpo_dspy import MissingExtraError, SettingsError
-from tfgrpo_dspy.metrics import number
+from tfgrpo_dspy.rewards.metrics import number
 from tfgrpo_dspy.simulated import demo_examples, simulated_lm
 
 

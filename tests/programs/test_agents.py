@@ -12,7 +12,7 @@ from dspy.utils import DummyLM
 from programs.agents import ToolAgent
 from tfgrpo_dspy import evaluate
 from tfgrpo_dspy.errors import TooManyErrors
-from tfgrpo_dspy.metrics import exact
+from tfgrpo_dspy.rewards.metrics import exact
 
 CALL = {"next_thought": "I look.", "next_tool_name": "look", "next_tool_args": {"at": "x"}}
 FINISH = {"next_thought": "Done.", "next_tool_name": "finish", "next_tool_args": {}}

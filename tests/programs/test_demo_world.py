@@ -11,7 +11,7 @@ from pathlib import Path
 import dspy
 
 from programs.demo_world import main, make_solver, solver, write_problems
-from tfgrpo_dspy.metrics import number
+from tfgrpo_dspy.rewards.metrics import number
 from tfgrpo_dspy.simulated import simulated_lm
 
 ROOT = Path(__file__).parents[2]

@@ -8,10 +8,10 @@ import pytest
 from programs.math_world import make_agent, math_examples
 from programs.sandbox import bubblewrap
 from tfgrpo_dspy import TrainingFreeGRPO
-from tfgrpo_dspy.library_file import dump_library
-from tfgrpo_dspy.metrics import number
+from tfgrpo_dspy.library.file import dump_library
+from tfgrpo_dspy.program.recorder import Recorder
+from tfgrpo_dspy.rewards.metrics import number
 from tfgrpo_dspy.simulated import simulated_lm
-from tfgrpo_dspy.trajectory import Recorder
 
 
 @pytest.fixture(autouse=True)

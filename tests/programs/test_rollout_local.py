@@ -6,7 +6,7 @@ import cloudpickle
 
 from programs.math_solver import react
 from programs.rollout_local import RolloutLocal
-from tfgrpo_dspy.shipping import own_code_by_value
+from tfgrpo_dspy.runtime.pickling import own_code_by_value
 
 
 def test_a_value_is_seen_inside_and_by_what_is_called_there_only():

@@ -28,7 +28,7 @@ from tests.programs.web_tools.sites import (
     serving,
 )
 from tfgrpo_dspy import Experience, ExperienceLibrary, attach
-from tfgrpo_dspy.rendering import CLOSING, OPENING, find_section
+from tfgrpo_dspy.library.section import CLOSING, OPENING, find_section
 
 MARKER = re.compile(r"\[\[\s*##|##\s*\]\]")
 PLANTED = (

@@ -16,11 +16,11 @@ pytest.importorskip("trafilatura")
 from programs.web_world import make_agent, make_browser_agent, running_site, web_examples
 from tests.tfgrpo_dspy.command_line import run
 from tfgrpo_dspy import TrainingFreeGRPO
-from tfgrpo_dspy.chronicle import history_of
-from tfgrpo_dspy.history import blame
-from tfgrpo_dspy.history_file import save_tracked
-from tfgrpo_dspy.library_file import dump_library
-from tfgrpo_dspy.metrics import exact
+from tfgrpo_dspy.history.file import save_tracked
+from tfgrpo_dspy.history.history import blame
+from tfgrpo_dspy.history.of_run import history_of
+from tfgrpo_dspy.library.file import dump_library
+from tfgrpo_dspy.rewards.metrics import exact
 from tfgrpo_dspy.simulated import simulated_lm
 from tfgrpo_dspy.simulated.agents.site import make_site
 

@@ -7,29 +7,28 @@ from collections.abc import Iterator
 
 import dspy
 
-from tfgrpo_dspy.advantage import SemanticAdvantage, Summary
-from tfgrpo_dspy.estimates import mean_at_k
-from tfgrpo_dspy.evaluation import Evaluation
-from tfgrpo_dspy.events import (
+from tfgrpo_dspy.library.library import ExperienceLibrary, Limits, Source
+from tfgrpo_dspy.library.operations import Add, Delete, Keep, Modify, Operation
+from tfgrpo_dspy.lm.usage import Usage
+from tfgrpo_dspy.records.advantages import SemanticAdvantage, Summary
+from tfgrpo_dspy.records.evaluation import Evaluation
+from tfgrpo_dspy.records.events import (
     AdvantageFinished,
-    CompileResult,
     EpochFinished,
     Event,
-    Failure,
     GroupFinished,
     RolloutFinished,
     RunFinished,
     RunStarted,
     StepFinished,
-    StepRecord,
     StepStarted,
     SummaryFinished,
 )
-from tfgrpo_dspy.experience import ExperienceLibrary, Limits, Source
-from tfgrpo_dspy.group import Group, Lost, Rollout, Scored
-from tfgrpo_dspy.operations import Add, Delete, Keep, Modify, Operation
+from tfgrpo_dspy.records.failures import Failure
+from tfgrpo_dspy.records.result import CompileResult, StepRecord
+from tfgrpo_dspy.records.rollouts import Group, Lost, Rollout, Scored
 from tfgrpo_dspy.settings import Settings
-from tfgrpo_dspy.usage import Usage
+from tfgrpo_dspy.statistics.estimates import mean_at_k
 
 SIMULATED = {"policy": "simulated/frozen", "reflection": "simulated/frozen"}
 ADVICE = (

@@ -12,8 +12,8 @@ from dspy.utils.exceptions import LMAuthError
 
 from tests.tfgrpo_dspy.scripted import Asked, Engine, exact, examples, script
 from tfgrpo_dspy import DataError, SettingsError, TooManyErrors, TrainingFreeGRPO, compare, evaluate
-from tfgrpo_dspy.estimates import mean_at_k, pass_at_k
-from tfgrpo_dspy.usage import Usage
+from tfgrpo_dspy.lm.usage import Usage
+from tfgrpo_dspy.statistics.estimates import mean_at_k, pass_at_k
 
 QA = "question -> answer"
 

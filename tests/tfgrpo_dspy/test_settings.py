@@ -8,7 +8,7 @@ import inspect
 import pytest
 
 from tfgrpo_dspy import Settings, SettingsError, TrainingFreeGRPO
-from tfgrpo_dspy.experience import ExperienceLibrary, Limits
+from tfgrpo_dspy.library.library import ExperienceLibrary, Limits
 
 
 def test_the_constructors_defaults_are_those_of_the_settings():

@@ -14,7 +14,7 @@ from dspy.adapters.json_adapter import _get_structured_outputs_response_format
 from dspy.clients.legacy_requests import _strict_json_schema
 from dspy.utils.exceptions import AdapterParseError
 
-from tfgrpo_dspy.operations import Add, Delete, Keep, Modify
+from tfgrpo_dspy.library.operations import Add, Delete, Keep, Modify
 from tfgrpo_dspy.signatures import (
     CORRECTION,
     ExtractAdvantage,

@@ -22,7 +22,9 @@ from tfgrpo_dspy import (
     library_of,
 )
 from tfgrpo_dspy.errors import DataError
-from tfgrpo_dspy.events import (
+from tfgrpo_dspy.library.file import dump_library
+from tfgrpo_dspy.lm.usage import Usage
+from tfgrpo_dspy.records.events import (
     AdvantageFinished,
     EpochFinished,
     GroupFinished,
@@ -33,9 +35,7 @@ from tfgrpo_dspy.events import (
     StepStarted,
     SummaryFinished,
 )
-from tfgrpo_dspy.library_file import dump_library
 from tfgrpo_dspy.teleprompter import TrainingFreeGRPO as FromModule
-from tfgrpo_dspy.usage import Usage
 
 QA = "question -> answer"
 

@@ -8,13 +8,13 @@ from typing import Annotated
 
 import typer
 
-from tfgrpo_dspy.cli import library
 from tfgrpo_dspy.cli.attach import AttachOptions
 from tfgrpo_dspy.cli.boundary import Commands
-from tfgrpo_dspy.cli.options import CompileOptions, DemoOptions, EvaluateOptions
-from tfgrpo_dspy.cli.program_options import ACCEPTED, TakesProgramOptions
+from tfgrpo_dspy.cli.library import commands as library
+from tfgrpo_dspy.cli.options.common import CompileOptions, DemoOptions, EvaluateOptions
+from tfgrpo_dspy.cli.options.program import ACCEPTED, TakesProgramOptions
+from tfgrpo_dspy.cli.options.taking import taking
 from tfgrpo_dspy.cli.show import show_rollout
-from tfgrpo_dspy.cli.taking import taking
 from tfgrpo_dspy.cli.terminal import say
 
 app = typer.Typer(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tfgrpo_dspy.cli.program_options import ProgramOptions
+from tfgrpo_dspy.cli.options.program import ProgramOptions
 from tfgrpo_dspy.cli.terminal import facts, out, say, section, show_path, table_of, us, visible, warn
 
 if TYPE_CHECKING:
@@ -47,12 +47,12 @@ class AttachOptions(ProgramOptions):
 def attach_libraries(options: AttachOptions) -> None:
     """Carry out the command."""
     from tfgrpo_dspy.cli.files import load_state, save_program
-    from tfgrpo_dspy.cli.library import read_any
+    from tfgrpo_dspy.cli.library.reading import read_any
     from tfgrpo_dspy.cli.references import load_program
-    from tfgrpo_dspy.combining import combine
-    from tfgrpo_dspy.conditioning import attach
     from tfgrpo_dspy.errors import SettingsError
-    from tfgrpo_dspy.formats import write_library
+    from tfgrpo_dspy.library.combine import combine
+    from tfgrpo_dspy.library.formats import write_library
+    from tfgrpo_dspy.program.attach import attach
 
     if options.out.suffix != ".json":
         raise SettingsError(f"a program is written as .json, got {options.out}; name a file such as program.json")
@@ -76,13 +76,14 @@ def attach_libraries(options: AttachOptions) -> None:
 
 
 def _domain(path: Path) -> str:
-    from tfgrpo_dspy.rendering import one_line
+    from tfgrpo_dspy.text import one_line
 
     return one_line(path.stem.removesuffix("_practice_agent")) or "library"
 
 
 def _show(options: AttachOptions, attached: dspy.Module, entries: int, tokens: int) -> None:
-    from tfgrpo_dspy.rendering import counted, find_section
+    from tfgrpo_dspy.library.section import find_section
+    from tfgrpo_dspy.text import counted
 
     readers = [name for name, p in attached.named_predictors() if find_section(p.signature.instructions)]
     say(f"{counted(entries, 'experience')} (about {tokens} tokens) attached to {options.program}", style="bold")

@@ -12,15 +12,13 @@ Messages go to standard error and hold no credential.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
-
 import typer
 from rich.text import Text
 from typer.core import TyperGroup
 
 from tfgrpo_dspy.cli.terminal import err
 from tfgrpo_dspy.errors import TFGRPOError, TooManyErrors
+from tfgrpo_dspy.reports.redaction import safe
 
 MISTAKE, BAD_INPUT, UNRECORDED, WAITING, INTERRUPTED = 1, 2, 3, 4, 130
 
@@ -58,18 +56,9 @@ class Commands(TyperGroup):
             raise _translated(error) from error
 
 
-def safe(text: str) -> str:
-    """The text without keys of the environment, credentials in addresses and whatever else looks like a secret."""
-    import os
-
-    from tfgrpo_dspy.observers.redaction import Redactor
-
-    return Redactor(_secrets_in(os.environ))(text)
-
-
 def first_paragraph(error: BaseException) -> str:
     """What an error says, without the advice that some libraries add over many lines."""
-    from tfgrpo_dspy.rendering import one_line
+    from tfgrpo_dspy.text import one_line
 
     return one_line(str(error).strip().split("\n\n")[0]) or type(error).__name__
 
@@ -90,12 +79,6 @@ def why(error: BaseException) -> str:
     elif isinstance(error, LMNotConfiguredError):
         return first_paragraph(error).rstrip(".")
     return f"{first_paragraph(error).rstrip('.')}; {remedy}"
-
-
-def _secrets_in(environment: Mapping[str, str]) -> Iterator[str]:
-    for name, value in environment.items():
-        if re.search(r"(KEY|TOKEN|SECRET|PASSWORD)$", name, re.IGNORECASE):
-            yield value
 
 
 def _translated(error: Exception) -> BaseException:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,60 +23,37 @@ from tfgrpo_dspy import (
     read_library,
 )
 from tfgrpo_dspy.cli import view
-from tfgrpo_dspy.cli.boundary import UNRECORDED, Interrupted, Waiting, safe, why
+from tfgrpo_dspy.cli.boundary import UNRECORDED, Interrupted, Waiting, why
 from tfgrpo_dspy.cli.data import DEFAULT_METRIC, described, examples_for, split_names
 from tfgrpo_dspy.cli.dry_run import confirm, forecast_of, show_forecast
 from tfgrpo_dspy.cli.files import PROGRAM, Keeper, RunFile, check_folder, write_run
-from tfgrpo_dspy.cli.guarding import gates_of, settings_of
+from tfgrpo_dspy.cli.job import Job
 from tfgrpo_dspy.cli.lms import check_configured, lm_of, make_lm
+from tfgrpo_dspy.cli.options.budget import budget_of, price_of
+from tfgrpo_dspy.cli.options.gates import gates_of, settings_of
 from tfgrpo_dspy.cli.references import load_metric, load_program
-from tfgrpo_dspy.cli.report import render_report
 from tfgrpo_dspy.cli.review import FileReview, TerminalReview
-from tfgrpo_dspy.cli.spend import budget_of, price_of
-from tfgrpo_dspy.cli.story import Story
 from tfgrpo_dspy.cli.terminal import say, show_path, show_warnings_of_the_library, terminal_progress, us, warn
 from tfgrpo_dspy.errors import ReviewStop
-from tfgrpo_dspy.history_file import history_path, load_tracked
-from tfgrpo_dspy.rendering import counted
-from tfgrpo_dspy.retrieval import BM25
-from tfgrpo_dspy.retrieving import as_policy
+from tfgrpo_dspy.history.file import history_path, load_tracked
+from tfgrpo_dspy.library.retrieval import BM25
+from tfgrpo_dspy.reports.markdown import render_report
+from tfgrpo_dspy.reports.redaction import safe
+from tfgrpo_dspy.reports.story import Story
+from tfgrpo_dspy.run.policy import as_policy
+from tfgrpo_dspy.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tfgrpo_dspy.cli.options import CompileOptions, TrackingOptions
-    from tfgrpo_dspy.evaluation import Comparison
-    from tfgrpo_dspy.executor import Executor
-    from tfgrpo_dspy.experience import ExperienceLibrary
-    from tfgrpo_dspy.history import History
-    from tfgrpo_dspy.observers.tracking import MLflowTracking
-    from tfgrpo_dspy.review import Review
-    from tfgrpo_dspy.reward import Metric
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A compile that has been checked and can start."""
-
-    program: dspy.Module
-    trainset: list[dspy.Example]
-    valset: list[dspy.Example] | None
-    optimizer: TrainingFreeGRPO
-    keeper: Keeper
-    tracking: MLflowTracking | None
-    run: RunFile
-    source: str
-    """What the trainset was read from."""
-    testset: list[dspy.Example] | None = None
-    """Held-out examples for the comparison at the end."""
-
-    def story(self, seconds: float, stopped: str = "") -> Story | None:
-        """What is known of the run; None if it did not begin."""
-        started, result = self.keeper.started, self.keeper.result
-        if started is None or result is None:
-            return None
-        recorded = view.mlflow_text(self.tracking)
-        return Story(self.run.program, self.source, self.run.metric, started, result, seconds, stopped, None, recorded)
+    from tfgrpo_dspy.cli.options.common import CompileOptions, TrackingOptions
+    from tfgrpo_dspy.gates.review import Review
+    from tfgrpo_dspy.history.history import History
+    from tfgrpo_dspy.library.library import ExperienceLibrary
+    from tfgrpo_dspy.observers.mlflow.tracking import MLflowTracking
+    from tfgrpo_dspy.records.evaluation import Comparison
+    from tfgrpo_dspy.rewards.reward import Metric
+    from tfgrpo_dspy.runtime.executor import Executor
 
 
 def compile_program(options: CompileOptions) -> None:
@@ -174,7 +151,7 @@ def tracking_for(options: TrackingOptions, **more: Any) -> MLflowTracking | None
     if options.tracking is None and not options.log_model and find_spec("mlflow") is None:
         warn("MLflow is not installed, so the run is not tracked: pip install 'tfgrpo-dspy[mlflow]'")
         return None
-    from tfgrpo_dspy.observers.tracking import MLflowTracking
+    from tfgrpo_dspy.observers.mlflow.tracking import MLflowTracking
 
     return MLflowTracking(options.experiment, tracking_uri=options.tracking_uri, log_model=options.log_model, **more)
 
@@ -252,7 +229,7 @@ def _executor(options: CompileOptions) -> str | Executor:
         return options.executor
     if options.executor != "ray":
         raise SettingsError("--ray-address needs --executor ray")
-    from tfgrpo_dspy.on_ray import RayExecutor
+    from tfgrpo_dspy.rollouts.ray import RayExecutor
 
     return RayExecutor(address=options.ray_address)
 

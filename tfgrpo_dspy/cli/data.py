@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tfgrpo_dspy.cli.references import check_fit
+from tfgrpo_dspy.data.examples import load_examples
 from tfgrpo_dspy.errors import DataError
-from tfgrpo_dspy.examples import load_examples
-from tfgrpo_dspy.metrics import BUILT_IN
+from tfgrpo_dspy.rewards.metrics import BUILT_IN
 
 if TYPE_CHECKING:
     import dspy
 
-    from tfgrpo_dspy.cli.options import DataOptions
+    from tfgrpo_dspy.cli.options.common import DataOptions
 
 DEFAULT_METRIC = "exact"
 

@@ -10,23 +10,24 @@ import dspy
 from rich.text import Text
 
 from tfgrpo_dspy import Comparison, Evaluation, TrainingFreeGRPO, compare, evaluate
-from tfgrpo_dspy.cli import story as told
 from tfgrpo_dspy.cli import view
-from tfgrpo_dspy.cli.compile import Job, finish, learn, tracking_for
+from tfgrpo_dspy.cli.compile import finish, learn, tracking_for
 from tfgrpo_dspy.cli.data import described
 from tfgrpo_dspy.cli.files import Keeper, RunFile, check_folder, load_state, write_run
+from tfgrpo_dspy.cli.job import Job
 from tfgrpo_dspy.cli.lms import SIMULATED_LM
-from tfgrpo_dspy.cli.report import render_report
 from tfgrpo_dspy.cli.terminal import out, say, section, show_warnings_of_the_library, table_of, terminal_progress, us
 from tfgrpo_dspy.errors import SettingsError
-from tfgrpo_dspy.metrics import number
-from tfgrpo_dspy.rendering import counted
+from tfgrpo_dspy.reports import story as told
+from tfgrpo_dspy.reports.markdown import render_report
+from tfgrpo_dspy.rewards.metrics import number
 from tfgrpo_dspy.simulated import demo_examples, simulated_lm
 from tfgrpo_dspy.simulated.student import make_solver
+from tfgrpo_dspy.text import counted
 
 if TYPE_CHECKING:
-    from tfgrpo_dspy.cli.options import DemoOptions
-    from tfgrpo_dspy.cli.story import Story
+    from tfgrpo_dspy.cli.options.common import DemoOptions
+    from tfgrpo_dspy.reports.story import Story
 
 K = 5
 """Rollouts per held-out problem."""

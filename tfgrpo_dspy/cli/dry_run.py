@@ -8,18 +8,17 @@ import typer
 from rich.padding import Padding
 
 from tfgrpo_dspy.cli.terminal import out, say, section, table_of
-from tfgrpo_dspy.published import ASSUMED, PAPER, PLAN
+from tfgrpo_dspy.forecast.plan import ASSUMED, PAPER, PLAN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rich.table import Table
 
-    from tfgrpo_dspy.budget import Price
-    from tfgrpo_dspy.cli.compile import Job
-    from tfgrpo_dspy.forecast import Forecast, Range, StageForecast
-    from tfgrpo_dspy.plan import Amount
-    from tfgrpo_dspy.published import Published
+    from tfgrpo_dspy.cli.job import Job
+    from tfgrpo_dspy.forecast.forecast import Forecast, Range, StageForecast
+    from tfgrpo_dspy.forecast.plan import Amount, Published
+    from tfgrpo_dspy.lm.budget import Price
 
     _Text = Callable[[float], str]
 
@@ -98,7 +97,7 @@ def _pilot_text(made: Forecast) -> str:
 
 def _show_paper(made: Forecast) -> None:
     """The published cost beside the forecast, and beside one of that run itself."""
-    from tfgrpo_dspy.forecast import extrapolate
+    from tfgrpo_dspy.forecast.forecast import extrapolate
 
     rollouts = made.plan.rollouts
     rows = [("this run", *_figures(made)), (_name(rollouts), *_published(PAPER.of(rollouts)))]

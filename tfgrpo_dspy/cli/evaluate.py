@@ -10,22 +10,22 @@ import dspy
 from rich.text import Text
 
 from tfgrpo_dspy import Comparison, Evaluation, compare, detach, evaluate
-from tfgrpo_dspy.cli import story as told
 from tfgrpo_dspy.cli import view
-from tfgrpo_dspy.cli.boundary import safe
 from tfgrpo_dspy.cli.data import DEFAULT_METRIC, described, examples_for
 from tfgrpo_dspy.cli.files import REPORT, load_state, read_run
 from tfgrpo_dspy.cli.lms import check_configured, lm_of
 from tfgrpo_dspy.cli.references import load_metric, load_program
-from tfgrpo_dspy.cli.report import gain_section, with_gain
 from tfgrpo_dspy.cli.terminal import facts, out, say, section, show_path, show_warnings_of_the_library, table_of
 from tfgrpo_dspy.errors import DataError
-from tfgrpo_dspy.library_file import write_atomically
-from tfgrpo_dspy.rendering import find_section
-from tfgrpo_dspy.reward import Metric
+from tfgrpo_dspy.library.file import write_atomically
+from tfgrpo_dspy.library.section import find_section
+from tfgrpo_dspy.reports import story as told
+from tfgrpo_dspy.reports.markdown import gain_section, with_gain
+from tfgrpo_dspy.reports.redaction import safe
+from tfgrpo_dspy.rewards.reward import Metric
 
 if TYPE_CHECKING:
-    from tfgrpo_dspy.cli.options import EvaluateOptions
+    from tfgrpo_dspy.cli.options.common import EvaluateOptions
 
 
 def evaluate_program(options: EvaluateOptions) -> None:

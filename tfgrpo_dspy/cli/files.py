@@ -9,23 +9,24 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfgrpo_dspy.chronicle import add_step, begin, choose
 from tfgrpo_dspy.cli.terminal import show_path, warn
-from tfgrpo_dspy.effects_file import save_effects
+from tfgrpo_dspy.credit.file import save_effects
 from tfgrpo_dspy.errors import DataError, ProgramError, SettingsError
-from tfgrpo_dspy.events import RunFinished, RunStarted, StepFinished
-from tfgrpo_dspy.experience import Experience, ExperienceLibrary, Provenance, id_number
-from tfgrpo_dspy.history import History
-from tfgrpo_dspy.history_file import save_tracked
-from tfgrpo_dspy.library_file import save_library, to_markdown, write_atomically
-from tfgrpo_dspy.rendering import append_section, find_section, parse_lines, render_section
-from tfgrpo_dspy.retrieving import Retrieving, holds_memory, library_in, with_library_in
+from tfgrpo_dspy.history.file import save_tracked
+from tfgrpo_dspy.history.history import History
+from tfgrpo_dspy.history.of_run import add_step, begin, choose
+from tfgrpo_dspy.library.file import save_library, to_markdown, write_atomically
+from tfgrpo_dspy.library.library import Experience, ExperienceLibrary, Provenance, id_number
+from tfgrpo_dspy.library.section import append_section, find_section, parse_lines, render_section
+from tfgrpo_dspy.program.retrieving import Retrieving, holds_memory, library_in, with_library_in
+from tfgrpo_dspy.records.events import RunFinished, RunStarted, StepFinished
 
 if TYPE_CHECKING:
     import dspy
 
-    from tfgrpo_dspy.credit import Effect
-    from tfgrpo_dspy.events import CompileResult, Event
+    from tfgrpo_dspy.records.effects import Effect
+    from tfgrpo_dspy.records.events import Event
+    from tfgrpo_dspy.records.result import CompileResult
 
 PROGRAM, LIBRARY, LIBRARY_TEXT, REPORT, RUN = "program.json", "library.json", "library.md", "report.md", "run.json"
 _FORMAT, _VERSION = "tfgrpo-run", 1

@@ -13,7 +13,7 @@ from tfgrpo_dspy.errors import SettingsError
 if TYPE_CHECKING:
     import dspy
 
-    from tfgrpo_dspy.cli.options import LMOptions
+    from tfgrpo_dspy.cli.options.common import LMOptions
 
 ENGINES = ("auto", "lm15", "litellm")
 SIMULATED_LM = "simulated"

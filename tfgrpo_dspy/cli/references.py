@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from tfgrpo_dspy.cli.program_options import UnknownOption, arguments_of
+from tfgrpo_dspy.cli.options.program import UnknownOption, arguments_of
 from tfgrpo_dspy.errors import DataError, ProgramError, SettingsError, TFGRPOError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     import dspy
 
-    from tfgrpo_dspy.reward import Metric
+    from tfgrpo_dspy.rewards.reward import Metric
 
 
 def load_program(reference: str, given: Sequence[str] = ()) -> dspy.Module:
@@ -64,8 +64,8 @@ def load_metric(reference: str) -> Metric:
     Raises:
         SettingsError: It cannot be found, or is neither a function nor a `GroupMetric`.
     """
-    from tfgrpo_dspy.metrics import BUILT_IN
-    from tfgrpo_dspy.reward import GroupMetric
+    from tfgrpo_dspy.rewards.metrics import BUILT_IN
+    from tfgrpo_dspy.rewards.reward import GroupMetric
 
     if reference in BUILT_IN:
         return BUILT_IN[reference]

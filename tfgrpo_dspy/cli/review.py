@@ -13,15 +13,15 @@ from rich.text import Text
 
 from tfgrpo_dspy.cli.terminal import out, say, show_path
 from tfgrpo_dspy.errors import DataError, ReviewStop
-from tfgrpo_dspy.experience import Limits
-from tfgrpo_dspy.journal import fingerprint
-from tfgrpo_dspy.library_file import write_atomically
-from tfgrpo_dspy.operations import Delete, Operation
-from tfgrpo_dspy.rendering import counted
-from tfgrpo_dspy.review import Decision, Proposal
+from tfgrpo_dspy.gates.review import Decision, Proposal
+from tfgrpo_dspy.library.file import write_atomically
+from tfgrpo_dspy.library.library import Limits
+from tfgrpo_dspy.library.operations import Delete, Operation
+from tfgrpo_dspy.runtime.journal import fingerprint
+from tfgrpo_dspy.text import counted
 
 if TYPE_CHECKING:
-    from tfgrpo_dspy.experience import ExperienceLibrary
+    from tfgrpo_dspy.library.library import ExperienceLibrary
 
 FORMAT, VERSION = "tfgrpo-review", 1
 _HOW = (

@@ -38,7 +38,7 @@ def _free_port(port: int, host: str) -> int:
 
 def show_ui(folder: Path, port: int, host: str, experiment: str | None) -> None:
     """Run MLflow's UI until interrupted."""
-    from tfgrpo_dspy.observers.ui import open_ui
+    from tfgrpo_dspy.observers.mlflow.ui import open_ui
 
     with err().status("Starting mlflow ui"):
         running = open_ui(folder, port, host, experiment=experiment)

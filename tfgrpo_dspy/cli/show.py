@@ -16,9 +16,9 @@ from tfgrpo_dspy.errors import DataError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from tfgrpo_dspy.experience import ExperienceLibrary
-    from tfgrpo_dspy.recorded import Recorded
-    from tfgrpo_dspy.transcript import Turn, Value
+    from tfgrpo_dspy.library.library import ExperienceLibrary
+    from tfgrpo_dspy.program.transcript import Turn, Value
+    from tfgrpo_dspy.rollouts.recorded import Recorded
 
 _WIDE = 100
 """Columns from which two rollouts stand side by side."""
@@ -59,7 +59,7 @@ def show_rollout(
 
 
 def _check(names: Sequence[str]) -> None:
-    from tfgrpo_dspy.recorded import is_rollout_name
+    from tfgrpo_dspy.rollouts.recorded import is_rollout_name
 
     if len(names) > _TO_COMPARE:
         raise DataError(f"one rollout is shown, or two are compared; {len(names)} were named")
@@ -79,7 +79,7 @@ def _another(name: str) -> int:
 
 
 def _found(folder: Path, names: Sequence[str], purpose: str) -> list[Recorded]:
-    from tfgrpo_dspy.recorded import other_purposes, recorded_rollouts
+    from tfgrpo_dspy.rollouts.recorded import other_purposes, recorded_rollouts
 
     groups = [name.rpartition("/")[0] for name in names]
     there = {each.name: each for each in recorded_rollouts(folder, groups, purpose=purpose)}
@@ -95,8 +95,8 @@ def _found(folder: Path, names: Sequence[str], purpose: str) -> list[Recorded]:
 
 
 def _say_if_simulated(folder: Path) -> None:
-    from tfgrpo_dspy.cli.story import is_simulated
-    from tfgrpo_dspy.recorded import lms_of
+    from tfgrpo_dspy.reports.story import is_simulated
+    from tfgrpo_dspy.rollouts.recorded import lms_of
 
     if is_simulated(lms_of(folder)):
         say(SIMULATED, style="yellow")
@@ -109,7 +109,7 @@ def _list(found: Sequence[Recorded], purpose: str) -> None:
 
 
 def _show_one(each: Recorded, library: ExperienceLibrary | None, *, full: bool) -> None:
-    from tfgrpo_dspy.transcript import citations
+    from tfgrpo_dspy.program.transcript import citations
 
     turns = _turns(each)
     console = out()
@@ -126,7 +126,7 @@ def _show_one(each: Recorded, library: ExperienceLibrary | None, *, full: bool) 
 def _show_two(a: Recorded, b: Recorded, *, full: bool) -> None:
     from rich.table import Table
 
-    from tfgrpo_dspy.transcript import first_divergence
+    from tfgrpo_dspy.program.transcript import first_divergence
 
     console, sides = out(), (_turns(a), _turns(b))
     at = first_divergence(*sides)
@@ -227,7 +227,7 @@ def _is_followed_by_tool(turns: Sequence[Turn], position: int) -> bool:
 
 
 def _turns(each: Recorded) -> Sequence[Turn]:
-    from tfgrpo_dspy.transcript import parse_trajectory
+    from tfgrpo_dspy.program.transcript import parse_trajectory
 
     return parse_trajectory(getattr(each.rollout, "trajectory", ""))
 
@@ -265,7 +265,7 @@ def _library_read(folder: Path, each: Recorded) -> ExperienceLibrary | None:
     """The library before the rollout's step, if the run's history tells."""
     from tfgrpo_dspy.cli.files import LIBRARY
     from tfgrpo_dspy.errors import TFGRPOError
-    from tfgrpo_dspy.history_file import history_path, load_history
+    from tfgrpo_dspy.history.file import history_path, load_history
 
     beside = history_path(folder / LIBRARY)
     if not beside.is_file() or not each.purpose.startswith("training"):

@@ -7,22 +7,22 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from tfgrpo_dspy.cli import story as told
-from tfgrpo_dspy.cli.boundary import safe
 from tfgrpo_dspy.cli.files import LIBRARY, LIBRARY_TEXT, PROGRAM, REPORT
 from tfgrpo_dspy.cli.terminal import SIMULATED, facts, out, say, section, show_path, table_of, us
-from tfgrpo_dspy.cli.verdict import FLAG_COLUMNS, flag_rows, verdict_of
-from tfgrpo_dspy.rendering import counted
+from tfgrpo_dspy.reports import story as told
+from tfgrpo_dspy.reports.redaction import safe
+from tfgrpo_dspy.reports.verdict import FLAG_COLUMNS, flag_rows, verdict_of
+from tfgrpo_dspy.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from rich.table import Table
 
-    from tfgrpo_dspy.cli.story import Story
-    from tfgrpo_dspy.credit import Effect
-    from tfgrpo_dspy.experience import Experience
-    from tfgrpo_dspy.observers.tracking import MLflowTracking
+    from tfgrpo_dspy.library.library import Experience
+    from tfgrpo_dspy.observers.mlflow.tracking import MLflowTracking
+    from tfgrpo_dspy.records.effects import Effect
+    from tfgrpo_dspy.reports.story import Story
 
 _SHOWN = 30
 """Experiences listed after a run at most; `tfgrpo library show` has them all."""

@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from tfgrpo_dspy.events import (
+from rich.progress import Progress, TaskID
+
+from tfgrpo_dspy.lm.usage import Usage
+from tfgrpo_dspy.records.events import (
     AdvantageFinished,
     Event,
     FailureRecorded,
     GroupFinished,
+    Observer,
     RolloutFinished,
     RunFinished,
     RunStarted,
     StepFinished,
-    StepRecord,
     StepStarted,
     SummaryFinished,
 )
-from tfgrpo_dspy.group import Group, Rollout, Scored, count_groups
-from tfgrpo_dspy.observers.metrics import operation_counts, reward_estimate
-from tfgrpo_dspy.observers.summary import format_estimate
-from tfgrpo_dspy.rendering import one_line, shorten
-from tfgrpo_dspy.usage import Usage
+from tfgrpo_dspy.records.result import StepRecord
+from tfgrpo_dspy.records.rollouts import Group, Rollout, Scored, count_groups
+from tfgrpo_dspy.reports.counts import operation_counts, reward_estimate
+from tfgrpo_dspy.reports.summary import format_estimate
+from tfgrpo_dspy.text import one_line, shorten
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -245,3 +250,42 @@ def _bars(console: Console) -> Progress:
         TimeElapsedColumn(),
     ]
     return Progress(*columns, console=console, transient=True)
+
+
+@contextmanager
+def rollout_bar(total: int, display: bool | None) -> Iterator[Observer]:
+    """An observer that draws a bar of `total` rollouts; None for `display` draws on a terminal only."""
+    if not (sys.stderr.isatty() if display is None else display):
+        yield lambda event: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("evaluating"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        yield _RolloutCount(progress.add_task("", total=total), progress)
+
+
+class _RolloutCount:
+    def __init__(self, task: TaskID, progress: Progress) -> None:
+        self._task, self._progress = task, progress
+        self._rewards = 0.0
+        self._scored = self._lost = 0
+
+    def __call__(self, event: Event) -> None:
+        if not isinstance(event, RolloutFinished):
+            return
+        if isinstance(event.rollout, Scored):
+            self._rewards += event.rollout.reward
+            self._scored += 1
+        else:
+            self._lost += 1
+        mean = f"mean reward {self._rewards / self._scored:.2f}" if self._scored else ""
+        lost = f", {self._lost} lost" if self._lost else ""
+        self._progress.update(self._task, advance=1, description=mean + lost)

@@ -10,8 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tfgrpo_dspy.simulated.endpoint.server import Latency, running_server, serve
     from tfgrpo_dspy.simulated.engine import AsyncSimulatedEngine, SimulatedEngine, simulated_lm
-    from tfgrpo_dspy.simulated.server import Latency, running_server, serve
     from tfgrpo_dspy.simulated.world import Problem, answers_match, demo_examples, make_problems
 
 __all__ = [
@@ -29,7 +29,7 @@ __all__ = [
 
 _HOMES = {
     "engine": ("AsyncSimulatedEngine", "SimulatedEngine", "simulated_lm"),
-    "server": ("Latency", "running_server", "serve"),
+    "endpoint.server": ("Latency", "running_server", "serve"),
     "world": ("Problem", "answers_match", "demo_examples", "make_problems"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

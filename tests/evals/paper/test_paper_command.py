@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from evals.cli import ROW_FAILED, app
+from evals.cli import app
+from evals.options import ROW_FAILED
 from evals.paper.tables import TABLES
 from programs.math_world import math_examples
 from tests.evals.small import Breaking

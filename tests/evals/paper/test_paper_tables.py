@@ -13,7 +13,7 @@ from evals.paper.rows import Setup, plan_of
 from evals.paper.tables import MATH, MODELS, RL_TRAINED, TABLES, WEB, find_table
 from evals.texts import problem_key, problem_of
 from tfgrpo_dspy import DataError, SettingsError, TrainingFreeGRPO
-from tfgrpo_dspy.metrics import number
+from tfgrpo_dspy.rewards.metrics import number
 
 GAINS = {  # over the baseline of the same model and program, as the paper prints them
     "aime": {"AIME24": {2.7}, "AIME25": {5.4}},

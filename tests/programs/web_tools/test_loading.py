@@ -19,7 +19,7 @@ from programs.web_tools.errors import WebError
 from programs.web_tools.framing import clean, quoted
 from tests.programs.web_tools.sites import answer, document, loader_for, redirect, serving
 from tfgrpo_dspy.errors import SettingsError
-from tfgrpo_dspy.rendering import neutralise
+from tfgrpo_dspy.text import neutralise
 
 PAGE = "<p>some readable words</p>"
 

@@ -1,0 +1,165 @@
+"""What is left in a run's folder, and programs and metrics by reference."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import dspy
+import pytest
+
+from tests.tfgrpo_dspy.command_line import STUDENTS
+from tfgrpo_dspy import DataError, ExperienceLibrary, ProgramError, SettingsError, attach
+from tfgrpo_dspy.cli.data import split_names
+from tfgrpo_dspy.cli.files import (
+    RunFile,
+    library_of_program,
+    load_state,
+    read_run,
+    refresh_files,
+    save_program,
+    write_run,
+)
+from tfgrpo_dspy.cli.references import check_fit, load_metric, load_program
+from tfgrpo_dspy.cli.terminal import us
+from tfgrpo_dspy.rewards.metrics import exact
+
+LIBRARY = ExperienceLibrary.from_texts(["Read {this} twice: $\\frac{1}{2}$, “so”."])
+RUN = RunFile("a:b", "exact", ("question",), None, None, "auto", 0.7)
+
+
+@pytest.fixture(autouse=True)
+def own_path(monkeypatch):
+    monkeypatch.syspath_prepend(str(Path.cwd()))
+    Path("students.py").write_text(STUDENTS, encoding="utf-8")
+
+
+def example(**fields: str) -> dspy.Example:
+    return dspy.Example(**fields, answer="1").with_inputs(*fields)
+
+
+def test_a_saved_program_is_what_dspy_saves():
+    program = attach(dspy.ChainOfThought("question -> answer"), LIBRARY)
+    program.save("theirs.json")
+    save_program(program, Path("ours.json"))
+    assert json.loads(Path("ours.json").read_text("utf-8")) == json.loads(Path("theirs.json").read_text("utf-8"))
+
+
+def test_the_lms_of_a_program_are_saved_without_keys_and_endpoints():
+    program = dspy.ChainOfThought("question -> answer")
+    secrets = {"api_key": "sk-abcdefgh", "api_base": "http://anna:sesame@h/v1", "headers": {"x": "hush-hush"}}
+    program.predict.lm = dspy.LM("openai/x", temperature=0.3, **secrets)
+    save_program(program, Path("program.json"))
+    text = Path("program.json").read_text("utf-8")
+    assert not any(secret in text for secret in ("sk-abcdefgh", "sesame", "hush-hush"))
+    loaded = load_state(program, Path("program.json"))
+    assert (loaded.predict.lm.model, loaded.predict.lm.kwargs["temperature"]) == ("openai/x", 0.3)
+
+
+def test_a_state_is_loaded_into_a_copy():
+    program = dspy.ChainOfThought("question -> answer")
+    save_program(attach(program, LIBRARY), Path("program.json"))
+    loaded = load_state(program, Path("program.json"))
+    assert "Read {this} twice" in loaded.predict.signature.instructions
+    assert "Read {this} twice" not in program.predict.signature.instructions
+    assert [e.text for e in library_of_program(Path("program.json")) or ()] == [e.text for e in LIBRARY]
+
+
+def test_a_bare_predictor_is_saved_and_read_like_any_program():
+    program = dspy.Predict("question -> answer")
+    write_run(Path("out"), attach(program, LIBRARY), LIBRARY, RUN, "# Report\n")
+    file = Path("out/program.json")
+    assert "Read {this} twice" in load_state(program, file).signature.instructions
+    assert [e.text for e in library_of_program(file) or ()] == [e.text for e in LIBRARY]
+    assert refresh_files(ExperienceLibrary.from_texts(["Now read it thrice."]), Path("out/library.json")) == []
+    assert "thrice" in load_state(program, file).signature.instructions
+    with pytest.raises(ProgramError, match="with self, but this program has predict"):
+        load_state(dspy.ChainOfThought("question -> answer"), file)
+
+
+def test_a_state_of_another_shape_is_refused():
+    Path("program.json").write_text('{"predict": {"demos": 3}, "metadata": {}}', encoding="utf-8")
+    with pytest.raises(ProgramError, match="cannot be loaded into this program"):
+        load_state(dspy.ChainOfThought("question -> answer"), Path("program.json"))
+
+
+def test_a_run_is_read_back_as_it_was_written():
+    program = dspy.ChainOfThought("question -> answer")
+    write_run(Path("out"), program, LIBRARY, RUN, "# Report\n")
+    assert read_run(Path("out/program.json")) == RUN
+    assert library_of_program(Path("out/run.json")) is None
+    assert library_of_program(Path("out/report.md")) is None
+
+
+@pytest.mark.parametrize("change", [{"version": 2}, {"inputs": "question"}, {"lm": 3}, {"temperature": None}])
+def test_a_damaged_run_file_is_refused(change):
+    write_run(Path("out"), dspy.ChainOfThought("question -> answer"), LIBRARY, RUN, "")
+    document = json.loads(Path("out/run.json").read_text())
+    Path("out/run.json").write_text(json.dumps({**document, **change}))
+    with pytest.raises(DataError, match="is no tfgrpo-run file of version 1"):
+        read_run(Path("out/program.json"))
+
+
+@pytest.mark.parametrize("reference", ["students:solver", "students.py:solver", "./students.py:solver"])
+def test_a_program_is_found_by_module_and_by_file(reference):
+    assert isinstance(load_program(reference), dspy.ChainOfThought)
+
+
+def test_a_program_may_be_a_class_or_an_attribute_of_one():
+    assert [name for name, _ in load_program("students.py:Contextual").named_predictors()] == ["solve"]
+    Path("boxed.py").write_text("import dspy\nclass Box:\n    it = dspy.Predict('a -> b')\n", encoding="utf-8")
+    assert isinstance(load_program("boxed.py:Box.it"), dspy.Predict)
+
+
+def test_a_file_finds_its_neighbours():
+    Path("inner").mkdir()
+    Path("inner/neighbour.py").write_text("import dspy\nit = dspy.Predict('a -> b')\n", encoding="utf-8")
+    Path("inner/main.py").write_text("from neighbour import it\n", encoding="utf-8")
+    assert isinstance(load_program("inner/main.py:it"), dspy.Predict)
+
+
+def test_a_metric_is_built_in_or_found():
+    assert load_metric("exact") is exact
+    assert load_metric("students.py:raises").__name__ == "raises"
+    with pytest.raises(SettingsError, match="it has a_word, makes_a_number"):
+        load_metric("students.py:nowhere")
+
+
+def test_programs_and_examples_must_fit():
+    check_fit(load_program("students.py:Contextual"), [example(context="c", question="q")])
+    check_fit(load_program("students.py:solver"), [example(question="q")])
+    with pytest.raises(DataError, match="reads question, but the examples' inputs are task"):
+        check_fit(load_program("students.py:solver"), [example(task="q")])
+    with pytest.raises(DataError, match="inputs are more, question"):
+        check_fit(load_program("students.py:solver"), [example(question="q", more="m")])
+
+
+class Liberal(dspy.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.solve = dspy.Predict("question -> answer")
+
+    def forward(self, **inputs):
+        return self.solve(**inputs)
+
+
+def test_a_program_that_takes_anything_fits_anything():
+    check_fit(Liberal(), [example(whatever="w")])
+
+
+def test_inputs_are_repeated_or_separated_by_commas():
+    assert split_names(["a, b", "c=d.0"]) == ("a", "b", "c=d.0")
+    assert split_names(None) is None
+    assert split_names([]) is None
+
+
+def test_the_command_is_named_by_its_path_while_its_environment_is_not_activated(monkeypatch, tmp_path):
+    script = tmp_path / ".venv" / "bin" / "tfgrpo"
+    script.parent.mkdir(parents=True)
+    script.touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", [str(script)])
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    assert us() == ".venv/bin/tfgrpo"
+    monkeypatch.setattr("shutil.which", lambda name: "/usr/bin/tfgrpo")
+    assert us() == "tfgrpo"

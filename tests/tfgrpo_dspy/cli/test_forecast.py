@@ -1,0 +1,117 @@
+"""`tfgrpo compile --dry-run`: the forecast as a table, and nothing written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from tests.tfgrpo_dspy.command_line import SOLVER, problems, run, the_error
+from tfgrpo_dspy.cli import dry_run
+from tfgrpo_dspy.cli.app import app
+from tfgrpo_dspy.forecast.forecast import extrapolate
+from tfgrpo_dspy.forecast.plan import ASSUMED, PLAN
+from tfgrpo_dspy.lm.ledger import spent_in
+
+COMPILE = ("compile", SOLVER, "train.jsonl", "--metric", "number", "--lm", "simulated", "--no-tracking")
+QUICK = ("--epochs", "2", "--group-size", "4")
+PAPERS = "published by arXiv 2510.08191 for DeepSeek-V3.1-Terminus with tools"
+
+
+@pytest.fixture(autouse=True)
+def inputs():
+    problems()
+
+
+def forecast(*arguments: str, quick: tuple[str, ...] = QUICK) -> str:
+    result = run(*COMPILE, *quick, "--dry-run", *arguments)
+    assert result.exit_code == 0, result.output
+    return " ".join(result.stdout.split())
+
+
+def test_it_shows_every_stage_and_writes_nothing():
+    before = sorted(Path().rglob("*"))
+    shown = forecast("--valset", "test.jsonl")
+    assert "SIMULATED" in shown
+    assert "Forecast of the whole run (simulated)" in shown
+    for stage in ("rollouts", "summaries", "extractions", "updates", "validation", "pilot only", "total"):
+        assert f" {stage} " in shown
+    assert "wall-clock time: " in shown
+    assert "with 8 calls at once" in shown
+    assert sorted(Path().rglob("*")) == before
+
+
+def test_an_unknown_price_is_said_and_a_given_one_is_used():
+    assert "the price of an LM is unknown" in forecast()
+    shown = forecast("--price", "0.5,2")
+    assert "$" in shown
+    assert "unknown" not in shown.partition("wall-clock")[0]
+
+
+def test_the_published_cost_is_shown_when_asked_for_scaled_per_rollout():
+    assert PAPERS not in forecast()
+    shown = forecast("--paper")
+    assert PAPERS in shown
+    assert "about $0.77" in shown, "64 of 1,500 rollouts"
+    assert "about $18.00" in shown
+    assert "38.0M" in shown
+    assert "6.6M" in shown
+    assert "6.0 h" in shown
+
+
+@pytest.mark.slow
+def test_the_published_cost_is_shown_for_the_papers_settings():
+    problems(train=100)
+    shown = forecast("--pilot", "2", quick=())
+    assert PAPERS in shown
+    assert "scaled per rollout" not in shown
+    assert "about $18.00" in shown
+
+
+def test_a_forecast_then_a_run_pays_the_pilot_once():
+    forecast("--pilot", "4")
+    result = run(*COMPILE, *QUICK)
+    assert result.exit_code == 0, result.output
+    assert "from the cache" in result.stdout
+
+
+def test_a_pilot_of_no_example_is_one_error():
+    result = run(*COMPILE, *QUICK, "--dry-run", "--pilot", "0")
+    assert result.exit_code == 2
+    assert "pilot" in the_error(result)
+
+
+def test_a_run_that_costs_less_is_not_asked_about():
+    result = run(*COMPILE, *QUICK, "--price", "0.5,2", "--confirm-above", "100")
+    assert result.exit_code == 0, result.output
+    assert Path("out/program.json").exists()
+
+
+@pytest.mark.parametrize(("more", "said"), [(("--price", "0.5,2"), "expected to cost $"), ((), "unknown (--price)")])
+def test_a_run_that_costs_more_needs_a_yes(more, said):
+    arguments = [*COMPILE, *QUICK, "--confirm-above", "0.000001", *more]
+    refused = CliRunner().invoke(app, arguments, input="n\n", prog_name="tfgrpo")
+    assert said in refused.stderr
+    assert refused.exit_code != 0
+    assert not Path("out/program.json").exists()
+    agreed = CliRunner().invoke(app, arguments, input="y\n", prog_name="tfgrpo")
+    assert agreed.exit_code == 0, agreed.output
+    assert Path("out/program.json").exists()
+
+
+def test_the_pilot_before_the_question_counts_against_the_cap():
+    result = run(*COMPILE, *QUICK, "--price", "0.5,2", "--confirm-above", "100", "--max-lm-calls", "60")
+    assert result.exit_code == 0, result.output
+    pilot = json.loads(Path("out/log/spent.jsonl").read_text().splitlines()[0])
+    assert pilot["lm_calls"] > 10
+    assert pilot["lm_calls"] < spent_in("out/log").lm_calls <= 60
+
+
+def test_figures_are_short():
+    made = extrapolate(ASSUMED, PLAN)
+    assert [dry_run._count(n) for n in (0, 999, 9_999, 12_345, 38e6)] == ["0", "999", "9,999", "12k", "38.0M"]
+    assert [dry_run._time(s) for s in (1.25, 40, 120, 21_600)] == ["1.2 s", "40 s", "2 min", "6.0 h"]
+    assert dry_run._usd(18) == "$18.00"
+    assert dry_run._range(made.total.cost_usd, dry_run._usd).startswith("$14.9")

@@ -1,0 +1,242 @@
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tfgrpo_dspy.data.examples import load_examples, parse_field
+from tfgrpo_dspy.errors import DataError, MissingExtraError, SettingsError
+
+NESTED = {
+    "data_source": "toy",
+    "prompt": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "What is 2 + 3?"}],
+    "reward_model": {"ground_truth": "5", "style": "rule"},
+}
+ROWS = [{"question": "2 + 3?", "answer": "5"}, {"question": "1 + 1?", "answer": "2"}]
+
+
+def jsonl(folder: Path, *rows: object, name: str = "train.jsonl") -> str:
+    path = folder / name
+    path.write_text("\n".join(json.dumps(row) for row in rows) + "\n", encoding="utf-8")
+    return str(path)
+
+
+def raw(folder: Path, name: str, content: str | bytes) -> str:
+    path = folder / name
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return str(path)
+
+
+def pairs(source: str, **options: Any) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    return [(dict(e.inputs()), dict(e.labels())) for e in load_examples(source, **options)]
+
+
+EXPECTED = [({"question": "2 + 3?"}, {"answer": "5"}), ({"question": "1 + 1?"}, {"answer": "2"})]
+
+
+def test_jsonl_is_read_row_by_row_and_blank_lines_are_passed_over(tmp_path: Path) -> None:
+    source = raw(tmp_path, "a.jsonl", "\n".join(["", *map(json.dumps, ROWS), "", ""]))
+    assert pairs(source) == EXPECTED
+
+
+@pytest.mark.parametrize("document", [ROWS, {"data": ROWS}])
+def test_json_is_a_list_or_an_object_with_data(tmp_path: Path, document: object) -> None:
+    assert pairs(raw(tmp_path, "a.json", json.dumps(document, indent=1))) == EXPECTED
+
+
+def test_csv_has_its_columns_in_the_first_line(tmp_path: Path) -> None:
+    assert pairs(raw(tmp_path, "a.csv", "question,answer\r\n2 + 3?,5\r\n\r\n1 + 1?,2\r\n")) == EXPECTED
+
+
+def test_parquet_is_read_through_the_extra(tmp_path: Path) -> None:
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    pq.write_table(pa.Table.from_pylist([NESTED]), tmp_path / "a.parquet")
+    assert pairs(str(tmp_path / "a.parquet")) == [({"question": "What is 2 + 3?"}, {"answer": "5"})]
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.csv"])
+def test_a_byte_order_mark_is_passed_over(tmp_path: Path, name: str) -> None:
+    content = {"a.jsonl": json.dumps(ROWS[0]), "a.json": json.dumps(ROWS[:1]), "a.csv": "question,answer\n2 + 3?,5\n"}
+    assert pairs(raw(tmp_path, name, b"\xef\xbb\xbf" + content[name].encode())) == EXPECTED[:1]
+
+
+def test_nested_columns_are_reached_by_dotted_paths_and_renamed(tmp_path: Path) -> None:
+    source = jsonl(tmp_path, NESTED)
+    found = pairs(source, inputs=["task=prompt.1.content", "data_source"], answer="gold=reward_model.ground_truth")
+    assert found == [({"task": "What is 2 + 3?", "data_source": "toy"}, {"gold": "5"})]
+
+
+def test_a_column_whose_name_has_a_dot_wins_over_a_path(tmp_path: Path) -> None:
+    source = jsonl(tmp_path, {"a.b": "flat", "a": {"b": "deep"}})
+    assert pairs(source, inputs=["x=a.b"])[0][0] == {"x": "flat"}
+
+
+@pytest.mark.parametrize(
+    ("row", "question", "answer"),
+    [
+        (NESTED, "What is 2 + 3?", {"answer": "5"}),
+        ({"question": "q", "answer": "2 + 2 = 4\n#### 4"}, "q", {"answer": "2 + 2 = 4\n#### 4"}),
+        ({"id": 1, "problem": "p", "solution": "long", "answer": "025"}, "p", {"answer": "025"}),
+        ({"ID": 1, "Problem": "p", "Answer": 25}, "p", {"answer": 25}),
+        ({"input": "i", "target": "t"}, "i", {"answer": "t"}),
+        ({"prompt": "p"}, "p", {}),
+    ],
+)
+def test_known_layouts_become_question_and_answer(
+    tmp_path: Path, row: object, question: str, answer: dict[str, object]
+) -> None:
+    assert pairs(jsonl(tmp_path, row)) == [({"question": question}, answer)]
+
+
+def test_a_named_input_is_not_guessed_to_be_the_answer_too(tmp_path: Path) -> None:
+    source = jsonl(tmp_path, {"question": "q", "answer": "a"})
+    assert pairs(source, inputs=["question", "draft=answer"]) == [({"question": "q", "draft": "a"}, {})]
+
+
+def test_a_limit_takes_the_first_rows_and_reads_no_further(tmp_path: Path) -> None:
+    source = raw(tmp_path, "a.jsonl", "\n".join([*map(json.dumps, ROWS), "not json"]))
+    assert pairs(source, limit=2) == EXPECTED
+
+
+def test_duplicate_rows_are_kept(tmp_path: Path) -> None:
+    assert len(load_examples(jsonl(tmp_path, ROWS[0], ROWS[0]))) == 2
+
+
+Q = '{"question": "q", "answer": "a"}\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.jsonl", "", "there is no row in it"),
+        ("a.jsonl", "\n \n", "there is no row in it"),
+        ("a.jsonl", Q + "\n{bad}\n", r"a.jsonl, line 3: no valid JSON at column 2"),
+        ("a.jsonl", Q + "[1]\n", "a.jsonl, line 2: a row must be a JSON object"),
+        ("a.jsonl", Q.encode() + b'{"question": "\xe9"}', "a.jsonl, line 2: the text is not UTF-8"),
+        (
+            "a.jsonl",
+            Q + '{"question": "q"}',
+            "a.jsonl, line 2: there is no column `answer` .* the columns are `question`",
+        ),
+        ("a.jsonl", Q + '{"question": " ", "answer": "a"}', r"a.jsonl, line 2: the input `question` .* is empty"),
+        ("a.jsonl", Q + '{"question": "q", "answer": null}', r"a.jsonl, line 2: the answer `answer` .* is empty"),
+        ("a.jsonl", '{"x": [{"y": 1}], "z": {}}', r"a.jsonl, line 1: no column looks like a question.*`x.0.y`, `z`"),
+        ("a.jsonl", "9" * 5000, "a.jsonl, line 1: this JSON cannot be read"),
+        ("a.json", "[]", "there is no row in it"),
+        ("a.json", "", "a.json: no valid JSON at line 1, column 1"),
+        ("a.json", '[{"question": "q"}, 3]', "a.json, item 2: a row must be a JSON object"),
+        ("a.json", '{"rows": []}', r"a.json: expected a list of objects"),
+        ("a.json", b"[\n\xff", "a.json, line 2: the text is not UTF-8"),
+        ("a.csv", "question,answer\n", "there is no row in it"),
+        ("a.csv", "question,question\nx,y\n", "a.csv, line 1: the first line must name every column once"),
+        ("a.csv", 'question,answer\n"a\nb",c\nd,e,f\n', "a.csv, line 4: 3 fields under 2 columns"),
+        ("a.csv", 'question,answer\nx,"y', "a.csv, line 2: no valid CSV"),
+        ("a.csv", "question,answer\n,y\n", "a.csv, line 2: the input `question` .* is empty"),
+        ("a.parquet", "no parquet", "a.parquet: no readable Parquet"),
+        ("a.txt", "text", r"examples are read from .jsonl, .json, .csv and .parquet files"),
+    ],
+)
+def test_what_cannot_be_read_is_named_by_file_and_line(
+    tmp_path: Path, name: str, content: str | bytes, message: str
+) -> None:
+    if name.endswith("parquet"):
+        pytest.importorskip("pyarrow")
+    with pytest.raises(DataError, match=message):
+        load_examples(raw(tmp_path, name, content))
+
+
+def test_a_missing_column_lists_those_that_exist(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"no column `foo` for the input `foo`.*`prompt.0.role`, .*`reward_model.style`"
+    ):
+        load_examples(jsonl(tmp_path, NESTED), inputs=["foo"])
+
+
+def test_a_path_past_the_end_of_a_list_is_a_missing_column(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no column `prompt\.9\.content`"):
+        load_examples(jsonl(tmp_path, NESTED), inputs=["q=prompt.9.content"])
+
+
+def test_a_missing_file_is_said_with_the_folder_it_was_sought_in(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"nowhere.jsonl: there is no such file; check the path"):
+        load_examples(str(tmp_path / "nowhere.jsonl"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"limit": 0}, "at least 1 row, got 0"),
+        ({"split": "test"}, "says nothing about a file; leave it out for train.jsonl"),
+        ({"inputs": []}, "inputs names no field"),
+        ({"inputs": ["prompt.0.content"]}, r"give it one in front of the column, e.g. question=prompt.0.content"),
+        ({"inputs": ["question="]}, "names no column; write question=<column>"),
+        ({"inputs": ["question"], "answer": "question"}, "two fields share a name"),
+    ],
+)
+def test_arguments_that_cannot_be_used_are_refused(tmp_path: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        load_examples(jsonl(tmp_path, *ROWS), **options)
+
+
+def test_a_field_is_a_column_or_a_name_for_one() -> None:
+    assert parse_field("question") == ("question", "question")
+    assert parse_field(" question = prompt.0.content ") == ("question", "prompt.0.content")
+
+
+class Rows(list[dict[str, Any]]):
+    def select(self, indices: range) -> Rows:
+        return Rows(self[i] for i in indices)
+
+
+def hub(monkeypatch: pytest.MonkeyPatch, splits: list[str]) -> list[tuple[Any, ...]]:
+    calls: list[tuple[Any, ...]] = []
+
+    def load(name: str, config: str | None, *, split: str) -> Rows:
+        calls.append((name, config, split))
+        return Rows([*ROWS, {"question": "q"}])
+
+    fake = SimpleNamespace(get_dataset_split_names=lambda name, config: splits, load_dataset=load)
+    monkeypatch.setitem(sys.modules, "datasets", fake)
+    return calls
+
+
+def test_a_dataset_id_goes_to_the_hub_with_configuration_and_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = hub(monkeypatch, ["train", "test"])
+    assert pairs("owner/name:main", split="test", limit=2) == EXPECTED
+    assert calls == [("owner/name", "main", "test")]
+
+
+def test_the_only_split_needs_no_name_and_rows_are_numbered(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = hub(monkeypatch, ["train"])
+    with pytest.raises(DataError, match="owner/name, train, row 3: there is no column `answer`"):
+        load_examples("owner/name")
+    assert calls == [("owner/name", None, "train")]
+
+
+@pytest.mark.parametrize("split", [None, "dev"])
+def test_a_split_must_be_chosen_among_those_that_exist(monkeypatch: pytest.MonkeyPatch, split: str | None) -> None:
+    hub(monkeypatch, ["train", "test"])
+    with pytest.raises(DataError, match=f"choose one of its splits.*train, test; got {split}"):
+        load_examples("owner/name", split=split)
+
+
+def test_a_hub_that_cannot_be_reached_is_said_with_what_to_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(name: str, config: str | None) -> list[str]:
+        raise ConnectionError("Couldn't reach the Hub\nlong trace")
+
+    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(get_dataset_split_names=unreachable))
+    with pytest.raises(DataError, match=r"owner/name: no such file.*\(Couldn't reach the Hub\); check the id"):
+        load_examples("owner/name")
+
+
+def test_without_the_extra_the_message_shows_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(MissingExtraError, match=r"datasets: pip install 'tfgrpo-dspy\[datasets\]'"):
+        load_examples("owner/name")
+    with pytest.raises(MissingExtraError, match=r"a.parquet needs the package pyarrow: pip install"):
+        load_examples(raw(tmp_path, "a.parquet", "x"))

@@ -1,0 +1,145 @@
+"""Choosing what a query reads."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.tfgrpo_dspy.scripted import examples
+from tfgrpo_dspy import ExperienceLibrary, Settings, SettingsError
+from tfgrpo_dspy.library.experience import Experience, Provenance, Source
+from tfgrpo_dspy.library.retrieval import BM25, CUES, Embedding, Shelf, cues_of, described, restored, state_of
+from tfgrpo_dspy.library.word_index import InvertedIndex, largest, stem
+
+LIBRARY = ExperienceLibrary.from_texts(
+    [
+        "When two discounts follow each other, multiply the shares.",
+        "When trains meet, add their speeds.",
+        "When a garden is fenced, count the posts.",
+        "When interest compounds, work year by year.",
+    ]
+)
+
+
+def ids(found):
+    return [e.id for e in found]
+
+
+def test_a_query_reads_what_shares_its_rare_words_whatever_their_endings():
+    assert ids(Shelf(LIBRARY, BM25(1)).select("A coat is discounted twice. What is the price?")) == ["G0"]
+    assert ids(Shelf(LIBRARY, BM25(1)).select("A train leaves at 9 with a speed of 80.")) == ["G1"]
+
+
+def test_what_shares_no_word_is_not_read():
+    assert Shelf(LIBRARY, BM25(4)).select("How many angels?") == ()
+    assert Shelf(ExperienceLibrary(), BM25(4)).select("anything") == ()
+
+
+def test_pinned_experiences_come_first_and_the_others_in_library_order():
+    shelf = Shelf(LIBRARY.pin("G3"), BM25(2))
+    assert ids(shelf.select("fence the garden; trains meet")) == ["G3", "G1", "G2"]
+    assert ids(shelf.select("nothing of it")) == ["G3"]
+
+
+def test_several_queries_read_what_any_of_them_does():
+    assert ids(Shelf(LIBRARY, BM25(1)).select("two trains", "a garden")) == ["G1", "G2"]
+
+
+def test_an_experience_is_found_by_a_task_that_it_was_learned_from_too():
+    cues = {"G2": ("A path is lined with lamps at both sides.", "Lamps again.", "More lamps.")}
+    assert ids(Shelf(LIBRARY, BM25(1), cues).select("How many lamps line the road?")) == ["G2"]
+    cues["G1"] = ("Lamps of a station.",)
+    assert ids(Shelf(LIBRARY, BM25(2), cues).select("How many lamps?")) == ["G1", "G2"], "k experiences, not k texts"
+
+
+def test_cues_are_tasks_of_this_run_the_latest_first():
+    sources = tuple(Source(f"e{i}") for i in range(9))
+    old, new = (Experience("G0", "When a, b.", provenance=Provenance(sources=s)) for s in (sources[:1], sources))
+    tasks = {f"e{i}": f"task {i}" for i in range(8)}
+    known = ExperienceLibrary((old,), 1)
+    found = cues_of(ExperienceLibrary((new,), 1), tasks, known)
+    assert found == {"G0": tuple(f"task {i}" for i in range(7, 7 - CUES, -1))}
+    assert cues_of(known, tasks, known) == {}, "e0 names an example of an earlier run"
+
+
+def embedded(texts):
+    return [[text.count("a") + 0.1, text.count("e"), text.count("o")] for text in texts]
+
+
+def test_an_embedding_reads_what_is_nearest_and_embeds_each_text_once():
+    asked = []
+
+    def model(texts):
+        asked.extend(texts)
+        return embedded(texts)
+
+    retrieval = Embedding(model, 1)
+    library = ExperienceLibrary.from_texts(["aaa", "eee", "ooo"])
+    assert ids(Shelf(library, retrieval).select("e e")) == ["G1"]
+    assert ids(Shelf(library.pin("G0"), retrieval).select("oo")) == ["G0", "G2"]
+    assert sorted(asked) == ["aaa", "e e", "eee", "oo", "ooo"]
+
+
+def test_a_function_may_choose():
+    shelf = Shelf(LIBRARY.pin("G0"), lambda query, library: [e.id for e in library if query in e.text])
+    assert ids(shelf.select("speeds")) == ["G0", "G1"]
+    with pytest.raises(SettingsError, match="'G9', which is no id"):
+        Shelf(LIBRARY, lambda query, library: ["G9"]).select("x")
+
+
+@given(st.lists(st.text(alphabet="abc ", max_size=12), max_size=12), st.text(alphabet="abc ", max_size=12))
+def test_the_index_scores_as_its_definition_does(texts, query):
+    def words(text):
+        return {stem(word) for word in text.split()} - {"a"}  # `a` says nothing
+
+    held = [words(text) for text in texts]
+    mean = max(sum(map(len, held)) / len(held), 1.0) if held else 1.0
+    scores = np.zeros(len(texts), np.float32)
+    for i, own in enumerate(held):
+        for word in own & words(query):
+            n = sum(word in other for other in held)
+            rarity = np.log(1 + (len(texts) - n + 0.5) / (n + 0.5))
+            scores[i] += rarity * 2.5 / (1 + 1.5 * (0.25 + 0.75 * len(own) / mean))
+    found = InvertedIndex(texts).best(query, 3)
+    assert np.allclose(sorted(scores[found], reverse=True), scores[found], rtol=1e-4)
+    assert len(found) == min(3, int((scores > 0).sum()))
+    if found:
+        assert sorted(scores, reverse=True)[: len(found)] == pytest.approx(list(scores[found]), rel=1e-4)
+
+
+@given(st.lists(st.integers(0, 5), max_size=20), st.integers(1, 8))
+def test_the_largest_are_found_the_first_of_equals(numbers, k):
+    wanted = sorted((i for i, n in enumerate(numbers) if n), key=lambda i: (-numbers[i], i))[:k]
+    assert largest(np.array(numbers, np.float32), k) == wanted
+
+
+def test_a_way_of_retrieving_is_saved_unless_it_is_code():
+    for retrieval in (BM25(3), Embedding("openai/text-embedding-3-small", 4)):
+        assert restored(state_of(retrieval), None) == retrieval
+    own = Embedding(embedded, 2)
+    assert restored(state_of(own), Embedding(embedded, 7)) == own
+    assert restored(state_of(ids), ids) is ids
+    for unknown in (state_of(own), state_of(ids), {}):
+        with pytest.raises(SettingsError, match="give it again"):
+            restored(unknown, None)
+
+
+@pytest.mark.parametrize("retrieval", [BM25, 8, "bm25"])
+def test_what_cannot_retrieve_is_refused(retrieval):
+    with pytest.raises(SettingsError, match=r"retrieval must be BM25\(k\)"):
+        Settings(retrieval=retrieval)
+    with pytest.raises(SettingsError, match="k, the experiences per query"):
+        BM25(0)
+
+
+def test_retrieval_and_dropout_exclude_each_other():
+    with pytest.raises(SettingsError, match="dropout and retrieval exclude each other"):
+        Settings(retrieval=BM25(), dropout=0.3)
+
+
+def test_records_name_the_way_of_retrieving():
+    assert Settings(retrieval=BM25(3)).as_params()["retrieval"] == "kind=bm25 k=3"
+    assert described(examples) == "kind=own name=tests.tfgrpo_dspy.scripted.examples"
+    assert described(None) is None

@@ -1,0 +1,157 @@
+"""The fault matrix: whole runs over real HTTP against an endpoint that fails in every way it can."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import dspy
+import pytest
+
+from tfgrpo_dspy import TrainingFreeGRPO, evaluate
+from tfgrpo_dspy.errors import SettingsError
+from tfgrpo_dspy.program.attach import attach
+from tfgrpo_dspy.records.result import CompileResult
+from tfgrpo_dspy.records.rollouts import Lost, Scored
+from tfgrpo_dspy.rewards.metrics import number
+from tfgrpo_dspy.simulated import demo_examples, running_server, simulated_lm
+from tfgrpo_dspy.simulated.endpoint.faults import FaultLog, Faults
+from tfgrpo_dspy.simulated.student import make_solver
+
+PATIENCE = 1.0
+"""Seconds, in these tests, before a call counts as hanging; the endpoint answers in milliseconds."""
+
+
+def learn(faults: Faults, seed: int = 0, **settings) -> tuple[dspy.Module, FaultLog]:
+    log = FaultLog(faults, seed)
+    given = {"epochs": 2, "group_size": 4, "num_threads": 8, "max_errors": 60, "display_progress": False, **settings}
+    with running_server(seed=0, faults=log) as url:
+        lm = dspy.LM("openai/frozen-lm", api_base=url, api_key="x", cache=False, seed=1, num_retries=3)
+        with dspy.context(lm=lm):
+            optimizer = TrainingFreeGRPO(number, call_timeout=PATIENCE, **given)
+            return optimizer.compile(make_solver(), demo_examples(12, 0)), log
+
+
+def rollouts(result: CompileResult) -> list[Scored | Lost]:
+    return [rollout for step in result.steps for group in step.groups for rollout in group.rollouts]
+
+
+def gain_of(program: dspy.Module):
+    """The learned library's mean reward on held-out problems, on an endpoint without faults."""
+    with dspy.context(lm=simulated_lm(0, cache=False)):
+        learned = attach(make_solver(), program.detailed_results.library)
+        return evaluate(learned, demo_examples(40, 0, "test"), number, k=4, seed=0, display_progress=False).mean
+
+
+@pytest.fixture(scope="module")
+def without_faults():
+    program, log = learn(Faults())
+    assert set(log.counts) == {"none"}
+    return gain_of(program)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "faults",
+    [
+        pytest.param(Faults.each(0.05), id="every fault at 5%"),
+        pytest.param(Faults(error=0.1, rate_limit=0.1, reset=0.1), id="30% fail"),
+    ],
+)
+def test_a_run_on_a_failing_endpoint_ends_with_a_library_as_good_as_without_faults(faults, without_faults):
+    program, log = learn(faults)
+    result = program.detailed_results
+    assert len(result.steps) == 2
+    assert result.stopped_by is None
+    learned = gain_of(program)
+    assert learned.low <= without_faults.high
+    assert without_faults.low <= learned.high
+    assert len([r for r in rollouts(result) if isinstance(r, Scored)]) >= 0.9 * len(rollouts(result))
+    assert all(lost.cause == "infrastructure" and lost.error for lost in rollouts(result) if isinstance(lost, Lost))
+    assert sum(log.counts.values()) == result.traffic.calls
+
+
+@pytest.mark.slow
+def test_every_request_that_failed_is_in_the_record_with_its_reason():
+    program, log = learn(Faults.each(0.05))
+    made, failures = log.counts, program.detailed_results.traffic.failures
+    expected = {
+        "timeout": made["hang"],
+        "LMTransportError": made["reset"],
+        "LMRateLimitError 429": made["rate_limit"],
+        "LMServerError 500": made["error"],
+        "LMServerError 502": made["bad_gateway"],
+        "LMProviderError 200": made["malformed"],
+        "EmptyReply": made["empty"],
+        "CutReply": made["cut"],
+    }
+    assert {reason: failures.get(reason, 0) for reason in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("reset", "LMTransportError"),
+        ("rate_limit", "LMRateLimitError"),
+        ("error", "LMServerError"),
+        ("bad_gateway", "LMServerError"),
+        ("cut", "CutReply"),
+        ("empty", "EmptyReply"),
+        ("malformed", "LMProviderError"),
+        ("hang", "LMTransportError"),
+    ],
+)
+def test_an_endpoint_that_always_fails_scores_nothing_and_says_why(fault, reason):
+    log = FaultLog(Faults(**{fault: 0.5}), 3)
+    with running_server(seed=0, faults=log) as url:
+        lm = dspy.LM("openai/frozen-lm", api_base=url, api_key="x", cache=False, seed=1, num_retries=0)
+        with dspy.context(lm=lm):
+            made = evaluate(
+                make_solver(),
+                demo_examples(6, 0),
+                number,
+                k=2,
+                num_threads=6,
+                max_errors=12,
+                call_timeout=0.3,
+                display_progress=False,
+            )
+    lost = [rollout for group in made.groups for rollout in group.lost]
+    assert len(lost) == log.counts[fault] == sum(made.traffic.failures.values())
+    assert all(rollout.cause == "infrastructure" and reason in rollout.error for rollout in lost)
+    assert made.policy_failures == 0
+    assert 0 < len(lost) < 12
+
+
+def test_a_reply_that_lost_its_form_is_the_policys_own_failure():
+    with running_server(seed=0, faults=FaultLog(Faults(garbled=1.0), 0)) as url:
+        lm = dspy.LM("openai/frozen-lm", api_base=url, api_key="x", cache=False, seed=1)
+        with dspy.context(lm=lm):
+            made = evaluate(make_solver(), demo_examples(2, 0), number, k=1, num_threads=2, display_progress=False)
+    assert made.policy_failures == 2
+    assert not made.lost
+
+
+def test_a_summary_that_was_cut_off_is_never_used():
+    said: Counter[str] = Counter()
+    program, log = learn(Faults(cut=0.5), epochs=1, group_size=3)
+    for step in program.detailed_results.steps:
+        for advantage in step.advantages:
+            for summary in advantage.summaries:
+                said["fallback" if summary.failures else "whole"] += 1
+                assert summary.failures or summary.text.rstrip().endswith((".", "!", "?", ")"))
+    assert log.counts["cut"] > 0
+    assert said["whole"] > 0
+
+
+@pytest.mark.parametrize("rates", [{"hang": -0.1}, {"cut": 1.5}, {"hang": 0.6, "reset": 0.6}])
+def test_shares_of_faults_that_cannot_be_are_refused(rates):
+    with pytest.raises(SettingsError, match="share"):
+        Faults(**rates)
+
+
+def test_faults_are_drawn_from_the_seed_at_their_rates():
+    first, again, other = (FaultLog(Faults.each(0.05), seed) for seed in (1, 1, 2))
+    drawn = [first.draw() for _ in range(4000)]
+    assert drawn == [again.draw() for _ in range(4000)]
+    assert drawn != [other.draw() for _ in range(4000)]
+    assert all(abs(count / 4000 - 0.05) < 0.02 for fault, count in first.counts.items() if fault != "none")

@@ -1,0 +1,117 @@
+"""A step's trace: everything that the step did hangs below one span."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import mlflow
+import pytest
+from mlflow.entities import Trace
+
+from tests.tfgrpo_dspy.made_events import MadeRun
+from tfgrpo_dspy.errors import SettingsError
+from tfgrpo_dspy.observers.mlflow.store import RunStore
+from tfgrpo_dspy.observers.mlflow.traces import put_trace, step_tree
+from tfgrpo_dspy.observers.mlflow.tracking import MLflowTracking
+from tfgrpo_dspy.program.recorder import Call
+from tfgrpo_dspy.program.transcript import render_trajectory
+from tfgrpo_dspy.records.events import StepFinished
+from tfgrpo_dspy.records.rollouts import Scored
+
+TOOLS = render_trajectory(
+    [
+        Call("predictor", "react", {"question": "q"}, {"next_thought": "look it up"}, None),
+        Call("tool", "search", {"query": "x"}, {}, "ValueError: no network"),
+    ]
+)
+
+
+@pytest.fixture(scope="module")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("empty") / "mlflow.db"
+    mlflow.MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture(autouse=True)
+def ready_store(tmp_path: Path, empty_store: Path) -> None:
+    (tmp_path / "mlruns").mkdir()
+    shutil.copy(empty_store, tmp_path / "mlruns/mlflow.db")
+
+
+def follow(tracking: MLflowTracking, run: MadeRun) -> list[Trace]:
+    for event in run.events():
+        tracking(event)
+    assert tracking.unrecorded == ()
+    client = mlflow.MlflowClient(tracking_uri=tracking.store_uri)
+    found = client.search_traces(locations=[tracking.experiment_id])
+    return sorted(found, key=lambda trace: trace.info.tags["mlflow.traceName"])
+
+
+def test_each_step_is_one_trace_in_which_all_hangs_together():
+    tracking = MLflowTracking(traces=2)
+    traces = follow(tracking, MadeRun(steps=2))
+    assert [trace.info.tags["mlflow.traceName"] for trace in traces] == ["step 1 (simulated)", "step 2 (simulated)"]
+    spans = traces[0].data.spans
+    (root,) = [span for span in spans if span.parent_id is None]
+    below = [span.name for span in spans if span.parent_id == root.span_id]
+    assert len(below) == 3
+    assert below[-1] == "update"
+    assert {span.parent_id for span in spans} - {None} <= {span.span_id for span in spans}
+    assert sum(span.span_type == "AGENT" for span in spans) == 10
+    assert any(span.name.startswith("summary ") for span in spans)
+    assert any(span.name == "extraction" for span in spans)
+    assert traces[0].info.trace_metadata["mlflow.sourceRun"] == tracking.run_id
+    assert any(span.name.endswith(", reward 1") for span in spans)
+
+
+def test_without_traces_none_are_recorded():
+    assert follow(MLflowTracking(traces=0), MadeRun(steps=1)) == []
+    with pytest.raises(SettingsError, match="0 or more"):
+        MLflowTracking(traces=-1)
+
+
+def test_no_trace_is_recorded_while_tracing_is_off():
+    mlflow.tracing.disable()
+    try:
+        assert follow(MLflowTracking(), MadeRun(steps=1)) == []
+    finally:
+        mlflow.tracing.enable()
+
+
+def test_a_trace_that_is_written_again_is_there_once(monkeypatch):
+    def twice(store: RunStore, **arguments: object) -> None:
+        put_trace(store, **arguments)
+        put_trace(store, **arguments)
+
+    monkeypatch.setattr("tfgrpo_dspy.observers.mlflow.records.put_trace", twice)
+    (trace,) = follow(MLflowTracking(), MadeRun(steps=1))
+    ids = [span.span_id for span in trace.data.spans]
+    assert len(ids) == len(set(ids))
+
+
+def test_a_failure_to_trace_is_kept_and_said_and_the_rest_is_recorded(monkeypatch):
+    def refuse(store: RunStore, **arguments: object) -> None:
+        raise RuntimeError("no traces here")
+
+    monkeypatch.setattr("tfgrpo_dspy.observers.mlflow.records.put_trace", refuse)
+    tracking = MLflowTracking()
+    for event in MadeRun(steps=1).events():
+        tracking(event)
+    (missing,) = tracking.unrecorded
+    assert missing.startswith("the trace of step 1: RuntimeError: no traces here")
+
+
+def test_groups_that_teach_come_first_and_turns_of_tools_are_shown():
+    record = next(e.record for e in MadeRun(steps=1).events() if isinstance(e, StepFinished))
+    (first, *_), (group, *others) = step_tree(record, 1, 1e-9).children, record.groups
+    assert first.outputs["rewards"]
+    assert len(set(first.outputs["rewards"])) > 1
+    told = tuple(replace(r, trajectory=TOOLS, seconds=2.0) for r in group.rollouts if isinstance(r, Scored))
+    tree = step_tree(replace(record, groups=(replace(group, rollouts=told), *others)), len(record.groups), 1e-9)
+    (shown,) = [child for child in tree.children if child.name == group.name]
+    react, search = shown.children[0].children
+    assert (react.kind, react.outputs) == ("LLM", {"next_thought": "look it up"})
+    assert (search.kind, search.failure, search.seconds) == ("TOOL", "ValueError: no network", 1.0)

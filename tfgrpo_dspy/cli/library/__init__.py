@@ -1,0 +1,1 @@
+"""`tfgrpo library`: the commands on library files and their history."""

@@ -1,0 +1,138 @@
+"""`tfgrpo library`: look at libraries and their history, change, compare, export and import them.
+
+Nothing here runs code, and only `merge` calls an LM.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tfgrpo_dspy.cli.library import edits, history
+from tfgrpo_dspy.cli.library import merge as merging
+from tfgrpo_dspy.cli.library.reading import read_any
+from tfgrpo_dspy.cli.terminal import out, say, show_path, us
+from tfgrpo_dspy.errors import DataError, SettingsError
+
+if TYPE_CHECKING:
+    from tfgrpo_dspy.library.library import ExperienceLibrary
+    from tfgrpo_dspy.records.effects import Effect
+
+app = typer.Typer(
+    no_args_is_help=True, help="Look at libraries and their history, change, compare, export and import them."
+)
+
+_File = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FILE",
+        help="library.json, .md or .txt, youtu-agent YAML, ACE playbook, program.json, or a run's folder.",
+    ),
+]
+
+
+@app.command(epilog="Example: tfgrpo library show out/library.json --provenance")
+def show(
+    file: _File,
+    commit: Annotated[
+        str | None, typer.Argument(metavar="[COMMIT]", help="A commit of its history, to show with its library.")
+    ] = None,
+    provenance: Annotated[bool, typer.Option("--provenance", help="Where each one came from, and why.")] = False,
+    effects: Annotated[bool, typer.Option("--effects", help="What each one was measured to do.")] = False,
+) -> None:
+    """Show the experiences of a library, as they are or after a commit."""
+    if commit is not None:
+        history.show_commit(file, commit)
+        return
+    from tfgrpo_dspy.cli.view import entries
+    from tfgrpo_dspy.text import counted
+
+    library = read_any(file)
+    learned = f", learned with {', '.join(library.learned_with)}" if library.learned_with else ""
+    domain = f" on {library.domain}" if library.domain else ""
+    say(f"{counted(len(library), 'experience')}{domain}, about {library.tokens} tokens{learned}", style="bold")
+    out().print(entries(library, provenance=provenance, effects=_effects(file, library) if effects else None))
+
+
+@app.command(
+    epilog="Example: tfgrpo library diff before/library.json after/library.json, "
+    "or tfgrpo library diff out/library.json 3f2a 9c41"
+)
+def diff(
+    file: _File,
+    other: Annotated[
+        str | None, typer.Argument(metavar="[FILE|COMMIT]", help="Another library, or a commit of this one.")
+    ] = None,
+    commit: Annotated[str | None, typer.Argument(metavar="[COMMIT]", help="A later commit. Default: now.")] = None,
+) -> None:
+    """Show what turns one library into another; ids tell which experience is which.
+
+    With one FILE: what its last commit changed. With one COMMIT: what changed since.
+    """
+    from tfgrpo_dspy.history.history import diff as compared
+
+    if other is None or commit is not None or history.is_commit(other):
+        history.show_diff(file, other, commit)
+    else:
+        history.show_changes(compared(read_any(file), read_any(Path(other))))
+
+
+app.command(epilog="Example: tfgrpo library log out/library.json")(history.log)
+app.command(epilog="Example: tfgrpo library blame out/library.json G7")(history.blame)
+app.command(epilog="Example: tfgrpo library rollback out/library.json --step 2")(history.rollback)
+app.command(name="commit", epilog="Example: tfgrpo library commit out/library.json --reason 'shorter'")(history.commit_)
+app.command(epilog="Example: tfgrpo library edit out/library.json G7 'When ..., do ...'")(edits.edit)
+app.command(epilog="Example: tfgrpo library add out/library.json 'When ..., do ...'")(edits.add)
+app.command(epilog="Example: tfgrpo library delete out/library.json G7")(edits.delete)
+app.command(epilog="Example: tfgrpo library pin out/library.json G7")(edits.pin)
+app.command(epilog="Example: tfgrpo library unpin out/library.json G7")(edits.unpin)
+app.command(epilog="Example: tfgrpo library merge out/library.json other/library.json --lm openai/gpt-4.1-mini")(
+    merging.merge
+)
+
+
+@app.command(epilog="Example: tfgrpo library export out/library.json experiences.md")
+def export(
+    file: _File, target: Annotated[Path, typer.Argument(metavar="OUT", help="A .json, .md or .txt file to write.")]
+) -> None:
+    """Write a library as JSON, Markdown or plain text. Only JSON keeps provenance."""
+    _write(file, target)
+
+
+@app.command(name="import", epilog="Example: tfgrpo library import playbook.txt library.json")
+def import_(
+    foreign: _File,
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="The .json file to write.")],
+    domain: Annotated[str | None, typer.Option("--domain", metavar="WORD", help="What it is about: math, ...")] = None,
+) -> None:
+    """Turn a youtu-agent YAML, an ACE playbook or plain text into a library to start from."""
+    if target.suffix.lower() != ".json":
+        raise SettingsError(f"a library is imported into a .json file, got {target}; to write others, use export")
+    _write(foreign, target, domain)
+
+
+def _effects(path: Path, library: ExperienceLibrary) -> dict[str, Effect]:
+    from tfgrpo_dspy.cli.files import LIBRARY
+    from tfgrpo_dspy.credit.file import effects_path, load_effects
+
+    file = path / LIBRARY if path.is_dir() else path
+    if not effects_path(file).exists():
+        raise DataError(
+            f"no effects were measured for {show_path(file)}; `{us()} compile ... --dropout 0.3` measures them at no "
+            "further LM call"
+        )
+    return load_effects(file, library)
+
+
+def _write(source: Path, target: Path, domain: str | None = None) -> None:
+    from tfgrpo_dspy.library.formats import write_library
+    from tfgrpo_dspy.text import counted, one_line
+
+    library = read_any(source)
+    if domain is not None:
+        library = replace(library, domain=one_line(domain) or None)
+    write_library(library, target)
+    say(f"{counted(len(library), 'experience')} written to {show_path(target)}")

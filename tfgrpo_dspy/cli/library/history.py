@@ -1,0 +1,197 @@
+"""`tfgrpo library log|blame|rollback|commit`, and the commits that `show` and `diff` tell of."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.text import Text
+
+from tfgrpo_dspy.cli.library.tracked import (
+    described_changes,
+    diff_text,
+    history_to_show,
+    library_file,
+    library_to_change,
+    note_of_a_person,
+    write_commit,
+)
+from tfgrpo_dspy.cli.terminal import facts, out, say, show_path, table_of, us
+from tfgrpo_dspy.errors import HistoryError, SettingsError
+from tfgrpo_dspy.text import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tfgrpo_dspy.history.commits import Commit, Evidence
+    from tfgrpo_dspy.history.history import Chapter, LibraryDiff
+    from tfgrpo_dspy.library.experience import Source
+
+LibraryFile = Annotated[Path, typer.Argument(metavar="FILE", help="library.json, or the folder of one.")]
+ExperienceId = Annotated[str, typer.Argument(metavar="ID", help="Id of an experience, e.g. G7.")]
+Reason = Annotated[str, typer.Option("--reason", "-m", metavar="TEXT", help="Why; kept in the history.")]
+_Commit = Annotated[str, typer.Argument(metavar="COMMIT", help="Id of a commit, or its first 4 digits or more.")]
+
+_DID = {
+    "add": "added",
+    "modify": "changed",
+    "delete": "deleted",
+    "restore": "brought back",
+    "pin": "pinned",
+    "unpin": "unpinned",
+    "mark": "marked",
+}
+_BY = {"updater": "the updater", "person": "a person", "gate": "a check of the run", "import": "an import"}
+_EVIDENCE_SHOWN = 6
+
+
+def log(file: LibraryFile) -> None:
+    """Show the commits of a library, the last one first."""
+    history = history_to_show(library_file(file))
+    columns = ("commit", "by", "when", "what", "training", "validation", "why")
+    out().print(table_of(columns, [_row(commit) for commit in reversed(history.commits)]))
+
+
+def blame(file: LibraryFile, id: ExperienceId) -> None:
+    """Show how an experience came to be what it is: each text, when, by whom, why, and from which rollouts."""
+    from tfgrpo_dspy.history import history as of
+
+    history = history_to_show(library_file(file))
+    chapters = of.blame(history, _plain_id(id))
+    said = "is in the library" if _plain_id(id) in history.library else "is no longer in the library"
+    say(f"{_plain_id(id)} {said}; {counted(len(chapters), 'change')}", style="bold")
+    for chapter in chapters:
+        _show_chapter(chapter)
+    rollouts = [name for chapter in chapters for source in chapter.change.sources for name in source.rollouts]
+    if rollouts and (file / "log" / "journal.jsonl").is_file():
+        say(f"\nWhat was read and done there: {us()} show-rollout {show_path(file)} {rollouts[0]}", style="dim")
+
+
+def rollback(
+    file: LibraryFile,
+    commit: Annotated[
+        str | None, typer.Argument(metavar="COMMIT", help="The commit to go back to. Its first 4 digits are enough.")
+    ] = None,
+    step: Annotated[
+        int | None, typer.Option("--step", metavar="N", help="The step to go back to; 0 is before the first.")
+    ] = None,
+    reason: Reason = "",
+) -> None:
+    """Make a library what it was after an earlier commit or step; that is a commit, too."""
+    from tfgrpo_dspy.history import history as of
+
+    to = commit if step is None else step
+    if to is None or (commit is not None and step is not None):
+        raise SettingsError("name the commit to go back to or --step N, one of the two")
+    path = library_file(file)
+    write_commit(path, of.rollback(library_to_change(path).history, to, note_of_a_person(reason)))
+
+
+def commit_(file: LibraryFile, reason: Reason = "") -> None:
+    """Take what was changed in a library file by hand into its history, as a person's change."""
+    from tfgrpo_dspy.history.file import load_tracked
+
+    path = library_file(file)
+    tracked = load_tracked(path)
+    if not tracked.difference:
+        raise HistoryError(f"{show_path(path)} is what its history ends with; there is nothing to commit")
+    write_commit(path, tracked.history.record(tracked.library, note_of_a_person(reason or "changed by hand")))
+
+
+def show_commit(file: Path, id: str) -> None:
+    """One commit, and the library after it."""
+    from tfgrpo_dspy.cli.view import entries
+
+    history = history_to_show(library_file(file))
+    commit = history.find(id)
+    commit_id, by, when, what, training, validation, why = _row(commit)
+    refused = "; ".join(f"{r.operation.op} {getattr(r.operation, 'text', '')}: {r.reason}" for r in commit.refusals)
+    rows = [("commit", commit_id), ("by", by), ("when", when), ("what", what), ("training", training)]
+    rows += [("validation", validation), ("why", why), ("refused", refused)]
+    out().print(facts(rows))
+    out().print(described_changes(commit, history))
+    library = history.at(commit.id)
+    say(f"\n{counted(len(library), 'experience')} after it, about {library.tokens} tokens", style="bold")
+    out().print(entries(library))
+
+
+def is_commit(text: str) -> bool:
+    """Whether an argument names a commit rather than a file."""
+    return re.fullmatch(r"[0-9a-f]{4,10}", text) is not None and not Path(text).exists()
+
+
+def show_diff(file: Path, first: str | None, second: str | None) -> None:
+    """What changed between two commits, from one to now, or with the last commit."""
+    from tfgrpo_dspy.history import history as of
+
+    history = history_to_show(library_file(file))
+    before = history.at(first) if first is not None else history.before(history.commits[-1])
+    show_changes(of.diff(before, history.at(second) if second is not None else history.library))
+
+
+def show_changes(changes: LibraryDiff) -> None:
+    """A diff and its counts."""
+    out().print(diff_text(changes.to_text()))
+    counts = f"{len(changes.added)} added, {len(changes.removed)} removed, {len(changes.modified)} changed"
+    say(f"{counts}, {len(changes.kept)} as before", style="bold")
+
+
+def _plain_id(id: str) -> str:
+    return id.strip().removeprefix("[").removesuffix("]")
+
+
+def _row(commit: Commit) -> tuple[str, ...]:
+    refused = f", {len(commit.refusals)} refused" if commit.refusals else ""
+    scores = commit.scores
+    return (
+        commit.id,
+        commit.author,
+        _when(commit),
+        f"{commit.summary}{refused}",
+        _score(scores.training, scores.training_n),
+        _score(scores.validation, scores.validation_n),
+        commit.reason,
+    )
+
+
+def _when(commit: Commit) -> str:
+    return f"step {commit.step}" if commit.step is not None else commit.at.replace("T", " ")[:16]
+
+
+def _score(mean: float | None, n: int | None) -> str:
+    return "" if mean is None else f"{mean:.3f} n={n}"
+
+
+def _show_chapter(chapter: Chapter) -> None:
+    commit, change = chapter.commit, chapter.change
+    when = _when(commit)
+    head = f"{_DID[change.kind]} by {_BY[chapter.author]}{', ' if when else ''}{when}, commit {commit.id}"
+    out().print()
+    say(head, style="cyan")
+    if change.kind in {"modify", "delete"} and change.before is not None:
+        out().print(Text(f"  - {change.before}", style="red"))
+    if change.kind in {"add", "modify", "restore"} and change.after is not None:
+        out().print(Text(f"  + {change.after.text}", style="green"))
+    rows = [("why", chapter.reason)]
+    rows += [("from" if i == 0 else " ", text) for i, text in enumerate(_grounds(chapter.evidence, change.sources))]
+    if any(value for _, value in rows):
+        from rich.padding import Padding
+
+        out().print(Padding(facts(rows), (0, 0, 0, 2)))
+
+
+def _grounds(evidence: Sequence[Evidence], sources: Sequence[Source]) -> list[str]:
+    """What a change rests on, a line a group."""
+    known = {e.source: e for e in evidence}
+    told = []
+    for source in sources[:_EVIDENCE_SHOWN]:
+        if (found := known.get(source)) is None or not source.rollouts:
+            told.append(": ".join([source.example, *filter(None, [", ".join(source.rollouts)])]))
+            continue
+        named = zip(source.rollouts, found.rewards, strict=False)
+        rewards = ", ".join(f"{name.rpartition('/')[2]} {reward:g}" for name, reward in named)
+        told.append(f"{source.example}: {found.task}\nrewards in {source.rollouts[0].rpartition('/')[0]}: {rewards}")
+    more = len(sources) - _EVIDENCE_SHOWN
+    return [*told, *([f"and {more} more"] if more > 0 else [])]

@@ -1,0 +1,78 @@
+"""`tfgrpo library merge`: one library out of two, as a commit of the first one's history."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tfgrpo_dspy.cli.library.history import show_changes
+from tfgrpo_dspy.cli.library.tracked import library_file, library_to_change, write_commit
+from tfgrpo_dspy.cli.terminal import say, show_path
+from tfgrpo_dspy.errors import SettingsError
+
+if TYPE_CHECKING:
+    from tfgrpo_dspy.library.combine import Merged
+    from tfgrpo_dspy.steps.reflection import Reflection
+
+
+def merge(
+    first: Annotated[Path, typer.Argument(metavar="FILE", help="library.json, or the folder of one. Its ids stay.")],
+    second: Annotated[Path, typer.Argument(metavar="OTHER", help="Another library, in any format.")],
+    *,
+    target: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Write the result here, and leave FILE as it is.")
+    ] = None,
+    no_lm: Annotated[bool, typer.Option("--no-lm", help="Ask no LM: leave out repetitions only.")] = False,
+    lm: Annotated[str | None, typer.Option("--lm", metavar="MODEL", help="The LM that reconciles them.")] = None,
+    api_base: Annotated[str | None, typer.Option("--api-base", metavar="URL", help="Its endpoint.")] = None,
+    objective: Annotated[
+        str | None, typer.Option("--objective", metavar="TEXT", help="What the merged library is for.")
+    ] = None,
+) -> None:
+    """Merge two libraries: an LM reconciles what they say, or only repetitions are left out.
+
+    FILE keeps its ids; experiences of OTHER get new ones, and their provenance says which they were. It is one commit
+    in the history of FILE.
+    """
+    if (lm is None) != no_lm:
+        raise SettingsError("name the LM that reconciles the libraries with --lm, or ask none with --no-lm")
+    from tfgrpo_dspy.cli.library.reading import read_any
+    from tfgrpo_dspy.history.commits import Note
+    from tfgrpo_dspy.history.file import save_tracked
+    from tfgrpo_dspy.library.combine import union
+    from tfgrpo_dspy.steps.reconcile import OBJECTIVE, reconcile
+
+    path = library_file(first)
+    tracked = library_to_change(path)
+    a, b, name = tracked.library, read_any(second), second.name
+    reflection = None if lm is None else _reflection(lm, api_base)
+    made = union(a, b, name) if reflection is None else reconcile(a, b, name, reflection, objective or OBJECTIVE)
+    at = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+    reason = f"merged with {second.name}{_repeats(made)}"
+    note = Note(author="import" if lm is None else "updater", reason=reason, at=at, refusals=made.refusals)
+    history = tracked.history.record(made.library, note, made.changes)
+    if target is None:
+        write_commit(path, history)
+        return
+    from tfgrpo_dspy.history.history import diff
+
+    aside = save_tracked(history, target)
+    show_changes(diff(tracked.library, made.library))
+    put = f"; what was there is now {aside.name}" if aside is not None else ""
+    say(f"commit {history.commits[-1].id} in {show_path(target)}{put}", style="bold")
+
+
+def _reflection(lm: str, api_base: str | None) -> Reflection:
+    from tfgrpo_dspy.cli.lms import make_lm
+    from tfgrpo_dspy.cli.options.common import LMOptions
+    from tfgrpo_dspy.steps.reflection import Reflection
+
+    return Reflection(make_lm(lm, LMOptions(lm=lm, api_base=api_base)), retries=2)
+
+
+def _repeats(made: Merged) -> str:
+    told = ", ".join(f"{old} says what {here} does" for old, here in made.repeats.items())
+    return f"; of it {told}" if told else ""

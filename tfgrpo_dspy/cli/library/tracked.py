@@ -1,0 +1,121 @@
+"""A library file with its history, as the commands of `tfgrpo library` read and change it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tfgrpo_dspy.cli.terminal import out, say, show_path, us, warn
+from tfgrpo_dspy.errors import DataError, HistoryError
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from tfgrpo_dspy.history.commits import Commit, Note
+    from tfgrpo_dspy.history.file import Tracked
+    from tfgrpo_dspy.history.history import History
+
+
+def library_file(path: Path) -> Path:
+    """The library.json meant by a path to it or to its folder.
+
+    Raises:
+        DataError: It is another file, or there is none.
+    """
+    from tfgrpo_dspy.cli.files import LIBRARY, library_of_program
+    from tfgrpo_dspy.history.file import history_path
+
+    file = path / LIBRARY if path.is_dir() else path
+    if file.suffix != ".json" or (file.is_file() and library_of_program(file) is not None):
+        raise DataError(
+            f"{show_path(file)} can have no history; only the .json file of a library has one, e.g. out/{LIBRARY}"
+        )
+    if not file.is_file() and not history_path(file).is_file():
+        raise DataError(f"there is no file {show_path(file)}; check the path")
+    return file
+
+
+def read_tracked(file: Path) -> Tracked:
+    """The library and its history, for looking at; warns if they do not fit."""
+    from tfgrpo_dspy.history.file import load_tracked
+
+    tracked = load_tracked(file)
+    if tracked.difference:
+        warn(tracked.difference)
+    return tracked
+
+
+def history_to_show(file: Path) -> History:
+    """The history of a library.
+
+    Raises:
+        HistoryError: There is none.
+    """
+    history = read_tracked(file).history
+    if not len(history):
+        raise HistoryError(
+            f"{show_path(file)} has no history yet; it begins with the first change, "
+            f"e.g. {us()} library edit {show_path(file)} G0"
+        )
+    return history
+
+
+def library_to_change(file: Path) -> Tracked:
+    """The library and its history, which begins now if there is none.
+
+    Raises:
+        HistoryError: The file was changed outside its history.
+    """
+    from tfgrpo_dspy.history.file import load_tracked
+    from tfgrpo_dspy.history.of_run import begin
+
+    tracked = load_tracked(file)
+    if tracked.difference:
+        raise HistoryError(tracked.difference)
+    return tracked._replace(history=tracked.history if len(tracked.history) else begin(tracked.library))
+
+
+def note_of_a_person(reason: str) -> Note:
+    """What is said of a change that a person makes now."""
+    from tfgrpo_dspy.history.commits import Note
+    from tfgrpo_dspy.text import one_line
+
+    return Note(author="person", reason=one_line(reason), at=time.strftime("%Y-%m-%dT%H:%M:%S%z"))
+
+
+def write_commit(file: Path, history: History) -> None:
+    """Write a history with one commit more than the file has, and say what it did."""
+    from tfgrpo_dspy.cli.files import PROGRAM, refresh_files
+    from tfgrpo_dspy.history.file import extend
+
+    extend(file, history)
+    made = history.commits[-1]
+    out().print(described_changes(made, history))
+    say(f"commit {made.id}: {made.summary}", style="bold")
+    if PROGRAM in refresh_files(history.library, file):
+        warn(f"{PROGRAM} does not say where it reads a library, so it was left as it is; compile it again")
+
+
+def described_changes(commit: Commit, history: History) -> Text:
+    """The lines that a commit takes away and adds, in the manner of git."""
+    from rich.text import Text
+
+    from tfgrpo_dspy.history.history import diff
+
+    before = history.before(commit)
+    after = history.at(commit.id)
+    return diff_text(diff(before, after).to_text()) if commit.changes else Text("no change", style="dim")
+
+
+def diff_text(lines: str) -> Text:
+    """A diff in colours."""
+    from rich.text import Text
+
+    shown = [Text(line, style="green" if line.startswith("+") else "red") for line in lines.splitlines()]
+    return Text("\n").join(shown)
+
+
+def us_on(command: str, file: Path) -> str:
+    """How to call another command on a library file."""
+    return f"{us()} library {command} {show_path(file)}"

@@ -1,0 +1,103 @@
+"""Options that keep a library from doing harm, and what they stand for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tfgrpo_dspy.cli.options.taking import option
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import dspy
+
+    from tfgrpo_dspy.gates.gate import Gate
+
+GUARDING = "Only what helps"
+JUDGE = "judge"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuardingOptions:
+    """What has to be shown before something enters the library, or is returned."""
+
+    gate: Annotated[
+        list[str] | None,
+        option(
+            "--gate",
+            metavar="FILE|judge",
+            panel=GUARDING,
+            help="An update enters only if it is shown not to be worse on these held-out examples; `judge` lets the "
+            "reflection LM screen each text. Repeatable.",
+        ),
+    ] = None
+    require_gain: Annotated[
+        bool,
+        typer.Option(
+            "--require-gain",
+            rich_help_panel=GUARDING,
+            help="Return the program as it was unless a gain shows on fresh rollouts (of --valset, or --gate FILE).",
+        ),
+    ] = False
+    test: Annotated[
+        str | None,
+        option(
+            "--test",
+            metavar="FILE",
+            panel=GUARDING,
+            help="Held-out examples on which the bare and the learned program are compared at the end.",
+        ),
+    ] = None
+    screen: Annotated[
+        list[str] | None,
+        option(
+            "--screen",
+            metavar="SIGN",
+            panel=GUARDING,
+            help="Refuse what shows a sign of harm: 'leaked answer', 'over-specific', 'contradiction', 'drift'. "
+            "Repeatable; all are reported anyway.",
+        ),
+    ] = None
+    patience: Annotated[
+        int | None,
+        option("--patience", metavar="N", panel=GUARDING, help="Stop after N epochs in a row without progress."),
+    ] = None
+    on_uniform: Annotated[
+        str,
+        typer.Option(
+            "--on-uniform",
+            metavar="skip|more-rollouts|raise-temperature|hint",
+            rich_help_panel=GUARDING,
+            help="What to do with groups whose rewards are all equal.",
+        ),
+    ] = "skip"
+    curriculum: Annotated[
+        bool,
+        typer.Option(
+            "--curriculum",
+            rich_help_panel=GUARDING,
+            help="Roll out examples whose rewards were all equal only in every second epoch.",
+        ),
+    ] = False
+
+
+def gates_of(options: GuardingOptions, examples_in: Callable[[str], list[dspy.Example]]) -> list[Gate]:
+    """The gates that the options name, in their order."""
+    from tfgrpo_dspy.gates.holdout import Holdout
+    from tfgrpo_dspy.gates.judge import Judge
+
+    return [Judge() if name == JUDGE else Holdout(examples_in(name)) for name in options.gate or ()]
+
+
+def settings_of(options: GuardingOptions) -> dict[str, Any]:
+    """What of the options are settings."""
+    return {
+        "require_gain": options.require_gain,
+        "screen": tuple(options.screen or ()),
+        "patience": options.patience,
+        "on_uniform": options.on_uniform,
+        "curriculum": options.curriculum,
+    }

@@ -1,0 +1,1 @@
+"""What an update has to pass before it becomes part of the library."""

@@ -1,0 +1,311 @@
+"""How a library came to be: its commits, and what changed between two libraries, by id; pure.
+
+A `History` is an immutable sequence of commits; replaying them gives the library. Nothing is ever taken out of it:
+`rollback` is itself a commit, and ids of experiences are never used again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import NamedTuple
+
+from tfgrpo_dspy.errors import HistoryError
+from tfgrpo_dspy.history.commits import Commit, Evidence, Kind, Note, Revision, digest_of
+from tfgrpo_dspy.library.library import Change, Experience, ExperienceLibrary, id_number
+from tfgrpo_dspy.text import one_line
+
+_SHORTEST_PREFIX = 4
+"""Digits of a commit's id that name it, if they are those of no other."""
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryDiff:
+    """How one library became another; every id of either is in exactly one of the four."""
+
+    added: tuple[Experience, ...]
+    """Only in the later library, in its order."""
+    removed: tuple[Experience, ...]
+    """Only in the earlier library, in its order."""
+    modified: tuple[tuple[Experience, Experience], ...]
+    """`(before, after)` where text, scope or pin differ, in the later library's order."""
+    kept: tuple[Experience, ...]
+    """The rest, in the later library's order."""
+
+    def __bool__(self) -> bool:
+        """Whether anything changed."""
+        return bool(self.added or self.removed or self.modified)
+
+    def to_text(self) -> str:
+        """The changes in the manner of git, by ascending id: `- [G1] old` and `+ [G1] new` lines; empty for none."""
+        lines = [(id_number(e.id), "-", e) for e in self.removed]
+        lines += [(id_number(before.id), "-", before) for before, _ in self.modified]
+        lines += [(id_number(after.id), "+", after) for _, after in self.modified]
+        lines += [(id_number(e.id), "+", e) for e in self.added]
+        ordered = sorted(lines, key=lambda line: line[0])  # stable: "-" stays before "+"
+        return "".join(f"{sign} [{e.id}] {one_line(e.text)}{_marks(e)}\n" for _, sign, e in ordered)
+
+
+def diff(a: ExperienceLibrary, b: ExperienceLibrary) -> LibraryDiff:
+    """What turns library `a` into library `b`; provenance alone is no change."""
+    before = {e.id: e for e in a}
+    after = {e.id for e in b}
+    shared = [(before[e.id], e) for e in b if e.id in before]
+    return LibraryDiff(
+        added=tuple(e for e in b if e.id not in before),
+        removed=tuple(e for e in a if e.id not in after),
+        modified=tuple((old, new) for old, new in shared if _visible(old) != _visible(new)),
+        kept=tuple(new for old, new in shared if _visible(old) == _visible(new)),
+    )
+
+
+@dataclass(frozen=True)
+class History:
+    """The commits of a library, oldest first.
+
+    Raises:
+        HistoryError: A commit does not follow the one before it, or their replay gives no library.
+    """
+
+    commits: tuple[Commit, ...] = ()
+
+    def __post_init__(self) -> None:
+        parent = None
+        for position, commit in enumerate(self.commits, start=1):
+            if commit.parent != parent:
+                raise HistoryError(f"commit {position} ({commit.id}) follows {commit.parent}, not {parent}")
+            parent = commit.id
+
+    def __len__(self) -> int:
+        return len(self.commits)
+
+    def __iter__(self) -> Iterator[Commit]:
+        return iter(self.commits)
+
+    @cached_property
+    def library(self) -> ExperienceLibrary:
+        """The library after the last commit; the empty one before the first."""
+        return _replayed(self.commits)
+
+    def at(self, to: str | int) -> ExperienceLibrary:
+        """The library after a commit, given its id or the start of it, or after a step; 0 is before the first step.
+
+        Raises:
+            HistoryError: There is none, or several start so.
+        """
+        return _replayed(self.commits[: self._length_to(to)])
+
+    def find(self, id: str) -> Commit:
+        """The commit whose id is, or starts with, the given one.
+
+        Raises:
+            HistoryError: There is none, or several start so.
+        """
+        return self.commits[self._length_to(id) - 1]
+
+    def before(self, commit: Commit) -> ExperienceLibrary:
+        """The library that a commit changed."""
+        return _replayed(self.commits[: self._length_to(commit.id) - 1])
+
+    def record(self, library: ExperienceLibrary, note: Note, because: Iterable[Change] = ()) -> History:
+        """This history and one more commit, after which the library is the given one.
+
+        Args:
+            library: If its `next_id` lies behind, that of the history is kept: ids are never used again.
+            note: Who, why and when.
+            because: Reasons and sources of single changes; others have the note's reason.
+
+        Raises:
+            HistoryError: The library gives a new text to the id of an experience that was deleted.
+        """
+        before = self.library
+        after = replace(library, next_id=max(before.next_id, library.next_id))
+        revisions = self._revisions(before, after, {c.id: c for c in because if c.kind != "keep" and c.id is not None})
+        old, new = [e.id for e in before], [e.id for e in after]
+        there, was_there = set(new), set(old)
+        expected = [id for id in old if id in there] + [id for id in new if id not in was_there]
+        commit = Commit(
+            **{name: getattr(note, name) for name in Note.__dataclass_fields__},
+            parent=self.commits[-1].id if self.commits else None,
+            changes=revisions,
+            order=tuple(new) if new != expected else (),
+            next_id=after.next_id,
+            learned_with=after.learned_with,
+            domain=after.domain,
+            learned_under=after.learned_under,
+            digest=digest_of(after),
+        )
+        return History((*self.commits, commit.named()))
+
+    def _revisions(
+        self, before: ExperienceLibrary, after: ExperienceLibrary, because: Mapping[str, Change]
+    ) -> tuple[Revision, ...]:
+        old, new = {e.id: e for e in before}, {e.id: e for e in after}
+        ids = dict.fromkeys([*(id for id in old if id not in new), *new])
+        made = []
+        for id in ids:
+            a, b = old.get(id), new.get(id)
+            if a != b:
+                kind = _kind(a, b, is_back=a is None and id_number(id) < before.next_id)
+                change = because.get(id)
+                if kind == "restore" and b is not None:
+                    self._check_restored(b)
+                reason, sources = (change.reason, change.sources) if change else ("", ())
+                made.append(Revision(kind, id, a.text if a else None, b, reason, sources))
+        return tuple(made)
+
+    def _check_restored(self, experience: Experience) -> None:
+        earlier = [c.after.text for commit in self for c in commit.changes if c.id == experience.id and c.after]
+        if experience.text not in earlier:
+            raise HistoryError(
+                f"{experience.id} is the id of an experience that was deleted, and ids are never used again; give the "
+                f"new one the id G{self.library.next_id}"
+            )
+
+    def _length_to(self, to: str | int) -> int:
+        """How many commits there are up to the one named."""
+        if isinstance(to, int):
+            return self._length_to_step(to)
+        found = [i for i, commit in enumerate(self.commits, start=1) if commit.id == to]
+        if not found and len(to) >= _SHORTEST_PREFIX:
+            found = [i for i, commit in enumerate(self.commits, start=1) if commit.id.startswith(to)]
+        if len(found) != 1:
+            known = f"its {len(self)} commits run from {self.commits[0].id} to {self.commits[-1].id}" if self else ""
+            several = "more than one commit starts with" if found else "there is no commit"
+            raise HistoryError(f"{several} {one_line(to)!r}; {known or 'the history is empty'}")
+        return found[0]
+
+    def _length_to_step(self, step: int) -> int:
+        """The last run's step of that number; before its first one for 0."""
+        steps = [(i, commit.step) for i, commit in enumerate(self.commits, start=1) if commit.author == "updater"]
+        found = [i for i, number in steps if number == max(step, 1)]
+        if found and step > 0:  # what a gate took out after the update belongs to the step
+            found += [
+                i for i, commit in enumerate(self.commits, start=1) if i > found[-1] and _is_gate_of(commit, step)
+            ]
+        if not found or step < 0:
+            known = sorted({number for _, number in steps if number is not None})
+            raise HistoryError(
+                f"there is no step {step}; " + (f"there are {_range(known)}" if known else "there is none")
+            )
+        return found[-1] - (step == 0)
+
+
+def rollback(history: History, to: str | int, note: Note | None = None) -> History:
+    """The history with one more commit, which makes the library what it was after an earlier one.
+
+    Texts, pins, scopes and provenance come back as they were; `next_id` stays, so that no id is used twice.
+
+    Args:
+        history: Where to go back in.
+        to: A commit's id or the start of it, or a step's number; 0 is before the first step.
+        note: Who, why and when; None for a person without a reason.
+
+    Raises:
+        HistoryError: There is no such commit or step, or the library is already as it was then.
+    """
+    earlier = history.at(to)
+    now = history.library
+    where = f"step {to}" if isinstance(to, int) else history.find(to).id
+    if replace(earlier, next_id=now.next_id) == now:
+        raise HistoryError(f"the library is already as it was after {where}; there is nothing to roll back")
+    note = note or Note(author="person")
+    return history.record(earlier, replace(note, reason=note.reason or f"back to {where}"))
+
+
+class Chapter(NamedTuple):
+    """One change of one experience, with all that is known of it."""
+
+    commit: Commit
+    change: Revision
+    evidence: tuple[Evidence, ...]
+    """The groups that this change rests on."""
+
+    @property
+    def author(self) -> str:
+        """Who made the change: whoever made the commit, or in a step of a run the person who edited the text."""
+        after = self.change.after if self.commit.author == "updater" and self.change.kind in {"add", "modify"} else None
+        return after.provenance.author if after is not None else self.commit.author
+
+    @property
+    def reason(self) -> str:
+        """Why: the change's own reason, or the commit's."""
+        return self.change.reason or self.commit.reason
+
+
+def blame(history: History, id: str) -> tuple[Chapter, ...]:
+    """How an experience changed over time, oldest first: each text, when, why, by whom, and on what evidence.
+
+    Raises:
+        HistoryError: There has never been such an experience.
+    """
+    chapters = tuple(
+        Chapter(commit, change, tuple(e for e in commit.evidence if e.source in change.sources))
+        for commit in history
+        for change in commit.changes
+        if change.id == id
+    )
+    if not chapters:
+        ids = sorted({c.id for commit in history for c in commit.changes}, key=id_number)
+        known = f"its ids run from {ids[0]} to {ids[-1]}" if ids else "the history is empty"
+        raise HistoryError(f"there has never been a {one_line(id)}; {known}")
+    return chapters
+
+
+def _replayed(commits: tuple[Commit, ...]) -> ExperienceLibrary:
+    if not commits:
+        return ExperienceLibrary()
+    entries: dict[str, Experience] = {}
+    for commit in commits:
+        entries = _entries_after(commit, entries)
+    try:
+        last = commits[-1]
+        return ExperienceLibrary(
+            tuple(entries.values()), last.next_id, last.learned_with, last.domain, last.learned_under
+        )
+    except ValueError as error:
+        raise HistoryError(f"commit {commits[-1].id} leaves no library: {error}") from error
+
+
+def _entries_after(commit: Commit, entries: dict[str, Experience]) -> dict[str, Experience]:
+    for change in commit.changes:
+        if change.after is not None:
+            entries[change.id] = change.after
+        elif entries.pop(change.id, None) is None:
+            raise HistoryError(f"commit {commit.id} takes {change.id} out, which is not in the library then")
+    if not commit.order:
+        return entries
+    if set(commit.order) != set(entries):
+        raise HistoryError(f"commit {commit.id} orders other experiences than there are then")
+    return {id: entries[id] for id in commit.order}
+
+
+def _kind(old: Experience | None, new: Experience | None, *, is_back: bool) -> Kind:
+    if old is None:
+        return "restore" if is_back else "add"
+    if new is None:
+        return "delete"
+    if old.text != new.text:
+        return "modify"
+    if old.pinned != new.pinned:
+        return "pin" if new.pinned else "unpin"
+    return "mark"
+
+
+def _is_gate_of(commit: Commit, step: int) -> bool:
+    return commit.author == "gate" and commit.step == step
+
+
+def _range(numbers: list[int]) -> str:
+    return f"steps {numbers[0]} to {numbers[-1]}" if len(numbers) > 1 else f"step {numbers[0]}"
+
+
+def _visible(experience: Experience) -> tuple[str, bool, str | None]:
+    return experience.text, experience.pinned, experience.scope
+
+
+def _marks(experience: Experience) -> str:
+    marks = ["pinned"] * experience.pinned
+    marks += [f"only for {experience.scope}"] if experience.scope is not None else []
+    return f"  ({', '.join(marks)})" if marks else ""

@@ -1,0 +1,97 @@
+"""The history of a run, from its records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from tfgrpo_dspy.history.commits import Evidence, Note, Scores, digest_of
+from tfgrpo_dspy.history.history import History, rollback
+from tfgrpo_dspy.text import one_line, shorten
+
+if TYPE_CHECKING:
+    from tfgrpo_dspy.library.library import ExperienceLibrary
+    from tfgrpo_dspy.records.advantages import SemanticAdvantage
+    from tfgrpo_dspy.records.result import CompileResult, StepRecord
+
+_TASK_TOKENS = 60
+
+
+def history_of(result: CompileResult, base: History | None = None) -> History:
+    """The history of a run's library: one commit per step, and one more if an earlier step's library was kept.
+
+    Args:
+        result: `program.detailed_results` of a compiled program.
+        base: The history of the library that the run started from; it is gone on with if it ends in that library.
+    """
+    history = begin(result.initial_library, base)
+    for record in result.steps:
+        history = add_step(history, record)
+    return choose(history, result)
+
+
+def begin(library: ExperienceLibrary, base: History | None = None) -> History:
+    """The history of a library to start from: what is known of it, or one commit that brings it in; none if empty."""
+    if base is not None and digest_of(base.library) == digest_of(library):
+        return base
+    if library.next_id == 0:
+        return History()
+    return History().record(library, Note(author="import", reason="the library at the start of this history"))
+
+
+def add_step(history: History, record: StepRecord) -> History:
+    """The history with the commit of one step; a step that changed nothing has one too, for its scores."""
+    cited = {source for change in record.changes if change.kind != "keep" for source in change.sources}
+    note = Note(
+        author="updater",
+        step=record.step,
+        refusals=record.refusals,
+        scores=_scores(record),
+        evidence=evidence_of(a for a in record.advantages if a.source in cited),
+    )
+    whole = record.library if record.unfitted is None else record.unfitted
+    history = history.record(whole if record.unpruned is None else record.unpruned, note, record.changes)
+    if record.unpruned is not None:
+        pruned = Note(author="gate", step=record.step, reason="deleted what was measured to be harmful")
+        history = history.record(whole, pruned, record.pruned)
+    if record.unfitted is not None:
+        fitted = Note(author="gate", step=record.step, reason="condensed and trimmed to keep within max_library_tokens")
+        history = history.record(record.library, fitted, record.fitted)
+    return history
+
+
+def choose(history: History, result: CompileResult) -> History:
+    """The history with a commit that goes back to the library that did best on the valset, if it is not the last."""
+    if result.gain is not None and result.gain.withheld and not _is_library(history, result.library):
+        return rollback(history, 0, Note(author="gate", reason=f"back to the start: {result.gain.withheld}"))
+    best = result.best_step
+    if best is None or _is_library(history, result.library):
+        return history
+    mean = (result.steps[best - 1].validation if best else result.initial_validation).mean  # type: ignore[union-attr]
+    where = f"step {best}" if best else "the start"
+    scores = Scores(validation=mean.value, validation_n=mean.n)
+    reason = f"back to {where}, whose library did best on the valset"
+    return rollback(history, best, Note(author="gate", reason=reason, scores=scores))
+
+
+def evidence_of(advantages: Iterable[SemanticAdvantage]) -> tuple[Evidence, ...]:
+    """What changes that cite these advantages rest on, each group once."""
+    found = {
+        a.source: Evidence(
+            a.source, one_line(shorten(a.task, _TASK_TOKENS)), tuple(float(s.reward) for s in a.summaries)
+        )
+        for a in advantages
+    }
+    return tuple(found.values())
+
+
+def _is_library(history: History, library: ExperienceLibrary) -> bool:
+    return replace(library, next_id=history.library.next_id) == history.library
+
+
+def _scores(record: StepRecord) -> Scores:
+    rewards = [reward for group in record.groups for reward in group.fair_rewards]
+    mean = sum(rewards) / len(rewards) if rewards else None
+    judged = record.validation.mean if record.validation is not None else None
+    return Scores(mean, len(rewards) or None, judged.value if judged else None, judged.n if judged else None)

@@ -1,0 +1,1 @@
+"""The method where people already are: MLflow's prompt registry, GEPA."""

@@ -1,0 +1,148 @@
+"""The experience library E: an immutable value, and the one function that changes it.
+
+`ExperienceLibrary.apply` is pure and total: old library and operations in, new library, changes and refusals out.
+What cannot be done is refused with a reason, never repaired by guessing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from tfgrpo_dspy.library.apply import Application, Change, Limits, Mandate, Refusal
+from tfgrpo_dspy.library.experience import Author, Circumstances, Experience, Provenance, Source, id_number
+from tfgrpo_dspy.library.operations import Add, Operation
+from tfgrpo_dspy.library.section import render_lines
+from tfgrpo_dspy.text import estimate_tokens, one_line
+
+__all__ = [
+    "Applied",
+    "Author",
+    "Change",
+    "Circumstances",
+    "Experience",
+    "ExperienceLibrary",
+    "Limits",
+    "Provenance",
+    "Refusal",
+    "Source",
+    "id_number",
+    "operation_id",
+]
+
+
+class Applied(NamedTuple):
+    """What `ExperienceLibrary.apply` returns."""
+
+    library: ExperienceLibrary
+    changes: tuple[Change, ...]
+    """In the order in which they took effect: deletions, modifications, additions; Keeps last."""
+    refusals: tuple[Refusal, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ExperienceLibrary:
+    """The library E (paper, section 3): an ordered, immutable set of experiences.
+
+    Raises:
+        ValueError: Two experiences share an id, or an id is not below `next_id`, or it is no id at all; or the domain
+            is blank or of several lines.
+    """
+
+    experiences: tuple[Experience, ...] = ()
+    next_id: int = 0
+    """Number of the next experience to be added; it only grows."""
+    learned_with: tuple[str, ...] = ()
+    """Names of the LMs that took part in learning it (policy and reflection), sorted."""
+    domain: str | None = None
+    """What it is about, in a word or two: `math`, `house style`; one line. None if nobody said."""
+    learned_under: Circumstances = field(default_factory=Circumstances)
+    """Student, metric and objective of the last run that changed it."""
+
+    def __post_init__(self) -> None:
+        numbers = [id_number(e.id) for e in self.experiences]
+        if len(set(numbers)) != len(numbers):
+            raise ValueError("two experiences share an id; every id may occur once")
+        if self.domain is not None and (not self.domain or self.domain != one_line(self.domain)):
+            raise ValueError(f"the domain {self.domain!r} must be a few words on one line")
+        if numbers and max(numbers) >= self.next_id:
+            raise ValueError(f"next_id is {self.next_id} but G{max(numbers)} exists; it must be larger than every id")
+
+    @classmethod
+    def from_texts(cls, texts: Iterable[str], *, author: Author = "person") -> ExperienceLibrary:
+        """A library of the given texts, ids in their order; blank texts are left out."""
+        lines = [line for text in texts if (line := one_line(text))]
+        made = tuple(Experience(f"G{i}", line, provenance=Provenance(author)) for i, line in enumerate(lines))
+        return cls(made, next_id=len(made))
+
+    def __len__(self) -> int:
+        return len(self.experiences)
+
+    def __iter__(self) -> Iterator[Experience]:
+        return iter(self.experiences)
+
+    def __contains__(self, id: object) -> bool:
+        return any(e.id == id for e in self.experiences)
+
+    def __getitem__(self, id: str) -> Experience:
+        """The experience of that id; KeyError if there is none."""
+        for e in self.experiences:
+            if e.id == id:
+                return e
+        raise KeyError(id)
+
+    @property
+    def tokens(self) -> int:
+        """Estimated tokens of its rendered lines."""
+        return estimate_tokens(render_lines(self.experiences))
+
+    def pin(self, id: str, pinned: bool = True) -> ExperienceLibrary:
+        """The library with that experience pinned (or not); KeyError if there is none."""
+        return self._with(replace(self[id], pinned=pinned))
+
+    def scoped_to(self, predictor: str) -> tuple[Experience, ...]:
+        """The experiences which the named predictor reads."""
+        return tuple(e for e in self.experiences if e.scope in (None, predictor))
+
+    def apply(
+        self,
+        operations: Iterable[Operation],
+        *,
+        step: int | None = None,
+        author: Author = "updater",
+        sources: Mapping[str, Source] | None = None,
+        limits: Limits | None = None,
+        edited: Iterable[Operation] = (),
+    ) -> Applied:
+        """The library after the operations, with what changed and what was refused.
+
+        All operations speak of the library as it is now. Deletions take effect first, then modifications, then
+        additions, each in the given order, so that the outcome does not depend on how a model mixed them.
+
+        Args:
+            operations: Any number of operations.
+            step: The step that asks for them, from 1.
+            author: Who asks.
+            sources: What the labels in `Operation.sources` stand for; an operation that cites no known label rests
+                on all of them.
+            limits: Bounds to enforce; the default bounds words only.
+            edited: Those of the operations whose texts a person wrote, whoever asks.
+
+        Returns:
+            New library, changes and refusals; every operation is in exactly one of the last two. Total: no input
+            of these types raises.
+        """
+        mandate = Mandate(author, step, dict(sources or {}), frozenset(edited))
+        application = Application(self.experiences, self.next_id, mandate, limits or Limits())
+        application.take_all(operations)
+        library = replace(self, experiences=tuple(application.entries.values()), next_id=application.next_id)
+        return Applied(library, tuple(application.changes), tuple(application.refusals))
+
+    def _with(self, changed: Experience) -> ExperienceLibrary:
+        return replace(self, experiences=tuple(changed if e.id == changed.id else e for e in self.experiences))
+
+
+def operation_id(operation: Operation) -> str | None:
+    """The id an operation names; None for an Add."""
+    return None if isinstance(operation, Add) else operation.id

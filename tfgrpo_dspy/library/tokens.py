@@ -1,0 +1,49 @@
+"""Counting tokens as a model's own tokenizer does, offline where that tokenizer is there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+
+from tfgrpo_dspy.errors import MissingExtraError
+from tfgrpo_dspy.library.library import Experience
+from tfgrpo_dspy.library.section import render_lines
+from tfgrpo_dspy.text import estimate_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Tokenizer:
+    """Counts the tokens of texts for a model, with LiteLLM's table of tokenizers: for `count_tokens=`.
+
+    Those of OpenAI's models and an approximate one for Anthropic's come with LiteLLM; it would fetch others from the
+    Hugging Face Hub, and takes OpenAI's for models that it does not know.
+
+    Raises:
+        MissingExtraError: LiteLLM is not installed (when first called).
+    """
+
+    model: str
+    """As DSPy names it, e.g. `openai/gpt-4.1-mini`."""
+
+    def __call__(self, text: str) -> int:
+        """Tokens of a text."""
+        return _counter()(model=self.model.partition("/")[2] or self.model, text=text)
+
+
+@lru_cache(maxsize=1)
+def _counter() -> Callable[..., int]:
+    try:
+        from litellm import token_counter
+    except ImportError as error:
+        raise MissingExtraError("Tokenizer needs LiteLLM: pip install litellm") from error
+    count: Callable[..., int] = token_counter
+    return count
+
+
+CountTokens = Callable[[str], int]
+
+
+def tokens_of(entries: Iterable[Experience], count: CountTokens | None = None) -> int:
+    """Tokens of the rendered lines, counted or estimated."""
+    return (count or estimate_tokens)(render_lines(entries))

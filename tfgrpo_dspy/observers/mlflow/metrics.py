@@ -1,0 +1,174 @@
+"""The numbers that are recorded of a step. The part before the last `/` is a section of charts in the MLflow UI."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from tfgrpo_dspy.records.rollouts import count_groups
+from tfgrpo_dspy.reports.counts import operation_counts, reward_estimate
+from tfgrpo_dspy.statistics.estimates import Estimate
+
+if TYPE_CHECKING:
+    from tfgrpo_dspy.lm.usage import Usage
+    from tfgrpo_dspy.records.evaluation import Evaluation
+    from tfgrpo_dspy.records.result import CompileResult, StepRecord
+    from tfgrpo_dspy.records.rollouts import Group
+    from tfgrpo_dspy.settings import Settings
+
+FULL_REWARD = 1.0 - 1e-9
+"""A rollout with at least this reward counts as right in `reward/pass_at_g`."""
+
+_NOT_IN_NAMES = re.compile(r"[^\w./ -]")
+"""What MLflow takes in no name of a metric."""
+
+_HEADLINE = {
+    "mean_reward": "reward/mean",
+    "mean_validation": "validation/mean",
+    "share_informative": "groups/informative_share",
+}
+
+
+def pass_at_g(groups: Sequence[Group]) -> float | None:
+    """Share of queries with a right rollout among their G, lost groups left out; None if that leaves none."""
+    best = [max(g.rewards) for g in groups if g.rewards]
+    return sum(r >= FULL_REWARD for r in best) / len(best) if best else None
+
+
+def mean_parts(groups: Sequence[Group]) -> dict[str, float]:
+    """What a composite reward was made of: the mean of each part over the rollouts that have it."""
+    values: dict[str, list[float]] = {}
+    for name, value in (part for g in groups for r in g.scored for part in r.parts):
+        values.setdefault(_NOT_IN_NAMES.sub("_", name), []).append(value)
+    return {name: sum(found) / len(found) for name, found in values.items()}
+
+
+def step_metrics(record: StepRecord, settings: Settings) -> dict[str, float]:
+    """All metrics of a step. What is unknown, e.g. a price, is left out, never 0."""
+    usage = record.usage + record.validation.usage if record.validation else record.usage
+    rewards, groups = _rewards(record), _groups(record.groups, settings.tolerance)
+    return {
+        **_headline(record, {**rewards, **groups}),
+        **rewards,
+        **groups,
+        **_rollouts(record.groups),
+        **_section("reward_parts", mean_parts(record.groups)),
+        "library/entries": len(record.library),
+        "library/tokens": record.library.tokens,
+        **_section("operations", operation_counts(record)),
+        **_section("effects", _effects(record)),
+        **_section("usage", usage_numbers(usage)),
+        **_section("usage_policy", usage_numbers(record.policy_usage)),
+        **_section("usage_reflection", usage_numbers(record.reflection_usage)),
+        "reflection/failures": len(record.failures),
+        **_gate(record),
+        **_section("flags", Counter(_NOT_IN_NAMES.sub("_", flag.kind.replace(" ", "_")) for flag in record.flags)),
+        "time/step_seconds": record.seconds,
+        "time/epoch": record.epoch,
+    }
+
+
+def _gate(record: StepRecord) -> dict[str, float]:
+    """What the gate measured of a step's update as a whole, which is its first trial."""
+    ruling = record.ruling
+    if ruling is None:
+        return {}
+    numbers: dict[str, float] = {
+        "trials": len(ruling.trials),
+        "rollouts": sum(trial.rollouts for trial in ruling.trials),
+        "refused": sum(refusal.reason.startswith("the gate refused it") for refusal in record.refusals),
+        **usage_numbers(ruling.usage),
+    }
+    whole = ruling.trials[0].difference if ruling.trials else None
+    if whole is not None:
+        numbers |= {"difference": whole.value, "difference_low": whole.low, "difference_high": whole.high}
+    return _section("gate", numbers)
+
+
+def initial_metrics(validation: Evaluation) -> dict[str, float]:
+    """The starting point of the validation curves."""
+    return {"brief/mean_validation": validation.mean.value, **estimate_metrics("validation/mean", validation.mean)}
+
+
+def final_metrics(result: CompileResult) -> dict[str, float]:
+    """Totals of a run."""
+    numbers = {**usage_numbers(result.usage), "seconds": sum(s.seconds for s in result.steps)}
+    made = {**_section("total", numbers), "total/unused_insights": len(result.unused)}
+    gain = result.gain.difference if result.gain is not None else None
+    if gain is not None:
+        made |= {"gain/mean": gain.value, "gain/mean_low": gain.low, "gain/mean_high": gain.high, "gain/n": gain.n}
+    return made
+
+
+def usage_numbers(usage: Usage) -> dict[str, float]:
+    """A usage by name, without what is unknown of its cost and of the provider's prompt cache."""
+    numbers: dict[str, float] = {
+        "lm_calls": usage.lm_calls,
+        "cached_calls": usage.cached_calls,
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+    }
+    if usage.cached_tokens is not None and usage.cached_share is not None:
+        numbers |= {"cached_tokens": usage.cached_tokens, "cached_token_share": usage.cached_share}
+    return numbers if usage.cost_usd is None else {**numbers, "cost_usd": usage.cost_usd}
+
+
+def estimate_metrics(name: str, estimate: Estimate | None) -> dict[str, float]:
+    """A value with its interval as `<name>`, `<name>_low` and `<name>_high`; the UI knows no error bars."""
+    if estimate is None:
+        return {}
+    return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+
+
+def _headline(record: StepRecord, metrics: Mapping[str, float]) -> dict[str, float]:
+    """The same numbers once more: the UI sorts sections by name, and what matters most should come first."""
+    numbers = {f"brief/{name}": metrics[key] for name, key in _HEADLINE.items() if key in metrics}
+    return {**numbers, "brief/size_of_library": len(record.library)}
+
+
+def _rewards(record: StepRecord) -> dict[str, float]:
+    passed = pass_at_g(record.groups)
+    validation = record.validation
+    return {
+        **estimate_metrics("reward/mean", reward_estimate(record.groups)),
+        **({} if passed is None else {"reward/pass_at_g": passed}),
+        **estimate_metrics("validation/mean", validation.mean if validation else None),
+        **({"validation/lost": sum(validation.lost.values())} if validation else {}),
+    }
+
+
+def _rollouts(groups: Sequence[Group]) -> dict[str, float]:
+    scored = [r for g in groups for r in g.scored]
+    failed = sum(r.policy_failure is not None for r in scored)
+    counts: dict[str, float] = {
+        "rollouts/ok": len(scored) - failed,
+        "rollouts/policy_failed": failed,
+        "rollouts/lost": sum(len(g.lost) for g in groups),
+    }
+    if scored:
+        counts["tools/calls_per_rollout"] = sum(r.tool_calls for r in scored) / len(scored)
+    return counts
+
+
+def _effects(record: StepRecord) -> dict[str, float]:
+    """How many experiences were measured, to what end; nothing where none was."""
+    if not record.effects:
+        return {}
+    return {
+        "measured": len(record.effects),
+        "helpful": sum(e.low > 0 for e in record.effects),
+        "harmful": sum(e.high < 0 for e in record.effects),
+        "pruned": len(record.pruned),
+    }
+
+
+def _groups(groups: Sequence[Group], tolerance: float) -> dict[str, float]:
+    counts = count_groups(groups, tolerance)
+    share = {"groups/informative_share": counts.informative / len(groups)} if groups else {}
+    return {**_section("groups", counts._asdict()), **share}
+
+
+def _section(name: str, values: Mapping[str, float]) -> dict[str, float]:
+    return {f"{name}/{key}": value for key, value in values.items()}

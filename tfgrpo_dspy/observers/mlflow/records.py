@@ -1,0 +1,278 @@
+"""What is recorded of each event: a list of writes, each of which can be kept and repeated by itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import dspy
+
+from tfgrpo_dspy.history.file import dump_history
+from tfgrpo_dspy.history.history import diff
+from tfgrpo_dspy.history.of_run import history_of
+from tfgrpo_dspy.library.file import dump_library, to_markdown
+from tfgrpo_dspy.observers.mlflow import tables
+from tfgrpo_dspy.observers.mlflow.figures import learning_curve
+from tfgrpo_dspy.observers.mlflow.metrics import final_metrics, initial_metrics, step_metrics
+from tfgrpo_dspy.observers.mlflow.model import log_model
+from tfgrpo_dspy.observers.mlflow.prompts import LibraryVersion, message_of, prompt_name, put_version, template_of
+from tfgrpo_dspy.observers.mlflow.provenance import source_tags, versions
+from tfgrpo_dspy.observers.mlflow.store import STATE_TAG, STEP_TAG, RunStore
+from tfgrpo_dspy.observers.mlflow.traces import put_trace, step_tree
+from tfgrpo_dspy.reports.redaction import Redactor, credentials_of
+from tfgrpo_dspy.reports.story import is_simulated
+from tfgrpo_dspy.reports.summary import SIMULATED_NOTE, summarise
+from tfgrpo_dspy.text import one_line, shorten
+
+if TYPE_CHECKING:
+    from tfgrpo_dspy.library.library import ExperienceLibrary
+    from tfgrpo_dspy.lm.usage import Usage
+    from tfgrpo_dspy.records.events import EpochFinished, RunFinished, RunStarted
+    from tfgrpo_dspy.records.result import CompileResult, StepRecord
+
+Write = Callable[[RunStore], None]
+
+
+class Entry(NamedTuple):
+    """One write that is due."""
+
+    description: str
+    """What would be missing without it."""
+    write: Write
+    step: int | None = None
+    """Not due in a run that has recorded this step already, in an earlier process."""
+
+
+class Records:
+    """The records of one run, built from its events.
+
+    Args:
+        event: The run's start.
+        prompt: The prompt of which each epoch's library is a version.
+        log_model: Whether the compiled program is recorded as a model.
+        traces: Groups per step that are shown in the step's trace; 0 for no traces.
+    """
+
+    def __init__(
+        self, event: RunStarted, prompt: str | None = None, *, log_model: bool = False, traces: int = 0
+    ) -> None:
+        self._event = event
+        self._traces = traces
+        self._log_model = log_model
+        self._prompt = prompt or prompt_name("library", type(event.student).__name__)
+        self._epoch_steps: list[StepRecord] = []
+        self._epochs: dict[str, ExperienceLibrary] = {}
+        self.started = now()
+        self.simulated = is_simulated(event.lms)
+        self.title = f"Training-Free GRPO of {type(event.student).__name__}"
+        self._safe = Redactor(credentials_of(_lms_of(event.student)))
+        self._width = max(2, len(str(max(event.steps, event.settings.epochs))))
+        self._last_library = event.library
+
+    @property
+    def run_name(self) -> str:
+        """A name for a new run; what differs comes first, as the UI cuts names off."""
+        at = time.strftime("%m%d-%H%M%S", time.localtime(self.started / 1000))
+        return f"seed{self._event.settings.seed}-{type(self._event.student).__name__}-{at}"
+
+    def start(self) -> Iterator[Entry]:
+        """What is known before the first call."""
+        event = self._event
+        tags = {**source_tags(Path.cwd()), **({"simulated": "true"} if self.simulated else {})}
+        yield Entry("the run itself", partial(_open, tags=tags))
+        yield Entry("parameters", partial(_put_params, params=self._params()))
+        yield Entry("datasets", partial(_put_datasets, event=event))
+        for name, _, examples in _datasets(event):
+            yield self._table(f"data/{name}.json", partial(tables.examples_table, examples, self._safe))
+        yield from self._library("initial", event.library)
+
+    def step(self, record: StepRecord) -> Iterator[Entry]:
+        """What a step did. Its metrics come last: they mark it as recorded."""
+        self._epoch_steps.append(record)
+        at, step, number = now(), record.step, f"step_{record.step:0{self._width}d}"
+        made: dict[str, Callable[[], tables.Table]] = {
+            "operations": partial(tables.operations_table, record, self._safe),
+            "rollouts": partial(tables.rollouts_table, record.groups, self._safe),
+            "advantages": partial(tables.advantages_table, record, self._safe),
+        }
+        if record.failures:
+            made["failures"] = partial(tables.failures_table, record.failures, self._safe)
+        if record.ruling is not None and record.ruling.trials:
+            made["gate"] = partial(tables.trials_table, record, self._safe)
+        if record.flags:
+            made["flags"] = partial(tables.flags_table, record, self._safe)
+        if record.effects:
+            made["effects"] = partial(tables.effects_table, record.effects, self._safe)
+        for name, make in made.items():
+            yield self._table(f"tables/{name}_{number}.json", make, step)
+        yield self._text("library/latest.json", partial(dump_library, record.library), step)
+        if self._traces:
+            yield Entry(f"the trace of step {step}", partial(self._put_trace, record, at), step)
+        tags = {STEP_TAG: str(step), **_cost_tag(record.usage)}
+        metrics = partial(step_metrics, record, self._event.settings)
+        yield Entry(f"metrics of step {step}", partial(_put_metrics, make=metrics, step=step, at=at, tags=tags), step)
+
+    def epoch(self, event: EpochFinished) -> Iterator[Entry]:
+        """The library after an epoch, and how it differs from the epoch before."""
+        number = f"epoch_{event.epoch:0{self._width}d}"
+        before, self._last_library = self._last_library, event.library
+        yield from self._library(number, event.library)
+        yield self._text(f"library/{number}.diff.txt", partial(_difference, before, event.library))
+        yield self._text("library/latest.json", partial(dump_library, event.library))
+        self._epochs[number] = event.library
+        message, self._epoch_steps = message_of(event.epoch, self._epoch_steps), []
+        yield self._version(number, event.library, message)
+
+    def end(self, event: RunFinished) -> Iterator[Entry]:
+        """Outcome, totals, learning curve and the library that was returned."""
+        at, result = now(), event.result
+        yield from self._library("returned", result.library)
+        yield from self._best(result)
+        yield self._text("library/history.jsonl", partial(_history, result))
+        if result.initial_validation is not None:
+            initial = partial(initial_metrics, result.initial_validation)
+            yield Entry("the first validation", partial(_put_metrics, make=initial, step=0, at=self.started, tags={}))
+        yield Entry("figures/learning_curve.png", partial(self._figure, event))
+        yield self._text("summary.md", partial(self._summary, event))
+        last = result.steps[-1].step if result.steps else 0
+        if self._log_model and event.program is not None:
+            inputs = self._event.trainset[0].inputs().toDict()
+            model = {"program": event.program, "name": self._prompt, "lm": dspy.settings.lm, "inputs": inputs}
+            yield Entry("the model", partial(_put_model, **model, step=last))
+        totals = partial(final_metrics, result)
+        yield Entry("totals", partial(_put_metrics, make=totals, step=last, at=at, tags=self._final_tags(event)))
+        status = "FINISHED" if event.error is None else "FAILED"
+        yield Entry(f"the end of the run ({status})", partial(self._end, event, status, at))
+
+    def safe(self, text: str) -> str:
+        """The text without credentials, on one line."""
+        return one_line(self._safe(text))
+
+    def _params(self) -> dict[str, str]:
+        event = self._event
+        params: dict[str, object] = {
+            **event.settings.as_params(),
+            **{f"lm.{role}": name for role, name in event.lms.items()},
+            "student": f"{type(event.student).__module__}.{type(event.student).__qualname__}",
+            "trainset.size": len(event.trainset),
+            "valset.size": len(event.valset or ()),
+            "planned.steps": event.steps,
+            "planned.rollouts": event.rollouts,
+            **{f"version.{name}": version for name, version in versions().items()},
+        }
+        return {name: self._safe(shorten(str(value), 500)) for name, value in params.items()}
+
+    def _final_tags(self, event: RunFinished) -> dict[str, str]:
+        tags = _cost_tag(event.result.usage)
+        if event.error is not None:
+            tags["error"] = shorten(self.safe(f"{type(event.error).__name__}: {event.error}"), 200)
+        if event.result.best_step is not None:
+            tags["best_step"] = str(event.result.best_step)
+        return tags
+
+    def _library(self, name: str, library: ExperienceLibrary) -> Iterator[Entry]:
+        yield self._text(f"library/{name}.json", partial(dump_library, library))
+        yield self._text(f"library/{name}.md", partial(to_markdown, library))
+
+    def _best(self, result: CompileResult) -> Iterator[Entry]:
+        """The alias of what was returned: an epoch's version, or one of its own for a library from within an epoch."""
+        if not result.steps:
+            return
+        same = [moment for moment, library in self._epochs.items() if library.experiences == result.library.experiences]
+        step = result.best_step if result.best_step is not None else result.steps[-1].step
+        message = f"returned: the library after step {step}" if step else "returned: the library before the first step"
+        yield self._version(same[-1] if same else "returned", result.library, message, is_best=True)
+
+    def _version(self, moment: str, library: ExperienceLibrary, message: str, *, is_best: bool = False) -> Entry:
+        version = LibraryVersion(self._prompt, moment, self._safe(template_of(library)), message, is_best)
+        return Entry(f"prompt {self._prompt}, {moment}", partial(put_version, version=version))
+
+    def _text(self, path: str, make: Callable[[], str], step: int | None = None) -> Entry:
+        return Entry(path, partial(_put_text, path=path, make=make, safe=self._safe), step)
+
+    def _table(self, path: str, make: Callable[[], tables.Table], step: int | None = None) -> Entry:
+        return Entry(path, partial(_put_table, path=path, make=make), step)
+
+    def _summary(self, event: RunFinished) -> str:
+        started = self._event
+        return summarise(
+            event, title=self.title, lms=started.lms, simulated=self.simulated, tolerance=started.settings.tolerance
+        )
+
+    def _put_trace(self, record: StepRecord, at: int, store: RunStore) -> None:
+        tree = step_tree(record, self._traces, self._event.settings.tolerance)
+        tree = replace(tree, name=f"{tree.name} (simulated)") if self.simulated else tree
+        put_trace(store, tree=tree, at=at, safe=self._safe)
+
+    def _figure(self, event: RunFinished, store: RunStore) -> None:
+        figure = learning_curve(event.result, title=self.title, simulated=self.simulated)
+        store.put_figure("figures/learning_curve.png", figure)
+
+    def _end(self, event: RunFinished, status: str, at: int, store: RunStore) -> None:
+        tags = {STATE_TAG: "complete" if event.error is None else "stopped"}
+        if store.is_ours:
+            note = SIMULATED_NOTE + "\n\n" if self.simulated else ""
+            tags["mlflow.note.content"] = note + "See `summary.md` and `library/returned.md` among the artifacts."
+        store.put_tags(tags)
+        store.end(status, at)
+
+
+def now() -> int:
+    """Milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+def _lms_of(student: dspy.Module) -> list[object]:
+    return [dspy.settings.lm, *(getattr(p, "lm", None) for p in student.predictors())]
+
+
+def _cost_tag(usage: Usage) -> dict[str, str]:
+    return {"cost": "unknown"} if usage.cost_usd is None else {}
+
+
+def _difference(before: ExperienceLibrary, after: ExperienceLibrary) -> str:
+    return diff(before, after).to_text() or "no difference\n"
+
+
+def _history(result: CompileResult) -> str:
+    return dump_history(history_of(result))
+
+
+def _put_text(store: RunStore, *, path: str, make: Callable[[], str], safe: tables.Safe) -> None:
+    store.put_text(path, safe(make()))
+
+
+def _put_table(store: RunStore, *, path: str, make: Callable[[], tables.Table]) -> None:
+    store.put_table(path, make())
+
+
+def _put_model(store: RunStore, **model: Any) -> None:
+    store.model_id = log_model(store, **model)
+
+
+def _put_metrics(
+    store: RunStore, *, make: Callable[[], Mapping[str, float]], step: int, at: int, tags: Mapping[str, str]
+) -> None:
+    store.put_metrics(make(), step=step, at=at, tags=tags)
+
+
+def _put_params(store: RunStore, *, params: Mapping[str, object]) -> None:
+    store.put_params(params)
+
+
+def _put_datasets(store: RunStore, *, event: RunStarted) -> None:
+    store.put_datasets([tables.dataset_facts(*dataset) for dataset in _datasets(event)])
+
+
+def _datasets(event: RunStarted) -> Iterator[tuple[str, str, tuple[dspy.Example, ...]]]:
+    yield "trainset", "training", event.trainset
+    if event.valset:
+        yield "valset", "validation", event.valset
+
+
+def _open(store: RunStore, *, tags: Mapping[str, str]) -> None:
+    store.open(tags)

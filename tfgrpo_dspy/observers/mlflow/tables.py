@@ -1,0 +1,173 @@
+"""The tables that are recorded: column name to cells, every cell a JSON value, texts safe and of bounded length."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from tfgrpo_dspy.library.library import operation_id
+from tfgrpo_dspy.observers.mlflow.store import DatasetFacts
+from tfgrpo_dspy.records.rollouts import Lost, Rollout
+
+if TYPE_CHECKING:
+    import dspy
+
+    from tfgrpo_dspy.library.library import Change, Refusal, Source
+    from tfgrpo_dspy.records.effects import Effect
+    from tfgrpo_dspy.records.failures import Failure
+    from tfgrpo_dspy.records.result import StepRecord
+    from tfgrpo_dspy.records.rollouts import Group
+
+Cell = str | int | float | bool | None
+Row = Mapping[str, Cell]
+Table = dict[str, list[Cell]]
+Safe = Callable[[str], str]
+
+_CELL = 4000
+"""Characters of a cell at most: the UI loads a table whole. The journal of a run has the full texts."""
+
+
+def table(columns: Sequence[str], rows: Iterable[Row], safe: Safe) -> Table:
+    """Rows as columns; a column that a row lacks is empty there."""
+    shown = [[_cell(row.get(column), safe) for column in columns] for row in rows]
+    return {column: [row[at] for row in shown] for at, column in enumerate(columns)}
+
+
+def operations_table(record: StepRecord, safe: Safe) -> Table:
+    """Every operation of a step: what it changed and on which evidence, or why it was refused."""
+    columns = ("operation", "id", "outcome", "before", "after", "reason", "sources")
+    pruned: list[Row] = [{**_change_row(change), "outcome": "pruned"} for change in record.pruned]
+    pruned += [{**_change_row(change), "outcome": f"{change.kind} to fit"} for change in record.fitted]
+    rows = [*map(_change_row, record.changes), *pruned, *map(_refusal_row, record.refusals)]
+    return table(columns, rows, safe)
+
+
+def rollouts_table(groups: Sequence[Group], safe: Safe) -> Table:
+    """Every rollout of a step, lost ones included; with the parts of its reward if that is a composite one."""
+    parts = ("parts",) if any(r.parts for g in groups for r in g.scored) else ()
+    columns = ("rollout", "reward", *parts, "outcome", "inputs", "answer", "feedback", "tool_calls", "seconds")
+    return table(columns, (_rollout_row(g, r) for g in groups for r in g.rollouts), safe)
+
+
+def advantages_table(record: StepRecord, safe: Safe) -> Table:
+    """The semantic advantage of every informative group: why some of its rollouts won."""
+    rows = (
+        {"group": a.group, "task": a.task, "comparison": a.comparison, "experiences": "\n".join(a.experiences)}
+        for a in record.advantages
+    )
+    return table(("group", "task", "comparison", "experiences"), rows, safe)
+
+
+def effects_table(effects: Sequence[Effect], safe: Safe) -> Table:
+    """What each experience was measured to do so far, with its interval and what it rests on."""
+    columns = ("id", "text", "effect", "low", "high", "n_with", "n_without")
+    rows: list[Row] = [
+        dict(zip(columns, (e.id, e.text, e.value, e.low, e.high, e.n_with, e.n_without), strict=True)) for e in effects
+    ]
+    return table(columns, rows, safe)
+
+
+def trials_table(record: StepRecord, safe: Safe) -> Table:
+    """What the gate measured of a step's update and of its parts."""
+    columns = ("operations", "verdict", "difference", "low", "high", "problems", "evidence", "threshold", "rollouts")
+    trials = record.ruling.trials if record.ruling is not None else ()
+    rows: list[Row] = []
+    for trial in trials:
+        d = trial.difference
+        measured = (d.value, d.low, d.high, d.n) if d is not None else (None, None, None, 0)
+        told = (trial.operations, trial.verdict, *measured, trial.evidence, trial.threshold, trial.rollouts)
+        rows.append(dict(zip(columns, told, strict=True)))
+    return table(columns, rows, safe)
+
+
+def flags_table(record: StepRecord, safe: Safe) -> Table:
+    """Signs of harm in what a step changed."""
+    rows: list[Row] = [{"experience": flag.id, "sign": flag.kind, "why": flag.why} for flag in record.flags]
+    return table(("experience", "sign", "why"), rows, safe)
+
+
+def failures_table(failures: Sequence[Failure], safe: Safe) -> Table:
+    """What could not be done, and what was done instead."""
+    rows = ({"stage": f.stage, "where": f.where, "reason": f.reason, "remedy": f.remedy} for f in failures)
+    return table(("stage", "where", "reason", "remedy"), rows, safe)
+
+
+def examples_table(examples: Sequence[dspy.Example], safe: Safe) -> Table:
+    """A dataset; `name` is what rollouts and sources call an example."""
+    rows = [{"name": f"e{i}", **_fields(example)} for i, example in enumerate(examples)]
+    return table(_columns(rows), rows, safe)
+
+
+def dataset_facts(name: str, context: str, examples: Sequence[dspy.Example]) -> DatasetFacts:
+    """Name, content hash and size of a dataset; equal data have equal digests, in any process."""
+    rows = [_fields(example) for example in examples]
+    text = json.dumps(rows, sort_keys=True, ensure_ascii=False)
+    digest = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:12]
+    return DatasetFacts(name, context, digest, _columns(rows), len(rows))
+
+
+def _columns(rows: Iterable[Mapping[str, object]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for row in rows for name in row))
+
+
+def _fields(example: Mapping[str, object]) -> dict[str, str]:
+    return {str(name): value if isinstance(value, str) else str(value) for name, value in example.items()}
+
+
+def _change_row(change: Change) -> Row:
+    return {
+        "operation": change.kind,
+        "id": change.id or "",
+        "outcome": "done",
+        "before": change.before or "",
+        "after": change.after or "",
+        "reason": change.reason,
+        "sources": _sources(change.sources),
+    }
+
+
+def _refusal_row(refusal: Refusal) -> Row:
+    operation = refusal.operation
+    return {
+        "operation": operation.op,
+        "id": operation_id(operation) or "",
+        "outcome": f"refused: {refusal.reason}",
+        "before": "",
+        "after": getattr(operation, "text", ""),
+        "reason": operation.reason,
+        "sources": ", ".join(operation.sources),
+    }
+
+
+def _sources(sources: Iterable[Source]) -> str:
+    return "; ".join(f"{s.example} ({', '.join(s.rollouts)})" if s.rollouts else s.example for s in sources)
+
+
+def _rollout_row(group: Group, rollout: Rollout) -> Row:
+    shared: dict[str, Cell] = {"rollout": rollout.name, "seconds": round(rollout.seconds, 3), "inputs": _inputs(group)}
+    if isinstance(rollout, Lost):
+        return {**shared, "answer": "", "feedback": "", "outcome": f"lost ({rollout.cause}): {rollout.error}"}
+    failure = rollout.policy_failure
+    return {
+        **shared,
+        "reward": rollout.reward,
+        "parts": ", ".join(f"{name} {value:g}" for name, value in rollout.parts),
+        "feedback": rollout.feedback,
+        "answer": rollout.answer,
+        "outcome": "scored" if failure is None else f"policy failed: {failure}",
+        "tool_calls": rollout.tool_calls,
+    }
+
+
+def _inputs(group: Group) -> str:
+    return "\n".join(f"{name}: {value}" for name, value in group.example.inputs().items())
+
+
+def _cell(value: Cell, safe: Safe) -> Cell:
+    if not isinstance(value, str):
+        return value
+    text = safe(value.encode("utf-8", "replace").decode("utf-8"))
+    left_out = len(text) - _CELL
+    return text if left_out <= 0 else f"{text[:_CELL]} [... {left_out} more characters]"

@@ -1,0 +1,1 @@
+"""The student with and without a library, and what it was seen to do."""

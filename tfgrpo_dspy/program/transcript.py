@@ -1,0 +1,115 @@
+"""A trajectory taken apart again: the turns that `render_trajectory` wrote as text. Pure text functions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from itertools import zip_longest
+from typing import Any, NamedTuple
+
+from tfgrpo_dspy.program.recorder import Call
+from tfgrpo_dspy.text import neutralise
+
+_TURN = re.compile(r"Step [0-9]+: (tool )?(.*)")
+_VALUE = re.compile(r"  (in|out|->|failed)(?: ([^:]*))?: ?(.*)")
+_CITATION = re.compile(r"\[(G(?:0|[1-9][0-9]*))\]")
+_ROLES = {"in": "in", "out": "out", "->": "out", "failed": "failed"}
+
+
+class Value(NamedTuple):
+    """One thing that a call was given or gave."""
+
+    role: str
+    """`in`, `out` or `failed`."""
+    field: str
+    """Name of the input or output; empty for what a tool returned and for an error."""
+    text: str
+
+
+class Turn(NamedTuple):
+    """One call of a predictor or a tool."""
+
+    is_tool: bool
+    name: str
+    values: tuple[Value, ...]
+
+
+def parse_trajectory(text: str) -> tuple[Turn, ...]:
+    """The turns of a trajectory as `render_trajectory` writes it.
+
+    Total: a line that such a text cannot have belongs to the value before it, so that nothing is lost to sight.
+    """
+    turns: list[Turn] = []
+    for line in text.split("\n"):
+        if (head := _TURN.fullmatch(line)) is not None:
+            turns.append(Turn(head[1] is not None, head[2], ()))
+        elif line or turns:
+            turn = turns.pop() if turns else Turn(False, "", ())
+            turns.append(turn._replace(values=_with_line(turn.values, line)))
+    return tuple(turns)
+
+
+def _with_line(values: tuple[Value, ...], line: str) -> tuple[Value, ...]:
+    if (found := _VALUE.fullmatch(line)) is not None:
+        return (*values, Value(_ROLES[found[1]], found[2] or "", found[3]))
+    more = line.removeprefix("    ")
+    if not values:
+        return (Value("in", "", more),)
+    last = values[-1]
+    return (*values[:-1], last._replace(text=f"{last.text}\n{more}"))
+
+
+def citations(turns: Sequence[Turn]) -> tuple[str, ...]:
+    """Ids of the experiences that the program named in what it wrote, in order, each once."""
+    written = (value.text for turn in turns if not turn.is_tool for value in turn.values if value.role == "out")
+    return tuple(dict.fromkeys(id for text in written for id in _CITATION.findall(text)))
+
+
+def first_divergence(a: Sequence[Turn], b: Sequence[Turn]) -> int | None:
+    """Position of the first turn that is not the same in both, from 0; None if all are."""
+    pairs = zip_longest(a, b)
+    return next((position for position, (one, other) in enumerate(pairs) if one != other), None)
+
+
+def render_trajectory(calls: list[Call]) -> str:
+    """The calls as text, one block each, safe to show to another prompt.
+
+    An input that was shown before is left out, and one that extends what the same predictor was given before is shown
+    by what is new in it, so that the text grows with the work done and not with its square.
+    """
+    seen: dict[tuple[str, str], str] = {}
+    shown: set[tuple[str, str]] = set()
+    blocks = []
+    for number, call in enumerate(calls, start=1):
+        lines = [f"Step {number}: {call.kind} {call.name}" if call.kind == "tool" else f"Step {number}: {call.name}"]
+        for field, value in call.inputs.items():
+            text = _as_text(value)
+            new = _what_is_new(seen, (call.name, field), text)
+            if new and (field, text) not in shown:
+                shown.add((field, text))
+                lines.append(f"  in {field}: {_indent(new)}")
+        lines += [f"  {f'out {field}' if field else '->'}: {_indent(_as_text(v))}" for field, v in call.outputs.items()]
+        lines += [f"  failed: {_indent(call.error)}"] if call.error else []
+        blocks.append("\n".join(lines))
+    return neutralise("\n".join(blocks))
+
+
+def render_values(values: Mapping[str, Any]) -> str:
+    """`name: value` lines, safe to show to another prompt."""
+    return neutralise("\n".join(f"{name}: {_as_text(value)}" for name, value in values.items()))
+
+
+def _what_is_new(seen: dict[tuple[str, str], str], key: tuple[str, str], text: str) -> str:
+    before = seen.get(key, "")
+    seen[key] = text
+    if before and text == before:
+        return ""
+    return f"(continued) {text[len(before) :].strip()}" if before and text.startswith(before) else text
+
+
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else str(value)
+
+
+def _indent(text: str) -> str:
+    return text.replace("\n", "\n    ")

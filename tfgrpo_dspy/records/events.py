@@ -1,0 +1,142 @@
+"""What the loop announces, and what a run leaves behind. Frozen values; listeners never steer.
+
+An observer is any callable that takes one `Event`. Events arrive one at a time, in the thread that runs `compile`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tfgrpo_dspy.lm.usage import Usage
+from tfgrpo_dspy.records.failures import Failure
+from tfgrpo_dspy.records.result import CompileResult, StepRecord
+
+if TYPE_CHECKING:
+    import dspy
+
+    from tfgrpo_dspy.library.library import ExperienceLibrary
+    from tfgrpo_dspy.records.advantages import SemanticAdvantage
+    from tfgrpo_dspy.records.evaluation import Gain
+    from tfgrpo_dspy.records.rollouts import Group, Lost, Scored
+    from tfgrpo_dspy.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """Before the first paid call."""
+
+    settings: Settings
+    student: dspy.Module
+    trainset: tuple[dspy.Example, ...]
+    valset: tuple[dspy.Example, ...] | None
+    library: ExperienceLibrary
+    lms: Mapping[str, str]
+    """Role (`policy`, `reflection`) to model name."""
+    steps: int
+    """Steps planned."""
+    rollouts: int
+    """Rollouts planned, validation not included; at most so many if groups are adaptive."""
+    token: str | None = None
+    """Names the run for ever, also when it is taken up after a kill; None without a journal."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepStarted:
+    """A batch is about to be rolled out."""
+
+    epoch: int
+    step: int
+    examples: int
+    rollouts: int
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutFinished:
+    """One rollout was scored or lost."""
+
+    step: int
+    rollout: Scored | Lost
+
+
+@dataclass(frozen=True, slots=True)
+class GroupFinished:
+    """All rollouts of a group are there."""
+
+    step: int
+    group: Group
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryFinished:
+    """One rollout of an informative group was summarised (or its trajectory taken instead)."""
+
+    step: int
+    rollout: str
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class AdvantageFinished:
+    """A group's semantic advantage was extracted."""
+
+    step: int
+    advantage: SemanticAdvantage
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class FailureRecorded:
+    """A summary, an extraction or an update could not be had."""
+
+    step: int
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class StepFinished:
+    """The library has been updated (and validated)."""
+
+    record: StepRecord
+
+
+@dataclass(frozen=True, slots=True)
+class EpochFinished:
+    """All batches of an epoch are done."""
+
+    epoch: int
+    library: ExperienceLibrary
+
+
+@dataclass(frozen=True, slots=True)
+class GainJudged:
+    """With `require_gain`, the last word before the run is over: whether the learned library is returned."""
+
+    gain: Gain
+
+
+@dataclass(frozen=True, slots=True)
+class RunFinished:
+    """The run is over: complete, or stopped by `error`."""
+
+    result: CompileResult
+    program: dspy.Module | None
+    """The compiled program; None when the run was stopped."""
+    error: BaseException | None = None
+
+
+Event = (
+    RunStarted
+    | StepStarted
+    | RolloutFinished
+    | GroupFinished
+    | SummaryFinished
+    | AdvantageFinished
+    | FailureRecorded
+    | StepFinished
+    | EpochFinished
+    | GainJudged
+    | RunFinished
+)
+Observer = Callable[[Event], None]

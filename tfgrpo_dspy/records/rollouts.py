@@ -1,0 +1,144 @@
+"""Rollouts and groups as values: what took place, what was lost, and how a group turned out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from tfgrpo_dspy.lm.usage import Usage
+
+if TYPE_CHECKING:
+    import dspy
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A rollout that took place and was scored; a policy failure is one too, with the failure score."""
+
+    name: str
+    """`s1/e12/r0`: step, example, index in its group."""
+    reward: float
+    """What the metric returned, any finite number; the failure score if the policy failed."""
+    feedback: str
+    """What the metric said about it; empty if nothing."""
+    trajectory: str
+    """Every predictor call and tool call in order, as text."""
+    answer: str
+    """The outputs of the program, as text; empty when the policy failed."""
+    tool_calls: int
+    usage: Usage
+    seconds: float
+    """Wall-clock time of program and metric."""
+    policy_failure: str | None = None
+    """Why the policy failed (unparseable answer, exhausted steps, ...); None if it did not."""
+    parts: tuple[tuple[str, float], ...] = ()
+    """Name and value of what a composite reward is made of; empty for any other."""
+    withheld: tuple[str, ...] = ()
+    """Ids of the experiences that it did not read, by chance (`dropout`), in library order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A rollout that did not happen: never scored, never summarised, always counted."""
+
+    name: str
+    cause: Literal["infrastructure", "metric", "budget"]
+    """`budget` when it was not made because nothing new was to start: no error, and not counted as one."""
+    error: str
+    """One line: the error's type and message."""
+    usage: Usage
+    seconds: float
+
+
+Rollout = Scored | Lost
+
+
+@dataclass(frozen=True, slots=True)
+class Unscored:
+    """A rollout that took place and waits for its group, by which it is to be scored."""
+
+    name: str
+    outputs: Mapping[str, Any]
+    """What the program returned, as JSON values."""
+    trajectory: str
+    answer: str
+    tool_calls: int
+    usage: Usage
+    seconds: float
+    withheld: tuple[str, ...] = ()
+
+
+Made = Scored | Lost | Unscored
+"""What comes back from where a rollout was made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The rollouts of one query under one library."""
+
+    name: str
+    """`s1/e12`: step and position of the example in the trainset."""
+    example: dspy.Example
+    rollouts: tuple[Rollout, ...]
+    """In index order, length G, or fewer where groups are adaptive."""
+    first: int | None = None
+    """How many of them were made whatever came out; the others because the rewards before them did not differ, so
+    that only the first tell how well the policy does. None for all."""
+
+    @property
+    def scored(self) -> tuple[Scored, ...]:
+        """Those that took place, in index order."""
+        return tuple(r for r in self.rollouts if isinstance(r, Scored))
+
+    @property
+    def lost(self) -> tuple[Lost, ...]:
+        """Those that did not."""
+        return tuple(r for r in self.rollouts if isinstance(r, Lost))
+
+    @property
+    def rewards(self) -> tuple[float, ...]:
+        """Rewards of the scored rollouts, in index order."""
+        return tuple(r.reward for r in self.scored)
+
+    @property
+    def fair_rewards(self) -> tuple[float, ...]:
+        """Rewards of the scored among the first, whose mean is not biased by when sampling stopped."""
+        return tuple(r.reward for r in self.rollouts[: self.first] if isinstance(r, Scored))
+
+    def is_informative(self, tolerance: float) -> bool:
+        """Whether rewards differ by more than the tolerance (std(r) > 0 in the paper), on any real-valued reward."""
+        return len(self.rewards) > 1 and max(self.rewards) - min(self.rewards) > tolerance
+
+
+class GroupCounts(NamedTuple):
+    """How the groups of a batch turned out; the five add up to its size."""
+
+    informative: int
+    """Rewards differ: these teach."""
+    all_right: int
+    """Equal rewards of at least 1."""
+    all_wrong: int
+    """Equal rewards of at most 0."""
+    otherwise_equal: int
+    """Equal rewards in between."""
+    too_few: int
+    """Fewer than two rollouts took place."""
+
+
+def count_groups(groups: Sequence[Group], tolerance: float) -> GroupCounts:
+    """Count groups by how they turned out; right and wrong as on the usual 0 to 1 scale."""
+    counts = dict.fromkeys(GroupCounts._fields, 0)
+    for group in groups:
+        counts[_outcome_of(group, tolerance)] += 1
+    return GroupCounts(**counts)
+
+
+def _outcome_of(group: Group, tolerance: float) -> str:
+    if group.is_informative(tolerance):
+        return "informative"
+    if len(group.rewards) <= 1:
+        return "too_few"
+    if min(group.rewards) >= 1 - tolerance:
+        return "all_right"
+    return "all_wrong" if max(group.rewards) <= tolerance else "otherwise_equal"

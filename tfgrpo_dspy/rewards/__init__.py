@@ -1,0 +1,1 @@
+"""Metrics, looked at once: what they return, groups scored together, ready-made ones."""

@@ -1,0 +1,88 @@
+"""Adaptive groups: start small, and stop sampling when a contrast is found or the group is hopeless (ours).
+
+A group starts with a few rollouts. While their rewards are equal, one more is drawn, up to G. It is hopeless, and ends
+small, when all of its rewards so far equal the one reward that its example's last group had, from first rollout to
+last: under two libraries in a row no rollout has told the answers apart. What counts is known before a step begins or
+stands in the group itself, so neither timing nor a resumed run changes who is rolled out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from tfgrpo_dspy.errors import SettingsError
+from tfgrpo_dspy.records.rollouts import Group
+from tfgrpo_dspy.rewards.reward import GroupMetric, Metric
+from tfgrpo_dspy.settings import UNIFORM_HEAT, Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """When a group that starts small is large enough."""
+
+    start: int
+    """Rollouts that every group has, >= 2."""
+    tolerance: float
+    """Rewards that differ by no more count as equal."""
+    stuck: Mapping[str, float] = field(default_factory=dict)
+    """Examples (`e12`) whose last group had no contrast, and the one reward that it had."""
+
+    def is_enough(self, group: Group) -> bool:
+        """Whether a group, as far as it is rolled out, needs no further rollout."""
+        if group.is_informative(self.tolerance) or any(lost.cause == "budget" for lost in group.lost):
+            return True
+        known, rewards = self.stuck.get(_example_of(group)), group.rewards
+        if known is None or len(rewards) < self.start:
+            return False
+        return all(abs(reward - known) <= self.tolerance for reward in rewards)
+
+    def after(self, groups: Sequence[Group]) -> Stopping:
+        """The rule for the next step, once these groups are whole."""
+        stuck = dict(self.stuck)
+        for group in groups:
+            stuck.pop(_example_of(group), None)
+            whole = len(group.rewards) >= self.start and not any(lost.cause == "budget" for lost in group.lost)
+            if whole and not group.is_informative(self.tolerance):
+                stuck[_example_of(group)] = group.rewards[0]
+        return replace(self, stuck=stuck)
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """A second set of rollouts for groups whose rewards are all equal (ours)."""
+
+    heat: float
+    """What the temperature is multiplied by, > 0."""
+    tolerance: float
+    """Rewards that differ by no more count as equal."""
+
+    @classmethod
+    def of(cls, settings: Settings) -> Again | None:
+        """As the settings say; None for no second set."""
+        heat = {"more-rollouts": 1.0, "raise-temperature": UNIFORM_HEAT}.get(settings.on_uniform)
+        return None if heat is None else cls(heat, settings.tolerance)
+
+    def is_due(self, group: Group, size: int) -> bool:
+        """Whether a group with its first set of so many rollouts gets the second."""
+        if len(group.rollouts) != size or any(lost.cause == "budget" for lost in group.lost):
+            return False
+        return bool(group.scored) and not group.is_informative(self.tolerance)
+
+
+def check_adaptive(settings: Settings, metric: Metric) -> None:
+    """Raises `SettingsError` if groups are to grow by rewards that are known only when they are whole."""
+    if Again.of(settings) is not None and isinstance(metric, GroupMetric):
+        raise SettingsError(
+            f"on_uniform={settings.on_uniform!r} lets a group grow when its rewards are equal, but this metric scores "
+            'whole groups; leave it at "skip"'
+        )
+    if settings.min_group_size is not None and isinstance(metric, GroupMetric):
+        raise SettingsError(
+            f"min_group_size={settings.min_group_size} lets a group grow while its rewards are equal, but this metric "
+            "scores whole groups; leave one of the two out"
+        )
+
+
+def _example_of(group: Group) -> str:
+    return group.name.rpartition("/")[2]

@@ -1,0 +1,36 @@
+"""The policy of a run: the student reading a library, all of it or what it retrieves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import dspy
+
+from tfgrpo_dspy.library.library import ExperienceLibrary
+from tfgrpo_dspy.library.retrieval import Cues, cues_of
+from tfgrpo_dspy.program.attach import attach
+from tfgrpo_dspy.program.retrieving import Retrieving, query_of
+from tfgrpo_dspy.settings import Settings
+
+
+def as_policy(
+    student: dspy.Module, library: ExperienceLibrary, settings: Settings, trainset: Sequence[dspy.Example]
+) -> dspy.Module:
+    """The student reading a library as the settings of a run say.
+
+    Args:
+        student: Without any library.
+        library: The library E.
+        settings: Of the run.
+        trainset: What the run learns from; experiences are found by the tasks that they were learned from.
+    """
+    if settings.retrieval is None:
+        return attach(student, library, conditioned=settings.conditioned)
+    cues = run_cues(library, settings, trainset)
+    return Retrieving(student, library, settings.retrieval, conditioned=settings.conditioned, cues=cues)
+
+
+def run_cues(library: ExperienceLibrary, settings: Settings, trainset: Sequence[dspy.Example]) -> Cues:
+    """The tasks of a run that its experiences were learned from."""
+    tasks = {f"e{i}": query_of(dict(example.inputs())) for i, example in enumerate(trainset)}
+    return cues_of(library, tasks, settings.library)

@@ -1,0 +1,64 @@
+"""Before a run: everything that can be checked before a call is paid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import dspy
+
+from tfgrpo_dspy.lm.prices import find_prices
+from tfgrpo_dspy.program.checks import check_examples, check_lms, check_sampling, lms_of
+from tfgrpo_dspy.program.instructions import check_conditioned, detach
+from tfgrpo_dspy.run.gain import check_gain
+from tfgrpo_dspy.run.identity import described, identity_of
+from tfgrpo_dspy.run.run import Run
+from tfgrpo_dspy.run.setup import Setup
+from tfgrpo_dspy.runtime.announcer import Announcer
+from tfgrpo_dspy.runtime.journal import Journal, Memory, NoMemory
+from tfgrpo_dspy.settings import Settings
+from tfgrpo_dspy.steps.reflection import Reflection
+from tfgrpo_dspy.text import shorten
+
+_OBJECTIVE_TOKENS = 600
+
+
+def prepare(
+    setup: Setup,
+    student: dspy.Module,
+    trainset: Sequence[dspy.Example],
+    valset: Sequence[dspy.Example] | None,
+    settings: Settings,
+) -> Run:
+    """Check everything that can be checked before a call is paid.
+
+    Raises:
+        SettingsError, DataError, ProgramError: Something cannot be used.
+    """
+    conditioned = check_conditioned(student, settings.conditioned)
+    reflection_lm = check_lms(student, setup.reflection_lm)
+    check_sampling(student, settings.temperature)
+    train = check_examples(trainset, "trainset")
+    val = check_examples(valset, "valset") if valset is not None else None
+    check_gain(settings.require_gain, setup.gate, val)
+    bare = detach(student)
+    objective = settings.objective or _instructions(bare, conditioned)
+    reflection = Reflection(reflection_lm, settings.retries)
+    announcer = Announcer(list(setup.observers))
+    memory: Memory = NoMemory()
+    if setup.log_dir is not None:
+        lms = {"policy": lms_of(bare), "reflection": [reflection_lm]}
+        identity = identity_of(settings, bare, setup.metric, train, val, lms)
+        if setup.review is not None:
+            identity["review"] = True
+        if setup.gate is not None:
+            identity["gate"] = described(setup.gate)
+        memory = Journal(setup.log_dir, identity, restart=setup.restart)
+    run = Run(settings, bare, train, val, setup.metric, objective, reflection, announcer, memory, setup.gate)
+    run.meter.spending.carry(setup.spent)
+    find_prices(lms_of(student, reflection_lm), run.meter)
+    return run
+
+
+def _instructions(student: dspy.Module, conditioned: Sequence[str]) -> str:
+    said = [p.signature.instructions for name, p in student.named_predictors() if name in conditioned]
+    return shorten("\n".join(dict.fromkeys(said)), _OBJECTIVE_TOKENS)

@@ -1,0 +1,299 @@
+"""The bookkeeping of one compile: what is planned, announced, recorded and returned. The loop is in `teleprompter`."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import dspy
+from dspy.utils.exceptions import LMError
+
+from tfgrpo_dspy.credit.of_run import Credit
+from tfgrpo_dspy.errors import BudgetError, ReviewStop, TooManyErrors
+from tfgrpo_dspy.evaluation import evaluate_with
+from tfgrpo_dspy.gates.gate import Gate
+from tfgrpo_dspy.gates.screen import flags_of, known_of
+from tfgrpo_dspy.library.library import ExperienceLibrary
+from tfgrpo_dspy.library.retrieval import Shelf
+from tfgrpo_dspy.lm.metered import metering
+from tfgrpo_dspy.lm.usage import Usage
+from tfgrpo_dspy.program.checks import lm_names
+from tfgrpo_dspy.program.instructions import check_conditioned
+from tfgrpo_dspy.records.advantages import Contrast
+from tfgrpo_dspy.records.evaluation import Evaluation, Gain
+from tfgrpo_dspy.records.events import EpochFinished, RunFinished, RunStarted, StepFinished, StepStarted
+from tfgrpo_dspy.records.result import CompileResult, RunStopped, StepRecord
+from tfgrpo_dspy.records.rollouts import Group
+from tfgrpo_dspy.rewards.reward import Metric
+from tfgrpo_dspy.rollouts.adaptive import Again, Stopping
+from tfgrpo_dspy.rollouts.sampling import Query, Sampling
+from tfgrpo_dspy.run.batches import Carried, Outcome, Step
+from tfgrpo_dspy.run.curriculum import Curriculum
+from tfgrpo_dspy.run.ending import best_step, epochs_without_progress, stopped, what_was_next, with_gain
+from tfgrpo_dspy.run.identity import circumstances_of
+from tfgrpo_dspy.run.policy import as_policy, run_cues
+from tfgrpo_dspy.runtime.announcer import Announcer
+from tfgrpo_dspy.runtime.executor import Pace
+from tfgrpo_dspy.runtime.journal import Memory
+from tfgrpo_dspy.runtime.losses import Watch, warn_if_little_was_learnable
+from tfgrpo_dspy.runtime.workers import Workers
+from tfgrpo_dspy.settings import Settings, meter_for
+from tfgrpo_dspy.steps.briefing import Briefing
+from tfgrpo_dspy.steps.condense import fit
+from tfgrpo_dspy.steps.reflection import Reflection
+
+if TYPE_CHECKING:
+    pass
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Run:
+    """One compile under way: the one object that changes while a run goes on, and only by appending records."""
+
+    settings: Settings
+    """Overrides of `compile` included."""
+    student: dspy.Module
+    """Without any library."""
+    trainset: tuple[dspy.Example, ...]
+    valset: tuple[dspy.Example, ...] | None
+    metric: Metric
+    objective: str
+    """What the student is meant to do well, for the reflection prompts."""
+    reflection: Reflection
+    announcer: Announcer
+    memory: Memory
+    """Where finished tasks keep their results."""
+    gate: Gate | None = None
+    records: list[StepRecord] = field(default_factory=list)
+    initial_validation: Evaluation | None = None
+    step_started: float = 0.0
+    """Reading of `time.perf_counter` when the present step began."""
+
+    def __post_init__(self) -> None:
+        self.watch = Watch(self.settings.max_errors, self.announcer)
+        self.num_threads: int = self.settings.num_threads or dspy.settings.num_threads or 1
+        self.lms = lm_names(self.student, self.reflection.lm)
+        self.meter = meter_for(self.settings, self.num_threads)
+        start = self.settings.min_group_size
+        self.stopping = Stopping(start, self.settings.tolerance) if start is not None else None
+        self.curriculum = Curriculum(self.settings.tolerance) if self.settings.curriculum else None
+        self.credit = Credit(self.settings, self.steps)
+        self.known = known_of(self.trainset)
+
+    @property
+    def steps(self) -> int:
+        """Steps planned."""
+        return -(-len(self.trainset) // (self.settings.batch_size or len(self.trainset))) * self.settings.epochs
+
+    @contextmanager
+    def recorded(self) -> Iterator[None]:
+        """Announce the run's start, and its end if an error ends it; what was learned goes with the error."""
+        if self.memory.ledger is not None:
+            self.meter.spending.keep_in(self.memory.ledger)
+        batches = list(self.plan())
+        rollouts = sum(len(step.queries) for step in batches) * self.settings.group_size
+        self.announcer(
+            RunStarted(
+                self.settings,
+                self.student,
+                self.trainset,
+                self.valset,
+                self.settings.library,
+                self.lms,
+                len(batches),
+                rollouts,
+                self.memory.token,
+            )
+        )
+        try:
+            with metering(self.meter):
+                yield
+        except BaseException as error:
+            result = self._result(Carried())
+            self.announcer(RunFinished(result, None, error))
+            if isinstance(error, LMError | TooManyErrors | ReviewStop):
+                raise RunStopped(stopped(error, len(batches), result), result) from error
+            raise
+
+    @property
+    def pace(self) -> Pace:
+        """How hard rollouts in other processes may press the endpoints."""
+        settings = self.settings
+        return Pace(self.num_threads, settings.call_timeout, settings.hedge, settings.seed)
+
+    def plan(self) -> Iterator[Step]:
+        """The batches of all epochs; with a batch size, each epoch is shuffled by seed and epoch."""
+        size = self.settings.batch_size or len(self.trainset)
+        number = 0
+        for epoch in range(1, self.settings.epochs + 1):
+            if self._is_out_of_patience:
+                return
+            queries = [Query(i, example) for i, example in enumerate(self.trainset)]
+            if self.curriculum is not None:
+                queries = self.curriculum.due(queries, epoch)
+            if self.settings.batch_size is not None:
+                random.Random(f"{self.settings.seed}/{epoch}").shuffle(queries)
+            for start in range(0, len(queries), size):
+                if self.meter.stopped_by is not None:
+                    return
+                number += 1
+                batch = tuple(queries[start : start + size])
+                yield Step(epoch, number, batch, ends_epoch=start + size >= len(queries))
+
+    def initial_library(self, workers: Workers) -> ExperienceLibrary:
+        """The library to start from, evaluated if there is a valset."""
+        self.initial_validation = self._validate(self.settings.library, 0, workers)
+        return self.settings.library
+
+    def start(self, step: Step, library: ExperienceLibrary) -> Briefing:
+        """Announce a step; returns what its reflection prompts are told."""
+        self.step_started = time.perf_counter()
+        examples = len(step.queries)
+        self.meter.is_learning = True
+        self.announcer(StepStarted(step.epoch, step.number, examples, examples * self.settings.group_size))
+        return replace(self._briefing(step, library), effects=(), shelf=self._shelf(library))
+
+    def policy(self, library: ExperienceLibrary) -> dspy.Module:
+        """The student reading a library, all of it or what it retrieves."""
+        return as_policy(self.student, library, self.settings, self.trainset)
+
+    def _briefing(self, step: Step, library: ExperienceLibrary) -> Briefing:
+        names = check_conditioned(self.student, self.settings.conditioned)
+        readers = names if len(names) > 1 else ()
+        return Briefing(self.objective, library, self.settings, step.number, self.credit.latest, readers)
+
+    def _shelf(self, library: ExperienceLibrary) -> Shelf | None:
+        if self.settings.retrieval is None:
+            return None
+        return Shelf(library, self.settings.retrieval, run_cues(library, self.settings, self.trainset))
+
+    def sampling(self, step: Step) -> Sampling:
+        """How the step's rollouts are drawn."""
+        sampling = self._sampling("training", step.number, self.settings.group_size, self.stopping)
+        return replace(sampling, dropout=self.settings.dropout, again=Again.of(self.settings))
+
+    def weigh(self, step: Step, contrasts: Sequence[Contrast], briefing: Briefing) -> Briefing:
+        """What the update is told: what experiences were measured to do as well, if rollouts read parts of them."""
+        effects = self.credit.take(_groups_of(step, contrasts), briefing.library, step.number)
+        return replace(briefing, effects=effects)
+
+    def end(self, step: Step, outcome: Outcome, workers: Workers) -> ExperienceLibrary:
+        """Record and announce a finished step; returns its library, which names the LMs it was learned with."""
+        contrasts, advantages, update, applied = outcome
+        names = {*applied.library.learned_with, *self.lms.values()} if applied.changes else ()
+        library = replace(applied.library, learned_with=tuple(sorted(names)) or applied.library.learned_with)
+        if applied.changes:
+            library = replace(library, learned_under=circumstances_of(self.student, self.metric, self.settings))
+        groups, updated = _groups_of(step, contrasts), library
+        whole, pruned, _ = self.credit.pruned(updated, step.number)
+        fitted = fit(whole, self._briefing(step, whole), self.reflection, workers)
+        library = fitted.library
+        record = StepRecord(
+            epoch=step.epoch,
+            step=step.number,
+            groups=groups,
+            advantages=tuple(advantages),
+            changes=applied.changes,
+            refusals=(*update.refusals, *applied.refusals),
+            library=library,
+            failures=(*(f for c in contrasts for f in c.failures), *update.failures, *fitted.failures),
+            policy_usage=sum((r.usage for g in groups for r in g.rollouts), Usage()),
+            reflection_usage=sum((c.usage for c in contrasts), update.usage) + fitted.usage,
+            seconds=time.perf_counter() - self.step_started,
+            effects=self.credit.latest,
+            pruned=pruned,
+            unpruned=updated if pruned else None,
+            fitted=fitted.changes,
+            unfitted=whole if fitted.changes else None,
+            ruling=update.ruling,
+            flags=flags_of(self.library, updated, applied.changes, self.known, self.settings.max_drift),
+        )
+        self.records.append(record)
+        self.stopping = self.stopping.after(groups) if self.stopping is not None else None
+        self.curriculum = self.curriculum.after(groups) if self.curriculum is not None else None
+        self.meter.is_learning = False
+        self.records[-1] = replace(record, validation=self._validate(library, step.number, workers))
+        if self.settings.require_contrast:
+            warn_if_little_was_learnable(record, self.settings.tolerance)
+        self.announcer(StepFinished(self.records[-1]))
+        self.records[-1] = workers.spill.take_step(self.records[-1])
+        if step.ends_epoch:
+            self.announcer(EpochFinished(step.epoch, library))
+        return library
+
+    @property
+    def library(self) -> ExperienceLibrary:
+        """The library after the last finished step."""
+        return self.records[-1].library if self.records else self.settings.library
+
+    @property
+    def best_library(self) -> ExperienceLibrary:
+        """The library that would be returned now."""
+        return self._result(Carried()).library
+
+    @property
+    def _is_out_of_patience(self) -> bool:
+        patience = self.settings.patience
+        return patience is not None and epochs_without_progress(self.records, self.initial_validation) >= patience
+
+    def program(self, carried: Carried, gain: Gain | None = None) -> dspy.Module:
+        """The student with the library to keep, and the record of the run."""
+        result = with_gain(self._result(carried), gain)
+        program = self.policy(result.library)
+        program.detailed_results = result
+        self.announcer(RunFinished(result, program))
+        unrecorded = self.announcer.unrecorded
+        if unrecorded:
+            logger.warning("not everything was recorded: %s", "; ".join(unrecorded))
+            program.detailed_results = replace(result, unrecorded=unrecorded)
+        return program
+
+    def _validate(self, library: ExperienceLibrary, step: int, workers: Workers) -> Evaluation | None:
+        if self.valset is None or self.meter.stopped_by is not None:
+            return None
+        policy = self.policy(library)
+        sampling = self._sampling("validation", step, self.settings.validation_rollouts)
+        try:
+            return evaluate_with(workers, policy, self.valset, self.metric, sampling)
+        except BudgetError:
+            return None
+
+    def _sampling(self, what: str, step: int, size: int, stopping: Stopping | None = None) -> Sampling:
+        settings = self.settings
+        purpose, timeout = f"{what} seed {settings.seed}", settings.rollout_timeout
+        return Sampling(purpose, step, size, settings.temperature, settings.failure_score, timeout, stopping)
+
+    def _result(self, carried: Carried) -> CompileResult:
+        libraries = [self.settings.library, *(record.library for record in self.records)]
+        best = best_step([self.initial_validation, *(record.validation for record in self.records)])
+        library = replace(libraries[-1 if best is None else best], next_id=libraries[-1].next_id)
+        return CompileResult(
+            library=library,
+            steps=tuple(self.records),
+            initial_library=self.settings.library,
+            best_step=best,
+            initial_validation=self.initial_validation,
+            unused=carried.as_failures(),
+            stopped_by=self._stopped_by(),
+            traffic=self.meter.traffic,
+            effects=self.credit.of(library),
+        )
+
+    def _stopped_by(self) -> str | None:
+        """What ended the run in good order before its last step, and what came next."""
+        reason = self.meter.stopped_by
+        if reason is None and self._is_out_of_patience and len(self.records) < self.steps:
+            reason = f"patience={self.settings.patience}: no progress in so many epochs"
+        return None if reason is None else f"{reason}; not done: {what_was_next(self.records, self.steps)}"
+
+
+def _groups_of(step: Step, contrasts: Sequence[Contrast]) -> tuple[Group, ...]:
+    """The groups of the step itself, without those carried into it."""
+    return tuple(c.group for c in contrasts if c.group.name.startswith(f"s{step.number}/"))

@@ -1,0 +1,77 @@
+"""What a run lends to gates: a library tried out on examples with fresh rollouts, in the run's own pool."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import dspy
+
+from tfgrpo_dspy.gates.gate import Hearing, Tried
+from tfgrpo_dspy.library.library import ExperienceLibrary
+from tfgrpo_dspy.library.operations import Keep
+from tfgrpo_dspy.lm.usage import Usage
+from tfgrpo_dspy.records.advantages import SemanticAdvantage
+from tfgrpo_dspy.records.rollouts import Group
+from tfgrpo_dspy.records.updates import Update
+from tfgrpo_dspy.rollouts.sampling import Query, Sampling
+from tfgrpo_dspy.runtime.workers import Workers
+from tfgrpo_dspy.steps.briefing import Briefing
+from tfgrpo_dspy.steps.rollout import roll_out
+
+if TYPE_CHECKING:
+    from tfgrpo_dspy.run.run import Run
+
+
+@dataclass(frozen=True, slots=True)
+class RunBench:
+    """The `gating.Bench` of a run."""
+
+    run: Run
+    workers: Workers
+
+    def try_out(
+        self,
+        libraries: Sequence[ExperienceLibrary],
+        examples: Sequence[dspy.Example],
+        *,
+        purpose: str,
+        step: int,
+        k: int,
+    ) -> list[Tried]:
+        """See `gating.Bench`; the libraries are tried at the same time."""
+        settings = self.run.settings
+        sampling = Sampling(purpose, step, k, settings.temperature, settings.failure_score, settings.rollout_timeout)
+        self.run.meter.is_learning = False  # nothing of the budget has to be kept for reflection on these
+        queries = [Query(i, example) for i, example in enumerate(examples)]
+        futures = [
+            future
+            for library in libraries
+            for future in roll_out(
+                self.run.policy(library),
+                queries,
+                self.run.metric,
+                self.workers,
+                sampling,
+            )
+        ]
+        groups = self.workers.results(futures)
+        size = len(queries)
+        return [_tried(groups[start : start + size]) for start in range(0, len(groups), size)]
+
+
+def _tried(groups: Sequence[Group]) -> Tried:
+    usage = sum((rollout.usage for group in groups for rollout in group.rollouts), Usage())
+    is_whole = not any(lost.cause == "budget" for group in groups for lost in group.lost)
+    return Tried([group.rewards for group in groups], usage, is_whole)
+
+
+def hearing_of(
+    run: Run, update: Update, advantages: Sequence[SemanticAdvantage], briefing: Briefing, workers: Workers
+) -> Hearing:
+    """What the gate of a run is told about a step's update."""
+    operations = tuple(operation for operation in update.operations if not isinstance(operation, Keep))
+    labelled = {f"A{i}": advantage for i, advantage in enumerate(advantages)}
+    bench = RunBench(run, workers)
+    return Hearing(briefing, operations, labelled, run.trainset, run.reflection, workers, bench)

@@ -1,0 +1,190 @@
+"""The one thread pool of a run: bounded, in the caller's dspy context, with continuations instead of waiting.
+
+A task never waits for another task (in a full pool it would wait for ever); what depends on others is submitted when
+they are done. Events that tasks announce are handed to the observer in the thread that asked for the results.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
+from types import TracebackType
+from typing import Generic, ParamSpec, TypeVar
+
+from tfgrpo_dspy.records.events import Event
+from tfgrpo_dspy.runtime.executor import Here, Place
+from tfgrpo_dspy.runtime.journal import Memory, NoMemory
+from tfgrpo_dspy.runtime.spill import Spill
+
+logger = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+S = TypeVar("S")
+
+_GLANCE = 0.02
+"""Seconds between looks at what was announced."""
+
+
+class Workers:
+    """A bounded pool whose tasks see the dspy context of the thread that made it.
+
+    Args:
+        num_threads: Tasks at once, >= 1. As each task makes its LM calls one after the other, it bounds the LM calls
+            in flight over all stages of a run together.
+        announce: Receives the events which tasks announce, one at a time, in the thread that calls `results`.
+        memory: Where tasks keep their results, so that a killed run is taken up; None keeps nothing.
+        place: Where rollouts run; None for the threads of this pool.
+    """
+
+    def __init__(
+        self,
+        num_threads: int,
+        announce: Callable[[Event], None] = lambda event: None,
+        memory: Memory | None = None,
+        place: Place | None = None,
+    ) -> None:
+        self._pool = ThreadPoolExecutor(num_threads, thread_name_prefix="tfgrpo")
+        self.memory = memory or NoMemory()
+        self.place = place or Here()
+        self.spill = Spill()
+        """Where the tasks put what is too large to keep."""
+        self._context = copy_context()
+        self._announce = announce
+        self._announced: deque[Event] = deque()
+        self._error: BaseException | None = None
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        # After an error, what has not started never starts, and nobody waits for what is in flight; a person who
+        # interrupts the run keeps what is in flight, and interrupts again to leave that as well.
+        interrupted = isinstance(error, KeyboardInterrupt)
+        if interrupted:
+            logger.warning("interrupted: what is in flight is waited for and kept; interrupt again to leave at once")
+        self._pool.shutdown(wait=error is None or interrupted, cancel_futures=error is not None)
+
+    def announce(self, event: Event) -> None:
+        """Hand an event to the observer; from any thread."""
+        self._announced.append(event)
+
+    def submit(self, task: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+        """Run a task in the pool."""
+        try:
+            return self._pool.submit(self._context.copy().run, self._run, partial(task, *args, **kwargs))
+        except RuntimeError:  # the pool has been shut down by an error elsewhere
+            return _cancelled()
+
+    def gather(self, futures: Sequence[Future[R]]) -> Future[list[R]]:
+        """One future of all results, in the given order; the first error among them is its error."""
+        return _Gathering(futures).result
+
+    def then(self, future: Future[R], task: Callable[[R], S]) -> Future[S]:
+        """Run `task` in the pool on the future's result, once it is there."""
+        return self.bind(future, lambda value: self.submit(task, value))
+
+    def bind(self, future: Future[R], follow: Callable[[R], Future[S]]) -> Future[S]:
+        """The future that `follow` makes of the future's result; `follow` itself must be quick, it uses no LM."""
+        outcome: Future[S] = Future()
+        outcome.set_running_or_notify_cancel()
+
+        def on_done(done: Future[R]) -> None:
+            error = _error_of(done)
+            if error is not None:
+                outcome.set_exception(error)
+                return
+            try:
+                followed = follow(done.result())
+            except Exception as mistake:  # noqa: BLE001 - it would be lost in the pool; whoever waits must see it
+                outcome.set_exception(mistake)
+            else:
+                followed.add_done_callback(lambda last: _copy(last, outcome))
+
+        future.add_done_callback(on_done)
+        return outcome
+
+    def results(self, futures: Sequence[Future[R]]) -> list[R]:
+        """Wait for all results, in the given order, handing on events meanwhile; raises the first error at once."""
+        everything, ended = self.gather(futures), threading.Event()
+        everything.add_done_callback(lambda _: ended.set())
+        while not ended.wait(_GLANCE):  # to be woken by each event would cost more than most events do
+            self._hand_on()
+        self._hand_on()
+        try:
+            return everything.result()
+        except CancelledError:
+            if self._error is not None:
+                raise self._error from None
+            raise
+
+    def _hand_on(self) -> None:
+        while self._announced:
+            self._announce(self._announced.popleft())
+
+    def _run(self, task: Callable[[], R]) -> R:
+        if self._error is not None:  # no task starts after one has failed, however late the caller notices
+            raise CancelledError("the run was stopped")
+        try:
+            return task()
+        except BaseException as error:
+            self._error = error
+            raise
+
+
+def done(value: R) -> Future[R]:
+    """A future that has its result already."""
+    future: Future[R] = Future()
+    future.set_result(value)
+    return future
+
+
+class _Gathering(Generic[R]):
+    """Counts futures down; the first error ends it."""
+
+    def __init__(self, futures: Sequence[Future[R]]) -> None:
+        self.result: Future[list[R]] = Future()
+        self.result.set_running_or_notify_cancel()
+        self._futures = futures
+        self._lock = threading.Lock()
+        self._awaited = len(futures)
+        if not futures:
+            self.result.set_result([])
+        for future in futures:
+            future.add_done_callback(self._on_done)
+
+    def _on_done(self, future: Future[R]) -> None:
+        error = _error_of(future)
+        with self._lock:
+            # After the first error the count can no longer reach zero, so each future settles the result only once.
+            failed_now = error is not None and self._awaited >= 0
+            self._awaited = -1 if error is not None else self._awaited - 1
+            complete = self._awaited == 0
+        if failed_now:
+            self.result.set_exception(error)
+        elif complete:
+            self.result.set_result([f.result() for f in self._futures])
+
+
+def _error_of(future: Future[R]) -> BaseException | None:
+    return CancelledError("the run was stopped") if future.cancelled() else future.exception()
+
+
+def _copy(source: Future[R], target: Future[R]) -> None:
+    error = _error_of(source)
+    if error is not None:
+        target.set_exception(error)
+    else:
+        target.set_result(source.result())
+
+
+def _cancelled() -> Future[R]:
+    future: Future[R] = Future()
+    future.cancel()
+    future.set_running_or_notify_cancel()
+    return future

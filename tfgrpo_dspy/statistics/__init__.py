@@ -1,0 +1,1 @@
+"""Estimates with their error bars, and evidence that may be looked at while it grows. Pure."""

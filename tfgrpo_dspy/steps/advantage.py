@@ -1,0 +1,241 @@
+"""Step 2, the semantic group advantage: one summary per rollout, then why some won (paper, section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import dspy
+
+from tfgrpo_dspy.library.latex import restore_latex
+from tfgrpo_dspy.library.library import Source
+from tfgrpo_dspy.lm.meter import EXTRACTION, Meter, active_meter
+from tfgrpo_dspy.lm.usage import Usage
+from tfgrpo_dspy.records.advantages import Contrast, Extraction, SemanticAdvantage, Summary, were_tried
+from tfgrpo_dspy.records.events import AdvantageFinished, FailureRecorded, SummaryFinished
+from tfgrpo_dspy.records.failures import Failure
+from tfgrpo_dspy.records.rollouts import Group, Scored
+from tfgrpo_dspy.runtime.journal import fingerprint
+from tfgrpo_dspy.runtime.workers import Workers, done
+from tfgrpo_dspy.settings import Settings
+from tfgrpo_dspy.signatures import ExtractAdvantage, SummarizeRollout, read_in_part, told_of_readers, with_hint, without
+from tfgrpo_dspy.steps.briefing import Briefing
+from tfgrpo_dspy.steps.reflection import Answer, Reflection, Unusable
+from tfgrpo_dspy.text import count_words, neutralise, one_line, shorten
+
+_TASK_TOKENS = 4_000
+_FALLBACK_TOKENS = 1_000
+
+
+def contrast(
+    groups: Sequence[Future[Group]],
+    carried: Sequence[Contrast],
+    briefing: Briefing,
+    reflection: Reflection,
+    workers: Workers,
+) -> list[Future[Contrast]]:
+    """Summarise and compare each group as soon as it is whole; groups that teach nothing are passed over.
+
+    Args:
+        groups: This step's groups, under way.
+        carried: Contrasts of the step before whose extraction failed; they are extracted again.
+        briefing: What the prompts are told.
+        reflection: The LM that answers them.
+        workers: The run's pool.
+
+    Returns:
+        One future per carried contrast, then one per group, in order.
+    """
+    meter = active_meter() or Meter()
+    extract = partial(_extract, briefing, reflection.again(briefing.step), workers)
+    again = [workers.submit(extract, c.group, list(c.summaries), Usage()) for c in carried]
+    return again + [workers.bind(g, partial(_contrast_group, briefing, reflection, workers, meter)) for g in groups]
+
+
+def is_hinted(group: Group, briefing: Briefing) -> bool:
+    """Whether a group that is all wrong is extracted from nevertheless, as the expected output shows what is right."""
+    settings = briefing.settings
+    if settings.on_uniform != "hint" or not group.scored or group.is_informative(settings.tolerance):
+        return False
+    return max(group.rewards) < 1 - settings.tolerance and bool(briefing.expected(group.example))
+
+
+def _contrast_group(
+    briefing: Briefing, reflection: Reflection, workers: Workers, meter: Meter, group: Group
+) -> Future[Contrast]:
+    settings = briefing.settings
+    teaches = group.is_informative(settings.tolerance) or is_hinted(group, briefing)
+    if not group.scored or (settings.require_contrast and not teaches):
+        meter.forgive(group.name)
+        return done(Contrast(group))
+
+    def summarise(rollout: Scored) -> tuple[Summary, Usage]:
+        made = _summarise(briefing, reflection, workers, group.example, rollout)
+        meter.pay(group.name)
+        return made
+
+    summaries = workers.gather([workers.submit(summarise, rollout) for rollout in group.scored])
+
+    def extract(finished: list[tuple[Summary, Usage]]) -> Contrast:
+        spent = sum((usage for _, usage in finished), Usage())
+        summaries = [summary for summary, _ in finished]
+        failed = tuple(failure for summary in summaries for failure in summary.failures)
+        if not were_tried(failed):  # what is left of the budget goes to groups that are whole
+            meter.forgive(group.name)
+            return Contrast(group, tuple(summaries), None, failed, spent)
+        made = _extract(briefing, reflection, workers, group, summaries, spent)
+        meter.forgive(group.name)
+        return replace(made, failures=failed + made.failures)
+
+    return workers.then(summaries, extract)
+
+
+def _summarise(
+    briefing: Briefing, reflection: Reflection, workers: Workers, example: dspy.Example, rollout: Scored
+) -> tuple[Summary, Usage]:
+    task = partial(_write_summary, briefing, reflection, example, rollout)
+    name = f"summary {rollout.name} {fingerprint(rollout.trajectory, rollout.feedback, str(rollout.reward))}"
+    summary, usage = workers.memory.once(
+        name, tuple[Summary, Usage], task, keep=lambda made: were_tried(made[0].failures)
+    )
+    for failure in summary.failures:
+        workers.announce(FailureRecorded(briefing.step, failure))
+    workers.announce(SummaryFinished(briefing.step, rollout.name, usage))
+    return summary, usage
+
+
+def _write_summary(
+    briefing: Briefing, reflection: Reflection, example: dspy.Example, rollout: Scored
+) -> tuple[Summary, Usage]:
+    expected = briefing.expected(example)
+    absent = [name for name, text in (("feedback", rollout.feedback), ("expected", expected)) if not text]
+    signature = without(SummarizeRollout, *absent)
+    inputs = {
+        "objective": briefing.objective,
+        "task": briefing.task(example),
+        "reward": f"{rollout.reward:g}",
+        "feedback": neutralise(shorten(rollout.feedback, _TASK_TOKENS)),
+        "expected": expected,
+    }
+    shown = {name: text for name, text in inputs.items() if name not in absent}
+
+    def inputs_within(tokens: int) -> dict[str, str]:
+        return {**shown, "trajectory": shorten(rollout.trajectory, tokens)}
+
+    try:
+        answer = reflection.ask_within(
+            briefing.settings.max_trajectory_tokens, signature, inputs_within, lambda reply: _blank(reply, "summary")
+        )
+        if answer.problems:
+            raise Unusable(answer.problems[0], answer.usage)
+    except Unusable as error:
+        return _fall_back(rollout, error), error.usage
+    return Summary(rollout.name, rollout.reward, _prose(answer.fields["summary"])), answer.usage
+
+
+def _fall_back(rollout: Scored, error: Unusable) -> Summary:
+    remedy = "its shortened trajectory was used instead"
+    failure = Failure("summary", rollout.name, str(error), remedy, error.is_error)
+    return Summary(rollout.name, rollout.reward, shorten(rollout.trajectory, _FALLBACK_TOKENS), (failure,))
+
+
+def _extract(
+    briefing: Briefing,
+    reflection: Reflection,
+    workers: Workers,
+    group: Group,
+    summaries: Sequence[Summary],
+    spent: Usage,
+) -> Contrast:
+    task = partial(_write_extraction, briefing, reflection, group, summaries)
+    shown = _experiences(briefing, group, summaries)
+    name = f"extraction {group.name} in s{briefing.step} {fingerprint(shown, *map(repr, summaries))}"
+    made = workers.memory.once(name, Extraction, task, keep=lambda made: were_tried(made.failures))
+    if made.advantage is not None:
+        workers.announce(AdvantageFinished(briefing.step, made.advantage, made.usage))
+    for failure in made.failures if made.advantage is None else ():
+        workers.announce(FailureRecorded(briefing.step, failure))
+    return Contrast(group, tuple(summaries), made.advantage, made.failures, spent + made.usage)
+
+
+def _write_extraction(
+    briefing: Briefing, reflection: Reflection, group: Group, summaries: Sequence[Summary]
+) -> Extraction:
+    expected = briefing.expected(group.example)
+    settings = briefing.settings
+    extractor: Any = read_in_part(ExtractAdvantage) if settings.dropout else ExtractAdvantage
+    extractor = told_of_readers(extractor, briefing.readers) if briefing.readers else extractor
+    extractor = with_hint(extractor) if is_hinted(group, briefing) else extractor
+    signature = extractor if expected else without(extractor, "expected")
+    shown = {
+        "objective": briefing.objective,
+        "task": briefing.task(group.example),
+        "experiences": _experiences(briefing, group, summaries),
+        "limits": f"at most {settings.experiences_per_group} new, each of at most {settings.max_words} words",
+        **({"expected": expected} if expected else {}),
+    }
+
+    def inputs_within(tokens: int) -> dict[str, str]:
+        return {**shown, "attempts": render_attempts(summaries, tokens // len(summaries))}
+
+    try:
+        answer = replace(reflection, role=EXTRACTION).ask_within(
+            settings.max_trajectory_tokens, signature, inputs_within, lambda reply: _misfits(reply, settings)
+        )
+    except Unusable as error:
+        remedy = "its summaries are carried to the next step"
+        failure = Failure("extraction", group.name, str(error), remedy, error.is_error)
+        return Extraction(None, (failure,), error.usage)
+    left_out = tuple(Failure("extraction", group.name, p, "it was left out") for p in answer.problems)
+    return Extraction(_advantage(group, briefing, summaries, answer), left_out, answer.usage)
+
+
+def _experiences(briefing: Briefing, group: Group, summaries: Sequence[Summary]) -> str:
+    return briefing.experiences_about(briefing.task(group.example), *(summary.text for summary in summaries))
+
+
+def _advantage(group: Group, briefing: Briefing, summaries: Sequence[Summary], answer: Answer) -> SemanticAdvantage:
+    settings = briefing.settings
+    texts = [one_line(text) for text in answer.fields["new_experiences"]]
+    fitting = [text for text in texts if text and count_words(text) <= settings.max_words]
+    return SemanticAdvantage(
+        group.name,
+        briefing.task(group.example),
+        tuple(summaries),
+        _prose(answer.fields["comparison"]),
+        tuple(fitting[: settings.experiences_per_group]),
+        Source(group.name.rpartition("/")[2], tuple(summary.rollout for summary in summaries)),
+    )
+
+
+def _misfits(reply: dspy.Prediction, settings: Settings) -> list[str]:
+    texts = reply["new_experiences"]
+    problems = _blank(reply, "comparison") + [
+        f"new_experiences[{i}] has {words} words, at most {settings.max_words} are allowed: {shorten(text, 60)}"
+        for i, text in enumerate(texts)
+        if (words := count_words(text)) > settings.max_words
+    ]
+    fitting = [text for text in texts if text.strip() and count_words(text) <= settings.max_words]
+    return problems + [
+        f"{len(texts)} new experiences, at most {settings.experiences_per_group} are allowed: {shorten(text, 60)}"
+        for text in fitting[settings.experiences_per_group :]
+    ]
+
+
+def _blank(reply: dspy.Prediction, field: str) -> list[str]:
+    return [] if reply[field].strip() else [f"{field} is blank"]
+
+
+def _prose(text: str) -> str:
+    return restore_latex(text, one_line=False)
+
+
+def render_attempts(summaries: Sequence[Summary], tokens: int) -> str:
+    """The summaries of a group as the extractor reads them, each within the given estimated tokens."""
+    return "\n\n".join(
+        f"Attempt {i} (reward {summary.reward:g}):\n{neutralise(shorten(summary.text, tokens))}"
+        for i, summary in enumerate(summaries, start=1)
+    )

@@ -1,0 +1,56 @@
+"""What the reflection prompts of a step are told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import dspy
+
+from tfgrpo_dspy.library.library import ExperienceLibrary
+from tfgrpo_dspy.library.retrieval import Shelf
+from tfgrpo_dspy.library.section import render_lines
+from tfgrpo_dspy.program.transcript import render_values
+from tfgrpo_dspy.records.effects import Effect
+from tfgrpo_dspy.settings import Settings
+from tfgrpo_dspy.text import shorten
+
+_TASK_TOKENS = 4_000
+
+
+@dataclass(frozen=True, slots=True)
+class Briefing:
+    """What every reflection prompt of a step is told."""
+
+    objective: str
+    library: ExperienceLibrary
+    settings: Settings
+    step: int
+    effects: tuple[Effect, ...] = ()
+    """Measured so far, of its entries; empty without `dropout`."""
+    readers: tuple[str, ...] = ()
+    """Names of the predictors that read the library, if there are several; empty for one."""
+    shelf: Shelf | None = None
+    """The library made ready to be searched; None if prompts show all of it."""
+
+    @property
+    def experiences(self) -> str:
+        """The present library, one entry a line."""
+        return render_lines(self.library) or "(none yet)"
+
+    def experiences_about(self, *texts: str) -> str:
+        """The present library; of one that is retrieved from what fits the texts, and how much there is besides."""
+        if self.shelf is None:
+            return self.experiences
+        found = self.shelf.select(*texts)
+        left_out = len(self.library) - len(found)
+        more = [f"(and {left_out} more about other things, not shown)"] if left_out else []
+        return "\n".join([*([render_lines(found)] if found else []), *more]) or "(none yet)"
+
+    def task(self, example: dspy.Example) -> str:
+        """The inputs of an example, as text."""
+        return shorten(render_values(dict(example.inputs())), _TASK_TOKENS)
+
+    def expected(self, example: dspy.Example) -> str:
+        """Its expected outputs, as text; empty when they are not to be shown, or there are none."""
+        labels = dict(example.labels()) if self.settings.use_ground_truth else {}
+        return shorten(render_values(labels), _TASK_TOKENS)

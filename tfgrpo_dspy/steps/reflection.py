@@ -1,0 +1,146 @@
+"""Asking the reflection LM: one signature, a validated answer, the error shown when it has to be asked again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import dspy
+from dspy.utils.exceptions import AdapterParseError, ContextWindowExceededError, LMError
+
+from tfgrpo_dspy.errors import TFGRPOError
+from tfgrpo_dspy.lm.budget import OutOfBudget
+from tfgrpo_dspy.lm.meter import SUMMARY, Unpriced
+from tfgrpo_dspy.lm.metered import share_lm
+from tfgrpo_dspy.lm.usage import Usage
+from tfgrpo_dspy.program.recorder import Recorder
+from tfgrpo_dspy.rollouts.failures import FATAL
+from tfgrpo_dspy.signatures import CORRECTION, with_correction
+from tfgrpo_dspy.text import shorten
+
+_SHOWN_ERROR_TOKENS = 400
+LEAST_TOKENS = 200
+"""Estimated tokens below which a shortened input leaves nothing to read."""
+
+
+class Unusable(TFGRPOError):
+    """The reflection LM gave no usable reply; `usage` is what the tries took, `is_error` False if none was allowed."""
+
+    def __init__(self, reason: str, usage: Usage, is_error: bool = True) -> None:
+        super().__init__(reason)
+        self.usage, self.is_error = usage, is_error
+
+
+class TooLong(Unusable):
+    """The request did not fit the LM's context window."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A validated reply."""
+
+    fields: Mapping[str, Any]
+    usage: Usage
+    problems: tuple[str, ...] = ()
+    """What is still wrong with it after the last try; empty if nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reflection:
+    """M of the paper: the LM that summarises, compares and updates."""
+
+    lm: dspy.BaseLM
+    retries: int
+    """Further tries for a reply that does not validate."""
+    role: str = SUMMARY
+    """What it asks for, of `meter`: of a budget, summaries leave enough for extractions, and both for the update."""
+
+    def again(self, step: int) -> Reflection:
+        """For what failed in an earlier step: DSPy's cache does not answer with the reply that could not be used."""
+        return replace(self, lm=self.lm.copy(rollout_id=step))
+
+    def ask(
+        self,
+        signature: type[dspy.Signature],
+        inputs: Mapping[str, str],
+        find_problems: Callable[[dspy.Prediction], list[str]] = lambda reply: [],
+    ) -> Answer:
+        """Ask until a reply parses and `find_problems` finds none, showing each time what was wrong.
+
+        Returns:
+            The first reply without problems, or the last that parsed, with its problems.
+
+        Raises:
+            TooLong: The request exceeds the context window.
+            Unusable: No reply parsed, or the LM could not be reached.
+            LMError: One of `boundary.FATAL`, which stops the run.
+        """
+        recorder, parsed, correction = Recorder(), None, ""
+        for _ in range(self.retries + 1):
+            try:
+                reply = self._try(signature, inputs, correction, recorder)
+            except Unusable:
+                if parsed is None:
+                    raise
+                break
+            if isinstance(reply, str):
+                correction = reply
+                continue
+            problems = tuple(find_problems(reply))
+            parsed = Answer(dict(reply.items()), Usage(), problems)
+            if not problems:
+                break
+            correction = "; ".join(problems)
+        if parsed is None:
+            reason = f"no reply in {self.retries + 1} tries could be used; the last: {correction}"
+            raise Unusable(reason, recorder.usage)
+        return replace(parsed, usage=recorder.usage)
+
+    def ask_within(
+        self,
+        tokens: int,
+        signature: type[dspy.Signature],
+        inputs_within: Callable[[int], Mapping[str, str]],
+        find_problems: Callable[[dspy.Prediction], list[str]] = lambda reply: [],
+    ) -> Answer:
+        """Ask with inputs made to fit a token budget, halving the budget while the context window is exceeded.
+
+        Raises as `ask`; `TooLong` only when even a budget of `LEAST_TOKENS` was too much.
+        """
+        spent = Usage()
+        while True:
+            try:
+                answer = self.ask(signature, inputs_within(tokens), find_problems)
+            except TooLong as error:
+                spent += error.usage
+                tokens //= 2
+                if tokens < LEAST_TOKENS:
+                    raise TooLong(str(error), spent) from error
+            except Unusable as error:
+                raise Unusable(str(error), spent + error.usage, error.is_error) from error
+            else:
+                return replace(answer, usage=spent + answer.usage)
+
+    def _try(
+        self, signature: type[dspy.Signature], inputs: Mapping[str, str], correction: str, recorder: Recorder
+    ) -> dspy.Prediction | str:
+        """One reply, or what was wrong with it."""
+        shown = dict(inputs)
+        if correction:
+            signature, shown[CORRECTION] = with_correction(signature), correction
+        try:
+            with recorder.recording_lm(share_lm(self.lm, self.role)):
+                return dspy.Predict(signature)(**shown)
+        except (AdapterParseError, ValueError) as error:  # pydantic's ValidationError is a ValueError
+            return shorten(getattr(error, "message", "") or str(error), _SHOWN_ERROR_TOKENS)
+        except ContextWindowExceededError as error:
+            raise TooLong(str(error), recorder.usage) from error
+        except FATAL:
+            raise
+        except OutOfBudget as refused:
+            raise Unusable(f"out of budget: {refused}", recorder.usage, is_error=False) from None
+        except Unpriced as unpriced:
+            raise unpriced.error from None
+        except LMError as error:
+            raise Unusable(f"{type(error).__name__}: {error}", recorder.usage) from error

@@ -1,0 +1,76 @@
+"""Step 1, rollout and reward: G answers per query from a frozen LM that has read the library (paper, section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from functools import partial
+
+import dspy
+
+from tfgrpo_dspy.records.events import GroupFinished, RolloutFinished
+from tfgrpo_dspy.records.rollouts import Group, Made, Rollout, Unscored
+from tfgrpo_dspy.rewards.reward import Metric
+from tfgrpo_dspy.rollouts.group_scoring import Jury
+from tfgrpo_dspy.rollouts.sampling import Query, Sampling
+from tfgrpo_dspy.rollouts.task import RolloutTask
+from tfgrpo_dspy.runtime.executor import Roll
+from tfgrpo_dspy.runtime.workers import Workers, done
+
+
+def roll_out(
+    policy: dspy.Module, batch: Sequence[Query], metric: Metric, workers: Workers, sampling: Sampling
+) -> list[Future[Group]]:
+    """Sample and score `sampling.size` rollouts of the policy per query: o_1..o_G ~ π(o | q, E), r_i = R(q, o_i).
+
+    Returns:
+        One future per query, in batch order. A fatal LM error (wrong key, no credit, no such model) is its error;
+        any other failure is a rollout.
+    """
+    task = RolloutTask.of(policy, metric, sampling)
+    make = workers.place.load(task)
+    return [_roll_out_group(task, make, query, workers) for query in batch]
+
+
+def _roll_out_group(task: RolloutTask, make: Roll, query: Query, workers: Workers) -> Future[Group]:
+    sampling = task.sampling
+    name = f"s{sampling.step}/e{query.position}"
+    roll = partial(_roll, task, make, query.example, workers)
+    stopping, first = sampling.stopping, sampling.first
+    rollouts = workers.gather([workers.submit(roll, f"{name}/r{i}") for i in range(first)])
+    if task.jury is not None:
+        rollouts = workers.then(rollouts, partial(_score_together, task, task.jury, query.example, workers, name))
+
+    def complete(finished: Sequence[Made]) -> Future[Group]:
+        group = Group(name, query.example, tuple(r for r in finished if not isinstance(r, Unscored)), first)
+        if stopping is not None and len(finished) < sampling.size and not stopping.is_enough(group):
+            further = workers.submit(roll, f"{name}/r{len(finished)}")
+            return workers.bind(further, lambda one: complete([*finished, one]))
+        if sampling.again is not None and sampling.again.is_due(group, sampling.size):
+            second = [workers.submit(roll, f"{name}/r{i}") for i in range(sampling.size, 2 * sampling.size)]
+            return workers.bind(workers.gather(second), lambda rest: complete([*finished, *rest]))
+        workers.announce(GroupFinished(sampling.step, group))
+        return done(group)
+
+    return workers.bind(rollouts, complete)
+
+
+def _roll(task: RolloutTask, make: Roll, example: dspy.Example, workers: Workers, name: str) -> Made:
+    afresh = partial(make, example, name)
+    made = workers.memory.once(
+        task.known_as(name), Made, afresh, keep=lambda made: getattr(made, "cause", "") != "budget"
+    )
+    return made if isinstance(made, Unscored) else _finish(made, task, workers)
+
+
+def _score_together(
+    task: RolloutTask, jury: Jury, example: dspy.Example, workers: Workers, name: str, made: list[Made]
+) -> list[Made]:
+    scored = jury.score(example, made, task.known_as(name), workers.memory)
+    return [_finish(new, task, workers) if old is not new else new for old, new in zip(made, scored, strict=True)]
+
+
+def _finish(rollout: Rollout, task: RolloutTask, workers: Workers) -> Rollout:
+    rollout = workers.spill.take(rollout)
+    workers.announce(RolloutFinished(task.sampling.step, rollout))
+    return rollout

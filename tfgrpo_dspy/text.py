@@ -1,0 +1,94 @@
+"""Text of models, web pages and users: made safe for a prompt, put on one line, counted and shortened."""
+
+from __future__ import annotations
+
+import re
+
+_DELIMITER = re.compile(r"<(?=\s*/?\s*experience-library)", re.IGNORECASE)
+
+_MARKER_OPEN = re.compile(r"\[\[(?=\s*##)")
+
+_MARKER_CLOSE = re.compile(r"(?<=##)(\s*)\]\]")
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+_BLANK = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+_UNSEEN = re.compile("[\u202a-\u202e\u2066-\u2069\U000e0000-\U000e007f]")  # direction overrides and tag characters
+
+_WIDE = re.compile("[\u1100-\u11ff\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]")
+
+_NOTE = "\n[... about {} tokens left out here ...]\n"
+
+_NOTE_QUARTERS = len(_NOTE) + 8  # room for the number
+
+
+def neutralise(text: str) -> str:
+    """Text in which no adapter field marker and no section delimiter is left, lines kept.
+
+    `[[ ## answer ## ]]` becomes `[ [ ## answer ## ] ]` and `</experience-library>` loses its first character to a
+    look-alike: still readable, no longer a marker. Idempotent.
+    """
+    if "<" in text:
+        text = _DELIMITER.sub("‹", text)
+    if "##" in text:
+        text = _MARKER_CLOSE.sub(r"\1] ]", _MARKER_OPEN.sub("[ [", text))
+    return text
+
+
+def one_line(text: str) -> str:
+    """Safe text on a single line: as `neutralise`, with controls, line breaks and runs of blanks folded to one blank.
+
+    What people would not see is taken out: tag characters, and marks that override the direction of text. Lone
+    surrogates, which no provider accepts, become U+FFFD. Idempotent.
+    """
+    if not text.isprintable():
+        text = _BLANK.sub(" ", _UNSEEN.sub("", _SURROGATE.sub("\ufffd", text)))
+    return neutralise(" ".join(text.split()))
+
+
+def count_words(text: str) -> int:
+    """Number of blank-separated words; a script without blanks counts two characters as a word."""
+    wide = len(_WIDE.findall(text))
+    return len(_WIDE.sub(" ", text).split()) + (wide + 1) // 2
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 step`, `3 steps`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def quarter_tokens(text: str) -> int:
+    """Estimated tokens times four: 1 for a narrow character, 4 for a wide (CJK) one. Additive over concatenation."""
+    return len(text) if text.isascii() else len(text) + 3 * len(_WIDE.findall(text))
+
+
+def estimate_tokens(text: str) -> int:
+    """Estimated tokens of a text: a quarter for a narrow character, one for a wide one, rounded up.
+
+    An estimate, not a tokenizer: close enough for limits that must hold without knowing the model.
+    """
+    return (quarter_tokens(text) + 3) // 4
+
+
+def shorten(text: str, max_tokens: int) -> str:
+    """Text cut from its middle to at most `max_tokens` estimated tokens, with a note of what was left out.
+
+    The head (the task, the first steps) and the tail (the answer) of a trajectory say most; 2/5 of the budget
+    goes to the head. The note itself is kept even where it alone exceeds the budget.
+    """
+    if estimate_tokens(text) <= max_tokens:
+        return text
+    budget = max(4 * max_tokens - _NOTE_QUARTERS, 0)
+    head = _within(text, budget * 2 // 5)
+    tail = _within(text[::-1], budget - budget * 2 // 5)[::-1]
+    left_out = estimate_tokens(text[len(head) : len(text) - len(tail)])
+    return f"{head}{_NOTE.format(left_out)}{tail}"
+
+
+def _within(text: str, quarters: int) -> str:
+    """The longest beginning of a text that `quarter_tokens` counts as no more."""
+    start = text[:quarters]
+    while (excess := quarter_tokens(start) - quarters) > 0:
+        start = start[: len(start) - (excess + 3) // 4]
+    return start

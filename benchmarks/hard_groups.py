@@ -27,8 +27,6 @@ from tfgrpo_dspy.statistics.estimates import Difference, paired_difference
 
 TEMPERATURE, HARD, GROUP = 0.3, 0.45, 3
 TRAIN, TEST, K, THREADS = 24, 120, 3, 2
-RULES = (*ON_UNIFORM, "curriculum")
-"""The last is the paper's rule with `curriculum=True`."""
 CAPS = (200, 400)
 
 
@@ -65,8 +63,7 @@ def run(rule: str, calls: int, seed: int) -> Run:
             temperature=TEMPERATURE,
             num_threads=THREADS,
             seed=seed,
-            on_uniform="skip" if rule == "curriculum" else rule,
-            curriculum=rule == "curriculum",
+            on_uniform=rule,
             budget=Budget(max_lm_calls=calls),
             display_progress=False,
         )
@@ -101,7 +98,7 @@ def rows(runs: Sequence[Run]) -> Iterator[dict[str, object]]:
     """A row per budget and rule."""
     for calls in CAPS:
         paper = [made.gain for made in runs if (made.rule, made.calls) == ("skip", calls)]
-        for rule in RULES:
+        for rule in ON_UNIFORM:
             found = [made for made in runs if (made.rule, made.calls) == (rule, calls)]
             gains = over_seeds([made.gain for made in found])
             more = over_seeds([made.gain - skipped for made, skipped in zip(found, paper, strict=True)])
@@ -130,8 +127,8 @@ def main() -> int:
     runs = []
     for seed in range(options.seeds):
         for calls in CAPS:
-            runs += [run(rule, calls, seed) for rule in RULES]
-        progress(f"seed {seed}: {', '.join(f'{made.rule} {made.gain:+.3f}' for made in runs[-len(RULES) :])}")
+            runs += [run(rule, calls, seed) for rule in ON_UNIFORM]
+        progress(f"seed {seed}: {', '.join(f'{made.rule} {made.gain:+.3f}' for made in runs[-len(ON_UNIFORM) :])}")
     return report("hard_groups", [Figures("gain at equal LM calls (simulated)", list(rows(runs)))], [])
 
 

@@ -16,9 +16,7 @@ from tfgrpo_dspy.library.tokens import tokens_of
 from tfgrpo_dspy.lm.budget import Budget
 from tfgrpo_dspy.lm.meter import Meter
 
-ON_UNIFORM = ("skip", "raise-temperature", "more-rollouts", "hint")
-UNIFORM_HEAT = 1.6
-"""By how much `raise-temperature` does so: from 0.7 to about 1.1 (ours)."""
+ON_UNIFORM = ("skip", "hint")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,11 +89,7 @@ class Settings:
     deletes none."""
     on_uniform: str = "skip"
     """What becomes of groups whose rewards are all equal, one of `ON_UNIFORM`: `skip` passes them over (paper);
-    `more-rollouts` makes as many again; `raise-temperature` makes those at `UNIFORM_HEAT` times the temperature; `hint`
-    lets the extractor find out from the expected output what went wrong where all did."""
-    curriculum: bool = False
-    """Whether later epochs roll out examples whose last group had no contrast only every second time (see
-    `curriculum`); False rolls out all in every epoch (paper)."""
+    `hint` lets the extractor find out from the expected output what went wrong where all did."""
     patience: int | None = None
     """Epochs in a row without progress after which the run ends, >= 1 (see `gain`); None makes all of them (paper)."""
     require_gain: bool = False
@@ -144,7 +138,6 @@ class Settings:
             )
         self._is("seed", int, "a whole number")
         self._is("use_ground_truth", bool, "True or False")
-        self._is("curriculum", bool, "True or False")
         self._is("require_contrast", bool, "True or False")
         self._is("objective", str | None, "text or None")
 
@@ -199,8 +192,6 @@ class Settings:
             raise SettingsError(f"on_uniform must be one of {', '.join(ON_UNIFORM)}, got {self.on_uniform!r}")
         if self.on_uniform == "hint" and not self.use_ground_truth:
             raise SettingsError('on_uniform="hint" shows the expected output, which use_ground_truth=False forbids')
-        if self.on_uniform == "raise-temperature" and self.temperature is None:
-            raise SettingsError('on_uniform="raise-temperature" needs a temperature to raise; set temperature')
         if not _is_number(self.max_drift) or not 0 <= self.max_drift <= 1:
             raise SettingsError(f"max_drift is a share of the library, from 0 to 1, got {self.max_drift!r}")
         unknown = [kind for kind in self.screen if kind not in KINDS]

@@ -23,7 +23,6 @@ from tfgrpo_dspy.program.checks import lms_of
 from tfgrpo_dspy.program.instructions import check_conditioned
 from tfgrpo_dspy.records.advantages import Contrast
 from tfgrpo_dspy.records.rollouts import Group
-from tfgrpo_dspy.rollouts.adaptive import Again
 from tfgrpo_dspy.rollouts.sampling import Query
 from tfgrpo_dspy.run.batches import Carried, Step
 from tfgrpo_dspy.run.gain import gain_rollouts, gate_rollouts, judges_in
@@ -247,7 +246,6 @@ def _plan(run: Run, steps: Sequence[Step], known: Mapping[str, Price | None], pi
         gate=gate_rollouts(run.gate),
         gain=gain_rollouts(settings, run.gate, run.valset),
         judged=judges_in(run.gate),
-        again=settings.group_size if Again.of(settings) is not None else 0,
         library_room=_room(run),
         prices=stages,
         reused=cached * sum(int(group.name.rpartition("e")[2]) in first for group in piloted.groups),

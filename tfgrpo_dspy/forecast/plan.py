@@ -121,8 +121,6 @@ class Plan:
     """Rollouts of one validation, of which there is one before the first step and one after each; 0 for no valset."""
     gate: tuple[int, int] = (0, 0)
     """Rollouts of a gate's trials on held-out problems in one step, at least and at most; 0 for no such gate."""
-    again: int = 0
-    """Further rollouts of a group whose rewards are equal."""
     gain: int = 0
     """Rollouts of the final comparison that `require_gain` asks for."""
     judged: int = 0

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from tfgrpo_dspy.errors import SettingsError
 from tfgrpo_dspy.records.rollouts import Group
 from tfgrpo_dspy.rewards.reward import GroupMetric, Metric
-from tfgrpo_dspy.settings import UNIFORM_HEAT, Settings
+from tfgrpo_dspy.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,35 +48,8 @@ class Stopping:
         return replace(self, stuck=stuck)
 
 
-@dataclass(frozen=True, slots=True)
-class Again:
-    """A second set of rollouts for groups whose rewards are all equal (ours)."""
-
-    heat: float
-    """What the temperature is multiplied by, > 0."""
-    tolerance: float
-    """Rewards that differ by no more count as equal."""
-
-    @classmethod
-    def of(cls, settings: Settings) -> Again | None:
-        """As the settings say; None for no second set."""
-        heat = {"more-rollouts": 1.0, "raise-temperature": UNIFORM_HEAT}.get(settings.on_uniform)
-        return None if heat is None else cls(heat, settings.tolerance)
-
-    def is_due(self, group: Group, size: int) -> bool:
-        """Whether a group with its first set of so many rollouts gets the second."""
-        if len(group.rollouts) != size or any(lost.cause == "budget" for lost in group.lost):
-            return False
-        return bool(group.scored) and not group.is_informative(self.tolerance)
-
-
 def check_adaptive(settings: Settings, metric: Metric) -> None:
     """Raises `SettingsError` if groups are to grow by rewards that are known only when they are whole."""
-    if Again.of(settings) is not None and isinstance(metric, GroupMetric):
-        raise SettingsError(
-            f"on_uniform={settings.on_uniform!r} lets a group grow when its rewards are equal, but this metric scores "
-            'whole groups; leave it at "skip"'
-        )
     if settings.min_group_size is not None and isinstance(metric, GroupMetric):
         raise SettingsError(
             f"min_group_size={settings.min_group_size} lets a group grow while its rewards are equal, but this metric "

@@ -11,7 +11,7 @@ import dspy
 
 from tfgrpo_dspy.lm.metered import copy_lm
 from tfgrpo_dspy.program.instructions import copy_program, library_of, withhold
-from tfgrpo_dspy.rollouts.adaptive import Again, Stopping
+from tfgrpo_dspy.rollouts.adaptive import Stopping
 from tfgrpo_dspy.runtime.journal import fingerprint
 
 
@@ -61,8 +61,6 @@ class Sampling:
     """When a group that starts small is large enough; None makes all rollouts of a group at once."""
     dropout: float = 0.0
     """Chance that a rollout does not read an experience, each by itself, in [0, 1)."""
-    again: Again | None = None
-    """What follows in groups whose rewards are all equal; None for nothing (paper)."""
 
     @property
     def first(self) -> int:
@@ -78,7 +76,7 @@ class Sampling:
         number = self._number(rollout)
         changed: dict[str, Any] = {"rollout_id": number}
         if self.temperature is not None:
-            changed["temperature"] = self._temperature_of(rollout, self.temperature)
+            changed["temperature"] = self.temperature
         if lm.kwargs.get("seed") is not None:
             changed["seed"] = number % 2**31
         return copy_lm(lm, **changed)
@@ -99,10 +97,6 @@ class Sampling:
             if predictor.lm is not None:
                 predictor.lm = self.lm(predictor.lm, rollout)
         return Policy.of(copied)
-
-    def _temperature_of(self, rollout: str, usual: float) -> float:
-        is_second = self.again is not None and int(rollout.rpartition("/r")[2]) >= self.size
-        return usual * self.again.heat if self.again is not None and is_second else usual
 
     def _number(self, drawn: str) -> int:
         """63 random bits that belong to what is drawn."""

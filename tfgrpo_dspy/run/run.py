@@ -30,10 +30,9 @@ from tfgrpo_dspy.records.events import EpochFinished, RunFinished, RunStarted, S
 from tfgrpo_dspy.records.result import CompileResult, RunStopped, StepRecord
 from tfgrpo_dspy.records.rollouts import Group
 from tfgrpo_dspy.rewards.reward import Metric
-from tfgrpo_dspy.rollouts.adaptive import Again, Stopping
+from tfgrpo_dspy.rollouts.adaptive import Stopping
 from tfgrpo_dspy.rollouts.sampling import Query, Sampling
 from tfgrpo_dspy.run.batches import Carried, Outcome, Step
-from tfgrpo_dspy.run.curriculum import Curriculum
 from tfgrpo_dspy.run.ending import best_step, epochs_without_progress, stopped, what_was_next, with_gain
 from tfgrpo_dspy.run.identity import circumstances_of
 from tfgrpo_dspy.run.policy import as_policy, run_cues
@@ -83,7 +82,6 @@ class Run:
         self.meter = meter_for(self.settings, self.num_threads)
         start = self.settings.min_group_size
         self.stopping = Stopping(start, self.settings.tolerance) if start is not None else None
-        self.curriculum = Curriculum(self.settings.tolerance) if self.settings.curriculum else None
         self.credit = Credit(self.settings, self.steps)
         self.known = known_of(self.trainset)
 
@@ -136,8 +134,6 @@ class Run:
             if self._is_out_of_patience:
                 return
             queries = [Query(i, example) for i, example in enumerate(self.trainset)]
-            if self.curriculum is not None:
-                queries = self.curriculum.due(queries, epoch)
             if self.settings.batch_size is not None:
                 random.Random(f"{self.settings.seed}/{epoch}").shuffle(queries)
             for start in range(0, len(queries), size):
@@ -177,7 +173,7 @@ class Run:
     def sampling(self, step: Step) -> Sampling:
         """How the step's rollouts are drawn."""
         sampling = self._sampling("training", step.number, self.settings.group_size, self.stopping)
-        return replace(sampling, dropout=self.settings.dropout, again=Again.of(self.settings))
+        return replace(sampling, dropout=self.settings.dropout)
 
     def weigh(self, step: Step, contrasts: Sequence[Contrast], briefing: Briefing) -> Briefing:
         """What the update is told: what experiences were measured to do as well, if rollouts read parts of them."""
@@ -217,7 +213,6 @@ class Run:
         )
         self.records.append(record)
         self.stopping = self.stopping.after(groups) if self.stopping is not None else None
-        self.curriculum = self.curriculum.after(groups) if self.curriculum is not None else None
         self.meter.is_learning = False
         self.records[-1] = replace(record, validation=self._validate(library, step.number, workers))
         if self.settings.require_contrast:

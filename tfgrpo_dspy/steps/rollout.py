@@ -46,9 +46,6 @@ def _roll_out_group(task: RolloutTask, make: Roll, query: Query, workers: Worker
         if stopping is not None and len(finished) < sampling.size and not stopping.is_enough(group):
             further = workers.submit(roll, f"{name}/r{len(finished)}")
             return workers.bind(further, lambda one: complete([*finished, one]))
-        if sampling.again is not None and sampling.again.is_due(group, sampling.size):
-            second = [workers.submit(roll, f"{name}/r{i}") for i in range(sampling.size, 2 * sampling.size)]
-            return workers.bind(workers.gather(second), lambda rest: complete([*finished, *rest]))
         workers.announce(GroupFinished(sampling.step, group))
         return done(group)
 

@@ -1,19 +1,14 @@
-"""Groups whose rewards are all equal: passed over, rolled out again, or told what was expected."""
+"""Groups whose rewards are all equal: passed over, or told what was expected."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Mapping
 from typing import Any
 
 import dspy
 import pytest
-from rich.console import Console
 
-from tests.tfgrpo_dspy.scripted import Asked, Engine, exact, examples, script
-from tfgrpo_dspy import Budget, MajorityVote, SettingsError, TrainingFreeGRPO
-from tfgrpo_dspy.observers.progress import ProgressBar
-from tfgrpo_dspy.records.events import RolloutFinished
+from tests.tfgrpo_dspy.scripted import Engine, exact, examples, script
+from tfgrpo_dspy import SettingsError, TrainingFreeGRPO
 from tfgrpo_dspy.rewards.metrics import number
 from tfgrpo_dspy.simulated import demo_examples, simulated_lm
 from tfgrpo_dspy.simulated.student import make_solver
@@ -33,31 +28,10 @@ def always(answer: int):
     return lambda asked: dict.fromkeys(asked.outputs, "because") | {"answer": answer}
 
 
-def right_when_hot(asked: Asked) -> Mapping[str, Any]:
-    return {"answer": int(asked.temperature > 0.7)}
-
-
 def test_the_papers_rule_passes_uniform_groups_over():
     record, engine = learned("skip", always(0))
     assert engine.roles == {"policy": 4 * SIZE}
     assert not record.advantages
-
-
-def test_more_rollouts_are_made_of_uniform_groups_alone_and_the_mean_reward_stays_that_of_the_first():
-    record, engine = learned("more-rollouts", lambda a: always(int("q0" in a.user or a.draw().random() < 0.5))(a))
-    for group in record.groups:
-        first = group.rewards[:SIZE]
-        assert len(group.rollouts) == (SIZE if len(set(first)) > 1 else 2 * SIZE)
-        assert group.fair_rewards == first
-    assert {len(group.rollouts) for group in record.groups} == {SIZE, 2 * SIZE}
-    assert len({(a.user, a.seed) for a in engine.of("policy")}) == len(engine.of("policy")), "each is drawn by itself"
-
-
-def test_the_second_set_is_hotter_and_can_make_a_group_informative():
-    record, engine = learned("raise-temperature", right_when_hot)
-    assert sorted({a.temperature for a in engine.of("policy")}) == [0.7, pytest.approx(1.12)]
-    assert all(group.is_informative(1e-9) for group in record.groups)
-    assert len(record.advantages) == 4
 
 
 def test_a_hint_shows_what_was_expected_to_the_extractor_of_a_group_that_is_all_wrong():
@@ -74,34 +48,16 @@ def test_a_hint_is_of_no_use_where_all_were_right():
     assert not record.advantages
 
 
-def test_an_exhausted_budget_starts_no_second_set():
-    record, engine = learned("more-rollouts", always(0), budget=Budget(max_lm_calls=7))
-    assert engine.calls <= 7
-    assert all(len(group.rollouts) <= 2 * SIZE for group in record.groups)
-
-
-def test_the_progress_display_counts_a_second_set():
-    bar, seen = ProgressBar(Console(file=io.StringIO())), []
-    record, _ = learned("more-rollouts", always(0), observers=[bar, seen.append])
-    assert sum(isinstance(event, RolloutFinished) for event in seen) == sum(len(g.rollouts) for g in record.groups)
-
-
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
         ({"on_uniform": "retry"}, "must be one of skip"),
         ({"on_uniform": "hint", "use_ground_truth": False}, "use_ground_truth"),
-        ({"on_uniform": "raise-temperature", "temperature": None}, "needs a temperature"),
     ],
 )
 def test_what_cannot_work_is_refused(settings, said):
     with pytest.raises(SettingsError, match=said):
         TrainingFreeGRPO(exact, **settings)
-
-
-def test_a_metric_of_whole_groups_cannot_have_groups_that_grow():
-    with pytest.raises(SettingsError, match="whole groups"):
-        TrainingFreeGRPO(MajorityVote(), on_uniform="more-rollouts")
 
 
 def test_the_embedded_lm_works_back_from_what_was_expected_when_it_is_asked_to():

@@ -69,19 +69,11 @@ class GuardingOptions:
         str,
         typer.Option(
             "--on-uniform",
-            metavar="skip|more-rollouts|raise-temperature|hint",
+            metavar="skip|hint",
             rich_help_panel=GUARDING,
             help="What to do with groups whose rewards are all equal.",
         ),
     ] = "skip"
-    curriculum: Annotated[
-        bool,
-        typer.Option(
-            "--curriculum",
-            rich_help_panel=GUARDING,
-            help="Roll out examples whose rewards were all equal only in every second epoch.",
-        ),
-    ] = False
 
 
 def gates_of(options: GuardingOptions, examples_in: Callable[[str], list[dspy.Example]]) -> list[Gate]:
@@ -99,5 +91,4 @@ def settings_of(options: GuardingOptions) -> dict[str, Any]:
         "screen": tuple(options.screen or ()),
         "patience": options.patience,
         "on_uniform": options.on_uniform,
-        "curriculum": options.curriculum,
     }

@@ -49,7 +49,6 @@ PUBLIC = [
     "Keep",
     "LeftOut",
     "LibraryFormatError",
-    "LibraryRouter",
     "Limits",
     "Lost",
     "MajorityVote",

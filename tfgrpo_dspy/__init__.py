@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from tfgrpo_dspy.program.attach import attach
     from tfgrpo_dspy.program.instructions import detach, library_of
     from tfgrpo_dspy.program.retrieving import Retrieving
-    from tfgrpo_dspy.program.routing import LibraryRouter, Pluggable, use_library, with_libraries
+    from tfgrpo_dspy.program.routing import Pluggable, use_library, with_libraries
     from tfgrpo_dspy.records.effects import Effect
     from tfgrpo_dspy.records.evaluation import Comparison, Evaluation, Gain
     from tfgrpo_dspy.records.events import Event, Observer
@@ -101,7 +101,6 @@ __all__ = [
     "Keep",
     "LeftOut",
     "LibraryFormatError",
-    "LibraryRouter",
     "Limits",
     "Lost",
     "MajorityVote",
@@ -227,7 +226,6 @@ _HOMES = {
     ),
     "program.retrieving": ("Retrieving",),
     "program.routing": (
-        "LibraryRouter",
         "Pluggable",
         "use_library",
         "with_libraries",

@@ -134,14 +134,6 @@ class ScreenExperience(dspy.Signature):
     )
 
 
-class ChooseLibrary(dspy.Signature):
-    """Choose the library of experiences that fits a task; `none` if none of them does."""
-
-    task: str = dspy.InputField(desc="the inputs of the task")
-    libraries: str = dspy.InputField(desc="the libraries, one a line: name, and some of what it says")
-    library: str = dspy.OutputField(desc="name of the library")
-
-
 CORRECTION = "correction"
 """Name of the input that a second try gets: what was wrong with the last reply."""
 

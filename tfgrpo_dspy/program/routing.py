@@ -11,23 +11,16 @@ the block.
 from __future__ import annotations
 
 import inspect
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import dspy
-from dspy.utils.exceptions import AdapterParseError
 
 from tfgrpo_dspy.errors import SettingsError
-from tfgrpo_dspy.library.combine import combine
 from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.program.attach import attach
 from tfgrpo_dspy.program.instructions import check_conditioned, detach
-from tfgrpo_dspy.signatures import ChooseLibrary
-from tfgrpo_dspy.text import neutralise, one_line, shorten
-
-logger = logging.getLogger(__name__)
 
 Libraries: TypeAlias = Mapping[str, ExperienceLibrary | Sequence[ExperienceLibrary]]
 """Library by name; several under one name are combined."""
@@ -35,8 +28,6 @@ Choose: TypeAlias = Callable[..., str | None]
 """Names the library for a call, by the inputs of the call; None for none."""
 
 _KEY = "tfgrpo_library"
-_SHOWN_EXPERIENCES = 3
-_TASK_TOKENS = 2_000
 
 
 class _Choice(NamedTuple):
@@ -69,7 +60,8 @@ def with_libraries(
     Args:
         program: Any DSPy program with at least one predictor; a library that it reads is left behind.
         libraries: The libraries by name.
-        choose: Chooses where no `use_library` is in effect: a function of the program's inputs, or a `LibraryRouter`.
+        choose: Chooses where no `use_library` is in effect: a function of the program's inputs, or a
+            `dspy.Module` that takes them (one of yours that asks an LM, say).
         default: Name of the library to read where nothing else chooses; None for none.
         conditioned: Names of the predictors that read it, as for `attach`.
         max_tokens: Estimated tokens that each library may take, as for `attach`.
@@ -136,56 +128,6 @@ class Pluggable(dspy.Module):
         return self.programs[library]
 
 
-class LibraryRouter(dspy.Module):
-    """Asks an LM which library fits a task; for `with_libraries(..., choose=LibraryRouter(libraries))`.
-
-    Args:
-        libraries: The same libraries; the LM is shown their names and first experiences.
-        default: Name that is taken where none fits or the reply cannot be read; None for no library.
-    """
-
-    def __init__(self, libraries: Libraries, *, default: str | None = None) -> None:
-        super().__init__()
-        self.default = default
-        self.shown = "\n".join(_described(name, library) for name, library in libraries.items())
-        names = Literal[(*libraries, "none")]  # type: ignore[valid-type]
-        self.predict = dspy.Predict(ChooseLibrary.with_updated_fields("library", type_=names))
-
-    def forward(self, **inputs: Any) -> str | None:
-        """The name of the library for these inputs."""
-        try:
-            return self._named(self.predict(task=_task(inputs), libraries=self.shown))
-        except AdapterParseError as error:
-            return self._unread(error)
-
-    async def aforward(self, **inputs: Any) -> str | None:
-        """As `forward`, without waiting in this thread."""
-        try:
-            return self._named(await self.predict.acall(task=_task(inputs), libraries=self.shown))
-        except AdapterParseError as error:
-            return self._unread(error)
-
-    def _named(self, reply: dspy.Prediction) -> str | None:
-        return self.default if reply.library == "none" else str(reply.library)
-
-    def _unread(self, error: AdapterParseError) -> str | None:
-        instead = self.default or "no library"
-        logger.warning(
-            "the reply on which library fits could not be read, %s is used: %s", instead, one_line(str(error))
-        )
-        return self.default
-
-
 def _chosen_here() -> _Choice | None:
     chosen: _Choice | None = dspy.settings.get(_KEY)
     return chosen
-
-
-def _described(name: str, library: ExperienceLibrary | Sequence[ExperienceLibrary]) -> str:
-    one = library if isinstance(library, ExperienceLibrary) else combine(library).library
-    texts = "; ".join(one_line(e.text) for e in one.experiences[:_SHOWN_EXPERIENCES])
-    return f"{one_line(name)}: {texts or '(empty)'}"
-
-
-def _task(inputs: Mapping[str, Any]) -> str:
-    return shorten(neutralise("\n".join(f"{name}: {value}" for name, value in inputs.items())), _TASK_TOKENS)

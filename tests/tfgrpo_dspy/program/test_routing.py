@@ -1,14 +1,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from concurrent.futures import ThreadPoolExecutor
 
 import dspy
 import pytest
 from dspy.utils import DummyLM
 
-from tfgrpo_dspy import LibraryRouter, detach, library_of, use_library, with_libraries
+from tfgrpo_dspy import detach, library_of, use_library, with_libraries
 from tfgrpo_dspy.errors import SettingsError
 from tfgrpo_dspy.library.library import ExperienceLibrary
 
@@ -87,23 +86,25 @@ def test_a_function_of_the_inputs_may_choose():
     assert "Draw a figure." in asyncio.run(agent.acall(question="1 + 1"))
 
 
-@pytest.mark.parametrize(("reply", "read"), [("math", "Draw a figure."), ("none", "Open the newest page.")])
-def test_an_lm_may_choose(reply, read):
-    agent = with_libraries(Told(), LIBRARIES, choose=LibraryRouter(LIBRARIES, default="web"))
-    lm = DummyLM([{"library": reply}] * 2)
-    with dspy.context(lm=lm):
-        assert read in agent(question="1 + 1")
-        assert read in asyncio.run(agent.acall(question="1 + 1"))
-    prompt = str(lm.history[0]["messages"])
-    assert "math: Draw a figure." in prompt
-    assert "question: 1 + 1" in prompt
+class Asks(dspy.Module):
+    """Has an LM say which library a question is for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.which = dspy.Predict("question -> library")
+
+    def forward(self, question: str) -> str:
+        return self.which(question=question).library
+
+    async def aforward(self, question: str) -> str:
+        return (await self.which.acall(question=question)).library
 
 
-def test_a_router_that_cannot_be_understood_takes_the_default_and_says_so(caplog):
-    router = LibraryRouter(LIBRARIES, default="math")
-    with dspy.context(lm=DummyLM([{"library": "geography"}] * 9)), caplog.at_level(logging.WARNING, "tfgrpo_dspy"):
-        assert router(question="?") == "math"
-    assert "could not be read, math is used" in caplog.text
+def test_a_module_that_asks_an_lm_may_choose():
+    agent = with_libraries(Told(), LIBRARIES, choose=Asks(), default="web")
+    with dspy.context(lm=DummyLM([{"library": "math"}] * 2)):
+        assert "Draw a figure." in agent(question="1 + 1")
+        assert "Draw a figure." in asyncio.run(agent.acall(question="1 + 1"))
 
 
 def test_a_name_that_is_not_there_is_refused_with_those_that_are():

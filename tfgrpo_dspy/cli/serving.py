@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from functools import partial
 from pathlib import Path
 
 from tfgrpo_dspy.cli.terminal import SIMULATED, err, say
@@ -15,14 +16,18 @@ def simulate(port: int, host: str, seed: int, median: float, p99: float | None, 
 
     latency = Latency(median, p99)
     port = _free_port(port, host)
-    say(f"The embedded LM listens on http://{host}:{port}/v1 (stop it with Ctrl-C)", style="bold")
-    say(SIMULATED, style="yellow")
-    key = "<the key you gave>" if api_key else "any"
-    say(f"Try it: OPENAI_API_KEY={key} tfgrpo compile ... --lm openai/simulated --api-base http://{host}:{port}/v1")
+    announce = partial(_announce, f"http://{host}:{port}/v1", api_key)
     try:
-        serve(port, host, seed=seed, latency=latency, api_key=api_key)
+        serve(port, host, seed=seed, latency=latency, api_key=api_key, announce=announce)
     except KeyboardInterrupt:
         say("stopped")
+
+
+def _announce(url: str, api_key: str | None) -> None:
+    say(f"The embedded LM listens on {url} (stop it with Ctrl-C)", style="bold")
+    say(SIMULATED, style="yellow")
+    key = "<the key you gave>" if api_key else "any"
+    say(f"Try it: OPENAI_API_KEY={key} tfgrpo compile ... --lm openai/simulated --api-base {url}")
 
 
 def _free_port(port: int, host: str) -> int:

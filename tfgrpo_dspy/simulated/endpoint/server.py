@@ -77,6 +77,7 @@ def serve(
     seed: int = 0,
     latency: Latency | None = None,
     api_key: str | None = None,
+    announce: Callable[[], None] = lambda: None,
 ) -> None:
     """Serve the embedded LM until interrupted: `/v1/chat/completions`, `/v1/models`, `/health`.
 
@@ -86,11 +87,14 @@ def serve(
         seed: Of the engine.
         latency: Of each reply; None for none.
         api_key: The key that callers must send; None accepts any.
+        announce: Called when nothing is missing any more, right before the server listens.
 
     Raises:
         MissingExtraError: starlette or uvicorn is not installed.
     """
-    _uvicorn_server(_app(_Endpoint(SimulatedEngine(seed), latency or Latency(), api_key)), host, port).run()
+    server = _uvicorn_server(_app(_Endpoint(SimulatedEngine(seed), latency or Latency(), api_key)), host, port)
+    announce()
+    server.run()
 
 
 @contextmanager

@@ -1,0 +1,51 @@
+"""What is installed with the package, and what the package says of itself."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+OURS = ("tfgrpo_dspy", "programs", "optimizers", "evals")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def declared() -> set[str]:
+    """Every distribution that the project asks for, in an extra or without."""
+    asked = [*PROJECT["dependencies"], *(line for lines in PROJECT["optional-dependencies"].values() for line in lines)]
+    return {canonical(re.match(r"[\w.-]+", line)[0]) for line in asked}
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Top names of the packages that a module imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            yield node.module.partition(".")[0]
+
+
+@pytest.mark.parametrize("package", OURS)
+def test_whatever_is_imported_is_asked_for(package):
+    installed = packages_distributions()
+    names = {name for path in (ROOT / package).rglob("*.py") for name in imported(path)}
+    for name in names - set(sys.stdlib_module_names) - set(OURS):
+        asked = {canonical(distribution) for distribution in installed.get(name, [name])}
+        assert asked & declared(), f"{name} is imported and comes along by chance: name it in pyproject.toml"
+
+
+def test_the_versions_of_python_are_those_that_may_be_used():
+    named = [line.rpartition(" ")[2] for line in PROJECT["classifiers"] if line.startswith("Programming Language ::")]
+    assert PROJECT["requires-python"] == ">=3.11"
+    assert named == ["3", "3.11", "3.12", "3.13"]

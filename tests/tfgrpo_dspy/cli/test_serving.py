@@ -1,0 +1,22 @@
+"""`tfgrpo simulate` and `tfgrpo ui`: what they say, and when."""
+
+from __future__ import annotations
+
+import sys
+
+from tests.tfgrpo_dspy.command_line import run, the_error
+
+
+def test_a_server_that_cannot_start_does_not_say_that_it_listens(monkeypatch):
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    result = run("simulate", "--port", "0")
+    assert result.exit_code == 2
+    assert "pip install 'tfgrpo-dspy[serve]'" in the_error(result)
+    assert "listens" not in result.stdout
+
+
+def test_a_server_says_where_it_listens_before_it_serves(monkeypatch):
+    monkeypatch.setattr("uvicorn.Server.run", lambda server: print("serving"))
+    said = run("simulate", "--port", "0", "--api-key", "k").stdout
+    assert said.index("listens on http://127.0.0.1:") < said.index("serving")
+    assert "OPENAI_API_KEY=<the key you gave>" in said

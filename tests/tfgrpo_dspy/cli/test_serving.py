@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+import typer
+
 from tests.tfgrpo_dspy.command_line import run, the_error
 
 
@@ -16,7 +18,7 @@ def test_a_server_that_cannot_start_does_not_say_that_it_listens(monkeypatch):
 
 
 def test_a_server_says_where_it_listens_before_it_serves(monkeypatch):
-    monkeypatch.setattr("uvicorn.Server.run", lambda server: print("serving"))
+    monkeypatch.setattr("uvicorn.Server.run", lambda server: typer.echo("serving"))
     said = run("simulate", "--port", "0", "--api-key", "k").stdout
     assert said.index("listens on http://127.0.0.1:") < said.index("serving")
     assert "OPENAI_API_KEY=<the key you gave>" in said

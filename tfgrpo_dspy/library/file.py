@@ -10,34 +10,35 @@ import gc
 import json
 import os
 import re
+import reprlib
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from tfgrpo_dspy.errors import LibraryFormatError
-from tfgrpo_dspy.library.library import (
-    Author,
-    Circumstances,
-    Experience,
-    ExperienceLibrary,
-    Provenance,
-    Source,
-    id_number,
-)
+from tfgrpo_dspy.library.experience import Circumstances, Experience, Source, id_number
+from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.library.section import render_lines
 from tfgrpo_dspy.text import counted, one_line
+
+FORMAT = "tfgrpo-library"
+
+VERSION = 1
 
 HEADING = "# Experience library"
 
 
 def dump_library(library: ExperienceLibrary) -> str:
-    """The library as JSON text: indented, in library order, a line break at the end; exact under `parse_library`."""
+    """The library as JSON text: indented, in library order, a line break at the end; exact under `parse_library`.
+
+    Lone surrogates, which UTF-8 has no form for, become U+FFFD, as in every text that an operation brings.
+    """
     text = f"""{{
   "format": "{FORMAT}",
   "version": {VERSION},
@@ -48,8 +49,8 @@ def dump_library(library: ExperienceLibrary) -> str:
 """
     try:
         text.encode()
-    except UnicodeEncodeError:  # UTF-8 has no form for a lone surrogate, JSON's escapes do
-        return re.sub("[\ud800-\udfff]", lambda match: f"\\u{ord(match.group()):04x}", text)
+    except UnicodeEncodeError:
+        return re.sub("[\ud800-\udfff]", "\ufffd", text)
     return text
 
 
@@ -66,9 +67,12 @@ def parse_library(text: str, *, source: str = "<text>") -> ExperienceLibrary:
     try:
         with _without_gc():
             read = _DOCUMENT.validate_json(text, strict=True)
+    except ValidationError as error:
+        raise LibraryFormatError(f"{source}: {_fault(error.errors(include_url=False)[0], text)}") from error
+    try:
         return ExperienceLibrary(read.experiences, read.next_id, read.learned_with, read.domain, read.learned_under)
-    except ValueError:
-        return read_slowly(text, source)
+    except ValueError as error:
+        raise LibraryFormatError(f"{source}: {_fault_of_ids(read) or error}") from error
 
 
 @contextmanager
@@ -223,148 +227,78 @@ class _Document:
 
 _DOCUMENT = TypeAdapter(_Document)
 
-
-FORMAT = "tfgrpo-library"
-
-VERSION = 1
-
-
-def read_slowly(text: str, source: str) -> ExperienceLibrary:
-    """The library of a JSON text, or what is wrong with it.
-
-    Raises:
-        LibraryFormatError: As `parse_library`.
-    """
-    document = _parse_json(text, source)
-    _check_header(document, source)
-    try:
-        parsed = _Library.model_validate(document, strict=True)
-    except ValidationError as error:
-        raise LibraryFormatError(f"{source}: {_explain(error.errors()[0])}") from error
-    _check_ids(parsed, source)
-    try:
-        return ExperienceLibrary(
-            tuple(_experience(e) for e in parsed.experiences),
-            parsed.next_id,
-            tuple(parsed.learned_with),
-            parsed.domain,
-            parsed.learned_under,
-        )
-    except ValueError as error:
-        raise LibraryFormatError(f"{source}: {error}") from error
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class _Source(_Model):
-    example: str
-    rollouts: list[str] = []
-
-
-class _Provenance(_Model):
-    author: Author = "person"
-    created_step: int | None = None
-    modified_step: int | None = None
-    reason: str = ""
-    sources: list[_Source] = []
-    origin: str | None = None
-
-
-class _Experience(_Model):
-    id: str
-    text: str
-    pinned: bool = False
-    scope: str | None = None
-    provenance: _Provenance = Field(default_factory=_Provenance)
-
-
-class _Library(_Model):
-    format: Literal["tfgrpo-library"]
-    version: Literal[1]
-    next_id: int = Field(ge=0)
-    learned_with: list[str] = []
-    domain: str | None = None
-    learned_under: Circumstances = Circumstances()
-    experiences: list[_Experience]
-
-
-def _experience(parsed: _Experience) -> Experience:
-    origin = parsed.provenance
-    sources = tuple(Source(s.example, tuple(s.rollouts)) for s in origin.sources)
-    provenance = Provenance(
-        origin.author, origin.created_step, origin.modified_step, origin.reason, sources, origin.origin
-    )
-    return Experience(parsed.id, parsed.text, parsed.pinned, parsed.scope, provenance)
-
-
-def _parse_json(text: str, source: str) -> object:
-    if not text.strip():
-        raise LibraryFormatError(f"{source}: the file is empty; expected the JSON of a library")
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        raise LibraryFormatError(
-            f"{source}: no valid JSON at {where} ({error.msg}); mend it or restore the file from an earlier version"
-        ) from error
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of brackets
-        raise LibraryFormatError(f"{source}: this JSON cannot be a library ({error})") from error
-
-
-def _check_header(document: object, source: str) -> None:
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
-        raise LibraryFormatError(
-            f'{source}: this JSON is no experience library; one is an object that starts with "format": "{FORMAT}"'
-        )
-    version = document.get("version")
-    if type(version) is not int or version != VERSION:
-        raise LibraryFormatError(
-            f"{source}: version is {version!r}, this package reads version {VERSION}; "
-            "a newer tfgrpo-dspy may have written the file"
-        )
-
-
-def _check_ids(parsed: _Library, source: str) -> None:
-    first: dict[int, int] = {}
-    for index, experience in enumerate(parsed.experiences):
-        where = f"{source}: experiences[{index}].id"
-        try:
-            number = id_number(experience.id)
-        except ValueError as error:
-            raise LibraryFormatError(f"{where}: {error}") from error
-        if number in first:
-            other = f"experiences[{first[number]}].id"
-            raise LibraryFormatError(f"{where} is {experience.id}, as is {other}; ids are unique")
-        first[number] = index
-    if first and max(first) >= parsed.next_id:
-        raise LibraryFormatError(
-            f"{source}: next_id is {parsed.next_id} but there is a G{max(first)}; "
-            f"ids are never used again, so it must be at least {max(first) + 1}"
-        )
-
-
 _EXPECTED = {
     "string_type": "a string",
     "int_type": "a whole number",
     "bool_type": "true or false",
-    "list_type": "a list",
-    "model_type": "an object",
+    "tuple_type": "a list",
+    "dataclass_type": "an object",
     "greater_than_equal": "0 or more",
 }
 
 
-def _explain(error: ErrorDetails) -> str:
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"]).removeprefix(".")
-    if error["type"] == "missing":
-        return f"{path} is missing"
-    if error["type"] == "extra_forbidden":
-        return f"{path} is no field of a version {VERSION} library; take it out"
-    expected = _EXPECTED.get(error["type"]) or error.get("ctx", {}).get("expected", "something else")
-    return f"{path} must be {expected}, got {_kind(error['input'])}"
+def _fault(error: ErrorDetails, text: str) -> str:
+    """What pydantic found in a text, as a sentence about the file."""
+    kind, loc = error["type"], error["loc"]
+    if kind == "json_invalid":
+        return _fault_of_json(text, error["ctx"]["error"])
+    if loc in {(), ("format",)}:
+        return f'this JSON is no experience library; one is an object that starts with "format": "{FORMAT}"'
+    if loc == ("version",) and kind != "missing":
+        return (
+            f"version is {error['input']!r}, this package reads version {VERSION}; "
+            "a newer tfgrpo-dspy may have written the file"
+        )
+    place = _place(loc, text)
+    if kind == "missing":
+        return f"{place} is missing"
+    if kind == "unexpected_keyword_argument":
+        return f"{place} is no field of a version {VERSION} library; take it out"
+    expected = _EXPECTED.get(kind) or error.get("ctx", {}).get("expected") or f"otherwise ({error['msg']})"
+    return f"{place} must be {expected}, got {_shown(error['input'])}"
 
 
-def _kind(value: Any) -> str:
-    names = {bool: "true or false", str: "a string", int: "a number", float: "a number", list: "a list"}
-    return "null" if value is None else names.get(type(value), "an object")
+def _fault_of_json(text: str, said: str) -> str:
+    if not text.strip():
+        return "the file is empty; expected the JSON of a library"
+    problem, line, column = re.fullmatch(r"(.*) at line (\d+) column (\d+)", said, re.DOTALL).groups()  # type: ignore[union-attr]
+    before = text.split("\n")[int(line) - 1].encode()[: int(column)].decode(errors="ignore")  # bytes are counted
+    return (
+        f"no valid JSON at line {line}, column {len(before)} ({problem}); mend it or restore the file from an earlier "
+        "version"
+    )
+
+
+def _place(loc: Sequence[int | str], text: str) -> str:
+    """`experiences[1].scope of G4`: where in the document, and in which of its entries."""
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).removeprefix(".")
+    match loc:
+        case ("experiences", int(index), str(name), *_) if name != "id":
+            id = json.loads(text)["experiences"][index].get("id")
+            return f"{path} of {id}" if isinstance(id, str) else path
+    return path
+
+
+def _shown(value: object) -> str:
+    kinds: dict[object, str] = {dict: "an object", list: "a list", bool: str(value).lower(), type(None): "null"}
+    return kinds.get(type(value)) or reprlib.repr(value)
+
+
+def _fault_of_ids(read: _Document) -> str | None:
+    """What is wrong with the ids of the entries, if anything is."""
+    first: dict[int, int] = {}
+    for index, experience in enumerate(read.experiences):
+        where = f"experiences[{index}].id"
+        try:
+            number = id_number(experience.id)
+        except ValueError as error:
+            return f"{where}: {error}"
+        if number in first:
+            return f"{where} is {experience.id}, as is experiences[{first[number]}].id; ids are unique"
+        first[number] = index
+    if first and max(first) >= read.next_id:
+        return (
+            f"next_id is {read.next_id} but there is a G{max(first)}; "
+            f"ids are never used again, so it must be at least {max(first) + 1}"
+        )
+    return None

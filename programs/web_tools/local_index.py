@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from programs.web_tools.errors import WebError, optional
+from programs.web_tools.errors import WebError
 from programs.web_tools.gathering import files_of, pages_of_folder, pages_of_site
 from programs.web_tools.loading import PageLoader
 from programs.web_tools.reading import Document
 from programs.web_tools.search import Hit, SearchUnavailable
+from tfgrpo_dspy import BM25
 from tfgrpo_dspy.errors import MissingExtraError, SettingsError
 
 __all__ = ["LocalIndex"]
 
 _MOST_PAGES = 500
 _SNIPPET = 240  # characters
-_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]+|[^\W_]+")
-_CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]")
 
 
 class LocalIndex:
@@ -42,7 +40,7 @@ class LocalIndex:
         self, source: str | Path | Sequence[Document], *, loader: PageLoader | None = None, max_pages: int = _MOST_PAGES
     ) -> None:
         if find_spec("bm25s") is None:
-            raise MissingExtraError("a local index needs bm25s: pip install 'tfgrpo-dspy[web]'")
+            raise MissingExtraError("a local index needs bm25s: pip install 'tfgrpo-dspy[retrieval]'")
         self._source, self._loader, self._max_pages = _checked(source), loader, max_pages
         self._documents: list[Document] = []
         self._index: Any = None
@@ -61,12 +59,10 @@ class LocalIndex:
             SearchUnavailable: The site cannot be crawled.
         """
         self._make()
-        terms = _terms(query)
-        if not terms or self._index is None:
+        if self._index is None:
             return []
-        ranked = self._index.retrieve([terms], k=min(n, len(self._documents)), show_progress=False)
-        best = [self._documents[i] for i, score in zip(ranked.documents[0], ranked.scores[0], strict=True) if score > 0]
-        return [Hit(d.title or d.url, d.url, _snippet(d.text, terms)) for d in best]
+        best = [self._documents[i] for i in self._index.best(query, n)]
+        return [Hit(d.title or d.url, d.url, _snippet(d, query)) for d in best]
 
     def document(self, url: str) -> Document | None:
         """The file of a `local:` address; None for any other, as pages of a site are opened where they are.
@@ -87,11 +83,7 @@ class LocalIndex:
             if self._documents:
                 return
             documents = self._gathered()
-            terms = [_terms(f"{d.title} {d.title} {d.text}") for d in documents]  # a title counts twice
-            if any(terms):
-                index = optional("bm25s", "a local index").BM25()
-                index.index(terms, show_progress=False)
-                self._index = index
+            self._index = BM25().rank([f"{d.title} {d.title} {d.text}" for d in documents])  # a title counts twice
             self._documents = documents
 
     def _gathered(self) -> list[Document]:
@@ -122,24 +114,9 @@ def _checked(source: str | Path | Sequence[Document]) -> str | Path | tuple[Docu
     return folder
 
 
-def _terms(text: str) -> list[str]:
-    """Lower-case words; of scripts without blanks, pairs of characters."""
-    found: list[str] = []
-    for word in _WORD.findall(text.lower()):
-        if _CJK.match(word):
-            found += [word[i : i + 2] for i in range(max(len(word) - 1, 1))]
-        else:
-            found.append(word)
-    return found
-
-
-def _snippet(text: str, terms: Sequence[str]) -> str:
-    """The line with most of the terms, and what follows it."""
-    wanted = set(terms)
-    start, best, at = 0, -1, 0
-    for line in text.splitlines(keepends=True):
-        shared = len(wanted.intersection(_terms(line)))
-        if shared > best:
-            best, start = shared, at
-        at += len(line)
-    return " ".join(text[start : start + _SNIPPET].split())
+def _snippet(found: Document, query: str) -> str:
+    """The line that fits the query best, and what follows it; the title is shown already."""
+    lines = found.text.splitlines(keepends=True)
+    best = BM25().rank(["" if line.strip("# \n") in found.title else line for line in lines]).best(query, 1)
+    start = sum(map(len, lines[: best[0]])) if best else 0
+    return " ".join(found.text[start : start + _SNIPPET].split())

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 from tfgrpo_dspy.errors import SettingsError
 from tfgrpo_dspy.library.library import Experience, ExperienceLibrary
-from tfgrpo_dspy.library.word_index import InvertedIndex, largest
+from tfgrpo_dspy.library.word_index import WordIndex, check_bm25, largest
 from tfgrpo_dspy.text import shorten
 
 if TYPE_CHECKING:
@@ -57,9 +57,9 @@ Cues: TypeAlias = Mapping[str, tuple[str, ...]]
 
 @dataclass(frozen=True, slots=True)
 class BM25:
-    """Words in common, rare ones counting most (Okapi BM25); needs no model, and no time to speak of.
+    """Words in common, rare ones counting most (Okapi BM25, by the package bm25s); needs no model, and hardly time.
 
-    Words are compared without their endings; how often an entry holds a word does not count, as entries are sentences.
+    Words are compared without their English endings; a script without blanks is compared by pairs of characters.
 
     Raises:
         SettingsError: k is below 1.
@@ -71,9 +71,13 @@ class BM25:
     def __post_init__(self) -> None:
         check_k(self.k)
 
-    def rank(self, texts: Sequence[str]) -> InvertedIndex:
-        """Make texts ready to be searched."""
-        return InvertedIndex(texts)
+    def rank(self, texts: Sequence[str]) -> WordIndex:
+        """Make texts ready to be searched.
+
+        Raises:
+            MissingExtraError: bm25s is not installed.
+        """
+        return WordIndex(texts)
 
 
 @dataclass(frozen=True)
@@ -223,7 +227,10 @@ def check_retrieval(retrieval: object) -> None:
 
     Raises:
         SettingsError: It cannot retrieve.
+        MissingExtraError: It needs a package that is not installed.
     """
+    if isinstance(retrieval, BM25):
+        check_bm25()
     can_retrieve = not isinstance(retrieval, type) and (isinstance(retrieval, Searchable) or callable(retrieval))
     if retrieval is not None and not can_retrieve:
         raise SettingsError(

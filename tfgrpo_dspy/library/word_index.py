@@ -1,88 +1,87 @@
-"""Texts that share words with a query, rare words counting most: BM25 over an inverted index of numpy arrays; pure."""
+"""Texts that share words with a query, rare words counting most: BM25 by the package bm25s, over words of our own.
+
+What a word is has to hold for all scripts: those without blanks between words are taken apart into pairs of characters.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from tfgrpo_dspy.library.similarity import words_of_each
+from tfgrpo_dspy.errors import MissingExtraError
 
 if TYPE_CHECKING:
     import numpy as np
 
     Array = np.ndarray[Any, Any]
 
-_SATURATION, _LENGTH = 1.5, 0.75
-"""k1 and b of BM25, at their usual values."""
-_COMMON, _MANY = 0.25, 1_000
-"""Words that more than this share of the entries hold are passed over in libraries of so many: they tell entries hardly
-apart, and take most of the time."""
+_HAN = "\u3005\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_WITHOUT_BLANKS = f"{_HAN}\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\uac00-\ud7a3"
+"""Chinese, Thai, Lao, Burmese, Khmer, Japanese; and Korean, whose blanks part more than words."""
+_MARKS = "\u0300-\u036f\u0610-\u061a\u064b-\u065f\u0900-\u0963\u0966-\u0dff"
+"""Signs that belong to the letter before them, which `\\w` does not count as letters (and Indic letters)."""
+_WORD = re.compile(rf"[{_WITHOUT_BLANKS}]+|(?:[{_MARKS}]|[^\W_{_WITHOUT_BLANKS}])+")
+_UNPARTED = re.compile(rf"[{_WITHOUT_BLANKS}]")
+_ASCII_WORD = re.compile("[a-z0-9]+")
 _ENDINGS = ("ings", "ing", "ies", "ied", "es", "ed", "ly", "s", "e", "y")
 _SHORTEST_STEM = 3
-_EMPTY = frozenset(
-    "a about after all also an and any are as at be been before but by can could did do does each for from get had "
-    "has have he her his how i if in into is it its just like made make may more most must my new no not of on once "
-    "one only or other our out over own per s same she should so some such take taken than that the their them then "
-    "there these they this those to too up use very was we were what when where which while who will with would you "
-    "your".split()
-) | {""}
-"""English words that say nothing of what a text is about."""
 
 
-class InvertedIndex:
-    """An inverted index: for each word, the texts that hold it and what it adds to their scores.
+class WordIndex:
+    """Texts, made ready to be searched; safe to share between threads.
 
     Args:
         texts: To be searched.
+
+    Raises:
+        MissingExtraError: bm25s is not installed.
     """
 
     def __init__(self, texts: Sequence[str]) -> None:
-        import numpy as np
-
-        self._size = len(texts)
-        self._numbers: dict[str, int] = {}
-        held = [self._numbered(words) for words in words_of_each(texts)]
-        lengths = np.fromiter(map(len, held), np.int64, len(held))
-        owners = np.repeat(np.arange(len(held), dtype=np.int32), lengths)
-        words = np.fromiter((word for found in held for word in found), np.int32, int(lengths.sum()))
-        order = np.argsort(words, kind="stable")
-        self._owners, counts = owners[order], np.bincount(words, minlength=len(self._numbers))
-        self._starts = np.concatenate([[0], np.cumsum(counts)])
-        rarity = np.log1p((self._size - counts + 0.5) / (counts + 0.5))
-        relative = lengths / max(float(lengths.mean()), 1.0) if len(held) else lengths
-        weight = (_SATURATION + 1) / (1 + _SATURATION * (1 - _LENGTH + _LENGTH * relative))
-        self._adds = (rarity[words[order]] * weight[self._owners]).astype(np.float32)
-        self._common = self._size * _COMMON if self._size >= _MANY else self._size
+        check_bm25()
+        words = [list(words_of(text)) for text in texts]
+        self._index: Any = None
+        if any(words):
+            self._index = _bm25s().BM25()
+            self._index.index(words, show_progress=False)
 
     def best(self, query: str, k: int) -> list[int]:
-        """Positions of the texts that fit a query, at most k, best first, of equals the first."""
-        import numpy as np
+        """Positions of the texts that share a word with a query, at most k, best first, of equals the first."""
+        wanted = list(dict.fromkeys(words_of(query)))
+        return largest(self._index.get_scores(wanted), k) if wanted and self._index is not None else []
 
-        scores = np.zeros(self._size, np.float32)
-        (words,) = words_of_each([query])
-        for word in dict.fromkeys(stem(word) for word in words if word not in _EMPTY):
-            if (number := self._numbers.get(word)) is None:
-                continue
-            start, end = self._starts[number], self._starts[number + 1]
-            if end - start <= self._common:
-                scores[self._owners[start:end]] += self._adds[start:end]
-        return largest(scores, k)
 
-    def _numbered(self, words: Sequence[str]) -> set[int]:
-        numbers = self._numbers
-        return {numbers.setdefault(stem(word), len(numbers)) for word in words if word not in _EMPTY}
+def words_of(text: str) -> Iterator[str]:
+    """What texts are compared by: words in lower case without English endings, those that say nothing left out.
+
+    Of a script without blanks, each two characters that stand together; of Chinese ones each character too.
+    """
+    if text.isascii():
+        found = _ASCII_WORD.findall(text.lower())
+    else:
+        found = _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+    empty = _empty_words()
+    for word in found:
+        if _UNPARTED.match(word):
+            yield from (word[i : i + 2] for i in range(max(len(word) - 1, 1)))
+            yield from re.findall(rf"[{_HAN}]", word) if len(word) > 1 else ()
+        elif word not in empty:
+            yield stem(word)
 
 
 def largest(scores: Array, k: int) -> list[int]:
     """Positions of the k largest scores above zero, largest first, of equals the first."""
     import numpy as np
 
-    if len(scores) > k:
-        least = np.partition(scores, len(scores) - k)[len(scores) - k]
-        found = np.flatnonzero(scores >= max(float(least), np.finfo(np.float32).tiny))
-    else:
-        found = np.flatnonzero(scores > 0)
+    found = np.flatnonzero(scores > 0)
+    if len(found) > k:
+        least = np.partition(scores[found], len(found) - k)[len(found) - k]
+        found = found[scores[found] >= least]
     ranked = found[np.argsort(-scores[found], kind="stable")]
     return [int(position) for position in ranked[:k]]
 
@@ -94,3 +93,27 @@ def stem(word: str) -> str:
         if word.endswith(ending) and len(word) - len(ending) >= _SHORTEST_STEM:
             return word[: -len(ending)]
     return word
+
+
+@lru_cache(maxsize=1)
+def _empty_words() -> frozenset[str]:
+    """English words that say nothing of what a text is about."""
+    return frozenset(_bm25s().stopwords.STOPWORDS_EN_PLUS)
+
+
+def check_bm25() -> None:
+    """Check, without importing it, that the package is there.
+
+    Raises:
+        MissingExtraError: It is not installed.
+    """
+    if find_spec("bm25s") is None:
+        raise MissingExtraError("BM25 needs bm25s: pip install 'tfgrpo-dspy[retrieval]'")
+
+
+@lru_cache(maxsize=1)
+def _bm25s() -> Any:
+    import bm25s  # here, as only those who retrieve need it
+
+    logging.getLogger("bm25s").setLevel(logging.NOTSET)  # it asks for every message, whatever was configured
+    return bm25s

@@ -56,9 +56,11 @@ class Memory(Parameter):
         Raises:
             LibraryFormatError: The library is damaged.
             SettingsError: The way of retrieving has to be given again.
+            MissingExtraError: The way of retrieving needs a package that is not installed.
         """
         cues = {id: tuple(cues) for id, cues in state["cues"].items()}
         library, retrieval = parse_library(json.dumps(state["library"])), restored(state["retrieval"], self.given)
+        check_retrieval(retrieval)
         self.shelf = Shelf(library, retrieval, cues)
         self.conditioned = tuple(state["conditioned"])
 

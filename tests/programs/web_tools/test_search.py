@@ -22,7 +22,6 @@ from programs.web_tools import (
     provider_of,
 )
 from programs.web_tools.errors import WebError
-from programs.web_tools.local_index import _terms
 from tests.programs.web_tools.sites import answer, document, loader_for, serving
 from tfgrpo_dspy.errors import SettingsError
 
@@ -148,11 +147,6 @@ def test_nothing_fits(query):
 def test_any_query_gets_distinct_hits(query, n):
     hits = LocalIndex(DOCUMENTS).search(query, n)
     assert len({hit.url for hit in hits}) == len(hits) <= min(n, 3)
-
-
-@given(st.text(max_size=60))
-def test_terms_hold_neither_blanks_nor_upper_case(text):
-    assert all(term and term == term.lower() and not any(c.isspace() for c in term) for term in _terms(text.lower()))
 
 
 def test_copies_share_an_index_and_pickles_make_it_again():

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tests.tfgrpo_dspy.scripted import examples
-from tfgrpo_dspy import ExperienceLibrary, Settings, SettingsError
+from tfgrpo_dspy import ExperienceLibrary, MissingExtraError, Settings, SettingsError
 from tfgrpo_dspy.library.experience import Experience, Provenance, Source
 from tfgrpo_dspy.library.retrieval import BM25, CUES, Embedding, Shelf, cues_of, described, restored, state_of
-from tfgrpo_dspy.library.word_index import InvertedIndex, largest, stem
+
+pytest.importorskip("bm25s")
 
 LIBRARY = ExperienceLibrary.from_texts(
     [
@@ -89,32 +87,6 @@ def test_a_function_may_choose():
         Shelf(LIBRARY, lambda query, library: ["G9"]).select("x")
 
 
-@given(st.lists(st.text(alphabet="abc ", max_size=12), max_size=12), st.text(alphabet="abc ", max_size=12))
-def test_the_index_scores_as_its_definition_does(texts, query):
-    def words(text):
-        return {stem(word) for word in text.split()} - {"a"}  # `a` says nothing
-
-    held = [words(text) for text in texts]
-    mean = max(sum(map(len, held)) / len(held), 1.0) if held else 1.0
-    scores = np.zeros(len(texts), np.float32)
-    for i, own in enumerate(held):
-        for word in own & words(query):
-            n = sum(word in other for other in held)
-            rarity = np.log(1 + (len(texts) - n + 0.5) / (n + 0.5))
-            scores[i] += rarity * 2.5 / (1 + 1.5 * (0.25 + 0.75 * len(own) / mean))
-    found = InvertedIndex(texts).best(query, 3)
-    assert np.allclose(sorted(scores[found], reverse=True), scores[found], rtol=1e-4)
-    assert len(found) == min(3, int((scores > 0).sum()))
-    if found:
-        assert sorted(scores, reverse=True)[: len(found)] == pytest.approx(list(scores[found]), rel=1e-4)
-
-
-@given(st.lists(st.integers(0, 5), max_size=20), st.integers(1, 8))
-def test_the_largest_are_found_the_first_of_equals(numbers, k):
-    wanted = sorted((i for i, n in enumerate(numbers) if n), key=lambda i: (-numbers[i], i))[:k]
-    assert largest(np.array(numbers, np.float32), k) == wanted
-
-
 def test_a_way_of_retrieving_is_saved_unless_it_is_code():
     for retrieval in (BM25(3), Embedding("openai/text-embedding-3-small", 4)):
         assert restored(state_of(retrieval), None) == retrieval
@@ -143,3 +115,11 @@ def test_records_name_the_way_of_retrieving():
     assert Settings(retrieval=BM25(3)).as_params()["retrieval"] == "kind=bm25 k=3"
     assert described(examples) == "kind=own name=tests.tfgrpo_dspy.scripted.examples"
     assert described(None) is None
+
+
+def test_without_its_package_bm25_is_refused_before_anything_is_paid_and_names_the_extra(monkeypatch):
+    monkeypatch.setattr("tfgrpo_dspy.library.word_index.find_spec", lambda name: None)
+    for use in (lambda: Settings(retrieval=BM25()), lambda: Shelf(LIBRARY, BM25()).select("a coat")):
+        with pytest.raises(MissingExtraError, match=r"pip install 'tfgrpo-dspy\[retrieval\]'"):
+            use()
+    Settings(retrieval=Embedding(embedded))

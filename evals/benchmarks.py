@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
-from tfgrpo_dspy.data.examples import ANSWER_COLUMNS, QUESTION_COLUMNS
-from tfgrpo_dspy.errors import SettingsError
+from tfgrpo_dspy import SettingsError
+from tfgrpo_dspy.data import ANSWER_COLUMNS, QUESTION_COLUMNS
 
 
 class Dropped(NamedTuple):

@@ -11,9 +11,8 @@ import dspy
 
 from evals.benchmarks import Benchmark, Dropped
 from evals.texts import answer_key, problem_key
-from tfgrpo_dspy.data.examples import columns_of, value_at
-from tfgrpo_dspy.data.rows import Row
-from tfgrpo_dspy.errors import DataError
+from tfgrpo_dspy import DataError
+from tfgrpo_dspy.data import Row, columns_of, value_at
 
 UNKNOWN = "unknown"
 """Value of a field other than inputs and answer that a row leaves empty; filters can ask for it."""

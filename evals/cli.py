@@ -11,8 +11,7 @@ import typer
 
 from evals.options import CompareOptions
 from evals.paper.options import PaperOptions
-from tfgrpo_dspy.cli.boundary import Commands
-from tfgrpo_dspy.cli.options.taking import taking
+from tfgrpo_dspy.cli import Commands, taking
 
 app = typer.Typer(
     cls=Commands,

@@ -25,16 +25,7 @@ from evals.verdicts import p_text, signed_text
 from evals.written import HTML, MARKDOWN, write_reports
 from optimizers.registry import LINE_UP
 from tfgrpo_dspy import SettingsError
-from tfgrpo_dspy.cli.boundary import UNRECORDED
-from tfgrpo_dspy.cli.terminal import (
-    SIMULATED,
-    say,
-    section,
-    show_path,
-    show_warnings_of_the_library,
-    table_of,
-    warn,
-)
+from tfgrpo_dspy.cli import SIMULATED, UNRECORDED, say, section, show_path, show_warnings_of_the_library, table_of, warn
 
 if TYPE_CHECKING:
     from evals.tracking import Tracking

@@ -21,8 +21,8 @@ import dspy
 from evals.benchmarks import KNOWN, Benchmark, benchmark_named
 from evals.cleaning import clean
 from evals.texts import content_hash, draw
-from tfgrpo_dspy.data.rows import read_rows
-from tfgrpo_dspy.errors import DataError, SettingsError
+from tfgrpo_dspy import DataError, SettingsError
+from tfgrpo_dspy.data import read_rows
 
 _log = logging.getLogger(__name__)
 

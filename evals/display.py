@@ -13,10 +13,8 @@ from rich.text import Text
 from evals.harness import Listener
 from evals.rows import Row, RowResult
 from evals.verdicts import estimate_text
-from tfgrpo_dspy.cli.terminal import (
-    err,
-)
-from tfgrpo_dspy.statistics.estimates import mean_at_k
+from tfgrpo_dspy.cli import err
+from tfgrpo_dspy.statistics import mean_at_k
 
 _SAID = "optimizers.log"
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from evals.comparison import Line, Table
 from tfgrpo_dspy import MissingExtraError
-from tfgrpo_dspy.text import counted
+from tfgrpo_dspy.kit import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -30,10 +30,7 @@ from evals.rows import (
 )
 from evals.training import Trained, train
 from tfgrpo_dspy import Evaluation, Group, Observer, Usage, evaluate
-from tfgrpo_dspy.lm.budget import OutOfBudget
-from tfgrpo_dspy.reports.redaction import safe
-from tfgrpo_dspy.runtime.journal import fingerprint, put_aside
-from tfgrpo_dspy.text import one_line, shorten
+from tfgrpo_dspy.kit import OutOfBudget, fingerprint, one_line, put_aside, safe, shorten
 
 logger = logging.getLogger(__name__)
 

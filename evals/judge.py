@@ -7,27 +7,17 @@ before a table that rests on a judge is believed.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from math import fsum
 from typing import NamedTuple
 
 import dspy
 
-from evals.verdicts import estimate_text
-from tfgrpo_dspy.errors import DataError, MetricError, SettingsError
-from tfgrpo_dspy.program.transcript import render_values
-from tfgrpo_dspy.rewards.metrics import expected_and_given, judged, normalise
-from tfgrpo_dspy.rewards.reward import score
-from tfgrpo_dspy.rollouts.failures import loss_by_metric
-from tfgrpo_dspy.rollouts.sampling import Sampling
-from tfgrpo_dspy.runtime.workers import Workers
-from tfgrpo_dspy.statistics.estimates import Estimate, mean_at_k
-from tfgrpo_dspy.text import neutralise, shorten
+from tfgrpo_dspy import DataError, MetricError, SettingsError, evaluate
+from tfgrpo_dspy.kit import draw_lm, neutralise, render_values, shorten
+from tfgrpo_dspy.rewards import VerdictAudit, audit_verdicts, expected_and_given, judged, normalise
 
 _TOKENS = 4_000
 """Estimated tokens of each text that a judge is shown at most; longer ones lose their middle."""
-_ROUNDING = 1e-12
 _RIGHT = 0.5
 """Score from which a verdict counts as right."""
 
@@ -106,43 +96,9 @@ class Labelled(NamedTuple):
     """The person's verdict."""
 
 
-@dataclass(frozen=True, slots=True)
-class JudgeAudit:
-    """How a judge did on labelled answers; every figure is over answers, the repeats of one being one cluster."""
-
-    answers: int
-    repeats: int
-    agreement: Estimate
-    """Share of verdicts that agree with the label."""
-    kappa: Estimate | None
-    """Cohen's kappa with the labels, in [-1, 1]: agreement beyond that of a judge who knows only how often answers are
-    right. None where labels and verdicts are all the same."""
-    self_agreement: Estimate | None
-    """Chance that two verdicts on one answer agree; None without repeats."""
-    false_accepts: float
-    """Share of the wrong answers' verdicts that say right, in [0, 1]; 0 without wrong answers."""
-    false_rejects: float
-    """Share of the right answers' verdicts that say wrong."""
-    lost: int
-    """Verdicts that could not be had; they are in no figure."""
-
-    def to_text(self) -> str:
-        """A small table."""
-        rows = [
-            ("agreement with labels", estimate_text(self.agreement)),
-            ("Cohen's kappa", "undefined" if self.kappa is None else estimate_text(self.kappa)),
-            ("self-agreement", "not repeated" if self.self_agreement is None else estimate_text(self.self_agreement)),
-            ("wrong answers accepted", f"{self.false_accepts:.3f}"),
-            ("right answers rejected", f"{self.false_rejects:.3f}"),
-            ("verdicts", f"{self.answers} answers x {self.repeats}, {self.lost} lost"),
-        ]
-        width = max(len(name) for name, _ in rows)
-        return "\n".join(f"{name:<{width}}  {value}" for name, value in rows) + "\n"
-
-
 def audit_judge(
     judge: Judge, labelled: Sequence[Labelled], repeats: int = 3, *, num_threads: int | None = None
-) -> JudgeAudit:
+) -> VerdictAudit:
     """Have a judge decide answers whose verdict is known, each several times.
 
     Repeats have rollout ids of their own, so that DSPy's cache does not answer one with another; the same audit again
@@ -156,7 +112,8 @@ def audit_judge(
 
     Raises:
         SettingsError: `repeats` is below 1, or there is no LM.
-        DataError: There are no labelled answers, or no verdict could be had.
+        DataError: There are no labelled answers.
+        TooManyErrors: No verdict could be had.
         LMError: A key, billing, configuration or model error of the provider.
     """
     lm = judge.lm or dspy.settings.lm
@@ -166,71 +123,41 @@ def audit_judge(
         raise SettingsError("no LM is configured: give the judge one, Judge(lm=...), or call dspy.configure(lm=...)")
     if not labelled:
         raise DataError("an audit needs labelled answers, got none")
-    drawn_apart = Sampling("judge audit", 0, repeats, temperature=None, failure_score=0.0)
-    judges = [replace(judge, lm=drawn_apart.lm(lm, str(repeat))) for repeat in range(repeats)]
-    with Workers(num_threads or dspy.settings.num_threads or 1) as workers:
-        asked: list[Future[bool | None]] = [workers.submit(_verdict, j, item) for item in labelled for j in judges]
-        found = workers.results(asked)
-    rows = [found[i : i + repeats] for i in range(0, len(found), repeats)]
-    verdicts = [tuple(v for v in row if v is not None) for row in rows]
-    return summarise_audit([item.is_correct for item in labelled], verdicts, repeats)
+    asked = [_question(item, repeat) for item in labelled for repeat in range(repeats)]
+    with dspy.context(lm=lm):
+        found = evaluate(
+            _Repeating(),
+            asked,
+            _DrawnApart(judge),
+            k=1,
+            seed=0,
+            num_threads=num_threads,
+            max_errors=len(asked),
+            display_progress=False,
+        )
+    said = [tuple(reward >= _RIGHT for reward in group.rewards) for group in found.groups]
+    verdicts = [sum(said[i : i + repeats], ()) for i in range(0, len(said), repeats)]
+    return audit_verdicts([item.is_correct for item in labelled], verdicts, repeats)
 
 
-def summarise_audit(labels: Sequence[bool], verdicts: Sequence[Sequence[bool]], repeats: int) -> JudgeAudit:
-    """The audit's figures from its verdicts, one row for each label; pure. Lost verdicts are missing from their row.
-
-    Raises:
-        DataError: There is no verdict.
-    """
-    known = [(label, row) for label, row in zip(labels, verdicts, strict=True) if row]
-    if not known:
-        raise DataError("no verdict could be had from the judge, so there is nothing to say of it")
-    agreement = mean_at_k([[float(v == label) for v in row] for label, row in known], bounds=(0.0, 1.0))
-    right = [sum(row) / len(row) for _, row in known]
-    repeated = [[_pairs_alike(row)] for _, row in known if len(row) > 1]
-    accepted = [v for label, row in known for v in row if not label]
-    rejected = [not v for label, row in known for v in row if label]
-    return JudgeAudit(
-        answers=len(labels),
-        repeats=repeats,
-        agreement=agreement,
-        kappa=cohen_kappa(agreement, _share([label for label, _ in known]), fsum(right) / len(right)),
-        self_agreement=mean_at_k(repeated, bounds=(0.0, 1.0)) if repeated else None,
-        false_accepts=_share(accepted),
-        false_rejects=_share(rejected),
-        lost=len(labels) * repeats - sum(len(row) for _, row in known),
-    )
+def _question(item: Labelled, repeat: int) -> dspy.Example:
+    asked = dspy.Example(question=item.question, given=item.given, answer=item.expected, repeat=repeat)
+    return asked.with_inputs("question", "given")
 
 
-def cohen_kappa(agreement: Estimate, labels: float, verdicts: float) -> Estimate | None:
-    """Cohen's kappa with its interval, from an agreement and the shares of `right` among labels and verdicts.
+class _Repeating(dspy.Module):
+    """Answers what it was told to."""
 
-    The interval is that of the agreement, the shares taken as they are. None where chance alone would always agree.
-
-    Source: Cohen, "A Coefficient of Agreement for Nominal Scales", 1960, whose standard error takes them so, too.
-    """
-    chance = labels * verdicts + (1 - labels) * (1 - verdicts)
-    if 1 - chance < _ROUNDING:
-        return None
-    value, low, high = ((x - chance) / (1 - chance) for x in (agreement.value, agreement.low, agreement.high))
-    return Estimate(value, max(low, -1.0), high, agreement.n, agreement.level)
+    def forward(self, given: str, **_: str) -> dspy.Prediction:
+        return dspy.Prediction(answer=given)
 
 
-def _verdict(judge: Judge, item: Labelled) -> bool | None:
-    """The judge's verdict; None if it is lost."""
-    example = dspy.Example(question=item.question, answer=item.expected).with_inputs("question")
-    try:
-        found = score(replace(judge, field="answer"), example, dspy.Prediction(answer=item.given))
-    except MetricError as error:
-        loss_by_metric(error)  # raises what no further verdict could succeed after
-        return None
-    return found.value >= _RIGHT
+@dataclass(frozen=True)
+class _DrawnApart:
+    """A judge whose repeats are draws of their own."""
 
+    judge: Judge
 
-def _pairs_alike(row: Sequence[bool]) -> float:
-    right, n = sum(row), len(row)
-    return (right * (right - 1) + (n - right) * (n - right - 1)) / (n * (n - 1))
-
-
-def _share(verdicts: Sequence[bool]) -> float:
-    return sum(verdicts) / len(verdicts) if verdicts else 0.0
+    def __call__(self, example: dspy.Example, prediction: dspy.Prediction, trace: object = None) -> dspy.Prediction:
+        lm = draw_lm(self.judge.lm or dspy.settings.lm, str(example.repeat))
+        return replace(self.judge, lm=lm, field="answer")(example.with_inputs("question"), prediction)

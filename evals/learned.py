@@ -7,10 +7,9 @@ from collections.abc import Iterator
 import dspy
 
 from evals.rows import Learned, Point
-from tfgrpo_dspy import CompileResult, ExperienceLibrary
-from tfgrpo_dspy.library.section import remove_section
-from tfgrpo_dspy.reports.counts import reward_estimate
-from tfgrpo_dspy.text import one_line, shorten
+from tfgrpo_dspy import CompileResult, ExperienceLibrary, StepRecord, detach
+from tfgrpo_dspy.kit import one_line, shorten
+from tfgrpo_dspy.statistics import mean_at_k
 
 _PART_TOKENS = 600
 _DEMO_TOKENS = 60
@@ -20,8 +19,8 @@ def learned_by(student: dspy.Module, program: dspy.Module) -> Learned:
     """What the program says that the student does not."""
     library = getattr(program, "experience_library", None)
     entries = [(e.id, one_line(e.text)) for e in library] if isinstance(library, ExperienceLibrary) else []
-    before = {name: _instructions(predictor) for name, predictor in student.named_predictors()}
-    said = [part for name, predictor in program.named_predictors() for part in _parts(name, predictor, before)]
+    before = {name: predictor.signature.instructions for name, predictor in detach(student).named_predictors()}
+    said = [part for name, predictor in detach(program).named_predictors() for part in _parts(name, predictor, before)]
     if not entries and not said:
         return Learned()
     return Learned("library" if entries else "prompt", (*entries, *said))
@@ -33,24 +32,21 @@ def curve_of(program: dspy.Module) -> tuple[Point, ...]:
     return tuple(map(_point, result.steps)) if isinstance(result, CompileResult) else ()
 
 
-def _point(record: object) -> Point:
-    groups = record.groups  # type: ignore[attr-defined]
+def _point(record: StepRecord) -> Point:
+    groups = record.groups
     scored = [rollout.tool_calls for group in groups for rollout in group.scored]
     calls = sum(scored) / len(scored) if scored else 0.0
-    return Point(record.step, reward_estimate(groups), len(record.library), calls)  # type: ignore[attr-defined]
+    rewards = [group.fair_rewards for group in groups if group.fair_rewards]
+    return Point(record.step, mean_at_k(rewards) if rewards else None, len(record.library), calls)
 
 
 def _parts(name: str, predictor: dspy.Predict, before: dict[str, str]) -> Iterator[tuple[str, str]]:
-    instructions = _instructions(predictor)
+    instructions = predictor.signature.instructions
     if instructions != before.get(name):
         yield f"instructions of {name}", shorten(instructions, _PART_TOKENS)
     for number, demo in enumerate(predictor.demos, 1):
         shown = (f"{field}: {shorten(one_line(str(value)), _DEMO_TOKENS)}" for field, value in _fields(demo))
         yield f"demonstration {number} of {name}", "\n".join(shown)
-
-
-def _instructions(predictor: dspy.Predict) -> str:
-    return remove_section(predictor.signature.instructions)
 
 
 def _fields(demo: object) -> Iterator[tuple[str, object]]:

@@ -13,13 +13,13 @@ import queue
 import subprocess
 import sys
 from contextlib import suppress
-from functools import cache, partial
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
-from tfgrpo_dspy.errors import MetricError, MissingExtraError
-from tfgrpo_dspy.lm.request import HelperTimeout, within
+from tfgrpo_dspy import MetricError, MissingExtraError
 
 _START = 120.0
 """Seconds that a process has to import math-verify."""
@@ -110,11 +110,16 @@ class _Process:
     def _ask(self, line: str | None, seconds: float) -> Any:
         """The answer to a line; `_NOTHING` if the process was lost, or had to be ended as it took too long."""
         assert self._running is not None
+        patience = Timer(seconds, self._running.kill)  # what waits for its answer then reads the end of the pipe
+        patience.daemon = True
+        patience.start()
         try:
-            return within(seconds, partial(_exchange, self._running, line))
-        except (HelperTimeout, OSError, ValueError):  # what it began to write when it was ended is no JSON
+            return _exchange(self._running, line)
+        except (OSError, ValueError):  # what it began to write when it was ended is no JSON
             self.end()
             return _NOTHING
+        finally:
+            patience.cancel()
 
 
 _NOTHING = object()

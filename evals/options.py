@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tfgrpo_dspy.cli.options.taking import option
+from tfgrpo_dspy.cli import option
 
 ROW_FAILED = 5
 

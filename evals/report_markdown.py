@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from evals.grid import Grid
 from evals.reports import LearnedBy, Report
-from tfgrpo_dspy.text import one_line
+from tfgrpo_dspy.kit import one_line
 
 _ACTIVE = re.compile(r"([\\`*_<>|#~&]|\[|\](?=\())")
 

@@ -15,8 +15,8 @@ from evals.steps import steps_of
 from evals.study import Study
 from evals.verdicts import estimate_text, p_text, signed_text
 from optimizers.registry import LINE_UP
-from tfgrpo_dspy.observers.mlflow.provenance import source_tags, versions
-from tfgrpo_dspy.text import counted
+from tfgrpo_dspy.kit import counted
+from tfgrpo_dspy.observers.mlflow import source_tags, versions
 
 SIMULATED = (
     "Simulated LM: a behavioural simulation answered here. These figures show that the machinery works, never how good "

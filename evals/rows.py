@@ -17,11 +17,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from evals.tasks import Data, Task
 from optimizers.registry import make_optimizer
-from tfgrpo_dspy import Settings, Usage
-from tfgrpo_dspy.library.file import write_atomically
-from tfgrpo_dspy.run.identity import identity_of
-from tfgrpo_dspy.runtime.journal import fingerprint
-from tfgrpo_dspy.statistics.estimates import Estimate, Rewards
+from tfgrpo_dspy import Estimate, Settings, Usage
+from tfgrpo_dspy.kit import fingerprint, identity_of, write_atomically
+from tfgrpo_dspy.statistics import Rewards
 
 Maker = Callable[..., Teleprompter]
 """`make(name, metric, seed, calls=...)`, as `optimizers.registry.make_optimizer`."""

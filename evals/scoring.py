@@ -22,8 +22,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import fsum, sqrt
 
-from tfgrpo_dspy.errors import DataError
-from tfgrpo_dspy.statistics.estimates import Difference, Estimate, Rewards, mean_at_k, paired_difference, pass_at_k
+from tfgrpo_dspy import DataError, Difference, Estimate
+from tfgrpo_dspy.statistics import Rewards, mean_at_k, paired_difference, pass_at_k
 
 BySeed = Sequence[Rewards]
 """One table of rewards per training seed, in the same order of seeds and of questions everywhere."""

@@ -10,7 +10,7 @@ import dspy
 
 from evals.datasets import Dataset
 from evals.texts import content_hash, draw, problem_key, problem_of
-from tfgrpo_dspy.errors import DataError, SettingsError
+from tfgrpo_dspy import DataError, SettingsError
 
 _SHOWN = 5
 _EXCERPT = 60

@@ -11,7 +11,7 @@ from evals.rows import Question, Row, RowResult
 from evals.tasks import Task
 from optimizers.registry import LINE_UP
 from tfgrpo_dspy import SettingsError
-from tfgrpo_dspy.runtime.journal import fingerprint
+from tfgrpo_dspy.kit import fingerprint
 
 BASELINE = "none"
 

@@ -9,8 +9,7 @@ import dspy
 
 from programs.demo_world import make_solver
 from tfgrpo_dspy import SettingsError
-from tfgrpo_dspy.rewards.metrics import exact, number
-from tfgrpo_dspy.rewards.reward import Metric
+from tfgrpo_dspy.rewards import Metric, exact, number
 from tfgrpo_dspy.simulated import demo_examples, simulated_lm
 
 Examples = tuple[dspy.Example, ...]

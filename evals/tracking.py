@@ -7,9 +7,11 @@ said, and the same command given again records it. All writes go by run ids thro
 from __future__ import annotations
 
 import re
+import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,20 +20,21 @@ from evals.harness import Listener
 from evals.rows import Row, RowResult
 from evals.study import Study
 from evals.written import HTML, MARKDOWN, TABLE
-from tfgrpo_dspy import Observer, Usage
-from tfgrpo_dspy.observers.mlflow.database import bounded_waiting
-from tfgrpo_dspy.observers.mlflow.metrics import estimate_metrics, usage_numbers
-from tfgrpo_dspy.observers.mlflow.model import log_model
-from tfgrpo_dspy.observers.mlflow.prompts import prompt_name
-from tfgrpo_dspy.observers.mlflow.provenance import source_tags, versions
-from tfgrpo_dspy.observers.mlflow.records import now
-from tfgrpo_dspy.observers.mlflow.store import STATE_TAG, Destination, Place, RunStore, import_mlflow, locate
-from tfgrpo_dspy.observers.mlflow.tracking import MLflowTracking
-from tfgrpo_dspy.reports.redaction import safe
-from tfgrpo_dspy.reports.summary import SIMULATED_NOTE
-from tfgrpo_dspy.runtime.journal import fingerprint
-from tfgrpo_dspy.statistics.estimates import mean_at_k, pass_at_k
-from tfgrpo_dspy.text import one_line, shorten
+from tfgrpo_dspy import MissingExtraError, MLflowTracking, Observer, Usage
+from tfgrpo_dspy.cli import SIMULATED
+from tfgrpo_dspy.kit import fingerprint, one_line, safe, shorten
+from tfgrpo_dspy.observers.mlflow import (
+    RunStore,
+    bounded_waiting,
+    estimate_metrics,
+    log_model,
+    open_run,
+    prompt_name,
+    source_tags,
+    usage_numbers,
+    versions,
+)
+from tfgrpo_dspy.statistics import mean_at_k, pass_at_k
 
 if TYPE_CHECKING:
     import dspy
@@ -57,9 +60,9 @@ class Tracking(Listener):
     def __init__(
         self, experiment: str, rows: Sequence[Row], *, tracking_uri: str | None = None, fresh: bool = False
     ) -> None:
-        import_mlflow()
-        self.experiment = experiment
-        self._destination = Destination(experiment=experiment, tracking_uri=tracking_uri)
+        if find_spec("mlflow") is None:
+            raise MissingExtraError("tracking needs MLflow: pip install 'tfgrpo-dspy[mlflow]'")
+        self.experiment, self._uri = experiment, tracking_uri
         self._token = uuid.uuid4().hex if fresh else fingerprint(*(row.fingerprint for row in rows))
         self._rows = tuple(rows)
         self._parent: RunStore | None = None
@@ -123,25 +126,25 @@ class Tracking(Listener):
         parent = self._opened_parent()
         if row.fingerprint in self._recorded():
             return
-        tags = {"mlflow.parentRunId": str(parent.run_id)}
-        destination = Destination(experiment=self.experiment, tracking_uri=self._destination.tracking_uri, tags=tags)
-        place = Place(parent.place.uri, parent.place.artifact_location)
-        store = RunStore(place, destination, row.name, now(), fingerprint(self._token, row.fingerprint))
-        store.open({**source_tags(Path.cwd()), **_tags(row)})
-        self._stores[row.fingerprint] = store
+        token, tags = fingerprint(self._token, row.fingerprint), {**source_tags(Path.cwd()), **_tags(row)}
+        self._stores[row.fingerprint] = open_run(self.experiment, row.name, token=token, tags=tags, parent=parent)
 
     def _opened_parent(self) -> RunStore:
         if self._parent is None:
             names = list(dict.fromkeys(row.optimizer for row in self._rows))
             title = f"{len(names)} optimizers: {', '.join(names)}"
-            store = RunStore(locate(self._destination), self._destination, shorten(title, 40), now(), self._token)
-            store.open({**source_tags(Path.cwd()), **_simulated(self._rows[0])})
-            self._parent = store
+            self._parent = open_run(
+                self.experiment,
+                shorten(title, 40),
+                token=self._token,
+                tags={**source_tags(Path.cwd()), **_simulated(self._rows[0])},
+                tracking_uri=self._uri,
+            )
         return self._parent
 
     def _put_row(self, row: Row, result: RowResult, program: dspy.Module | None) -> None:
         store = self._stores[row.fingerprint]
-        at = now()
+        at = _now()
         store.put_params(_params(row))
         if result.error is not None:
             store.put_tags({"error": result.error})
@@ -157,8 +160,7 @@ class Tracking(Listener):
         store.put_table("tables/test_questions.json", _questions(row, result))
         if program is not None:
             log_model(store, program, prompt_name(row.task.name, row.optimizer, f"seed{row.seed}"))
-        store.put_tags({STATE_TAG: "complete", "mlflow.note.content": _note(row, result)})
-        store.end("FINISHED", now())
+        store.complete(_note(row, result), _now())
         self._opened_parent().put_tags({_RECORDED_TAG: " ".join([*self._recorded(), row.fingerprint])})
 
     def _recorded(self) -> list[str]:
@@ -189,8 +191,7 @@ class Tracking(Listener):
             store.put_figure(f"figures/{name}.png", figure)
         note = (folder / MARKDOWN).read_text(encoding="utf-8").partition("## Scores")[0]
         note = re.sub(r"!\[.*\n", "", note)[:_NOTE_ROOM]
-        store.put_tags({STATE_TAG: "complete", "mlflow.note.content": note})
-        store.end("FINISHED", now())
+        store.complete(note, _now())
 
     def _put_gain(self, line: Line) -> None:
         """Each row's own gain beside its score, and that of all seeds, which is the same in each row."""
@@ -201,7 +202,7 @@ class Tracking(Listener):
         for row, gain in zip(line.rows, line.gain.by_seed, strict=False):
             if row.fingerprint in self._stores:
                 numbers = {"gain/this_seed": gain, **shared}
-                self._stores[row.fingerprint].put_metrics(numbers, step=0, at=now(), tags={})
+                self._stores[row.fingerprint].put_metrics(numbers, step=0, at=_now(), tags={})
 
 
 def _tags(row: Row) -> dict[str, str]:
@@ -244,7 +245,7 @@ def _phase(name: str, usage: Usage, seconds: float) -> dict[str, float]:
 
 def _note(row: Row, result: RowResult) -> str:
     mean = mean_at_k(result.rewards)
-    note = f"{SIMULATED_NOTE}\n\n" if row.task.simulated else ""
+    note = f"{SIMULATED}\n\n" if row.task.simulated else ""
     score = f"Mean@{row.task.k} {mean.value:.3f} [{mean.low:.3f}, {mean.high:.3f}] on {mean.n} test questions."
     return f"{note}{score} What was learned: `learned.txt`; each question: `tables/test_questions.json`."
 
@@ -262,3 +263,8 @@ def _questions(row: Row, result: RowResult) -> dict[str, list[Any]]:
         "first answer": [safe(q.answers[0]) if q.answers else "" for q in found],
         "error": [" | ".join(q.errors) for q in found],
     }
+
+
+def _now() -> int:
+    """Milliseconds since 1970."""
+    return time.time_ns() // 1_000_000

@@ -15,10 +15,8 @@ from dspy.utils.callback import BaseCallback
 
 from evals.learned import curve_of, learned_by
 from evals.rows import LIBRARY, PROGRAM, Learned, Point, Row, Took
-from tfgrpo_dspy import CompileResult, Observer, TrainingFreeGRPO, Usage
-from tfgrpo_dspy.library.file import save_library
-from tfgrpo_dspy.lm.budget import OutOfBudget
-from tfgrpo_dspy.lm.replies import usage_of
+from tfgrpo_dspy import CompileResult, Observer, TrainingFreeGRPO, Usage, write_library
+from tfgrpo_dspy.kit import OutOfBudget, usage_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +104,7 @@ def _keep(program: dspy.Module, folder: Path) -> bool:
     program.save(path)
     library = getattr(program, "experience_library", None)
     if library is not None:
-        save_library(library, folder / LIBRARY)
+        write_library(library, folder / LIBRARY)
     return path.read_bytes() == before
 
 

@@ -8,7 +8,7 @@ from evals.comparison import LEVEL, Line, Table, Winner
 from evals.scoring import POWER, questions_needed
 from optimizers.registry import LINE_UP
 from tfgrpo_dspy import Difference, Estimate
-from tfgrpo_dspy.text import counted
+from tfgrpo_dspy.kit import counted
 
 _TARGET = 0.03
 """A gain of the size that the literature reports."""

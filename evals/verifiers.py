@@ -13,17 +13,8 @@ from typing import TYPE_CHECKING
 
 from evals.math_pool import Undecided, shared_pool
 from evals.texts import answer_key
-from tfgrpo_dspy.errors import MetricError
-from tfgrpo_dspy.rewards.metrics import (
-    exact,
-    expected_and_given,
-    final_part,
-    judged,
-    normalise,
-    number,
-    same_answer,
-    shown,
-)
+from tfgrpo_dspy import MetricError
+from tfgrpo_dspy.rewards import exact, expected_and_given, final_part, judged, normalise, number, same_answer, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable

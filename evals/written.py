@@ -14,8 +14,7 @@ from evals.report_markdown import to_markdown
 from evals.reports import report_of
 from evals.study import Study
 from tfgrpo_dspy import MissingExtraError
-from tfgrpo_dspy.library.file import write_atomically
-from tfgrpo_dspy.reports.redaction import safe
+from tfgrpo_dspy.kit import safe, write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

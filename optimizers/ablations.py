@@ -17,16 +17,15 @@ from tfgrpo_dspy import (
     Decision,
     Delete,
     ExperienceLibrary,
+    MajorityVote,
     Modify,
     Proposal,
     SettingsError,
     TrainingFreeGRPO,
     attach,
 )
-from tfgrpo_dspy.program.instructions import copy_program
-from tfgrpo_dspy.program.transcript import render_values
-from tfgrpo_dspy.rewards.groups import MajorityVote
-from tfgrpo_dspy.rewards.reward import Metric
+from tfgrpo_dspy.kit import copy_program, render_values
+from tfgrpo_dspy.rewards import Metric
 
 REFLECTED = 1 / 2
 """Share of the groups expected to be summarised and compared, for choosing how many examples a budget covers."""

@@ -17,9 +17,8 @@ from optimizers.notes import SHOWN_TOKENS, describe_task, practise
 from optimizers.scaling import AtBudget, Examples, Fitted, Task
 from optimizers.signatures import CuratePlaybook, ReflectOnTrajectory
 from tfgrpo_dspy import Add, ExperienceLibrary, Scored, attach
-from tfgrpo_dspy.program.transcript import render_values
-from tfgrpo_dspy.rewards.reward import Metric
-from tfgrpo_dspy.text import neutralise, shorten
+from tfgrpo_dspy.kit import neutralise, render_values, shorten
+from tfgrpo_dspy.rewards import Metric
 
 EPOCHS = 5
 """Passes over the trainset without a budget (ACE's offline adaptation: at most 5)."""

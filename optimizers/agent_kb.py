@@ -5,8 +5,6 @@ Own implementation of the idea, with BM25 over the words of the tasks.
 
 from __future__ import annotations
 
-import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,15 +14,10 @@ from dspy.teleprompt import Teleprompter
 
 from optimizers.notes import SHOWN_TOKENS, describe_task, practise, render_shown, with_notes
 from optimizers.scaling import AtBudget, Examples, Fitted, Task
-from tfgrpo_dspy import Scored
-from tfgrpo_dspy.library.similarity import normalised_tokens
-from tfgrpo_dspy.program.transcript import render_values
-from tfgrpo_dspy.rewards.reward import Metric
-from tfgrpo_dspy.signatures import SummarizeRollout
-from tfgrpo_dspy.text import neutralise, shorten
+from tfgrpo_dspy import BM25, Scored
+from tfgrpo_dspy.kit import SummarizeRollout, neutralise, render_values, shorten
+from tfgrpo_dspy.rewards import Metric
 
-K1, B = 1.5, 0.75
-"""Constants of BM25, as usual."""
 _HEADING = "Attempts at similar tasks, and how they went. Use what helps with the task at hand:"
 
 
@@ -38,25 +31,15 @@ class Case:
 
 
 class KnowledgeBase:
-    """Cases, found by the words that their tasks share with a new one (BM25; a word counts once in a task)."""
+    """Cases, found by the words that their tasks share with a new one."""
 
     def __init__(self, cases: Sequence[Case]) -> None:
         self.cases = tuple(cases)
-        self._words = [normalised_tokens(case.task) for case in cases]
-        self._holders = Counter(word for words in self._words for word in words)
-        self._length = sum(map(len, self._words)) / len(self._words) if self._words else 1.0
+        self._ranking = BM25().rank([case.task for case in cases])
 
     def nearest(self, task: str, count: int) -> list[Case]:
         """The cases nearest to a task, nearest first; those that share no word are left out."""
-        wanted = normalised_tokens(task)
-        scores = [self._score(wanted & words, len(words)) for words in self._words]
-        ranked = sorted(range(len(scores)), key=lambda i: (-scores[i], i))
-        return [self.cases[i] for i in ranked[:count] if scores[i] > 0]
-
-    def _score(self, shared: frozenset[str], length: int) -> float:
-        norm = (K1 + 1) / (1 + K1 * (1 - B + B * length / self._length))
-        rarity = (math.log(1 + (len(self.cases) - n + 0.5) / (n + 0.5)) for n in map(self._holders.__getitem__, shared))
-        return norm * math.fsum(rarity)
+        return [self.cases[position] for position in self._ranking.best(task, count)]
 
 
 class Retrieving(dspy.Module):

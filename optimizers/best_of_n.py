@@ -8,10 +8,11 @@ from typing import Any
 import dspy
 from dspy.teleprompt import Teleprompter
 
-from optimizers.notes import Attempt, describe_task, render_shown, watch_sample
+from optimizers.notes import attempt, describe_task, render_shown
 from optimizers.refining import Wrapping
 from optimizers.signatures import ChooseBest
-from tfgrpo_dspy.rewards.reward import Metric
+from tfgrpo_dspy.kit import Attempt
+from tfgrpo_dspy.rewards import Metric
 
 TEMPERATURE = 0.7
 """Of the n answers, unless the caller's LM has one of its own."""
@@ -33,7 +34,7 @@ class BestOfN(dspy.Module):
     def forward(self, **inputs: Any) -> dspy.Prediction:
         """The chosen prediction; the first one if the choice names none of them."""
         made = _sample(self.program, inputs, self.n)
-        shown = render_shown((attempt.answer, None) for attempt in made)
+        shown = render_shown((one.answer, None) for one in made)
         best = self.judge(task=describe_task(inputs), attempts=shown).best
         return made[best - 1 if 1 <= best <= len(made) else 0].prediction
 
@@ -53,14 +54,15 @@ class SelfConsistency(dspy.Module):
     def forward(self, **inputs: Any) -> dspy.Prediction:
         """The first prediction whose last output is the most common one."""
         made = _sample(self.program, inputs, self.n)
-        answers = [_last_output(attempt.prediction) for attempt in made]
+        answers = [_last_output(one.prediction) for one in made]
         chosen = Counter(answers).most_common(1)[0][0]
         return made[answers.index(chosen)].prediction
 
 
 def _sample(program: dspy.Module, inputs: dict[str, Any], n: int) -> list[Attempt]:
     own = (dspy.settings.lm.kwargs if dspy.settings.lm else {}).get("temperature")
-    return [watch_sample(program, inputs, i, TEMPERATURE if own is None else own) for i in range(n)]
+    heat = TEMPERATURE if own is None else own
+    return [attempt(program, inputs, draw=f"sample {i}", temperature=heat) for i in range(n)]
 
 
 def _last_output(prediction: dspy.Prediction) -> str:

@@ -8,7 +8,7 @@ import dspy
 from dspy.teleprompt import Teleprompter
 
 from optimizers.scaling import Examples, Make, own_copy
-from tfgrpo_dspy.rewards.reward import Metric
+from tfgrpo_dspy.rewards import Metric
 
 ARROW = "->"
 

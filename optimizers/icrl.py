@@ -14,7 +14,7 @@ from dspy.teleprompt import Teleprompter
 
 from optimizers.notes import describe_task, practise, render_shown, with_notes
 from optimizers.scaling import AtBudget, Examples, Fitted, Task
-from tfgrpo_dspy.rewards.reward import Metric
+from tfgrpo_dspy.rewards import Metric
 
 Episode = tuple[str, float]
 """A task with the answer given to it, and the reward."""

@@ -17,7 +17,7 @@ from optimizers.icrl import icrl
 from optimizers.refining import reflexion, self_refine
 from optimizers.scaling import AtBudget, Make
 from optimizers.textgrad_rival import textgrad_rival
-from tfgrpo_dspy.rewards.reward import Metric
+from tfgrpo_dspy.rewards import Metric
 
 Family = Literal["baseline", "ours", "ablation", "dspy", "neighbour", "chain"]
 

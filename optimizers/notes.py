@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import dspy
 
 from tfgrpo_dspy import Scored, evaluate
-from tfgrpo_dspy.program.instructions import copy_program, default_conditioned
-from tfgrpo_dspy.program.recorder import Recorder
-from tfgrpo_dspy.program.transcript import render_trajectory, render_values
-from tfgrpo_dspy.rewards.reward import Metric
-from tfgrpo_dspy.rollouts.sampling import Policy, Sampling
-from tfgrpo_dspy.rollouts.task import render_answer
-from tfgrpo_dspy.text import neutralise, shorten
+from tfgrpo_dspy.kit import Attempt, copy_program, default_conditioned, neutralise, render_values, shorten, watch
+from tfgrpo_dspy.rewards import Metric
 
 SHOWN_TOKENS = 4_000
 """Estimated tokens of a trajectory that a prompt shows at most; longer ones lose their middle."""
@@ -22,14 +17,6 @@ SHOWN_TOKENS = 4_000
 
 _PRACTICE = 10**9
 """Added to seeds of `evaluate`, so that no rollout here shares an id with those of an evaluation."""
-
-
-class Attempt(NamedTuple):
-    """One run of a program, watched."""
-
-    prediction: dspy.Prediction
-    trajectory: str
-    answer: str
 
 
 def with_notes(program: dspy.Module, tag: str, heading: str, notes: str) -> dspy.Module:
@@ -68,18 +55,9 @@ def describe_task(inputs: Mapping[str, Any]) -> str:
     return shorten(render_values(inputs), SHOWN_TOKENS)
 
 
-def watch(program: dspy.Module, inputs: Mapping[str, Any]) -> Attempt:
-    """Run a program in the caller's context, and record what it does."""
-    recorder = Recorder({id(predictor): name for name, predictor in program.named_predictors()})
-    with dspy.context(callbacks=[*(dspy.settings.callbacks or []), recorder]):
-        prediction = program(**inputs)
-    return Attempt(prediction, shorten(render_trajectory(recorder.calls), SHOWN_TOKENS), render_answer(prediction))
-
-
-def watch_sample(program: dspy.Module, inputs: Mapping[str, Any], index: int, temperature: float | None) -> Attempt:
-    """As `watch`, with a draw of its own for every index, also within a rollout that is drawn apart already."""
-    lm = dspy.settings.lm
-    sampling = Sampling(f"sample of {lm.kwargs.get('rollout_id') if lm else None}", 0, 1, temperature, 0.0)
-    policy = sampling.policy(Policy.of(program), f"sample {index}")
-    with dspy.context(lm=sampling.lm(lm, f"sample {index}") if lm else None):
-        return watch(policy.program, inputs)
+def attempt(
+    program: dspy.Module, inputs: Mapping[str, Any], *, draw: str | None = None, temperature: float | None = None
+) -> Attempt:
+    """Run a program and write down what it does, shortened for a prompt; see `tfgrpo_dspy.kit.watch`."""
+    made = watch(program, inputs, draw=draw, temperature=temperature)
+    return made._replace(trajectory=shorten(made.trajectory, SHOWN_TOKENS))

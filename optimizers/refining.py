@@ -13,11 +13,11 @@ from typing import Any
 import dspy
 from dspy.teleprompt import Teleprompter
 
-from optimizers.notes import describe_task, render_shown, watch, watch_sample, with_notes
+from optimizers.notes import attempt, describe_task, render_shown, with_notes
 from optimizers.scaling import Examples, own_copy
 from optimizers.signatures import CritiqueAnswer, EvaluateAttempt, ReflectOnFailure
 from tfgrpo_dspy import SettingsError
-from tfgrpo_dspy.rewards.reward import Metric
+from tfgrpo_dspy.rewards import Metric
 
 
 class Reflexion(dspy.Module):
@@ -40,7 +40,7 @@ class Reflexion(dspy.Module):
         task, memory = describe_task(inputs), list[str]()
         for trial in range(self.trials):
             told = with_notes(self.program, "reflections", _BEFORE, "\n".join(memory)) if memory else self.program
-            made = watch_sample(told, inputs, trial, None)
+            made = attempt(told, inputs, draw=f"sample {trial}")
             if trial == self.trials - 1 or self.evaluate(task=task, trajectory=made.trajectory).is_correct:
                 break
             said = "\n".join(memory) or "(none)"
@@ -64,13 +64,13 @@ class SelfRefine(dspy.Module):
 
     def forward(self, **inputs: Any) -> dspy.Prediction:
         """The answer after the last revision."""
-        task, made = describe_task(inputs), watch(self.program, inputs)
+        task, made = describe_task(inputs), attempt(self.program, inputs)
         for _ in range(self.rounds):
             said = self.critic(task=task, answer_given=made.answer)
             if said.is_correct:
                 break
             notes = f"{render_shown([(made.answer, None)])}\n</draft>\n<critique>\n{said.critique}"
-            made = watch(with_notes(self.program, "critique", _DRAFT, notes), inputs)
+            made = attempt(with_notes(self.program, "critique", _DRAFT, notes), inputs)
         return made.prediction
 
 

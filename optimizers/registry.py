@@ -10,7 +10,7 @@ from dspy.teleprompt import Teleprompter
 from optimizers.chains import ARROW, chain
 from optimizers.line_up import ENTRIES, Entry, group_size
 from tfgrpo_dspy import SettingsError
-from tfgrpo_dspy.rewards.reward import Metric
+from tfgrpo_dspy.rewards import Metric
 
 __all__ = ["LINE_UP", "Entry", "find_entry", "make_optimizer"]
 

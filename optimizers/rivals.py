@@ -24,8 +24,8 @@ from dspy.teleprompt import (
 
 from optimizers.scaling import AtBudget, Fitted, Make, Plan, Task
 from tfgrpo_dspy import MissingExtraError
-from tfgrpo_dspy.interop.gepa import KeepLibrary
-from tfgrpo_dspy.rewards.reward import Metric, score
+from tfgrpo_dspy.interop import KeepLibrary
+from tfgrpo_dspy.rewards import Metric, score
 
 LEAST_SCORED = 16
 """Examples that a candidate is scored on at least: on fewer, the best of several is mostly luck."""

@@ -12,8 +12,8 @@ import dspy
 from dspy.teleprompt import Teleprompter
 
 from tfgrpo_dspy import SettingsError, evaluate
-from tfgrpo_dspy.program.instructions import copy_program
-from tfgrpo_dspy.rewards.reward import Metric
+from tfgrpo_dspy.kit import copy_program
+from tfgrpo_dspy.rewards import Metric
 
 Examples = list[dspy.Example]
 Make = Callable[[Metric, int, int | None], Teleprompter]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dspy
 
-from tfgrpo_dspy.library.operations import Operation
+from tfgrpo_dspy import Operation
 
 
 class WriteExperiences(dspy.Signature):

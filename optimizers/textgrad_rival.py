@@ -19,8 +19,8 @@ from dspy.teleprompt import Teleprompter
 from optimizers.notes import describe_task, practise
 from optimizers.scaling import AtBudget, Examples, Fitted, Task, own_copy
 from tfgrpo_dspy import MissingExtraError, Scored
-from tfgrpo_dspy.program.instructions import default_conditioned
-from tfgrpo_dspy.rewards.reward import Metric
+from tfgrpo_dspy.kit import default_conditioned
+from tfgrpo_dspy.rewards import Metric
 
 logger = logging.getLogger(__name__)
 

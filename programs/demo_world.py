@@ -18,8 +18,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tfgrpo_dspy.simulated.student import SolveProblem, make_solver
-from tfgrpo_dspy.simulated.world import make_problems
+from tfgrpo_dspy.simulated import SolveProblem, make_problems, make_solver
 
 __all__ = ["SolveProblem", "make_solver", "solver", "write_problems"]
 

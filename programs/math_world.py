@@ -13,8 +13,7 @@ import dspy
 
 from programs.math_solver import react
 from programs.world_files import write_examples
-from tfgrpo_dspy.simulated.families import CODING
-from tfgrpo_dspy.simulated.world import Split, make_problems
+from tfgrpo_dspy.simulated import CODING, Split, make_problems
 
 __all__ = ["make_agent", "math_examples"]
 

@@ -15,7 +15,7 @@ import dspy
 from programs.agents import ToolAgent
 from programs.web_tools import Browser, FetchLimits, McpServer, PageLoader, SearchProvider, mcp_tools, provider_of
 from programs.web_tools.browser import visiting
-from tfgrpo_dspy.errors import SettingsError
+from tfgrpo_dspy import SettingsError
 
 __all__ = ["AnswerFromWeb", "WebAgent", "react", "web_agent"]
 

@@ -23,8 +23,7 @@ import dspy
 from programs.web import WebAgent, web_agent
 from programs.web_tools import Document, LocalIndex, PageLoader
 from programs.world_files import write_examples
-from tfgrpo_dspy.simulated.agents.site import Page, make_site, site_problems
-from tfgrpo_dspy.simulated.world import Split
+from tfgrpo_dspy.simulated import Page, Split, make_site, site_problems
 
 __all__ = ["make_agent", "make_browser_agent", "running_site", "web_examples"]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import dspy
 
-from tfgrpo_dspy.simulated.world import Split
+from tfgrpo_dspy.simulated import Split
 
 __all__ = ["Examples", "write_examples"]
 

@@ -113,6 +113,28 @@ def test_imports_point_one_way(package):
         assert ours <= MAY_IMPORT[package] | {package}, label(path)
 
 
+def public_names() -> dict[str, set[str]]:
+    """Folders of the library that say what is public in them, to these names."""
+    found = {}
+    for path in LIBRARY.rglob("__init__.py"):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+                found[module_name(path)] = set(ast.literal_eval(node.value))
+    return found
+
+
+@pytest.mark.parametrize("package", sorted({*MAY_IMPORT} - {"tfgrpo_dspy"}))
+def test_programs_optimizers_and_evals_use_public_names_only(package):
+    public = public_names()
+    for path in modules_of(ROOT / package):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "tfgrpo_dspy":
+                inner = {alias.name for alias in node.names} - public.get(node.module, set())
+                assert not inner, f"{label(path)} takes {', '.join(inner)} from {node.module}, which are not public"
+            elif isinstance(node, ast.Import):
+                assert not [alias for alias in node.names if alias.name.startswith("tfgrpo_dspy.")], label(path)
+
+
 def test_every_room_has_the_floor_that_the_newcomer_is_shown():
     assert floors().keys() == rooms_used().keys()
 
@@ -158,7 +180,18 @@ def test_nothing_is_printed_by_the_library(path):
 
 @pytest.mark.parametrize("path", [*modules_of(LIBRARY / "observers"), *modules_of(LIBRARY / "reports")], ids=label)
 def test_who_tells_of_a_run_never_steers_it(path):
-    told_with = {"errors", "history", "library", "program", "records", "reports", "settings", "statistics", "text"}
+    told_with = {
+        "errors",
+        "history",
+        "library",
+        "names",
+        "program",
+        "records",
+        "reports",
+        "settings",
+        "statistics",
+        "text",
+    }
     values = {"tfgrpo_dspy.lm.usage", "tfgrpo_dspy.runtime.pickling"}
     used = uses_of(path, modules()) - values
     assert {room_of(name) for name in used} <= told_with | {room_of(module_name(path))}
@@ -167,7 +200,7 @@ def test_who_tells_of_a_run_never_steers_it(path):
 def test_the_simulated_lm_knows_neither_the_optimizer_nor_its_prompts():
     for path in modules_of(LIBRARY / "simulated"):
         used = {room_of(name) for name in uses_of(path, modules())}
-        assert used <= {"errors", "simulated"}, label(path)
+        assert used <= {"errors", "names", "simulated"}, label(path)
 
 
 REPORT = """

@@ -12,89 +12,11 @@ from pathlib import Path
 
 import pytest
 
-import tfgrpo_dspy
-
 ROOT = Path(__file__).parents[1]
-PUBLIC = [
-    "Add",
-    "Applied",
-    "BM25",
-    "Budget",
-    "BudgetError",
-    "Change",
-    "Circumstances",
-    "Combined",
-    "Commit",
-    "Comparison",
-    "CompileResult",
-    "DataError",
-    "Decision",
-    "Delete",
-    "Difference",
-    "Effect",
-    "Embedding",
-    "Estimate",
-    "Evaluation",
-    "Event",
-    "Experience",
-    "ExperienceLibrary",
-    "Failure",
-    "Gain",
-    "Group",
-    "GroupMetric",
-    "History",
-    "HistoryError",
-    "Holdout",
-    "Judge",
-    "Keep",
-    "LeftOut",
-    "LibraryFormatError",
-    "Limits",
-    "Lost",
-    "MajorityVote",
-    "MetricError",
-    "MissingExtraError",
-    "Modify",
-    "Observer",
-    "Operation",
-    "Pluggable",
-    "ProgramError",
-    "Proposal",
-    "Provenance",
-    "Refusal",
-    "Retrieving",
-    "ReviewStop",
-    "Rollout",
-    "RunStopped",
-    "Scored",
-    "Screen",
-    "SelfDiscrimination",
-    "Settings",
-    "SettingsError",
-    "Source",
-    "StepRecord",
-    "TFGRPOError",
-    "Tokenizer",
-    "TooManyErrors",
-    "Traffic",
-    "TrainingFreeGRPO",
-    "Usage",
-    "attach",
-    "blame",
-    "combine",
-    "compare",
-    "detach",
-    "diff",
-    "evaluate",
-    "history_of",
-    "library_of",
-    "load_history",
-    "read_library",
-    "rollback",
-    "use_library",
-    "with_libraries",
-    "write_library",
-]
+API = ROOT / "docs" / "api.md"
+PAGES = sorted(
+    path for pattern in ("*.md", "docs/*.md", "docs/*.ipynb", "benchmarks/*.md") for path in ROOT.glob(pattern)
+)
 IGNORED_WITHOUT_GIT = {".git", ".hypothesis", ".venv", "build", "dist", "htmlcov", "mlruns", "out"}
 # Brackets around a character keep the patterns from finding themselves.
 FOREIGN = re.compile(
@@ -107,6 +29,10 @@ FOREIGN = re.compile(
 def modules() -> list[str]:
     paths = (path.relative_to(ROOT).with_suffix("") for path in sorted((ROOT / "tfgrpo_dspy").rglob("*.py")))
     return [".".join(path.parts).removesuffix(".__init__") for path in paths if path.name != "__main__"]
+
+
+def packages() -> list[Path]:
+    return [path.parent for path in sorted((ROOT / "tfgrpo_dspy").rglob("__init__.py"))]
 
 
 def files_of_the_repository() -> list[Path]:
@@ -136,16 +62,39 @@ def blocks_of_readme(language: str) -> str:
     return "\n".join(re.findall(rf"^```{language}\n(.*?)^```", readme, re.MULTILINE | re.DOTALL))
 
 
-def test_the_public_names_are_these():
-    assert sorted(tfgrpo_dspy.__all__) == sorted(PUBLIC)
+def documented() -> dict[str, list[str]]:
+    """Public names by their room, as docs/api.md lists them: in its headings, and in its lists between backticks."""
+    _, *parts = re.split(r"^## ", API.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    found = {part.partition("\n")[0]: re.findall(r"`(\w+)`", part.partition("\n- ")[2]) for part in parts}
+    return {room: [name for name in names if name != "mlflow"] for room, names in found.items()}  # an extra's name
 
 
-@pytest.mark.parametrize("name", PUBLIC)
-def test_each_public_name_exists_and_is_documented(name):
-    thing = getattr(tfgrpo_dspy, name)
-    if inspect.isclass(thing) or inspect.isfunction(thing):  # the rest are names for types
+def rooms() -> dict[str, list[str]]:
+    """Folders of the package that say which names of theirs are public."""
+    made = {path: import_module(".".join(path.relative_to(ROOT).parts)) for path in packages()}
+    return {module.__name__: list(module.__all__) for module in made.values() if hasattr(module, "__all__")}
+
+
+def test_the_public_names_are_those_that_are_documented():
+    assert {room: sorted(names) for room, names in documented().items()} == {
+        room: sorted(names) for room, names in rooms().items()
+    }
+
+
+@pytest.mark.parametrize(("room", "name"), [(room, name) for room, names in documented().items() for name in names])
+def test_each_public_name_exists_and_is_documented(room, name):
+    thing = getattr(import_module(room), name)
+    if inspect.isclass(thing) or inspect.isfunction(thing):  # the rest are constants, and names for types
         assert (thing.__doc__ or "").strip(), name
         assert not thing.__doc__.startswith(f"{name}("), "a dataclass's generated signature is no documentation"
+
+
+@pytest.mark.parametrize("room", documented())
+def test_a_room_shows_its_public_names_and_loads_them_when_they_are_used(room):
+    module = import_module(room)
+    assert set(module.__all__) <= {*dir(module), "main"}
+    with pytest.raises(AttributeError, match="no_such_name"):
+        module.no_such_name  # noqa: B018
 
 
 @pytest.mark.parametrize("module", modules())
@@ -168,12 +117,18 @@ def test_no_file_knows_a_machine_or_a_package_index():
     assert found == []
 
 
-def test_the_readme_imports_only_public_names():
-    code = blocks_of_readme("python")
-    compile(code, "README.md", "exec")
-    imported = re.findall(r"^from tfgrpo_dspy import (.+)$", code, re.MULTILINE)
-    assert imported
-    assert {name.strip() for names in imported for name in names.split(",")} <= set(tfgrpo_dspy.__all__)
+def test_the_readme_compiles():
+    compile(blocks_of_readme("python"), "README.md", "exec")
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_pages_import_only_public_names(path):
+    text = path.read_text(encoding="utf-8").replace("\\n", "\n").replace('\\"', '"')  # a notebook is JSON
+    for room, names in re.findall(r"\bfrom (tfgrpo_dspy[\w.]*) import ([\w, ]+)", text):
+        assert {name.strip() for name in names.split(",")} <= set(documented().get(room, ())), f"{room}: {names}"
+    for dotted in re.findall(r"`(tfgrpo_dspy\.[\w.]+)[`(]", text):
+        room, _, name = dotted.rpartition(".")
+        assert dotted in documented() or name in documented().get(room, ()), dotted
 
 
 def test_the_readme_names_only_targets_and_files_that_exist():

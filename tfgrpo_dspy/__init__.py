@@ -7,8 +7,9 @@
 Source of the method: Cai et al., "Training-Free Group Relative Policy Optimization", arXiv 2510.08191.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tfgrpo_dspy.names.public import lazily
 
 if TYPE_CHECKING:
     from tfgrpo_dspy.errors import (
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from tfgrpo_dspy.library.tokens import Tokenizer
     from tfgrpo_dspy.lm.budget import Budget
     from tfgrpo_dspy.lm.usage import Traffic, Usage
+    from tfgrpo_dspy.observers.mlflow.tracking import MLflowTracking
     from tfgrpo_dspy.program.attach import attach
     from tfgrpo_dspy.program.instructions import detach, library_of
     from tfgrpo_dspy.program.retrieving import Retrieving
@@ -103,6 +105,7 @@ __all__ = [
     "LibraryFormatError",
     "Limits",
     "Lost",
+    "MLflowTracking",
     "MajorityVote",
     "MetricError",
     "MissingExtraError",
@@ -148,133 +151,123 @@ __all__ = [
     "write_library",
 ]
 
-_HOMES = {
-    "errors": (
-        "BudgetError",
-        "DataError",
-        "HistoryError",
-        "LibraryFormatError",
-        "MetricError",
-        "MissingExtraError",
-        "ProgramError",
-        "ReviewStop",
-        "SettingsError",
-        "TFGRPOError",
-        "TooManyErrors",
-    ),
-    "evaluation": (
-        "compare",
-        "evaluate",
-    ),
-    "gates.holdout": ("Holdout",),
-    "gates.judge": ("Judge",),
-    "gates.review": (
-        "Decision",
-        "Proposal",
-    ),
-    "gates.screen": ("Screen",),
-    "history.commits": ("Commit",),
-    "history.file": ("load_history",),
-    "history.history": (
-        "History",
-        "blame",
-        "diff",
-        "rollback",
-    ),
-    "history.of_run": ("history_of",),
-    "library.combine": (
-        "Combined",
-        "LeftOut",
-        "combine",
-    ),
-    "library.formats": (
-        "read_library",
-        "write_library",
-    ),
-    "library.library": (
-        "Applied",
-        "Change",
-        "Circumstances",
-        "Experience",
-        "ExperienceLibrary",
-        "Limits",
-        "Provenance",
-        "Refusal",
-        "Source",
-    ),
-    "library.operations": (
-        "Add",
-        "Delete",
-        "Keep",
-        "Modify",
-        "Operation",
-    ),
-    "library.retrieval": (
-        "BM25",
-        "Embedding",
-    ),
-    "library.tokens": ("Tokenizer",),
-    "lm.budget": ("Budget",),
-    "lm.usage": (
-        "Traffic",
-        "Usage",
-    ),
-    "program.attach": ("attach",),
-    "program.instructions": (
-        "detach",
-        "library_of",
-    ),
-    "program.retrieving": ("Retrieving",),
-    "program.routing": (
-        "Pluggable",
-        "use_library",
-        "with_libraries",
-    ),
-    "records.effects": ("Effect",),
-    "records.evaluation": (
-        "Comparison",
-        "Evaluation",
-        "Gain",
-    ),
-    "records.events": (
-        "Event",
-        "Observer",
-    ),
-    "records.failures": ("Failure",),
-    "records.result": (
-        "CompileResult",
-        "RunStopped",
-        "StepRecord",
-    ),
-    "records.rollouts": (
-        "Group",
-        "Lost",
-        "Rollout",
-        "Scored",
-    ),
-    "rewards.groups": (
-        "MajorityVote",
-        "SelfDiscrimination",
-    ),
-    "rewards.reward": ("GroupMetric",),
-    "settings": ("Settings",),
-    "statistics.estimates": (
-        "Difference",
-        "Estimate",
-    ),
-    "teleprompter": ("TrainingFreeGRPO",),
-}
-_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
-
-
-def __getattr__(name: str) -> Any:
-    """Load a public name at its first use, so that importing the package costs next to nothing (PEP 562)."""
-    if name not in _HOME_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "errors": (
+            "BudgetError",
+            "DataError",
+            "HistoryError",
+            "LibraryFormatError",
+            "MetricError",
+            "MissingExtraError",
+            "ProgramError",
+            "ReviewStop",
+            "SettingsError",
+            "TFGRPOError",
+            "TooManyErrors",
+        ),
+        "evaluation": (
+            "compare",
+            "evaluate",
+        ),
+        "gates.holdout": ("Holdout",),
+        "gates.judge": ("Judge",),
+        "gates.review": (
+            "Decision",
+            "Proposal",
+        ),
+        "gates.screen": ("Screen",),
+        "history.commits": ("Commit",),
+        "history.file": ("load_history",),
+        "history.history": (
+            "History",
+            "blame",
+            "diff",
+            "rollback",
+        ),
+        "history.of_run": ("history_of",),
+        "library.combine": (
+            "Combined",
+            "LeftOut",
+            "combine",
+        ),
+        "library.formats": (
+            "read_library",
+            "write_library",
+        ),
+        "library.library": (
+            "Applied",
+            "Change",
+            "Circumstances",
+            "Experience",
+            "ExperienceLibrary",
+            "Limits",
+            "Provenance",
+            "Refusal",
+            "Source",
+        ),
+        "library.operations": (
+            "Add",
+            "Delete",
+            "Keep",
+            "Modify",
+            "Operation",
+        ),
+        "library.retrieval": (
+            "BM25",
+            "Embedding",
+        ),
+        "library.tokens": ("Tokenizer",),
+        "lm.budget": ("Budget",),
+        "lm.usage": (
+            "Traffic",
+            "Usage",
+        ),
+        "observers.mlflow.tracking": ("MLflowTracking",),
+        "program.attach": ("attach",),
+        "program.instructions": (
+            "detach",
+            "library_of",
+        ),
+        "program.retrieving": ("Retrieving",),
+        "program.routing": (
+            "Pluggable",
+            "use_library",
+            "with_libraries",
+        ),
+        "records.effects": ("Effect",),
+        "records.evaluation": (
+            "Comparison",
+            "Evaluation",
+            "Gain",
+        ),
+        "records.events": (
+            "Event",
+            "Observer",
+        ),
+        "records.failures": ("Failure",),
+        "records.result": (
+            "CompileResult",
+            "RunStopped",
+            "StepRecord",
+        ),
+        "records.rollouts": (
+            "Group",
+            "Lost",
+            "Rollout",
+            "Scored",
+        ),
+        "rewards.groups": (
+            "MajorityVote",
+            "SelfDiscrimination",
+        ),
+        "rewards.reward": ("GroupMetric",),
+        "settings": ("Settings",),
+        "statistics.estimates": (
+            "Difference",
+            "Estimate",
+        ),
+        "teleprompter": ("TrainingFreeGRPO",),
+    },
+)

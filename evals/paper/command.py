@@ -23,16 +23,7 @@ from evals.reports import Report
 from evals.rows import Row, RowResult
 from evals.written import HTML, MARKDOWN
 from tfgrpo_dspy import Observer, SettingsError
-from tfgrpo_dspy.cli.boundary import UNRECORDED
-from tfgrpo_dspy.cli.terminal import (
-    SIMULATED,
-    say,
-    section,
-    show_path,
-    show_warnings_of_the_library,
-    table_of,
-    warn,
-)
+from tfgrpo_dspy.cli import SIMULATED, UNRECORDED, say, section, show_path, show_warnings_of_the_library, table_of, warn
 
 if TYPE_CHECKING:
     import dspy

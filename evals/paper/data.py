@@ -16,7 +16,7 @@ from evals.splits import without
 from evals.tasks import Data, Examples
 from evals.texts import content_hash, draw
 from tfgrpo_dspy import DataError
-from tfgrpo_dspy.simulated.world import Split
+from tfgrpo_dspy.simulated import Split
 
 EMBEDDED = "embedded"
 """As a source: problems that the simulated LM can work on."""

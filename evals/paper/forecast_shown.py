@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from evals.paper.forecast import ASSUMPTIONS, Expected, expect
+from evals.paper.forecast import ASSUMPTIONS, Amount, Expected, expect
 from evals.paper.rows import PartPlan
 from evals.paper.tables import SOURCE, PaperTable
 from evals.rows import Row
-from tfgrpo_dspy.cli.options.budget import price_of
-from tfgrpo_dspy.cli.terminal import say, section, table_of, warn
-from tfgrpo_dspy.forecast.plan import Amount
+from tfgrpo_dspy.cli import price_of, say, section, table_of, warn
 
 
 def show_forecast(table: PaperTable, plans: Sequence[PartPlan], price: str | None, remarks: Sequence[str]) -> None:
@@ -52,21 +50,15 @@ def _forecast_row(label: str, expected: Expected) -> tuple[str, ...]:
         f"{total.calls:,.0f}",
         f"{total.prompt_tokens / 1e6:.2f}M",
         f"{total.completion_tokens / 1e6:.2f}M",
-        f"${total.cost_usd or 0:.2f}",
+        f"${total.cost_usd:.2f}",
     )
 
 
 def _in_all(expected: Sequence[Expected], price: str | None) -> str:
     whole = sum((e.total for e in expected), Amount())
-    cost = whole.cost_usd or 0.0
-    low, high = (cost + sum(bound - (e.learning.cost_usd or 0) for e, bound in pairs) for pairs in _bounds(expected))
     at = price or "0.18,1.68, at which the paper's tokens come to its cost"
     tokens = f"{whole.prompt_tokens / 1e6:.1f}M + {whole.completion_tokens / 1e6:.1f}M tokens"
-    return f"{whole.calls:,.0f} calls, {tokens}, ${cost:.2f} (${low:.2f} to ${high:.2f}) at a price per million of {at}"
-
-
-def _bounds(expected: Sequence[Expected]) -> tuple[list[tuple[Expected, float]], list[tuple[Expected, float]]]:
-    return [(e, e.low) for e in expected], [(e, e.high) for e in expected]
+    return f"{whole.calls:,.0f} calls, {tokens}, ${whole.cost_usd:.2f} at a price per million of {at}"
 
 
 def _labels(rows: Sequence[Row]) -> list[str]:

@@ -10,8 +10,8 @@ from evals.paper.outcome import Outcome, Part, passing_of, score_of
 from evals.paper.tables import MODELS, RL_TRAINED, SOURCE, Column, Line
 from evals.rows import Row, Took
 from tfgrpo_dspy import Difference, Estimate
-from tfgrpo_dspy.forecast.plan import PAPER
-from tfgrpo_dspy.text import counted
+from tfgrpo_dspy.forecast import PAPER
+from tfgrpo_dspy.kit import counted
 
 _TONES = {"better": "good", "worse": "bad"}
 NOT_RUN, FAILED = "not run", "failed"

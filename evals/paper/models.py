@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from evals.paper.rows import SIMULATED, Model
 from evals.paper.tables import MODELS, RL_TRAINED, PaperTable
 from tfgrpo_dspy import SettingsError
-from tfgrpo_dspy.cli.lms import make_lm
-from tfgrpo_dspy.cli.options.common import LMOptions
+from tfgrpo_dspy.cli import make_lm
 
 if TYPE_CHECKING:
     import dspy
@@ -60,13 +59,13 @@ def lm_named(text: str, more: Iterable[str] = ()) -> dspy.BaseLM:
         SettingsError: It cannot be used.
     """
     name, api_base = _placed(text)
-    return make_lm(name, LMOptions(lm=name, api_base=api_base, lm_option=list(more)))
+    return make_lm(name, api_base=api_base, more=more)
 
 
 def _model(name: str, api_base: str | None, more: Iterable[str]) -> Model:
     if name == SIMULATED:
         return Model(name)
-    return Model(name, make_lm(name, LMOptions(lm=name, api_base=api_base, lm_option=list(more))))
+    return Model(name, make_lm(name, api_base=api_base, more=more))
 
 
 def _split(text: str, slots: Iterable[str]) -> tuple[str, str]:

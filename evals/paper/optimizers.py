@@ -11,9 +11,8 @@ from dspy.teleprompt import Teleprompter
 
 from optimizers.ablations import tfgrpo
 from optimizers.registry import make_optimizer
-from tfgrpo_dspy import DataError, MajorityVote, SettingsError, attach
-from tfgrpo_dspy.library.file import load_library
-from tfgrpo_dspy.rewards.reward import Metric
+from tfgrpo_dspy import DataError, MajorityVote, SettingsError, attach, read_library
+from tfgrpo_dspy.rewards import Metric
 
 _CHANGED = re.compile(r"(?P<name>[a-z-]+)\[(?P<settings>[a-z_]+=\d+(?:,[a-z_]+=\d+)*)\]")
 
@@ -79,4 +78,4 @@ class _Attaching(Teleprompter):
 
     def compile(self, student: dspy.Module, trainset: list[dspy.Example], **_: object) -> dspy.Module:
         """The student with the library of that file."""
-        return attach(student, load_library(self._path))
+        return attach(student, read_library(self._path))

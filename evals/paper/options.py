@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tfgrpo_dspy.cli.options.taking import option
+from tfgrpo_dspy.cli import option
 
 MODELS = "Language models (keys are read from the environment, e.g. OPENAI_API_KEY)"
 SIZE = "How much is run"

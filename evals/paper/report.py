@@ -19,8 +19,7 @@ from evals.report_markdown import to_markdown
 from evals.reports import Report, report_of
 from evals.written import FIGURES, HTML, MARKDOWN, TABLE, as_json
 from tfgrpo_dspy import MissingExtraError
-from tfgrpo_dspy.library.file import write_atomically
-from tfgrpo_dspy.reports.redaction import safe
+from tfgrpo_dspy.kit import safe, write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

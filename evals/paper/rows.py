@@ -16,10 +16,8 @@ from evals.paper.tables import MATH, MODELS, PROGRAMS, RL_TRAINED, WEB, Domain, 
 from evals.rows import LIBRARY, Row
 from evals.tasks import Data, Task
 from evals.verifiers import math_equal
-from tfgrpo_dspy.program.instructions import copy_program
-from tfgrpo_dspy.rewards.metrics import exact
-from tfgrpo_dspy.rewards.reward import Metric
-from tfgrpo_dspy.runtime.journal import fingerprint
+from tfgrpo_dspy.kit import copy_program, fingerprint
+from tfgrpo_dspy.rewards import Metric, exact
 from tfgrpo_dspy.simulated import simulated_lm
 
 SIMULATED = "simulated"

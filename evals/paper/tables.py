@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Literal
 
-from tfgrpo_dspy.errors import SettingsError
+from tfgrpo_dspy import SettingsError
 
 Program = Literal["direct", "react"]
 Kind = Literal["scores", "cost"]

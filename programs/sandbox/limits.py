@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from tfgrpo_dspy.errors import SettingsError, TFGRPOError
+from tfgrpo_dspy import SettingsError, TFGRPOError
 
 _LEAST_MEMORY_MB = 128  # numpy does not start with less
 

@@ -12,7 +12,7 @@ from programs.sandbox.bubblewrap import Bubblewrap
 from programs.sandbox.deno import Deno
 from programs.sandbox.limits import Limits, Result
 from programs.sandbox.local import UnsafeLocal
-from tfgrpo_dspy.errors import SettingsError
+from tfgrpo_dspy import SettingsError
 
 _DEFAULT = Limits()
 

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import httpx
 
 from programs.web_tools.errors import WebError
-from tfgrpo_dspy.errors import SettingsError
+from tfgrpo_dspy import SettingsError
 
 __all__ = ["AddressRules", "is_public", "port_of"]
 

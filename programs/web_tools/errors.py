@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from tfgrpo_dspy.errors import MissingExtraError
+from tfgrpo_dspy import MissingExtraError
 
 __all__ = ["WebError", "optional"]
 

@@ -14,7 +14,7 @@ import httpx
 from programs.web_tools.addresses import AddressRules
 from programs.web_tools.connecting import CheckedBackend, CheckedTransport, Deadline, Resolver, system_resolver
 from programs.web_tools.errors import WebError
-from tfgrpo_dspy.errors import SettingsError
+from tfgrpo_dspy import SettingsError
 
 __all__ = ["FetchLimits", "Fetched", "Fetcher", "user_agent"]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from tfgrpo_dspy.text import neutralise, one_line
+from tfgrpo_dspy.kit import neutralise, one_line
 
 __all__ = ["UNTRUSTED", "clean", "clipped", "quoted"]
 

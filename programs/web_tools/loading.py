@@ -12,7 +12,7 @@ from programs.web_tools.courtesy import Pace, Robots
 from programs.web_tools.errors import WebError
 from programs.web_tools.fetching import Fetcher, FetchLimits
 from programs.web_tools.reading import Document, read_document
-from tfgrpo_dspy.errors import MissingExtraError
+from tfgrpo_dspy import MissingExtraError
 
 __all__ = ["PageLoader"]
 

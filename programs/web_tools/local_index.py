@@ -13,8 +13,7 @@ from programs.web_tools.gathering import files_of, pages_of_folder, pages_of_sit
 from programs.web_tools.loading import PageLoader
 from programs.web_tools.reading import Document
 from programs.web_tools.search import Hit, SearchUnavailable
-from tfgrpo_dspy import BM25
-from tfgrpo_dspy.errors import MissingExtraError, SettingsError
+from tfgrpo_dspy import BM25, MissingExtraError, SettingsError
 
 __all__ = ["LocalIndex"]
 

@@ -14,7 +14,7 @@ import dspy
 
 from programs.web_tools.errors import optional
 from programs.web_tools.framing import UNTRUSTED, clipped, quoted
-from tfgrpo_dspy.errors import SettingsError
+from tfgrpo_dspy import SettingsError
 
 __all__ = ["McpServer", "mcp_tools"]
 

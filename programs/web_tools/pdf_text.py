@@ -12,7 +12,7 @@ from importlib.util import find_spec
 
 if __name__ != "__main__":  # the process has no path to our packages, and needs none
     from programs.web_tools.errors import WebError
-    from tfgrpo_dspy.errors import MissingExtraError
+    from tfgrpo_dspy import MissingExtraError
 
 __all__ = ["pdf_text"]
 

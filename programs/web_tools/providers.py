@@ -6,7 +6,7 @@ import os
 
 from programs.web_tools.loading import PageLoader
 from programs.web_tools.search import SearchProvider
-from tfgrpo_dspy.errors import SettingsError
+from tfgrpo_dspy import SettingsError
 
 
 def provider_of(spec: str, loader: PageLoader) -> SearchProvider:

@@ -6,12 +6,10 @@ import dspy
 import pytest
 from dspy import lm15
 from dspy.utils.exceptions import LMAuthError, LMError
-from hypothesis import given
-from hypothesis import strategies as st
 
-from evals.judge import Judge, Labelled, audit_judge, cohen_kappa, summarise_audit
+from evals.judge import Judge, Labelled, audit_judge
 from tests.tfgrpo_dspy.scripted import Engine
-from tfgrpo_dspy import DataError, Estimate, MetricError, SettingsError, evaluate
+from tfgrpo_dspy import DataError, MetricError, SettingsError, TooManyErrors, evaluate
 
 EXAMPLE = dspy.Example(question="Where was it held?", answer="In Lisbon, in 2024", level="easy").with_inputs("question")
 
@@ -142,6 +140,11 @@ def test_lost_verdicts_are_counted_and_in_no_figure():
     assert "10 answers x 2, 2 lost" in found.to_text()
 
 
+def test_an_audit_without_a_single_verdict_is_none():
+    with pytest.raises(TooManyErrors, match="all 10 rollouts"):
+        audited(Engine(lambda asked: lm15.TransportError("down")), repeats=1)
+
+
 def test_a_wrong_key_stops_the_audit():
     with pytest.raises(LMAuthError):
         audited(Engine(lambda asked: lm15.AuthError("wrong key")))
@@ -155,20 +158,3 @@ def test_what_cannot_be_audited_is_refused(repeats, error):
         audit_judge(Judge(lm=knowing().lm()), [])
     with pytest.raises(SettingsError, match="no LM is configured"):
         audit_judge(Judge(), LABELLED)
-    with pytest.raises(DataError, match="no verdict could be had"):
-        summarise_audit([True], [()], 1)
-
-
-def test_kappa_is_cohen_s():
-    # Two raters, 50 items: 20 both yes, 15 both no, 5 and 10 apart: agreement 0.7, chance 0.5.
-    found = cohen_kappa(Estimate(0.7, 0.6, 0.8, 50), labels=25 / 50, verdicts=30 / 50)
-    assert (found.value, found.low, found.high) == (pytest.approx(0.4), pytest.approx(0.2), pytest.approx(0.6))
-    assert cohen_kappa(Estimate(1.0, 0.9, 1.0, 50), 1.0, 1.0) is None
-
-
-@given(st.lists(st.tuples(st.booleans(), st.lists(st.booleans(), min_size=1, max_size=4)), min_size=1, max_size=12))
-def test_figures_stay_in_their_ranges(answers):
-    found = summarise_audit([label for label, _ in answers], [row for _, row in answers], 4)
-    assert 0 <= found.agreement.low <= found.agreement.value <= found.agreement.high <= 1
-    assert found.kappa is None or -1 <= found.kappa.low <= found.kappa.value <= found.kappa.high <= 1
-    assert found.to_text().count("\n") == 6

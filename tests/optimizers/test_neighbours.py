@@ -14,7 +14,7 @@ from optimizers.ace import ACE, Playbook
 from optimizers.agent_kb import AgentKB, Case, KnowledgeBase
 from optimizers.best_of_n import BestOfN, SelfConsistency
 from optimizers.icrl import ICRL
-from optimizers.notes import render_shown, watch_sample, with_notes
+from optimizers.notes import attempt, render_shown, with_notes
 from optimizers.refining import Reflexion, SelfRefine
 from programs.demo_world import make_solver
 from tfgrpo_dspy import SettingsError
@@ -84,7 +84,9 @@ def test_nothing_at_inference_is_told_the_answer(lm, module):
 
 def test_samples_within_a_rollout_are_drawn_apart():
     with dspy.context(lm=simulated_lm(seed=0)):
-        seeds = [watch_sample(make_solver(), {"question": QUESTION}, i, 0.7).trajectory for i in range(12)]
+        seeds = [
+            attempt(make_solver(), {"question": QUESTION}, draw=str(i), temperature=0.7).trajectory for i in range(12)
+        ]
     assert len(set(seeds)) > 1
 
 
@@ -104,7 +106,7 @@ def test_the_most_common_answer_is_taken(monkeypatch):
 def test_the_nearest_cases_share_the_rarest_words():
     tasks = ["a train and a bus", "a train and a sail boat", "a bus and a car", "tea"]
     base = KnowledgeBase([Case(task, "", 1.0) for task in tasks])
-    assert [case.task for case in base.nearest("the sail of a boat", 2)] == [tasks[1], tasks[0]]
+    assert [case.task for case in base.nearest("the sail of a train", 2)] == [tasks[1], tasks[0]]
     assert base.nearest("zzz", 3) == []
     assert KnowledgeBase([]).nearest("a train", 3) == []
 

@@ -1,9 +1,69 @@
-"""The command line `tfgrpo`: the library's own functions with files in and files out, and nothing that they lack."""
+"""The command line `tfgrpo`: the library's own functions with files in and files out, and nothing that they lack.
+
+Its public names are what commands of one's own are made of.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
+from typing import TYPE_CHECKING
+
+from tfgrpo_dspy.names.public import lazily
+
+if TYPE_CHECKING:
+    from tfgrpo_dspy.cli.boundary import UNRECORDED, Commands
+    from tfgrpo_dspy.cli.lms import make_lm
+    from tfgrpo_dspy.cli.options.budget import price_of
+    from tfgrpo_dspy.cli.options.taking import option, taking
+    from tfgrpo_dspy.cli.terminal import (
+        SIMULATED,
+        err,
+        say,
+        section,
+        show_path,
+        show_warnings_of_the_library,
+        table_of,
+        warn,
+    )
+
+__all__ = [
+    "SIMULATED",
+    "UNRECORDED",
+    "Commands",
+    "err",
+    "main",
+    "make_lm",
+    "option",
+    "price_of",
+    "say",
+    "section",
+    "show_path",
+    "show_warnings_of_the_library",
+    "table_of",
+    "taking",
+    "warn",
+]
+
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "cli.boundary": ("UNRECORDED", "Commands"),
+        "cli.lms": ("make_lm",),
+        "cli.options.budget": ("price_of",),
+        "cli.options.taking": ("option", "taking"),
+        "cli.terminal": (
+            "SIMULATED",
+            "err",
+            "say",
+            "section",
+            "show_path",
+            "show_warnings_of_the_library",
+            "table_of",
+            "warn",
+        ),
+    },
+)
 
 
 def main() -> None:

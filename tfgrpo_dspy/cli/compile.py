@@ -28,7 +28,7 @@ from tfgrpo_dspy.cli.data import DEFAULT_METRIC, described, examples_for, split_
 from tfgrpo_dspy.cli.dry_run import confirm, forecast_of, show_forecast
 from tfgrpo_dspy.cli.files import PROGRAM, Keeper, RunFile, check_folder, write_run
 from tfgrpo_dspy.cli.job import Job
-from tfgrpo_dspy.cli.lms import check_configured, lm_of, make_lm
+from tfgrpo_dspy.cli.lms import check_configured, lm_named, lm_of
 from tfgrpo_dspy.cli.options.budget import budget_of, price_of
 from tfgrpo_dspy.cli.options.gates import gates_of, settings_of
 from tfgrpo_dspy.cli.references import load_metric, load_program
@@ -186,7 +186,7 @@ def _optimizer(
 ) -> TrainingFreeGRPO:
     return TrainingFreeGRPO(
         metric,
-        reflection_lm=make_lm(options.reflection_lm, options) if options.reflection_lm is not None else None,
+        reflection_lm=lm_named(options.reflection_lm, options) if options.reflection_lm is not None else None,
         epochs=options.epochs,
         batch_size=options.batch_size,
         group_size=options.group_size,

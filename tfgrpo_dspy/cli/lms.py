@@ -27,30 +27,45 @@ _OWN_OPTIONS = {
 }
 
 
-def make_lm(model: str, options: LMOptions) -> dspy.BaseLM:
-    """The LM of that name, with the endpoint, engine and further arguments of the command line.
+def make_lm(
+    model: str, *, api_base: str | None = None, engine: str = "auto", seed: int = 0, more: Iterable[str] = ()
+) -> dspy.BaseLM:
+    """The LM of that name.
+
+    Args:
+        model: `provider/model`, or `simulated` for the embedded one.
+        api_base: Endpoint of an OpenAI-compatible server.
+        engine: DSPy's transport.
+        seed: Of the embedded LM.
+        more: Further arguments of `dspy.LM`, `name=value` each.
 
     Raises:
         SettingsError: The name, the engine or an argument cannot be used.
     """
     import dspy
 
-    more = _keywords(options.lm_option or ())
+    arguments = _keywords(more)
     if model == SIMULATED_LM:
         from tfgrpo_dspy.simulated import simulated_lm
 
-        return simulated_lm(options.seed, **more)
+        return simulated_lm(seed, **arguments)
     if "/" not in model:
         raise SettingsError(f"an LM is named provider/model, e.g. openai/gpt-4.1-mini, got {model!r}")
-    if options.engine not in ENGINES:
-        raise SettingsError(f"engine must be one of {', '.join(ENGINES)}, got {options.engine!r}")
-    if options.api_base is not None:
-        _check_address(options.api_base)
-        more = {"api_base": options.api_base, **more}
+    if engine not in ENGINES:
+        raise SettingsError(f"engine must be one of {', '.join(ENGINES)}, got {engine!r}")
+    if api_base is not None:
+        _check_address(api_base)
+        arguments = {"api_base": api_base, **arguments}
     try:
-        return dspy.LM(model, engine=options.engine, **more)
+        return dspy.LM(model, engine=engine, **arguments)
     except (TypeError, ValueError) as error:
         raise SettingsError(f"{model} cannot be set up: {error}") from error
+
+
+def lm_named(model: str, options: LMOptions) -> dspy.BaseLM:
+    """The LM of that name, with the endpoint, engine and further arguments of the command line; see `make_lm`."""
+    more = options.lm_option or ()
+    return make_lm(model, api_base=options.api_base, engine=options.engine, seed=options.seed, more=more)
 
 
 def lm_of(options: LMOptions) -> dict[str, dspy.BaseLM]:
@@ -60,7 +75,7 @@ def lm_of(options: LMOptions) -> dict[str, dspy.BaseLM]:
         SettingsError: As `make_lm`; or options speak of an LM that is not named.
     """
     if options.lm is not None:
-        return {"lm": make_lm(options.lm, options)}
+        return {"lm": lm_named(options.lm, options)}
     if options.api_base or options.lm_option:
         raise SettingsError("--api-base and --lm-option say nothing without --lm; name the LM too")
     return {}

@@ -1,1 +1,27 @@
 """What a run will take, before it is paid for: one pilot step, scaled."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tfgrpo_dspy.names.public import lazily
+
+if TYPE_CHECKING:
+    from tfgrpo_dspy.forecast.forecast import Forecast, Range
+    from tfgrpo_dspy.forecast.plan import PAPER, Published
+
+__all__ = ["PAPER", "Forecast", "Published", "Range"]
+
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "forecast.forecast": (
+            "Forecast",
+            "Range",
+        ),
+        "forecast.plan": (
+            "PAPER",
+            "Published",
+        ),
+    },
+)

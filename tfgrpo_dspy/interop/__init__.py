@@ -1,1 +1,24 @@
 """The method where people already are: MLflow's prompt registry, GEPA."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tfgrpo_dspy.names.public import lazily
+
+if TYPE_CHECKING:
+    from tfgrpo_dspy.interop.gepa import KeepLibrary
+    from tfgrpo_dspy.interop.mlflow_prompts import TrainingFreeGRPOPromptOptimizer
+
+__all__ = [
+    "KeepLibrary",
+    "TrainingFreeGRPOPromptOptimizer",
+]
+
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "interop.gepa": ("KeepLibrary",),
+        "interop.mlflow_prompts": ("TrainingFreeGRPOPromptOptimizer",),
+    },
+)

@@ -7,7 +7,7 @@ import sysconfig
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -47,7 +47,7 @@ def own_modules(program: dspy.Module, metric: Metric | None = None) -> list[Modu
         name: module
         for name, module in list(sys.modules.items())
         if (package := name.partition(".")[0]) in packages or _folder(module) in folders
-        if package not in _NOT_SHIPPED and _is_own(module)
+        if package not in _NOT_SHIPPED and _is_own(name, module)
     }
     return [own[name] for name in sorted(own)]
 
@@ -66,14 +66,24 @@ def _functions_of(module: dspy.Module) -> list[Any]:
     return [f for f in functions if callable(f) and isinstance(getattr(f, "__module__", None), str)]
 
 
-def _is_own(module: ModuleType) -> bool:
+def _is_own(name: str, module: ModuleType) -> bool:
     """Whether its file is neither the interpreter's nor an installed package's."""
     file = getattr(module, "__file__", None)
     if file is None:
         return False
+    above = name.count(".") + hasattr(module, "__path__")
+    roots = Path(file).resolve().parents
     paths = sysconfig.get_paths()
     installed = [Path(paths[kind]).resolve() for kind in ("stdlib", "platstdlib", "purelib", "platlib")]
-    return not any(Path(file).resolve().is_relative_to(folder) for folder in installed)
+    if any(folder in roots for folder in installed):
+        return False
+    return above >= len(roots) or not _holds_installed_packages(roots[above])
+
+
+@cache
+def _holds_installed_packages(folder: Path) -> bool:
+    """Whether pip installs into a folder, which may be any: `pip install --target`, `--user`, another environment's."""
+    return next(folder.glob("*.dist-info"), None) is not None
 
 
 @contextmanager

@@ -6,41 +6,46 @@ never how good a real model would be.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tfgrpo_dspy.names.public import lazily
 
 if TYPE_CHECKING:
+    from tfgrpo_dspy.simulated.agents.site import Page, make_site, site_problems
     from tfgrpo_dspy.simulated.endpoint.server import Latency, running_server, serve
     from tfgrpo_dspy.simulated.engine import AsyncSimulatedEngine, SimulatedEngine, simulated_lm
-    from tfgrpo_dspy.simulated.world import Problem, answers_match, demo_examples, make_problems
+    from tfgrpo_dspy.simulated.families import CODING
+    from tfgrpo_dspy.simulated.student import SolveProblem, make_solver
+    from tfgrpo_dspy.simulated.world import Problem, Split, answers_match, demo_examples, make_problems
 
 __all__ = [
+    "CODING",
     "AsyncSimulatedEngine",
     "Latency",
+    "Page",
     "Problem",
     "SimulatedEngine",
+    "SolveProblem",
+    "Split",
     "answers_match",
     "demo_examples",
     "make_problems",
+    "make_site",
+    "make_solver",
     "running_server",
     "serve",
     "simulated_lm",
+    "site_problems",
 ]
 
-_HOMES = {
-    "engine": ("AsyncSimulatedEngine", "SimulatedEngine", "simulated_lm"),
-    "endpoint.server": ("Latency", "running_server", "serve"),
-    "world": ("Problem", "answers_match", "demo_examples", "make_problems"),
-}
-_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
-
-
-def __getattr__(name: str) -> Any:
-    """Load a public name at its first use: problems can be made without loading DSPy (PEP 562)."""
-    if name not in _HOME_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "simulated.agents.site": ("Page", "make_site", "site_problems"),
+        "simulated.endpoint.server": ("Latency", "running_server", "serve"),
+        "simulated.engine": ("AsyncSimulatedEngine", "SimulatedEngine", "simulated_lm"),
+        "simulated.families": ("CODING",),
+        "simulated.student": ("SolveProblem", "make_solver"),
+        "simulated.world": ("Problem", "Split", "answers_match", "demo_examples", "make_problems"),
+    },
+)

@@ -103,7 +103,7 @@ def test_a_forecast_of_the_papers_training_comes_near_its_cost():
     (plan,) = plan_of(table, setup, {"math": nominal_sets(MATH)})
     baseline, trained = expect(plan)
     assert (baseline.learning.calls, baseline.questions) == (0, 60)
-    assert trained.low < 18 < trained.high * 1.1
+    assert trained.learning.cost_usd == pytest.approx(18, rel=0.05)
     assert trained.answering.cost_usd == pytest.approx(60 * 0.024, rel=0.05)
 
 

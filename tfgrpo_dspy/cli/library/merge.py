@@ -67,10 +67,9 @@ def merge(
 
 def _reflection(lm: str, api_base: str | None) -> Reflection:
     from tfgrpo_dspy.cli.lms import make_lm
-    from tfgrpo_dspy.cli.options.common import LMOptions
     from tfgrpo_dspy.steps.reflection import Reflection
 
-    return Reflection(make_lm(lm, LMOptions(lm=lm, api_base=api_base)), retries=2)
+    return Reflection(make_lm(lm, api_base=api_base), retries=2)
 
 
 def _repeats(made: Merged) -> str:

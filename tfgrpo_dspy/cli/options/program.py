@@ -22,8 +22,6 @@ from typer.core import TyperCommand
 
 from tfgrpo_dspy.errors import SettingsError
 
-__all__ = ["ACCEPTED", "ProgramOptions", "TakesProgramOptions", "UnknownOption", "arguments_of"]
-
 ACCEPTED = {"ignore_unknown_options": True, "allow_extra_args": True}
 """Context settings of a command whose class is `TakesProgramOptions`."""
 

@@ -1,1 +1,51 @@
 """MLflow as a listener: a run's parameters, scores, libraries, prompts, traces and model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tfgrpo_dspy.names.public import lazily
+
+if TYPE_CHECKING:
+    from tfgrpo_dspy.observers.mlflow.database import bounded_waiting
+    from tfgrpo_dspy.observers.mlflow.metrics import estimate_metrics, usage_numbers
+    from tfgrpo_dspy.observers.mlflow.model import log_model
+    from tfgrpo_dspy.observers.mlflow.prompts import prompt_name
+    from tfgrpo_dspy.observers.mlflow.provenance import source_tags, versions
+    from tfgrpo_dspy.observers.mlflow.store import RunStore, open_run
+    from tfgrpo_dspy.observers.mlflow.tracking import MLflowTracking
+
+__all__ = [
+    "MLflowTracking",
+    "RunStore",
+    "bounded_waiting",
+    "estimate_metrics",
+    "log_model",
+    "open_run",
+    "prompt_name",
+    "source_tags",
+    "usage_numbers",
+    "versions",
+]
+
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "observers.mlflow.database": ("bounded_waiting",),
+        "observers.mlflow.metrics": (
+            "estimate_metrics",
+            "usage_numbers",
+        ),
+        "observers.mlflow.model": ("log_model",),
+        "observers.mlflow.prompts": ("prompt_name",),
+        "observers.mlflow.provenance": (
+            "source_tags",
+            "versions",
+        ),
+        "observers.mlflow.store": (
+            "RunStore",
+            "open_run",
+        ),
+        "observers.mlflow.tracking": ("MLflowTracking",),
+    },
+)

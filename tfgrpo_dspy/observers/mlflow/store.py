@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import os
+import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,6 +99,36 @@ def locate(destination: Destination) -> Place:
         place = default_store(Path.cwd())
         return Place(place.uri, place.artifact_location, destination.run_id)
     return Place(chosen or here, run_id=destination.run_id)
+
+
+def open_run(
+    experiment: str,
+    name: str,
+    *,
+    token: str,
+    tags: Mapping[str, str],
+    tracking_uri: str | None = None,
+    parent: RunStore | None = None,
+) -> RunStore:
+    """A run of one's own, new or continued, to be written to by its id.
+
+    Args:
+        experiment: Made if there is none.
+        name: Of a new run.
+        token: Names the run for ever; one that bears it already is continued.
+        tags: Of the run.
+        tracking_uri: The store or server; None takes what `MLflowTracking` would.
+        parent: The run that it is shown below, in whose store it is; None for none.
+
+    Raises:
+        MissingExtraError: MLflow is not installed.
+    """
+    nested = {} if parent is None else {"mlflow.parentRunId": str(parent.run_id)}
+    destination = Destination(experiment=experiment, tracking_uri=tracking_uri, tags=nested)
+    place = locate(destination) if parent is None else replace(parent.place, run_id=None, active=False)
+    store = RunStore(place, destination, name, time.time_ns() // 1_000_000, token)
+    store.open(tags)
+    return store
 
 
 class RunStore:
@@ -211,6 +242,11 @@ class RunStore:
             dataset = Dataset(data.name, data.digest, "code", *texts)
             inputs.append(DatasetInput(dataset, [InputTag("mlflow.data.context", data.context)]))
         self.client.log_inputs(self._id(), datasets=inputs)
+
+    def complete(self, note: str, at: int) -> None:
+        """End the run as one that did all it was to do, with a note that its page shows."""
+        self.put_tags({STATE_TAG: "complete", "mlflow.note.content": note})
+        self.end("FINISHED", at)
 
     def end(self, status: str, at: int) -> None:
         """End the run, unless it is the caller's to end."""

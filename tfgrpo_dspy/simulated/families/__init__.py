@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from tfgrpo_dspy.simulated.families.blends import BLENDS
-from tfgrpo_dspy.simulated.families.browsing import BROWSING, BrowseFamily
-from tfgrpo_dspy.simulated.families.coding import CODING, CodeFamily
+from tfgrpo_dspy.simulated.families.browsing import BROWSING as BROWSING
+from tfgrpo_dspy.simulated.families.browsing import BrowseFamily as BrowseFamily
+from tfgrpo_dspy.simulated.families.coding import CODING as CODING
+from tfgrpo_dspy.simulated.families.coding import CodeFamily as CodeFamily
 from tfgrpo_dspy.simulated.families.counting import COUNTING
-from tfgrpo_dspy.simulated.families.model import Family, Fork, Numbers, Solution, is_neat, show
+from tfgrpo_dspy.simulated.families.model import Family as Family
+from tfgrpo_dspy.simulated.families.model import Fork as Fork
+from tfgrpo_dspy.simulated.families.model import Numbers as Numbers
+from tfgrpo_dspy.simulated.families.model import Solution as Solution
+from tfgrpo_dspy.simulated.families.model import is_neat as is_neat
+from tfgrpo_dspy.simulated.families.model import show as show
 from tfgrpo_dspy.simulated.families.money import MONEY
 from tfgrpo_dspy.simulated.families.rates import RATES
 
@@ -14,18 +21,3 @@ FAMILIES: tuple[Family, ...] = (*MONEY, *RATES, *COUNTING, *BLENDS)
 """Of the demo world: solved by reasoning alone."""
 
 ALL_FAMILIES: tuple[Family, ...] = (*FAMILIES, *CODING, *BROWSING)
-
-__all__ = [
-    "ALL_FAMILIES",
-    "BROWSING",
-    "CODING",
-    "FAMILIES",
-    "BrowseFamily",
-    "CodeFamily",
-    "Family",
-    "Fork",
-    "Numbers",
-    "Solution",
-    "is_neat",
-    "show",
-]

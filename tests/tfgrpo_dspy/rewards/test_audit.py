@@ -10,11 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evals.reward_audit import audit_groups, audit_reward
-from evals.rewards import Brevity, Weighted
 from tests.tfgrpo_dspy.scripted import Engine, examples
-from tfgrpo_dspy import DataError, evaluate
-from tfgrpo_dspy.rewards.metrics import exact
+from tfgrpo_dspy import DataError, Estimate, evaluate
+from tfgrpo_dspy.rewards import Brevity, Weighted, audit_groups, audit_reward, audit_verdicts, cohen_kappa, exact
 
 RNG = random.Random(0)
 VERDICTS = [[float(RNG.random() < 0.5) for _ in range(5)] for _ in range(40)]
@@ -120,3 +118,23 @@ def test_rollouts_scored_by_a_composite_reward_can_be_audited():
     assert audit_groups(groups).agreement.value == 1.0
     with pytest.raises(DataError, match="no rollout has a part 'accuracy'"):
         audit_groups(bare)
+
+
+def test_kappa_is_cohen_s():
+    # Two raters, 50 items: 20 both yes, 15 both no, 5 and 10 apart: agreement 0.7, chance 0.5.
+    found = cohen_kappa(Estimate(0.7, 0.6, 0.8, 50), labels=25 / 50, verdicts=30 / 50)
+    assert (found.value, found.low, found.high) == (pytest.approx(0.4), pytest.approx(0.2), pytest.approx(0.6))
+    assert cohen_kappa(Estimate(1.0, 0.9, 1.0, 50), 1.0, 1.0) is None
+
+
+@given(st.lists(st.tuples(st.booleans(), st.lists(st.booleans(), min_size=1, max_size=4)), min_size=1, max_size=12))
+def test_figures_stay_in_their_ranges(answers):
+    found = audit_verdicts([label for label, _ in answers], [row for _, row in answers], 4)
+    assert 0 <= found.agreement.low <= found.agreement.value <= found.agreement.high <= 1
+    assert found.kappa is None or -1 <= found.kappa.low <= found.kappa.value <= found.kappa.high <= 1
+    assert found.to_text().count("\n") == 6
+
+
+def test_without_a_verdict_there_is_nothing_to_say():
+    with pytest.raises(DataError, match="no verdict could be had"):
+        audit_verdicts([True], [()], 1)

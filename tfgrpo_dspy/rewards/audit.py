@@ -1,6 +1,7 @@
 """Whether a reward can be learned from: does it follow the verifier, does it vary, does it pay for length? Pure.
 
-A run learns from differences within a group, so that is where a reward is looked at: pairs of rollouts of one question.
+A run learns from differences within a group, so that is where a reward is looked at: pairs of rollouts of one question
+(`audit_reward`). One that says right or wrong can be held against a person's verdicts as well (`audit_verdicts`).
 """
 
 from __future__ import annotations
@@ -8,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from math import isfinite
+from math import fsum, isfinite
 
-from evals.verdicts import estimate_text
 from tfgrpo_dspy.errors import DataError
 from tfgrpo_dspy.records.rollouts import Group
 from tfgrpo_dspy.statistics.estimates import Estimate, mean_at_k
@@ -25,6 +25,7 @@ MOST_FOR_LENGTH = 0.1
 """Correlation with length, among rollouts that the verifier finds alike, from which a reward is flagged."""
 _CHANCE = 0.5
 _TOLERANCE = 1e-9
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,80 @@ def audit_groups(groups: Sequence[Group], verdict: str = "accuracy", *, level: f
 
 
 @dataclass(frozen=True, slots=True)
+class VerdictAudit:
+    """How verdicts agree with labels; every figure is over answers, the repeated verdicts on one being one cluster."""
+
+    answers: int
+    repeats: int
+    agreement: Estimate
+    """Share of verdicts that agree with the label."""
+    kappa: Estimate | None
+    """Cohen's kappa with the labels, in [-1, 1]: agreement beyond that of one who knows only how often answers are
+    right. None where labels and verdicts are all the same."""
+    self_agreement: Estimate | None
+    """Chance that two verdicts on one answer agree; None without repeats."""
+    false_accepts: float
+    """Share of the wrong answers' verdicts that say right, in [0, 1]; 0 without wrong answers."""
+    false_rejects: float
+    """Share of the right answers' verdicts that say wrong."""
+    lost: int
+    """Verdicts that could not be had; they are in no figure."""
+
+    def to_text(self) -> str:
+        """A small table."""
+        rows = [
+            ("agreement with labels", _text(self.agreement)),
+            ("Cohen's kappa", "undefined" if self.kappa is None else _text(self.kappa)),
+            ("self-agreement", "not repeated" if self.self_agreement is None else _text(self.self_agreement)),
+            ("wrong answers accepted", f"{self.false_accepts:.3f}"),
+            ("right answers rejected", f"{self.false_rejects:.3f}"),
+            ("verdicts", f"{self.answers} answers x {self.repeats}, {self.lost} lost"),
+        ]
+        width = max(len(name) for name, _ in rows)
+        return "\n".join(f"{name:<{width}}  {value}" for name, value in rows) + "\n"
+
+
+def audit_verdicts(labels: Sequence[bool], verdicts: Sequence[Sequence[bool]], repeats: int) -> VerdictAudit:
+    """The audit's figures from its verdicts, one row for each label; pure. Lost verdicts are missing from their row.
+
+    Raises:
+        DataError: There is no verdict.
+    """
+    known = [(label, row) for label, row in zip(labels, verdicts, strict=True) if row]
+    if not known:
+        raise DataError("no verdict could be had, so there is nothing to say of it")
+    agreement = mean_at_k([[float(v == label) for v in row] for label, row in known], bounds=(0.0, 1.0))
+    right = [sum(row) / len(row) for _, row in known]
+    repeated = [[_pairs_alike(row)] for _, row in known if len(row) > 1]
+    accepted = [v for label, row in known for v in row if not label]
+    rejected = [not v for label, row in known for v in row if label]
+    return VerdictAudit(
+        answers=len(labels),
+        repeats=repeats,
+        agreement=agreement,
+        kappa=cohen_kappa(agreement, _share([label for label, _ in known]), fsum(right) / len(right)),
+        self_agreement=mean_at_k(repeated, bounds=(0.0, 1.0)) if repeated else None,
+        false_accepts=_share(accepted),
+        false_rejects=_share(rejected),
+        lost=len(labels) * repeats - sum(len(row) for _, row in known),
+    )
+
+
+def cohen_kappa(agreement: Estimate, labels: float, verdicts: float) -> Estimate | None:
+    """Cohen's kappa with its interval, from an agreement and the shares of `right` among labels and verdicts.
+
+    The interval is that of the agreement, the shares taken as they are. None where chance alone would always agree.
+
+    Source: Cohen, "A Coefficient of Agreement for Nominal Scales", 1960, whose standard error takes them so, too.
+    """
+    chance = labels * verdicts + (1 - labels) * (1 - verdicts)
+    if 1 - chance < _ROUNDING:
+        return None
+    value, low, high = ((x - chance) / (1 - chance) for x in (agreement.value, agreement.low, agreement.high))
+    return Estimate(value, max(low, -1.0), high, agreement.n, agreement.level)
+
+
+@dataclass(frozen=True, slots=True)
 class _Pair:
     """Two rollouts of one question: second minus first."""
 
@@ -154,7 +229,7 @@ def _flags(agreement: Estimate | None, length: Estimate | None, varying: float, 
         yield f"disagrees with the verifier: it follows it on {agreement.value:.0%} of the pairs"
     elif agreement is not None and agreement.low <= _CHANCE:
         yield (
-            f"not shown to follow the verifier: {estimate_text(agreement)} on {agreement.n} questions holds 0.5, which "
+            f"not shown to follow the verifier: {_text(agreement)} on {agreement.n} questions holds 0.5, which "
             "is chance; audit more of them"
         )
     if length is not None and abs(length.value) >= MOST_FOR_LENGTH and not length.low <= 0 <= length.high:
@@ -163,4 +238,17 @@ def _flags(agreement: Estimate | None, length: Estimate | None, varying: float, 
 
 
 def _shown(estimate: Estimate | None, otherwise: str) -> str:
-    return otherwise if estimate is None else f"{estimate_text(estimate)} over {estimate.n} questions"
+    return otherwise if estimate is None else f"{_text(estimate)} over {estimate.n} questions"
+
+
+def _pairs_alike(row: Sequence[bool]) -> float:
+    right, n = sum(row), len(row)
+    return (right * (right - 1) + (n - right) * (n - right - 1)) / (n * (n - 1))
+
+
+def _share(verdicts: Sequence[bool]) -> float:
+    return sum(verdicts) / len(verdicts) if verdicts else 0.0
+
+
+def _text(estimate: Estimate) -> str:
+    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"

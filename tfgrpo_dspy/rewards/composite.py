@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import fsum, isfinite
 
@@ -11,7 +11,7 @@ import dspy
 
 from tfgrpo_dspy.errors import MetricError, SettingsError
 from tfgrpo_dspy.rewards.metrics import judged
-from tfgrpo_dspy.rewards.reward import GroupMetric, Metric, Reward, check_metric, score
+from tfgrpo_dspy.rewards.reward import GroupMetric, Reward, SingleMetric, check_metric, score
 from tfgrpo_dspy.text import count_words
 
 _NAME = re.compile(r"[A-Za-z][\w .-]*")
@@ -35,7 +35,7 @@ class Weighted:
         >>> reward = Weighted({"accuracy": (exact, 1.0), "brevity": (Brevity(words=50, limit=200), 0.2)})
     """
 
-    parts: Mapping[str, tuple[Metric, float]]
+    parts: Mapping[str, tuple[SingleMetric, float]]
 
     def __post_init__(self) -> None:
         if not self.parts:
@@ -43,7 +43,7 @@ class Weighted:
         for name, (metric, weight) in self.parts.items():
             if not _NAME.fullmatch(name):
                 raise SettingsError(f"a part's name is made of letters, digits, blanks, '_', '.' and '-', got {name!r}")
-            if not (isinstance(weight, int | float) and isfinite(weight) and weight > 0):
+            if not _is_positive(weight):
                 raise SettingsError(f"the weight of {name!r} must be > 0, got {weight!r}; a penalty is a part below 1")
             if isinstance(metric, GroupMetric):
                 raise SettingsError(f"{name!r} scores whole groups, which cannot be weighed against single rollouts")
@@ -156,12 +156,16 @@ def count_tool_calls(prediction: dspy.Prediction) -> int:
     return sum(name not in {"finish", "submit"} for name in names)
 
 
+def _is_positive(weight: object) -> bool:
+    return isinstance(weight, int | float) and isfinite(weight) and weight > 0
+
+
 def _falling(value: int, free: int, limit: int, unit: str) -> dspy.Prediction:
     share = min(max((limit - value) / (limit - free), 0.0), 1.0)
     return judged(share, "" if value <= free else f"{value} {unit}, {free} would do.")
 
 
-def _scored(name: str, metric: Callable[..., object], example: dspy.Example, prediction: dspy.Prediction) -> Reward:
+def _scored(name: str, metric: SingleMetric, example: dspy.Example, prediction: dspy.Prediction) -> Reward:
     try:
         return score(metric, example, prediction)
     except MetricError as error:

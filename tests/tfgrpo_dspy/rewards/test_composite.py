@@ -7,11 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evals.rewards import Brevity, Format, ToolCalls, Weighted, count_tool_calls
 from tests.tfgrpo_dspy.scripted import Engine, examples
 from tfgrpo_dspy import MajorityVote, MetricError, SettingsError, evaluate
 from tfgrpo_dspy.records.evaluation import Evaluation
-from tfgrpo_dspy.rewards.metrics import exact
+from tfgrpo_dspy.rewards import Brevity, Format, ToolCalls, Weighted, count_tool_calls, exact
 
 EXAMPLE = dspy.Example(question="?", answer="4").with_inputs("question")
 

@@ -1,0 +1,75 @@
+"""What optimizers, tasks, tools and evaluations of one's own are built with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tfgrpo_dspy.names.public import lazily
+
+if TYPE_CHECKING:
+    from tfgrpo_dspy.library.file import write_atomically
+    from tfgrpo_dspy.lm.budget import OutOfBudget
+    from tfgrpo_dspy.lm.replies import usage_of
+    from tfgrpo_dspy.program.instructions import copy_program, default_conditioned
+    from tfgrpo_dspy.program.transcript import render_values
+    from tfgrpo_dspy.reports.redaction import safe
+    from tfgrpo_dspy.rollouts.watching import Attempt, draw_lm, watch
+    from tfgrpo_dspy.run.identity import identity_of
+    from tfgrpo_dspy.runtime.journal import fingerprint, put_aside
+    from tfgrpo_dspy.signatures import SummarizeRollout
+    from tfgrpo_dspy.text import count_words, counted, neutralise, one_line, shorten
+
+__all__ = [
+    "Attempt",
+    "OutOfBudget",
+    "SummarizeRollout",
+    "copy_program",
+    "count_words",
+    "counted",
+    "default_conditioned",
+    "draw_lm",
+    "fingerprint",
+    "identity_of",
+    "neutralise",
+    "one_line",
+    "put_aside",
+    "render_values",
+    "safe",
+    "shorten",
+    "usage_of",
+    "watch",
+    "write_atomically",
+]
+
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "library.file": ("write_atomically",),
+        "lm.budget": ("OutOfBudget",),
+        "lm.replies": ("usage_of",),
+        "program.instructions": (
+            "copy_program",
+            "default_conditioned",
+        ),
+        "program.transcript": ("render_values",),
+        "reports.redaction": ("safe",),
+        "rollouts.watching": (
+            "Attempt",
+            "draw_lm",
+            "watch",
+        ),
+        "run.identity": ("identity_of",),
+        "runtime.journal": (
+            "fingerprint",
+            "put_aside",
+        ),
+        "signatures": ("SummarizeRollout",),
+        "text": (
+            "count_words",
+            "counted",
+            "neutralise",
+            "one_line",
+            "shorten",
+        ),
+    },
+)

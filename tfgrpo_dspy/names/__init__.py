@@ -1,0 +1,1 @@
+"""From names to things: public names at their first use."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -60,8 +60,8 @@ def attach_libraries(options: AttachOptions) -> None:
     program = load_state(program, options.load) if options.load is not None else program
     paths = [options.library, *(options.also or ())]
     read = [read_any(path) for path in paths]
-    named = [lib if lib.domain else replace(lib, domain=_domain(path)) for path, lib in zip(paths, read, strict=True)]
-    made = combine(named, max_tokens=options.max_tokens)
+    names = [library.domain or _domain(path) for path, library in zip(paths, read, strict=True)]
+    made = combine(read, names=names, max_tokens=options.max_tokens)
     attached = attach(program, made.library, conditioned=options.conditioned)
     save_program(attached, options.out)
     if options.save_library is not None:

@@ -1,68 +1,88 @@
-"""One library out of two: the first keeps its ids, the second's experiences get new ones that say what they were."""
+"""What `combine` made of several libraries, gone through by the updater: it sees what no comparison of words does."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
-from tfgrpo_dspy.library.apply import Limits
-from tfgrpo_dspy.library.combine import Merged, _renamed, union
+from tfgrpo_dspy.library.apply import Change, Limits, Refusal
+from tfgrpo_dspy.library.combine import Combined, LeftOut
 from tfgrpo_dspy.library.experience import Experience, Source
-from tfgrpo_dspy.library.library import Change, ExperienceLibrary, Refusal
-from tfgrpo_dspy.library.operations import Add, Modify, Operation
+from tfgrpo_dspy.library.library import Applied, ExperienceLibrary
+from tfgrpo_dspy.library.operations import Add, Delete, Operation
 from tfgrpo_dspy.library.retrieval import BM25, Shelf
 from tfgrpo_dspy.library.section import render_lines
-from tfgrpo_dspy.library.similarity import TokenIndex
 from tfgrpo_dspy.lm.meter import UPDATE
 from tfgrpo_dspy.signatures import UpdateLibrary
 from tfgrpo_dspy.steps.reflection import Reflection
+from tfgrpo_dspy.text import one_line
 
 OBJECTIVE = "do well at the tasks that the experiences of both libraries speak of"
-"""What the updater is told that the merged library is for, unless it is told otherwise."""
+"""What the updater is told that the library is for, unless it is told otherwise."""
 _AT_ONCE = 40
-"""Experiences of the second library that the updater is asked about at once (ours)."""
+"""Experiences of later libraries that the updater is asked about at once (ours)."""
 _SHOWN_WHOLE, _SHOWN = 200, 8
-"""Entries up to which the updater is shown the whole first library; of a larger one, how many for each candidate."""
+"""Entries up to which the updater is shown the whole library; of a larger one, how many for each candidate."""
+
+
+class Reconciled(NamedTuple):
+    """What `reconcile` returns."""
+
+    library: ExperienceLibrary
+    left_out: tuple[LeftOut, ...]
+    """Those of `combine`, and what other entries say now."""
+    changes: tuple[Change, ...] = ()
+    """Of the updater, in their order."""
+    refusals: tuple[Refusal, ...] = ()
+    """What it asked for in vain."""
 
 
 def reconcile(
-    a: ExperienceLibrary, b: ExperienceLibrary, name: str, reflection: Reflection, objective: str = OBJECTIVE
-) -> Merged:
-    """The first library, brought up to date with the second's experiences by the updater.
+    combined: Combined, first: ExperienceLibrary, reflection: Reflection, objective: str = OBJECTIVE
+) -> Reconciled:
+    """Have the updater compare what later libraries brought with the first one.
 
-    Each experience of the second is a candidate: it is added, sharpens an entry, takes the place of one that it
-    contradicts, or is said already. One that the updater passes over is added; nothing is dropped in silence.
+    Each of their experiences is a candidate: it stays as it is, sharpens an entry, takes the place of one that it
+    contradicts, or is said already. One that the updater passes over stays; nothing is dropped in silence.
 
     Args:
-        a: The first library; its pinned experiences stay as they are.
-        b: The second; its pinned experiences are added as they are.
-        name: What the second is called, e.g. its file's name.
+        combined: What `combine` made of the libraries. Pinned experiences stay as they are.
+        first: The first of the libraries.
         reflection: The LM that answers.
-        objective: What the merged library is for.
+        objective: What the library is for.
 
     Raises:
         Unusable: The LM gave no usable reply.
+        MissingExtraError: Of a first library this large a part is shown, which needs bm25s.
     """
-    index = TokenIndex([(e.id, e.text) for e in a], [e.text for e in b])
-    twins = {e.id: index.near_duplicate(e.text, leaving_out=None) for e in b}
-    asked = [e for e in b if twins[e.id] is None and not e.pinned]
-    known = {id: twin for id, twin in twins.items() if twin is not None}
-    library, settled = a, set(known)
-    changes: list[Change] = []
-    refusals: list[Refusal] = []
+    ids = {e.id for e in first}
+    asked = [e for e in combined.library if e.id not in ids and not e.pinned]
+    others = tuple(e for e in combined.library if e.id in ids or e.pinned)
+    library = replace(combined.library, experiences=others)
+    left_out, changes, refusals = [*combined.left_out], list[Change](), list[Refusal]()
     for start in range(0, len(asked), _AT_ONCE):
         part = {f"B{start + i}": e for i, e in enumerate(asked[start : start + _AT_ONCE])}
-        operations = _ask(library, part, reflection, objective)
-        sources = {label: Source(f"{e.id} of {name}") for label, e in part.items()}
+        texts = {one_line(e.text) for e in part.values()}
+        answered = _ask(library, part, reflection, objective)
+        operations = [o for o in answered if not (isinstance(o, Add) and one_line(o.text) in texts)]  # it stays
+        sources = {label: Source(_origin(e)) for label, e in part.items()}
         applied = library.apply(operations, sources=sources, limits=Limits(max_words=None))
-        library = _with_provenance(applied.library, library, part, operations, name)
+        said_by = _said_by(operations, applied, part)
+        staying = [e for label, e in part.items() if label not in said_by]
+        entries = [
+            _resting_on(e, [part[label] for label, id in said_by.items() if id == e.id]) for e in applied.library
+        ]
+        library = replace(applied.library, experiences=(*entries, *staying))
+        left_out += [LeftOut(_origin(part[label]), part[label].text, f"said by {id}") for label, id in said_by.items()]
         changes += [change for change in applied.changes if change.kind != "keep"]
         refusals += applied.refusals
-        settled |= {part[label].id for o in operations for label in o.sources if label in part}
-    left = union(library, replace(b, experiences=tuple(e for e in b if e.id not in settled)), name)
-    names = tuple(sorted({*library.learned_with, *b.learned_with, reflection.lm.model}))
-    whole = replace(left.library, learned_with=names)
-    return Merged(whole, (*changes, *left.changes), tuple(refusals), {**known, **left.repeats})
+    names = tuple(sorted({*library.learned_with, reflection.lm.model}))
+    return Reconciled(replace(library, learned_with=names), tuple(left_out), tuple(changes), tuple(refusals))
+
+
+def _origin(e: Experience) -> str:
+    return e.provenance.origin or e.id
 
 
 def _ask(
@@ -85,27 +105,24 @@ def _ask(
     return tuple(operations)
 
 
-def _with_provenance(
-    after: ExperienceLibrary,
-    before: ExperienceLibrary,
-    candidates: Mapping[str, Experience],
-    operations: Sequence[Operation],
-    name: str,
-) -> ExperienceLibrary:
-    """The library whose new texts also have the provenance of the candidates that they rest on."""
-    labels = {
-        o.text: [label for label in o.sources if label in candidates] for o in operations if isinstance(o, Add | Modify)
-    }
-    known = {e.id: e.text for e in before}
-    entries = []
-    for entry in after:
-        rests_on = (
-            [candidates[label] for label in labels.get(entry.text, ())] if known.get(entry.id) != entry.text else []
-        )
-        exact = next((e for e in rests_on if e.text == entry.text and entry.id not in known), None)
-        if exact is not None:
-            entry = _renamed(exact, entry.id, name)
-        more = [s for e in rests_on for s in e.provenance.sources if s not in entry.provenance.sources]
-        provenance = replace(entry.provenance, sources=(*entry.provenance.sources, *dict.fromkeys(more)))
-        entries.append(replace(entry, provenance=provenance))
-    return replace(after, experiences=tuple(entries))
+def _said_by(operations: Sequence[Operation], applied: Applied, labels: Mapping[str, object]) -> dict[str, str]:
+    """Labels of candidates to the entry that says each now: an operation that cites the label wrote it, or named it."""
+    written = {change.after: change.id for change in applied.changes if change.kind in {"add", "modify"}}
+    in_vain = {id(refusal.operation): refusal for refusal in applied.refusals}
+    said: dict[str, str] = {}
+    for operation in operations:
+        if id(operation) in in_vain:
+            by = in_vain[id(operation)].repeats
+        elif isinstance(operation, Delete):
+            by = None
+        else:
+            by = operation.id if operation.op == "keep" else written.get(one_line(operation.text))
+        if by is not None and by in applied.library:
+            said |= {label: by for label in operation.sources if label in labels and label not in said}
+    return said
+
+
+def _resting_on(entry: Experience, candidates: Sequence[Experience]) -> Experience:
+    """An entry whose provenance has the sources of the candidates that it says, too."""
+    sources = dict.fromkeys([*entry.provenance.sources, *(s for e in candidates for s in e.provenance.sources)])
+    return replace(entry, provenance=replace(entry.provenance, sources=tuple(sources)))

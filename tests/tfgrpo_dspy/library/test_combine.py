@@ -42,14 +42,41 @@ def test_what_does_not_fit_is_left_out_whole_from_the_first_on_and_said():
     assert [str(left) for left in made.left_out] == ["math:G4 (beyond 5 tokens)", "house style:G0 (beyond 5 tokens)"]
 
 
-def test_a_text_that_stands_there_already_is_left_out_and_its_twin_named():
-    left = combine([MATH, library(["Draw  a figure."])]).left_out
-    assert [(one.origin, one.reason) for one in left] == [("library 2:G0", "the same as G0")]
+@pytest.mark.parametrize("text", ["Draw  a figure.", "draw a figure!"])
+def test_what_an_earlier_library_says_already_is_left_out_and_its_twin_named(text):
+    left = combine([MATH, library([text])]).left_out
+    assert [(one.origin, one.reason) for one in left] == [("library 2:G0", "it repeats G0")]
 
 
 def test_two_libraries_of_one_domain_are_told_apart():
     origins = [e.provenance.origin for e in combine([library(["a"], "math"), library(["b"], "math")]).library]
     assert origins == ["math:G0", "math 2:G0"]
+
+
+def test_libraries_may_be_named():
+    made = combine([MATH, STYLE, library(["Draw a figure."])], names=["a.json", "b.json", "c.json"])
+    assert [e.provenance.origin for e in made.library] == ["a.json:G0", "a.json:G4", "b.json:G0"]
+    assert [str(left) for left in made.left_out] == ["c.json:G0 (it repeats G0)"]
+
+
+def test_a_library_may_repeat_itself():
+    twice = ExperienceLibrary((Experience("G0", "Take the oldest."), Experience("G1", "Take the oldest!")), 2)
+    assert [e.text for e in combine([twice, twice]).library] == ["Take the oldest.", "Take the oldest!"]
+
+
+def test_what_other_predictors_read_is_no_repetition():
+    only = ExperienceLibrary((Experience("G0", "Draw a figure.", scope="plan"),), 1)
+    other = ExperienceLibrary((Experience("G0", "Draw a figure.", scope="solve"),), 1)
+    assert [e.scope for e in combine([only, other, MATH]).library] == ["plan", "solve", None, None]
+    assert [str(left) for left in combine([MATH, only]).left_out] == ["library 2:G0 (it repeats G0)"]
+
+
+def test_what_is_known_of_the_libraries_stays_where_it_is_one():
+    learned = ExperienceLibrary(next_id=1, domain="math", learned_under=Circumstances("ReAct", "exact"))
+    assert combine([learned, library(["a"])]).library.learned_under == learned.learned_under
+    assert combine([learned, MATH]).library.domain == "math"
+    other = ExperienceLibrary(learned_under=Circumstances("Predict", "exact"))
+    assert combine([learned, other]).library.learned_under == Circumstances()
 
 
 def test_an_experience_remembers_its_first_home_through_a_second_combination():

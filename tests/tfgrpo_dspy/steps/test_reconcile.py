@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tests.tfgrpo_dspy.command_line import run
 from tests.tfgrpo_dspy.scripted import Engine
 from tfgrpo_dspy import Experience, ExperienceLibrary, Provenance, Source, load_history, read_library
-from tfgrpo_dspy.library.combine import union
+from tfgrpo_dspy.library.combine import combine
 from tfgrpo_dspy.library.file import save_library
 from tfgrpo_dspy.steps.reconcile import reconcile
 from tfgrpo_dspy.steps.reflection import Reflection
@@ -27,27 +27,6 @@ B = ExperienceLibrary(
 )
 
 
-def test_the_first_keeps_its_ids_and_the_second_gets_new_ones_that_say_what_they_were():
-    made = union(A, B, "b.json")
-    assert [e.id for e in made.library] == ["G0", "G1", "G2", "G3"]
-    assert made.library.experiences[:2] == A.experiences
-    assert made.library["G2"].pinned
-    assert made.library["G3"].provenance.reason == "it was G9 of b.json; the dry ones won"
-    assert made.library["G3"].provenance.sources == LEARNED.sources
-    assert made.repeats == {"G4": "G1"}
-    assert made.library.learned_with == ("simulated",)
-
-
-@given(*[st.lists(st.sampled_from([f"When {c} comes, do {c} {c}{c} at once." for c in "abcdef"]), max_size=6)] * 2)
-def test_every_text_of_both_is_in_the_union_and_no_id_twice(first, second):
-    a, b = (ExperienceLibrary.from_texts(dict.fromkeys(texts)) for texts in (first, second))
-    made = union(a, b, "b")
-    texts = [e.text for e in made.library]
-    assert set(texts) | {made.library[id].text for id in made.repeats.values()} == set(texts)
-    assert len(made.library) + len(made.repeats) == len(a) + len(b)
-    assert made.library.experiences[: len(a)] == a.experiences
-
-
 def reconciled(operations, a=A, b=B):
     asked = []
 
@@ -55,7 +34,8 @@ def reconciled(operations, a=A, b=B):
         asked.append(prompt)
         return {"operations": operations}
 
-    return reconcile(a, b, "b.json", Reflection(Engine(script).lm(), 0)), asked
+    combined = combine([a, b], names=["a.json", "b.json"])
+    return reconcile(combined, a, Reflection(Engine(script).lm(), 0)), asked
 
 
 def test_the_updater_is_asked_about_what_is_neither_pinned_nor_repeated():
@@ -65,21 +45,44 @@ def test_the_updater_is_asked_about_what_is_neither_pinned_nor_repeated():
     assert "boots" not in asked.field("advantages")
     assert "[G0] When it rains" in asked.field("experiences")
     assert {e.text for e in made.library} == {e.text for e in A} | {e.text for e in B.experiences[1:]}, "none is lost"
+    assert [str(left) for left in made.left_out] == ["b.json:G4 (it repeats G1)"]
 
 
 def test_what_the_updater_writes_rests_on_both():
     text = "When rain or fog comes, take a coat and wait."
     made, _ = reconciled([{"op": "modify", "id": "G0", "text": text, "reason": "one for both", "sources": ["B0"]}])
     assert made.library["G0"].text == text
-    assert made.library["G0"].provenance.sources == (Source("G9 of b.json"), *LEARNED.sources)
+    assert made.library["G0"].provenance.sources == (Source("b.json:G9"), *LEARNED.sources)
     assert [e.text for e in made.library][2:] == ["When a river is deep, look for a bridge."]
+    assert str(made.left_out[-1]) == "b.json:G9 (said by G0)"
 
 
-def test_an_experience_that_is_added_word_for_word_keeps_its_provenance():
+def test_an_experience_that_is_added_word_for_word_stays_as_it_is():
     made, _ = reconciled([{"op": "add", "text": "When fog comes, wait.", "reason": "new", "sources": ["B0"]}])
-    added = made.library["G2"]
-    assert added.provenance.reason == "it was G9 of b.json; the dry ones won"
-    assert (added.provenance.created_step, added.provenance.sources) == (2, LEARNED.sources)
+    assert made.library["G11"].provenance == replace(LEARNED, origin="b.json:G9")
+    assert not made.changes
+
+
+@pytest.mark.parametrize(
+    ("operation", "fate"),
+    [
+        ({"op": "keep", "id": "G0", "sources": ["B0"]}, "said by G0"),
+        ({"op": "add", "text": "When fog or smoke comes, stand still.", "sources": ["B0"]}, "said by G12"),
+        (
+            {"op": "modify", "id": "G0", "text": "When it snows, take boots and a warm hat.", "sources": ["B0"]},
+            "said by G1",
+        ),
+        ({"op": "modify", "id": "G5", "text": "When fog comes, stop.", "sources": ["B0"]}, None),
+        ({"op": "delete", "id": "G0", "sources": ["B0"]}, None),
+        ({"op": "keep", "sources": ["B0"]}, None),
+        ({"op": "modify", "id": "G0", "text": "When it rains, take an umbrella.", "sources": ["A7"]}, None),
+    ],
+)
+def test_a_candidate_stays_unless_an_entry_says_it(operation, fate):
+    made, _ = reconciled([{"reason": "why", **operation}])
+    left = {one.origin: one.reason for one in made.left_out}
+    assert left.get("b.json:G9") == fate
+    assert ("When fog comes, wait." in [e.text for e in made.library]) == (fate is None)
 
 
 @pytest.fixture
@@ -94,11 +97,10 @@ def test_the_command_merges_as_a_commit(files):
     done = run("library", "merge", a, b, "--no-lm")
     assert done.exit_code == 0, done.output
     assert len(read_library(a)) == 4
+    assert read_library(a).experiences[:2] == A.experiences
     commits = load_history(a.with_name("a.history.jsonl")).commits
-    assert commits[-1].reason == "merged with b.json; of it G4 says what G1 does"
-    assert [c.reason for c in commits[-1].changes] == [
-        f"it was {id} of b.json; the dry ones won" for id in ("G7", "G9")
-    ]
+    assert commits[-1].reason == "merged with b.json; left out: b.json:G4 (it repeats G1)"
+    assert [c.reason for c in commits[-1].changes] == [f"it was b.json:{id}; the dry ones won" for id in ("G7", "G9")]
     assert run("library", "rollback", a, commits[0].id).exit_code == 0
     assert len(read_library(a)) == 2
 

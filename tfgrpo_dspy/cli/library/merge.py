@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +15,8 @@ from tfgrpo_dspy.cli.terminal import say, show_path
 from tfgrpo_dspy.errors import SettingsError
 
 if TYPE_CHECKING:
-    from tfgrpo_dspy.library.combine import Merged
+    from tfgrpo_dspy.library.apply import Change
+    from tfgrpo_dspy.library.library import ExperienceLibrary
     from tfgrpo_dspy.steps.reflection import Reflection
 
 
@@ -42,25 +44,30 @@ def merge(
     from tfgrpo_dspy.cli.library.reading import read_any
     from tfgrpo_dspy.history.commits import Note
     from tfgrpo_dspy.history.file import save_tracked
-    from tfgrpo_dspy.library.combine import union
-    from tfgrpo_dspy.steps.reconcile import OBJECTIVE, reconcile
+    from tfgrpo_dspy.library.combine import combine
+    from tfgrpo_dspy.steps.reconcile import OBJECTIVE, Reconciled, reconcile
 
     path = library_file(first)
     tracked = library_to_change(path)
-    a, b, name = tracked.library, read_any(second), second.name
-    reflection = None if lm is None else _reflection(lm, api_base)
-    made = union(a, b, name) if reflection is None else reconcile(a, b, name, reflection, objective or OBJECTIVE)
+    old = tracked.library
+    combined = combine([old, read_any(second)], names=[first.name, second.name])
+    at_home = {e.id: e for e in old}  # in its own history an entry of FILE has no origin elsewhere
+    entries = tuple(at_home.get(e.id, e) for e in combined.library)
+    combined = combined._replace(library=replace(combined.library, experiences=entries))
+    made = Reconciled(*combined)
+    if lm is not None:
+        made = reconcile(combined, old, _reflection(lm, api_base), objective or OBJECTIVE)
     at = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-    reason = f"merged with {second.name}{_repeats(made)}"
+    reason = "; left out: ".join([f"merged with {second.name}", *filter(None, [", ".join(map(str, made.left_out))])])
     note = Note(author="import" if lm is None else "updater", reason=reason, at=at, refusals=made.refusals)
-    history = tracked.history.record(made.library, note, made.changes)
+    history = tracked.history.record(made.library, note, (*_moves(made.library, old), *made.changes))
     if target is None:
         write_commit(path, history)
         return
     from tfgrpo_dspy.history.history import diff
 
     aside = save_tracked(history, target)
-    show_changes(diff(tracked.library, made.library))
+    show_changes(diff(old, made.library))
     put = f"; what was there is now {aside.name}" if aside is not None else ""
     say(f"commit {history.commits[-1].id} in {show_path(target)}{put}", style="bold")
 
@@ -72,6 +79,13 @@ def _reflection(lm: str, api_base: str | None) -> Reflection:
     return Reflection(make_lm(lm, api_base=api_base), retries=2)
 
 
-def _repeats(made: Merged) -> str:
-    told = ", ".join(f"{old} says what {here} does" for old, here in made.repeats.items())
-    return f"; of it {told}" if told else ""
+def _moves(library: ExperienceLibrary, old: ExperienceLibrary) -> list[Change]:
+    """What the history says of the experiences that came over: what they were, and what they rest on."""
+    from tfgrpo_dspy.library.apply import Change
+
+    return [
+        Change("add", e.id, None, e.text, "; ".join(filter(None, [f"it was {e.provenance.origin}", why])), sources)
+        for e in library
+        if e.id not in old and e.provenance.origin is not None
+        for why, sources in [(e.provenance.reason, e.provenance.sources)]
+    ]

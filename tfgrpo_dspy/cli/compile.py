@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,10 +21,10 @@ from tfgrpo_dspy import (
     read_library,
 )
 from tfgrpo_dspy.cli import view
-from tfgrpo_dspy.cli.boundary import UNRECORDED, Interrupted, Waiting, why
+from tfgrpo_dspy.cli.boundary import ENDED_EARLY, UNRECORDED, Interrupted, Waiting, why
 from tfgrpo_dspy.cli.data import DEFAULT_METRIC, described, examples_for, split_names
 from tfgrpo_dspy.cli.dry_run import confirm, forecast_of, show_forecast
-from tfgrpo_dspy.cli.files import PROGRAM, Keeper, RunFile, check_folder, write_run
+from tfgrpo_dspy.cli.files import PROGRAM, REPORT, Keeper, RunFile, check_folder, write_run
 from tfgrpo_dspy.cli.job import Job
 from tfgrpo_dspy.cli.lms import check_configured, lm_named, lm_of
 from tfgrpo_dspy.cli.options.budget import budget_of, price_of
@@ -36,10 +34,11 @@ from tfgrpo_dspy.cli.review import FileReview, TerminalReview
 from tfgrpo_dspy.cli.terminal import say, show_path, show_warnings_of_the_library, terminal_progress, us, warn
 from tfgrpo_dspy.errors import ReviewStop
 from tfgrpo_dspy.history.file import history_path, load_tracked
+from tfgrpo_dspy.library.file import write_atomically
 from tfgrpo_dspy.library.retrieval import BM25
 from tfgrpo_dspy.reports.markdown import render_report
 from tfgrpo_dspy.reports.redaction import safe
-from tfgrpo_dspy.reports.story import Story
+from tfgrpo_dspy.reports.story import Story, first_loss
 from tfgrpo_dspy.run.policy import as_policy
 from tfgrpo_dspy.text import counted
 
@@ -71,42 +70,45 @@ def compile_program(options: CompileOptions) -> None:
             made = forecast_of(job, options.pilot, price_of(options.price))
             confirm(made, options.confirm_above)
             job.optimizer.spent = made.spent
-        story = learn(job)
-    view.show_learning(story)
-    view.show_verdict(story)
-    view.show_whereabouts(story, job.keeper.folder, job.tracking)
+        story = learn(job, partial(_measured, job) if job.testset is not None else None)
+    view.show_story(story, job.keeper.folder, job.tracking)
     again = f"{us()} evaluate {show_path(job.keeper.folder / PROGRAM)} <held-out examples>"
     say(f"\nNext: {again}" + (f" --api-base {safe(options.api_base)}" if options.api_base else ""))
     finish(story)
 
 
-def learn(job: Job) -> Story:
+def learn(job: Job, measure: Callable[[dspy.Module], Comparison] | None = None) -> Story:
     """Compile, and write what was learned, also if the run stops early.
+
+    Args:
+        job: What to compile.
+        measure: Compares the learned program, which has been written by then, with the bare one.
 
     Raises:
         RunStopped: It did; the message says why and where everything is.
         Waiting: A review did, or is to be made.
         Interrupted: The user stopped it.
     """
-    began = time.monotonic()
     try:
         better = job.optimizer.compile(job.program, job.trainset, valset=job.valset)
     except RunStopped as error:
         if isinstance(error.__cause__, ReviewStop):
-            raise Waiting(f"{error.__cause__}; {_leave(job, began, 'it waits for a review')}") from error
+            raise Waiting(f"{error.__cause__}; {_leave(job, 'it waits for a review')}") from error
         cause = why(error.__cause__ or error)
-        raise RunStopped(f"{cause}; {_leave(job, began, cause)}", error.result) from error
+        raise RunStopped(f"{cause}; {_leave(job, cause)}", error.result) from error
     except KeyboardInterrupt as error:
-        raise Interrupted(f"interrupted; {_leave(job, began, 'it was interrupted')}") from error
+        log, left = job.optimizer.log_dir, _leave(job, "it was interrupted")
+        go_on = f"; the same command goes on with what is in {show_path(Path(log))}/" if log is not None else ""
+        raise Interrupted(f"interrupted; {left}{go_on}") from error
     job.keeper.result = better.detailed_results  # knows what was not recorded
-    story = job.story(time.monotonic() - began)
+    story = job.story()
     if story is None:
-        raise RuntimeError("the run ended without announcing its result")
-    if job.testset is not None and not story.nothing_was_scored:
-        story = replace(story, gain=_measured(job, better))
-    if story.nothing_was_scored:
-        raise TooManyErrors(f"every rollout was lost, first: {story.first_loss}; nothing was learned or written")
+        first = first_loss(better.detailed_results)
+        raise TooManyErrors(f"every rollout was lost, first: {first}; nothing was learned or written")
     write_run(job.keeper.folder, better, story.result.library, job.run, render_report(story))
+    if measure is not None:
+        story = job.story(gain=measure(better)) or story
+        write_atomically(render_report(story), job.keeper.folder / REPORT)
     return story
 
 
@@ -130,11 +132,13 @@ def _measured(job: Job, learned: dspy.Module) -> Comparison:
 
 
 def finish(story: Story) -> None:
-    """Say what could not be recorded; exit code 3 if there is something."""
+    """End with an exit code of its own where something could not be recorded, or a limit ended the run."""
     for line in story.result.unrecorded:
         warn(f"not recorded: {safe(line)}")
     if story.result.unrecorded:
         raise typer.Exit(UNRECORDED)
+    if story.ended == "ended early":
+        raise typer.Exit(ENDED_EARLY)
 
 
 def tracking_for(options: TrackingOptions, **more: Any) -> MLflowTracking | None:
@@ -289,12 +293,12 @@ def _roles(lms: dict[str, str]) -> str:
     return names.pop() if len(names) == 1 else ", ".join(f"{role} {name}" for role, name in lms.items())
 
 
-def _leave(job: Job, began: float, stopped: str) -> str:
+def _leave(job: Job, stopped: str) -> str:
     """Write what a run learned before it stopped; the sentence that says where."""
-    story = job.story(time.monotonic() - began, stopped=safe(stopped))
-    if story is None or story.nothing_was_scored:
-        return "nothing had been learned yet, and no file was written"
-    library, folder = story.result.library, job.keeper.folder
+    story, started, folder = job.story(stopped=safe(stopped)), job.keeper.started, job.keeper.folder
+    if story is None or started is None:
+        return "no step had been finished yet, so no file was written"
+    library = story.result.library
     write_run(folder, _reading(job, library), library, job.run, render_report(story))
-    steps = f"{len(story.result.steps)} of {counted(story.started.steps, 'step')}"
+    steps = f"{len(story.result.steps)} of {counted(started.steps, 'step')}"
     return f"what was learned in {steps} ({counted(len(library), 'experience')}) is in {show_path(folder)}/"

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import dspy
-from rich.text import Text
 
 from tfgrpo_dspy import Comparison, Evaluation, TrainingFreeGRPO, compare, evaluate
 from tfgrpo_dspy.cli import view
 from tfgrpo_dspy.cli.compile import finish, learn, tracking_for
 from tfgrpo_dspy.cli.data import described
-from tfgrpo_dspy.cli.files import Keeper, RunFile, check_folder, load_state, write_run
+from tfgrpo_dspy.cli.files import PROGRAM, Keeper, RunFile, check_folder, load_state
 from tfgrpo_dspy.cli.job import Job
 from tfgrpo_dspy.cli.lms import SIMULATED_LM
-from tfgrpo_dspy.cli.terminal import out, say, section, show_warnings_of_the_library, table_of, terminal_progress, us
+from tfgrpo_dspy.cli.terminal import say, show_warnings_of_the_library, terminal_progress, us
 from tfgrpo_dspy.errors import SettingsError
-from tfgrpo_dspy.reports import story as told
-from tfgrpo_dspy.reports.markdown import render_report
 from tfgrpo_dspy.rewards.metrics import number
 from tfgrpo_dspy.simulated import demo_examples, simulated_lm
 from tfgrpo_dspy.simulated.student import make_solver
@@ -27,7 +24,6 @@ from tfgrpo_dspy.text import counted
 
 if TYPE_CHECKING:
     from tfgrpo_dspy.cli.options.common import DemoOptions
-    from tfgrpo_dspy.reports.story import Story
 
 K = 5
 """Rollouts per held-out problem."""
@@ -47,11 +43,8 @@ def run_demo(options: DemoOptions) -> None:
         job = _job(options, solver)
         _show_plan(job, options)
         before = _evaluated(solver, held_out, options)
-        story = learn(job)
-        learned = load_state(solver, options.out / "program.json")  # what was saved is what is measured
-        story = replace(story, gain=compare(before, _evaluated(learned, held_out, options)))
-        write_run(options.out, learned, story.result.library, job.run, render_report(story))
-    _show(story, job)
+        story = learn(job, partial(_gain, job, before=before, held_out=held_out, options=options))
+    view.show_story(story, options.out, job.tracking)
     say(f"\n{time.monotonic() - began:.0f} s in all. Next: your own program, see {us()} compile --help")
     finish(story)
 
@@ -92,16 +85,9 @@ def _evaluated(program: dspy.Module, held_out: list[dspy.Example], options: Demo
     return evaluate(program, held_out, number, k=K, seed=options.seed, num_threads=options.threads)
 
 
-def _show(story: Story, job: Job) -> None:
-    view.show_learning(story)
-    if story.gain is not None:
-        _show_gain(story.gain)
-    view.show_whereabouts(story, job.keeper.folder, job.tracking)
-
-
-def _show_gain(gain: Comparison) -> None:
-    rows = [told.evaluation_row("baseline", gain.baseline), told.evaluation_row("learned", gain.candidate)]
-    columns = (told.EVALUATION_COLUMNS[0], f"Mean@{K} [95% interval]", *told.EVALUATION_COLUMNS[2:])
-    section("Held-out problems (simulated)", table_of(columns, rows))
-    style = "bold green" if gain.verdict == "better" else "bold"
-    out().print(Text(f"  Gain (simulated) {told.gain_text(gain)}", style=style))
+def _gain(
+    job: Job, learned: dspy.Module, *, before: Evaluation, held_out: list[dspy.Example], options: DemoOptions
+) -> Comparison:
+    """What was saved is what is measured."""
+    saved = load_state(job.program, job.keeper.folder / PROGRAM)
+    return compare(before, _evaluated(saved, held_out, options))

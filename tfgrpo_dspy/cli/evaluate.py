@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dspy
-from rich.text import Text
 
 from tfgrpo_dspy import Comparison, Evaluation, compare, detach, evaluate
 from tfgrpo_dspy.cli import view
@@ -15,13 +14,13 @@ from tfgrpo_dspy.cli.data import DEFAULT_METRIC, described, examples_for
 from tfgrpo_dspy.cli.files import REPORT, load_state, read_run
 from tfgrpo_dspy.cli.lms import check_configured, lm_of
 from tfgrpo_dspy.cli.references import load_metric, load_program
-from tfgrpo_dspy.cli.terminal import facts, out, say, section, show_path, show_warnings_of_the_library, table_of
+from tfgrpo_dspy.cli.terminal import say, show_path, show_warnings_of_the_library
 from tfgrpo_dspy.errors import DataError
 from tfgrpo_dspy.library.file import write_atomically
 from tfgrpo_dspy.library.section import find_section
-from tfgrpo_dspy.reports import story as told
-from tfgrpo_dspy.reports.markdown import gain_section, with_gain
-from tfgrpo_dspy.reports.redaction import safe
+from tfgrpo_dspy.reports.markdown import with_gain
+from tfgrpo_dspy.reports.story import Section, gain_section
+from tfgrpo_dspy.reports.tables import cost_table, evaluations_table
 from tfgrpo_dspy.rewards.reward import Metric
 
 if TYPE_CHECKING:
@@ -93,23 +92,10 @@ def _evaluated(
 
 
 def _show(evaluations: dict[str, Evaluation], gain: Comparison | None) -> None:
-    k = next(iter(evaluations.values())).k
-    columns = (*told.EVALUATION_COLUMNS[:1], f"Mean@{k} [95% interval]", f"Pass@{k}", *told.EVALUATION_COLUMNS[2:])
-    rows = []
-    for name, evaluation in evaluations.items():
-        first, mean, *rest = told.evaluation_row(name, evaluation)
-        rows.append((first, mean, _pass_text(evaluation), *rest))
-    section("Result", table_of(columns, rows))
-    if gain is not None:
-        out().print(Text(f"\nGain {told.gain_text(gain)}", style="bold"))
-    out().print()
-    used = [(f"{name} used", f"{told.usage_text(e.usage)}, {e.seconds:.0f} s") for name, e in evaluations.items()]
-    out().print(facts(used))
-
-
-def _pass_text(evaluation: Evaluation) -> str:
-    whole = any(len(rewards) >= evaluation.k for rewards in evaluation.rewards)
-    return f"{evaluation.pass_at(evaluation.k).value:.3f}" if whole else "none"
+    used = cost_table({name: made.usage for name, made in evaluations.items()})
+    took = ", ".join(f"{name} {made.seconds:.0f} s" for name, made in evaluations.items())
+    view.show_section(Section("Cost", (used, took)))
+    view.show_section(Section("Result", (evaluations_table(evaluations),)) if gain is None else gain_section(gain))
 
 
 def _add_to_report(gain: Comparison, options: EvaluateOptions) -> None:
@@ -117,9 +103,8 @@ def _add_to_report(gain: Comparison, options: EvaluateOptions) -> None:
     report = options.load.with_name(REPORT) if options.load is not None else None
     if report is None or not report.is_file():
         return
-    intro = f"On `{options.devset}`:"
-    text = with_gain(report.read_text(encoding="utf-8"), gain_section(gain, intro))
-    write_atomically(safe(text), report)
+    section = gain_section(gain, f"On {options.devset}:")
+    write_atomically(with_gain(report.read_text(encoding="utf-8"), section), report)
     say(f"The gain was added to {show_path(report)}")
 
 

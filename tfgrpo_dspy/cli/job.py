@@ -12,7 +12,8 @@ from tfgrpo_dspy import (
 from tfgrpo_dspy.cli import view
 from tfgrpo_dspy.cli.files import Keeper, RunFile
 from tfgrpo_dspy.observers.mlflow.tracking import MLflowTracking
-from tfgrpo_dspy.reports.story import Story
+from tfgrpo_dspy.records.evaluation import Comparison
+from tfgrpo_dspy.reports.story import Story, Told, nothing_was_scored, story_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +32,16 @@ class Job:
     testset: list[dspy.Example] | None = None
     """Held-out examples for the comparison at the end."""
 
-    def story(self, seconds: float, stopped: str = "") -> Story | None:
-        """What is known of the run; None if it did not begin."""
-        started, result = self.keeper.started, self.keeper.result
-        if started is None or result is None:
+    def story(self, stopped: str = "", gain: Comparison | None = None) -> Story | None:
+        """What is known of the run; None if no rollout of a finished step took place.
+
+        Args:
+            stopped: Why an error or a person ended it; empty if none did.
+            gain: Bare against learned program on held-out questions, if they were evaluated.
+        """
+        result = self.keeper.result
+        if result is None or nothing_was_scored(result):
             return None
         recorded = view.mlflow_text(self.tracking)
-        return Story(self.run.program, self.source, self.run.metric, started, result, seconds, stopped, None, recorded)
+        told = Told(self.run.program, self.source, self.run.metric, stopped, recorded, gain)
+        return story_of(result, self.keeper.started, told)

@@ -95,10 +95,10 @@ def _found(folder: Path, names: Sequence[str], purpose: str) -> list[Recorded]:
 
 
 def _say_if_simulated(folder: Path) -> None:
-    from tfgrpo_dspy.reports.story import is_simulated
+    from tfgrpo_dspy.reports.wording import is_simulated
     from tfgrpo_dspy.rollouts.recorded import lms_of
 
-    if is_simulated(lms_of(folder)):
+    if is_simulated(lms_of(folder).values()):
         say(SIMULATED, style="yellow")
 
 

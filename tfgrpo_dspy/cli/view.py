@@ -2,75 +2,73 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.table import Table as Grid
 from rich.text import Text
 
 from tfgrpo_dspy.cli.files import LIBRARY, LIBRARY_TEXT, PROGRAM, REPORT
-from tfgrpo_dspy.cli.terminal import SIMULATED, facts, out, say, section, show_path, table_of, us
-from tfgrpo_dspy.reports import story as told
+from tfgrpo_dspy.cli.terminal import SIMULATED, facts, out, say, section, show_path, table_of, us, visible
+from tfgrpo_dspy.library.library import Experience
+from tfgrpo_dspy.records.effects import Effect
 from tfgrpo_dspy.reports.redaction import safe
-from tfgrpo_dspy.reports.verdict import FLAG_COLUMNS, flag_rows, verdict_of
-from tfgrpo_dspy.text import counted
+from tfgrpo_dspy.reports.story import Block, Section, Story
+from tfgrpo_dspy.reports.tables import Table
+from tfgrpo_dspy.reports.wording import is_simulated, marks_of, origin_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from tfgrpo_dspy.observers.mlflow.tracking import MLflowTracking  # importing it must stay optional
 
-    from rich.table import Table
-
-    from tfgrpo_dspy.library.library import Experience
-    from tfgrpo_dspy.observers.mlflow.tracking import MLflowTracking
-    from tfgrpo_dspy.records.effects import Effect
-    from tfgrpo_dspy.reports.story import Story
-
-_SHOWN = 30
+_ENTRIES_SHOWN = 30
 """Experiences listed after a run at most; `tfgrpo library show` has them all."""
+_ROWS_SHOWN = 12
+"""Rows of a table at most; the report has more."""
 
 
 def show_plan(title: str, rows: Iterable[tuple[str, str]], lms: Mapping[str, str]) -> None:
     """What is about to be done."""
     say(title, style="bold")
-    show_if_simulated(lms)
+    if is_simulated(lms.values()):
+        say(SIMULATED, style="yellow")
     out().print(facts(rows))
 
 
-def show_if_simulated(lms: Mapping[str, str]) -> None:
-    """The warning that belongs to every figure of the embedded LM."""
-    if told.is_simulated(lms):
-        say(SIMULATED, style="yellow")
-
-
-def show_learning(story: Story) -> None:
-    """Steps, and the library that came out of them."""
-    columns, rows = story.steps_table()
-    section("Steps", table_of(columns, rows, numeric=(0, 4, 5, 6)))
-    for remark in story.remarks:
-        out().print(Text(f"\n{safe(remark)}", style="yellow"))
-    library = story.result.library
-    title = f"Library: {counted(len(library), 'experience')}, about {library.tokens} tokens"
-    more = len(library) - _SHOWN
-    rest = [f"and {more} more, see {LIBRARY_TEXT}"] if more > 0 else []
-    section(title, *([entries(library.experiences[:_SHOWN])] if len(library) else []), *rest)
-
-
-def show_verdict(story: Story) -> None:
-    """Whether it helped, and what a reader of the library should look at."""
-    section("Did it help?", safe(verdict_of(story)))
-    rows = flag_rows(story.result)
-    if rows:
-        section("Signs of harm", table_of(FLAG_COLUMNS, rows[:_SHOWN]))
-
-
-def show_whereabouts(story: Story, folder: Path, tracking: MLflowTracking | None) -> None:
-    """Files, MLflow run and cost."""
+def show_story(story: Story, folder: Path, tracking: MLflowTracking | None) -> None:
+    """All that is told of a run but its settings, which `show_plan` has shown; and where to find it."""
+    verdict = replace(story.verdict, title=f"{story.verdict.title}{' (simulated)' if story.simulated else ''}")
+    for each in (*story.details, Section("How it ended", story.ending), verdict):
+        show_section(each)
     shown = show_path(folder)
-    files = f"{shown}/{PROGRAM}, {LIBRARY}, {LIBRARY_TEXT}, {REPORT}"
-    usage = f"{told.usage_text(story.result.usage)}, {story.seconds:.0f} s"
-    rows = [("files", files), ("MLflow", mlflow_text(tracking))]
+    rows = [("files", f"{shown}/{PROGRAM}, {LIBRARY}, {LIBRARY_TEXT}, {REPORT}"), ("MLflow", mlflow_text(tracking))]
     if tracking is not None and tracking.model_uri is not None:
         rows.append(("model", tracking.model_uri))
-    section("Where it is", facts([*rows, ("learning used", usage)]))
+    section("Where it is", facts(rows))
+
+
+def show_section(told: Section) -> None:
+    """A heading, and what stands below it, cut where it is long."""
+    section(visible(told.title), *(part for block in told.blocks for part in _shown(block)))
+
+
+def _shown(block: Block) -> Sequence[object]:
+    if isinstance(block, str):
+        return [safe(visible(block))]
+    if isinstance(block, Table):
+        rows = [[safe(visible(cell)) for cell in row] for row in block.rows[:_ROWS_SHOWN]]
+        numeric = [position for position, name in enumerate(block.columns) if name in block.numeric]
+        return [table_of(block.columns, rows, numeric=numeric), *_rest(len(block.rows) - len(rows), REPORT)]
+    library = block.library
+    return [
+        entries(library.experiences[:_ENTRIES_SHOWN], effects=block.effects or None),
+        *_rest(len(library) - _ENTRIES_SHOWN, LIBRARY_TEXT),
+    ]
+
+
+def _rest(number: int, file: str) -> list[str]:
+    return [f"and {number} more, see {file}"] if number > 0 else []
 
 
 def mlflow_text(tracking: MLflowTracking | None) -> str:
@@ -85,15 +83,17 @@ def mlflow_text(tracking: MLflowTracking | None) -> str:
 
 def entries(
     library: Iterable[Experience], *, provenance: bool = False, effects: Mapping[str, Effect] | None = None
-) -> Table:
+) -> Grid:
     """One row per experience, with what it was measured to do if `effects` are given (by id)."""
-    from rich.table import Table
-
-    table = Table.grid(padding=(0, 2))
+    table = Grid.grid(padding=(0, 2))
     table.add_column(style="cyan", no_wrap=True)
     table.add_column()
     for experience in library:
-        text = _entry(experience, provenance=provenance)
+        text, marks = Text(visible(experience.text)), marks_of(experience)
+        if provenance:
+            text.append(f"\n{visible(origin_text(experience))}", style="dim")
+        elif marks:
+            text.append(f" ({', '.join(marks)})", style="dim")
         if effects is not None:
             text.append_text(_effect(effects.get(experience.id)))
         table.add_row(experience.id, text)
@@ -105,13 +105,3 @@ def _effect(effect: Effect | None) -> Text:
         return Text("\neffect not measured", style="dim")
     style = "green" if effect.low > 0 else "red" if effect.high < 0 else "dim"
     return Text(f"\neffect {effect.to_text()}", style=style)
-
-
-def _entry(experience: Experience, *, provenance: bool) -> Text:
-    text = Text(experience.text)
-    if provenance:
-        text.append(f"\n{told.origin_text(experience)}", style="dim")
-    elif experience.pinned or experience.scope:
-        marks = ["pinned"] * experience.pinned + ([f"only for {experience.scope}"] if experience.scope else [])
-        text.append(f" ({', '.join(marks)})", style="dim")
-    return text

@@ -114,8 +114,8 @@ def to_markdown(library: ExperienceLibrary) -> str:
     """
     count = counted(len(library), "experience")
     learned = f", learned with {', '.join(library.learned_with)}" if library.learned_with else ""
-    learned = f"{learned}, domain {_escape(library.domain)}" if library.domain is not None else learned
-    lines = [f"- **{e.id}** {_escape(one_line(e.text))}" for e in library]
+    learned = f"{learned}, domain {escape_markdown(library.domain)}" if library.domain is not None else learned
+    lines = [f"- **{e.id}** {escape_markdown(one_line(e.text))}" for e in library]
     body = "\n".join(["", *lines, ""]) if lines else ""
     return f"{HEADING}\n\n{count}, about {library.tokens} tokens{learned}.\n{body}"
 
@@ -123,6 +123,11 @@ def to_markdown(library: ExperienceLibrary) -> str:
 def to_text(library: ExperienceLibrary) -> str:
     """The library as the policy reads it: one `[G7] text` line per experience; empty for an empty library."""
     return render_lines(library) + "\n" if len(library) else ""
+
+
+def escape_markdown(text: str) -> str:
+    """The text with a backslash before what Markdown would act on within a line, mathematics excepted."""
+    return _MARKDOWN.sub(lambda match: "\\" + match.group(), text)
 
 
 def unescape_markdown(text: str) -> str:
@@ -156,10 +161,6 @@ def write_atomically(text: str, path: str | os.PathLike[str]) -> None:
 
 _PUNCTUATION = r"!-/:-@\[-`{-~"
 _MARKDOWN = re.compile(rf"\\(?=[{_PUNCTUATION}]|$)|[*`<&]|\](?=\()|(?<!\w)_|_(?!\w)|~(?=~)")
-
-
-def _escape(text: str) -> str:
-    return _MARKDOWN.sub(lambda match: "\\" + match.group(), text)
 
 
 _quoted = json.encoder.encode_basestring

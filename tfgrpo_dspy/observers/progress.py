@@ -27,8 +27,9 @@ from tfgrpo_dspy.records.events import (
 )
 from tfgrpo_dspy.records.result import StepRecord
 from tfgrpo_dspy.records.rollouts import Group, Rollout, Scored, count_groups
-from tfgrpo_dspy.reports.counts import operation_counts, reward_estimate
-from tfgrpo_dspy.reports.summary import format_estimate
+from tfgrpo_dspy.reports.counts import reward_estimate
+from tfgrpo_dspy.reports.tables import operations_text
+from tfgrpo_dspy.reports.wording import cost_text, estimate_text, is_simulated
 from tfgrpo_dspy.text import one_line, shorten
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class ProgressBar:
         self._usage, self._tolerance, self._steps = Usage(), event.settings.tolerance, event.steps
         self._first = event.settings.min_group_size
         self._phase, self._judged = _Phase(), len(event.valset or ()) * event.settings.validation_rollouts
-        simulated = any("simulated" in name.lower() for name in event.lms.values())
+        simulated = is_simulated(event.lms.values())
         lms = " and ".join(dict.fromkeys(event.lms.values()))
         self._say(
             f"Training-Free GRPO: {event.steps} steps, {'' if self._first is None else 'at most '}{event.rollouts} "
@@ -126,7 +127,8 @@ class ProgressBar:
         self.close()
         entries = f"{len(event.result.library)} experiences, {_cost(event.result.usage)}"
         if event.error is None:
-            self._say(f"done: {entries}")
+            ended = "done" if event.result.stopped_by is None else f"ended early: {one_line(event.result.stopped_by)}"
+            self._say(f"{ended}: {entries}")
         else:
             error = shorten(one_line(f"{type(event.error).__name__}: {event.error}"), 60)
             self._say(f"stopped after {len(event.result.steps)} steps: {entries}; {error}")
@@ -216,17 +218,16 @@ def describe_step(record: StepRecord, tolerance: float) -> str:
     """A finished step on one line: reward, informative groups, losses, operations, library, use, time."""
     counts = count_groups(record.groups, tolerance)
     lost = sum(len(g.lost) for g in record.groups)
-    operations = [f"{number} {kind}" for kind, number in operation_counts(record).items() if number]
     validation = record.validation
     parts = [
-        f"reward {format_estimate(reward_estimate(record.groups))}",
+        f"reward {estimate_text(reward_estimate(record.groups), questions=True)}",
         f"{counts.informative}/{len(record.groups)} groups informative",
         *([f"{lost} lost"] if lost else []),
         *([f"{len(record.failures)} failed"] if record.failures else []),
-        ", ".join(operations) or "no operation",
+        operations_text(record) or "no operation",
         *([f"{len(record.flags)} signs of harm"] if record.flags else []),
         f"{len(record.library)} experiences",
-        *([f"validation {format_estimate(validation.mean)}"] if validation else []),
+        *([f"validation {estimate_text(validation.mean, questions=True)}"] if validation else []),
         _cost(record.usage + validation.usage if validation else record.usage),
         f"{record.seconds:.1f} s",
     ]
@@ -234,9 +235,7 @@ def describe_step(record: StepRecord, tolerance: float) -> str:
 
 
 def _cost(usage: Usage) -> str:
-    tokens = usage.prompt_tokens + usage.completion_tokens
-    cost = "cost unknown" if usage.cost_usd is None else f"${usage.cost_usd:.4f}"
-    return f"{tokens:,} tokens, {cost}"
+    return f"{usage.prompt_tokens + usage.completion_tokens:,} tokens, {cost_text(usage.cost_usd)}"
 
 
 def _bars(console: Console) -> Progress:

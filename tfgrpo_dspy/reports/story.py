@@ -1,228 +1,238 @@
-"""What is told of a run, in the terminal and in its report alike: one value, and its figures as text."""
+"""One run, told once, from its records alone: sentences and tables that a terminal, a page and MLflow show alike."""
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from importlib.metadata import version
+from typing import Literal
 
-from tfgrpo_dspy.records.rollouts import GroupCounts, count_groups
-from tfgrpo_dspy.reports.counts import operation_counts, reward_estimate
+from tfgrpo_dspy.library.library import ExperienceLibrary
+from tfgrpo_dspy.lm.usage import Usage
+from tfgrpo_dspy.records.effects import Effect
+from tfgrpo_dspy.records.evaluation import Comparison
+from tfgrpo_dspy.records.events import RunStarted
+from tfgrpo_dspy.records.result import CompileResult
+from tfgrpo_dspy.reports.tables import (
+    Table,
+    cost_table,
+    evaluations_table,
+    failures_table,
+    flags_table,
+    gate_table,
+    overruled_table,
+    steps_table,
+)
+from tfgrpo_dspy.reports.verdict import verdict_of, why_little_was_learnable
+from tfgrpo_dspy.reports.wording import estimate_text, gain_text, is_simulated, lost_text, traffic_text
+from tfgrpo_dspy.settings import Settings
 from tfgrpo_dspy.text import counted, one_line
 
-if TYPE_CHECKING:
-    from tfgrpo_dspy.library.library import Experience
-    from tfgrpo_dspy.lm.usage import Usage
-    from tfgrpo_dspy.records.evaluation import Comparison, Evaluation
-    from tfgrpo_dspy.records.events import RunStarted
-    from tfgrpo_dspy.records.result import CompileResult, StepRecord
-    from tfgrpo_dspy.statistics.estimates import Estimate
+VERDICT = "Did it help?"
+_BEFORE = "The mean reward of a step is that of rollouts which read the library as it was before the step."
+_TOLD_APART = frozenset(
+    "epochs batch_size group_size min_group_size temperature use_ground_truth seed max_words library".split()
+)
+"""Settings that have a row of their own whatever they are."""
 
-STEP_COLUMNS = ("step", "mean reward [95% interval]", "informative", "operations", "failed", "lost", "entries")
-_TOOK_EFFECT = {"add": "added", "modify": "modified", "delete": "deleted", "keep": "kept"}
-EVALUATION_COLUMNS = ("program", "mean reward [95% interval]", "questions", "failed", "lost")
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the records of a run do not say, by whoever knows it."""
+
+    program: str = ""
+    """What the program is called where the run was started; empty for its class."""
+    trainset: str = ""
+    metric: str = ""
+    stopped: str = ""
+    """Why the run ended before its last step, if an error or a person ended it."""
+    recorded: str = ""
+    """Where the MLflow run is."""
+    gain: Comparison | None = None
+    """Bare against learned program on held-out questions, if they were evaluated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """The experiences of a library, with what each was measured to do."""
+
+    library: ExperienceLibrary
+    effects: Mapping[str, Effect]
+
+
+Block = str | Table | Entries
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A heading and what stands below it."""
+
+    title: str
+    blocks: tuple[Block, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Story:
     """One compile, as far as it got."""
 
-    program: str
-    """Its reference."""
-    trainset: str
-    metric: str
-    started: RunStarted
+    title: str
+    simulated: bool
+    """Whether any LM was the embedded one."""
+    ended: Literal["complete", "ended early", "stopped"]
+    """`ended early` in good order, by a limit or for want of progress; `stopped` by an error or a person."""
+    ending: tuple[str, ...]
+    """How it ended and what must not be overlooked, a sentence or two each."""
+    verdict: Section
+    """Whether it helped."""
+    setting: Section
+    """What was run."""
+    details: tuple[Section, ...]
     result: CompileResult
-    seconds: float
-    stopped: str = ""
-    """Why the run ended before its last step; empty if it did not."""
-    gain: Comparison | None = None
-    """Bare against learned program on held-out questions, if they were evaluated."""
-    recorded: str = ""
-    """Where the MLflow run is; empty if there is none."""
-
-    @property
-    def simulated(self) -> bool:
-        """Whether any LM was the embedded one."""
-        return is_simulated(self.started.lms)
-
-    @property
-    def tolerance(self) -> float:
-        """Rewards that differ by no more count as equal."""
-        return self.started.settings.tolerance
-
-    @property
-    def nothing_was_scored(self) -> bool:
-        """Whether no rollout of any finished step took place."""
-        return not any(group.scored for record in self.result.steps for group in record.groups)
-
-    @property
-    def first_loss(self) -> str:
-        """Why the first lost rollout was lost; empty if none was."""
-        return next((r.error for s in self.result.steps for g in s.groups for r in g.lost), "")
-
-    @property
-    def remarks(self) -> tuple[str, ...]:
-        """What a reader must not overlook."""
-        failed = self._failure_of_all
-        told = (failed or why_little_was_learnable(self.counts()), self.pruning, self.choice)
-        return tuple(remark for remark in told if remark)
-
-    @property
-    def pruning(self) -> str:
-        """What was taken out because of its measured effect; empty if nothing was."""
-        pruned = [change for record in self.result.steps for change in record.pruned]
-        said = "; ".join(f"{change.id} ({change.reason})" for change in pruned)
-        return f"{counted(len(pruned), 'experience')} taken out as harmful: {said}" if pruned else ""
-
-    @property
-    def _failure_of_all(self) -> str:
-        scored = [r for s in self.result.steps for g in s.groups for r in g.scored]
-        first = next((r.policy_failure for r in scored if r.policy_failure is not None), None)
-        if first is None or any(r.policy_failure is None for r in scored):
-            return ""
-        return f"The program failed in every rollout, so there was nothing to learn from; first: {one_line(first)}"
-
-    @property
-    def choice(self) -> str:
-        """Which library was kept, if there were validation examples to choose by; empty if not."""
-        best, initial = self.result.best_step, self.result.initial_validation
-        if best is None or initial is None:
-            return ""
-        before = f"{estimate_text(initial.mean, questions=True)} before the first step"
-        if best == 0:
-            return f"No step did better on the validation examples ({before}), so the initial library was kept."
-        return f"The library after step {best} did best on the validation examples ({before}) and was kept."
-
-    def steps_table(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-        """Columns and rows, one row per step."""
-        rows = [step_row(record, self.tolerance) for record in self.result.steps]
-        if self.result.initial_validation is None:
-            return STEP_COLUMNS, rows
-        judged = [estimate_text(s.validation.mean) if s.validation else "" for s in self.result.steps]
-        return (*STEP_COLUMNS, "validation"), [(*row, text) for row, text in zip(rows, judged, strict=True)]
-
-    def counts(self) -> GroupCounts:
-        """How the groups of all steps turned out."""
-        return count_groups([g for s in self.result.steps for g in s.groups], self.tolerance)
 
 
-def is_simulated(lms: Mapping[str, str]) -> bool:
-    """Whether any of the LMs is the embedded simulation, told by its name."""
-    return any("simulated" in name.lower() for name in lms.values())
+def story_of(result: CompileResult, started: RunStarted | None = None, told: Told | None = None) -> Story:
+    """Tell of a run what its records hold.
 
-
-def step_row(record: StepRecord, tolerance: float) -> tuple[str, ...]:
-    """The cells of `STEP_COLUMNS`."""
-    lost = sum(len(group.lost) for group in record.groups)
-    informative = count_groups(record.groups, tolerance).informative
-    return (
-        str(record.step),
-        estimate_text(reward_estimate(record.groups), questions=True),
-        f"{informative} of {len(record.groups)} groups",
-        ", ".join(f"{n} {_TOOK_EFFECT.get(kind, kind)}" for kind, n in operation_counts(record).items() if n) or "none",
-        str(sum(rollout.policy_failure is not None for group in record.groups for rollout in group.scored)),
-        str(lost),
-        str(len(record.library)),
+    Args:
+        result: As far as it got.
+        started: Its first event; without, its plan, its LMs and its settings are not told.
+        told: What else is known of it.
+    """
+    told = told or Told()
+    name = told.program or (type(started.student).__name__ if started is not None else "a program")
+    settings = started.settings if started is not None else Settings()
+    details = (
+        Section("Steps", (steps_table(result.steps, settings.tolerance), *([_BEFORE] if result.steps else []))),
+        _library(result),
+        Section("Gate", (gate_table(result.steps),)),
+        Section("Signs of harm", (flags_table(result.steps),)),
+        Section("Refused, pruned and fitted", (overruled_table(result.steps),)),
+        _undone(result),
+        _cost(result),
+    )
+    return Story(
+        f"Training-Free GRPO of {name}",
+        is_simulated(result.library.learned_with if started is None else started.lms.values()),
+        "stopped" if told.stopped else "ended early" if result.stopped_by is not None else "complete",
+        tuple(_ending(result, started, told, settings)),
+        Section(VERDICT, (verdict_of(result),)) if told.gain is None else gain_section(told.gain),
+        Section("What was run", (Table(("setting", "value"), tuple(_setting(started, told))),)),
+        tuple(section for section in details if any(_says_something(block) for block in section.blocks)),
+        result,
     )
 
 
-def evaluation_row(name: str, evaluation: Evaluation) -> tuple[str, ...]:
-    """The cells of `EVALUATION_COLUMNS`."""
-    return (
-        name,
-        estimate_text(evaluation.mean),
-        f"{evaluation.mean.n} x {evaluation.k}",
-        str(evaluation.policy_failures),
-        lost_text(evaluation.lost) or "0",
+def _says_something(block: Block) -> bool:
+    return bool(block.rows) if isinstance(block, Table) else bool(block)
+
+
+def _ending(result: CompileResult, started: RunStarted | None, told: Told, settings: Settings) -> Iterator[str]:
+    if why := told.stopped or result.stopped_by:
+        yield f"{'Stopped' if told.stopped else 'Ended'} early: {one_line(why)}"
+    library, seconds = result.library, sum(record.seconds for record in result.steps)
+    steps = counted(len(result.steps), "step")
+    if started is not None and started.steps != len(result.steps):
+        steps = f"{len(result.steps)} of {counted(started.steps, 'step')}"
+    data = f" on {counted(len(started.trainset), 'example')}" if started is not None else ""
+    data += f" of {told.trainset}" if told.trainset else ""
+    yield (
+        f"{counted(len(library), 'experience')} (about {library.tokens} tokens) after {steps}{data}, "
+        f"in {seconds:.0f} s."
     )
+    little = why_little_was_learnable(result.steps, settings.tolerance) if settings.require_contrast else ""
+    yield from filter(None, (little, _choice(result)))
 
 
-def estimate_text(estimate: Estimate | None, *, questions: bool = False) -> str:
-    """`0.62 [0.51, 0.73]`, with `n=20` behind it where no other column says so."""
-    if estimate is None:
-        return "none"
-    n = f" n={estimate.n}" if questions else ""
-    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]{n}"
-
-
-def gain_text(gain: Comparison) -> str:
-    """The paired difference in one sentence, which says so when nothing can be said."""
-    d = gain.difference
-    p = "p < 0.0001" if d.p_value < 1e-4 else f"p = {d.p_value:.4f}"  # noqa: PLR2004 - four decimals
-    interval = f"{d.value:+.3f} [{d.low:+.3f}, {d.high:+.3f}], {p}, paired over {d.n} questions"
-    verdicts = {
-        "better": "better",
-        "worse": "worse",
-        "not distinguishable": "not distinguishable (more questions would narrow the interval)",
-    }
-    return f"{interval}: {verdicts[gain.verdict]}"
-
-
-def why_little_was_learnable(counts: GroupCounts) -> str:
-    """Said when no group was informative, or fewer than one in ten; empty otherwise."""
-    total = sum(counts)
-    if counts.informative * 10 >= total:
+def _choice(result: CompileResult) -> str:
+    """Which library was kept, if there were validation examples to choose by; empty if not."""
+    best, initial = result.best_step, result.initial_validation
+    if best is None or initial is None:
         return ""
-    few = f"Only {counts.informative} of {total} groups were informative"
-    kinds = {
-        "all rollouts right": counts.all_right,
-        "all rollouts wrong": counts.all_wrong,
-        "rewards otherwise equal": counts.otherwise_equal,
-        "fewer than two rollouts": counts.too_few,
+    before = f"{estimate_text(initial.mean, questions=True)} before the first step"
+    if best == 0:
+        return f"No step did better on the validation examples ({before}), so the initial library was kept."
+    return f"The library after step {best} did best on the validation examples ({before}) and was kept."
+
+
+def gain_section(gain: Comparison, intro: str = "") -> Section:
+    """Whether it helped, on held-out questions: bare against learned program, with the verdict in words."""
+    programs = {"bare": gain.baseline, "learned": gain.candidate}
+    short = [
+        f"The {name} program was not evaluated to the end: {e.stopped_by}."
+        for name, e in programs.items()
+        if e.stopped_by
+    ]
+    said: tuple[Block, ...] = (evaluations_table(programs), *short, f"Gain on held-out questions: {gain_text(gain)}.")
+    return Section(VERDICT, (intro, *said) if intro else said)
+
+
+def _setting(started: RunStarted | None, told: Told) -> Iterator[tuple[str, str]]:
+    rows = [("metric", told.metric)]
+    if started is not None:
+        settings, usual = started.settings, Settings().as_params()
+        least, begun = settings.min_group_size, len(settings.library)
+        size = str(settings.group_size) if least is None else f"{least} to {settings.group_size} (adaptive)"
+        others = {k: v for k, v in settings.as_params().items() if v != usual[k] and k not in _TOLD_APART}
+        rows += [
+            ("LM", ", ".join(f"{role}: {name}" for role, name in started.lms.items())),
+            ("epochs x batch", f"{settings.epochs} x {settings.batch_size or 'all examples'}"),
+            ("group size, temperature", f"{size}, {settings.temperature}"),
+            ("words of an experience", f"at most {settings.max_words}"),
+            ("ground truth", "shown to reflection" if settings.use_ground_truth else "not shown to reflection"),
+            ("seed", str(settings.seed)),
+            ("started from", counted(begun, "experience") if begun else ""),
+            ("other settings", ", ".join(f"{name}={one_line(str(value))}" for name, value in others.items())),
+        ]
+    rows += [
+        ("when", time.strftime("%Y-%m-%d %H:%M")),
+        ("versions", f"tfgrpo-dspy {version('tfgrpo-dspy')}, dspy {version('dspy')}"),
+        ("MLflow", told.recorded),
+    ]
+    return (row for row in rows if row[1])
+
+
+def _library(result: CompileResult) -> Section:
+    library = result.library
+    learned = f", learned with {', '.join(library.learned_with)}" if library.learned_with else ""
+    title = f"Library: {counted(len(library), 'experience')}, about {library.tokens} tokens{learned}"
+    note = (
+        "Effect: change of the mean reward over the trainset, from rollouts that read a random part of the library; an "
+        "interval that spans zero says that help and harm are not distinguishable."
+    )
+    effects = {effect.id: effect for effect in result.effects}
+    return Section(title, (Entries(library, effects), *([note] if effects else [])))
+
+
+def _undone(result: CompileResult) -> Section:
+    lost = lost_text(Counter(rollout.cause for step in result.steps for group in step.groups for rollout in group.lost))
+    told = [f"Lost rollouts, never scored: {lost}; the first: {first_loss(result)}"] if lost else []
+    told += [f"Not recorded: {line}" for line in result.unrecorded]
+    failures = failures_table([*(f for step in result.steps for f in step.failures), *result.unused])
+    return Section("What could not be done", (*told, failures))
+
+
+def _cost(result: CompileResult) -> Section:
+    """What each stage took; a stage without a call is left out."""
+    validations = (result.initial_validation, *(step.validation for step in result.steps))
+    stages = {
+        "rollouts": [step.policy_usage for step in result.steps],
+        "reflection": [step.reflection_usage for step in result.steps],
+        "gate": [step.ruling.usage for step in result.steps if step.ruling is not None],
+        "validation": [validation.usage for validation in validations if validation is not None],
+        "gain": [result.gain.usage] if result.gain is not None else [],
+        "total": [result.usage],
     }
-    listed = ", ".join(f"{n} with {kind}" for kind, n in kinds.items() if n)
-    return (
-        f"{few if counts.informative else 'No group was informative'} ({listed}): within a group rewards must differ, "
-        f"or there is nothing to compare. {_advice(counts)}"
-    )
+    table = cost_table({stage: sum(usages, Usage()) for stage, usages in stages.items()})
+    return Section("Cost", (table, *filter(None, [traffic_text(result.traffic)])))
 
 
-def _advice(counts: GroupCounts) -> str:
-    if counts.too_few > sum(counts) / 2:
-        return "Use --group-size 2 or more, and look at what was lost."
-    if counts.all_right >= counts.all_wrong:
-        return "These examples teach this LM nothing new; take harder ones."
-    return (
-        "These examples are beyond this LM (or the metric never accepts its answers); "
-        "take easier ones, a larger --group-size or a graded metric."
-    )
+def first_loss(result: CompileResult) -> str:
+    """Why the first lost rollout was lost; empty if none was."""
+    return next((one_line(r.error) for step in result.steps for group in step.groups for r in group.lost), "")
 
 
-def lost_text(lost: Mapping[str, int]) -> str:
-    """`3 infrastructure, 1 metric`; empty for none."""
-    return ", ".join(f"{n} {cause}" for cause, n in sorted(lost.items()) if n)
-
-
-def lost_by_cause(records: Sequence[StepRecord]) -> Counter[str]:
-    """Lost rollouts of training."""
-    return Counter(rollout.cause for record in records for group in record.groups for rollout in group.lost)
-
-
-def usage_text(usage: Usage) -> str:
-    """Calls, tokens and cost; what is unknown is said to be."""
-    cached = f" ({usage.cached_calls:,} from the cache)" if usage.cached_calls else ""
-    tokens = f"{usage.prompt_tokens:,} + {usage.completion_tokens:,} tokens"
-    if (share := usage.cached_share) is not None:
-        tokens += f" ({share:.0%} of the input from the provider's prompt cache)"
-    return f"{usage.lm_calls:,} LM calls{cached}, {tokens}, {cost_text(usage.cost_usd)}"
-
-
-def cost_text(cost: float | None) -> str:
-    """A cost in US dollars."""
-    return "cost unknown" if cost is None else f"${cost:.4f}"
-
-
-def origin_text(experience: Experience) -> str:
-    """Where an experience came from, in one line."""
-    origin = experience.provenance
-    came = {"updater": "learned", "person": "written by a person", "import": "imported"}[origin.author]
-    steps = [f"in step {origin.created_step}"] if origin.created_step is not None else []
-    steps += [f"changed in step {origin.modified_step}"] if origin.modified_step is not None else []
-    marks = (["pinned"] if experience.pinned else []) + ([f"only for {experience.scope}"] if experience.scope else [])
-    shown = [s.example for s in origin.sources[:6]]
-    more = f" and {len(origin.sources) - len(shown)} more" if len(origin.sources) > len(shown) else ""
-    groups = [f"from {', '.join(shown)}{more}"] if shown else []
-    told = ", ".join([" ".join([came, *steps[:1]]), *steps[1:], *groups, *marks])
-    return f"{told}: {origin.reason}" if origin.reason else told
+def nothing_was_scored(result: CompileResult) -> bool:
+    """Whether no rollout of any finished step took place."""
+    return not any(group.scored for step in result.steps for group in step.groups)

@@ -11,7 +11,8 @@ from tfgrpo_dspy.errors import TooManyErrors
 from tfgrpo_dspy.records.events import Event, FailureRecorded, Observer, RolloutFinished
 from tfgrpo_dspy.records.failures import Failure
 from tfgrpo_dspy.records.result import StepRecord
-from tfgrpo_dspy.records.rollouts import Lost, count_groups
+from tfgrpo_dspy.records.rollouts import Lost
+from tfgrpo_dspy.reports.verdict import why_little_was_learnable
 from tfgrpo_dspy.text import one_line, shorten
 
 logger = logging.getLogger(__name__)
@@ -56,22 +57,5 @@ class Watch:
 
 def warn_if_little_was_learnable(record: StepRecord, tolerance: float) -> None:
     """Say loudly that few groups of a step, or none, had something to teach, and why."""
-    counts = count_groups(record.groups, tolerance)
-    failed = [r for g in record.groups for r in g.scored if r.policy_failure is not None]
-    if failed and len(failed) == sum(len(g.scored) for g in record.groups):
-        logger.warning("step %d: the program failed in every rollout, first: %s", record.step, failed[0].policy_failure)
-    elif not counts.informative:
-        logger.warning(
-            "step %d: no group was informative (%d all right, %d all wrong, %d otherwise equal, %d with fewer than two "
-            "rollouts), so nothing could be learned; examples of medium difficulty, a larger group_size or a graded "
-            "metric make rewards differ",
-            record.step,
-            counts.all_right,
-            counts.all_wrong,
-            counts.otherwise_equal,
-            counts.too_few,
-        )
-    elif counts.informative * 10 < len(record.groups):
-        logger.warning(
-            "step %d: only %d of %d groups were informative", record.step, counts.informative, len(record.groups)
-        )
+    if said := why_little_was_learnable([record], tolerance):
+        logger.warning("step %d: %s", record.step, said)

@@ -73,7 +73,7 @@ def test_it_says_how_every_step_went(url):
     result = compiled("--lm", "simulated", "--no-tracking", "--batch-size", "4", "--valset", "test.jsonl")
     assert "2 epochs of 2 steps, groups of 4 at temperature 0.7: 64 rollouts" in " ".join(result.stdout.split())
     assert "validation on 8 of test.jsonl" in result.stdout
-    assert "of 4 groups" in result.stdout
+    assert "of 4 " in result.stdout
     assert "on the validation examples (0." in " ".join(result.stdout.split())
     assert "validation" in Path("out/report.md").read_text(encoding="utf-8")
     assert "MLflow" not in result.stdout
@@ -82,7 +82,7 @@ def test_it_says_how_every_step_went(url):
 def test_the_report_can_be_read_without_the_terminal():
     compiled("--lm", "simulated", "--no-tracking")
     report = Path("out/report.md").read_text(encoding="utf-8")
-    for heading in ("# Training-Free GRPO of `programs.demo_world:solver`", "## Steps", "## Library", "## Cost"):
+    for heading in ("# Training-Free GRPO of programs.demo_world:solver", "## Steps", "## Library", "## Cost"):
         assert heading in report
     assert "Simulated LM" in report
     assert "cost unknown" in report
@@ -213,7 +213,7 @@ def test_a_run_that_stops_late_leaves_what_it_learned(monkeypatch):
     assert result.exit_code == 2
     library = read_library("out/library.json")
     assert len(library)
-    assert "**Stopped early:**" in Path("out/report.md").read_text(encoding="utf-8")
+    assert "Stopped early: " in Path("out/report.md").read_text(encoding="utf-8")
     assert (
         library["G0"].text in json.loads(Path("out/program.json").read_text())["predict"]["signature"]["instructions"]
     )
@@ -260,8 +260,9 @@ def test_interrupting_a_process_leaves_what_it_learned():
         _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
     assert "interrupted; what was learned in" in said
+    assert "the same command goes on with what is in out/log/" in said
     assert "Traceback" not in said
-    assert "**Stopped early:** it was interrupted" in Path("out/report.md").read_text(encoding="utf-8")
+    assert "Stopped early: it was interrupted" in Path("out/report.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
@@ -281,7 +282,7 @@ def test_the_installed_command_learns_and_shows_the_gain(url):
         )
         assert done.returncode == 0, done.stdout + done.stderr
         assert KEY not in done.stdout + done.stderr
-    assert "Gain +" in done.stdout
+    assert "Gain on held-out questions: +" in done.stdout
     assert not files_with(KEY)
     assert str(ROOT) not in Path("out/run.json").read_text()
 

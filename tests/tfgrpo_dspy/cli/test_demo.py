@@ -26,13 +26,13 @@ def test_the_demo_shows_a_gain_and_says_that_it_is_simulated():
     assert result.exit_code == 0, result.output
     text = " ".join(result.stdout.split())
     assert "SIMULATED" in text
-    assert "Held-out problems (simulated)" in text
-    assert "Gain (simulated) +" in text
+    assert "Did it help? (simulated)" in text
+    assert "Gain on held-out questions: +" in text
     assert "paired over 24 questions: better" in text
     assert "24 x 5" in text
     assert len(read_library("out/demo/library.json"))
     report = Path("out/demo/report.md").read_text(encoding="utf-8")
-    assert "## Gain on held-out questions" in report
+    assert "Gain on held-out questions: +" in report
     assert "Simulated LM" in report
 
 

@@ -35,14 +35,14 @@ def test_a_bare_program_gets_its_mean_with_an_interval():
 def test_a_compiled_program_needs_no_further_word_to_show_its_gain():
     said(*COMPILE)
     text = said("evaluate", "out/program.json", "test.jsonl")
-    assert "Gain +" in text
+    assert "Gain on held-out questions: +" in text
     assert "paired over 24 questions: better" in text
     report = Path("out/report.md").read_text(encoding="utf-8")
-    assert "## Gain on held-out questions\n\nOn `test.jsonl`:" in report
+    assert "## Did it help?\n\nOn test.jsonl:" in report
     assert "gain was added to out/report.md" in text
     said("evaluate", "out/program.json", "test.jsonl", "-k", "2")
     again = Path("out/report.md").read_text(encoding="utf-8")
-    assert again.count("## Gain on held-out questions") == 1
+    assert again.count("## Did it help?") == 1
     assert "## Library" in again
 
 
@@ -76,7 +76,7 @@ def test_the_same_seed_gives_the_same_figures():
     first, again, other = said(*arguments), said(*arguments, "--threads", "1"), said(*arguments, "--seed", "5")
 
     def figures(text: str) -> str:
-        return text.partition("Result")[2].partition("used")[0]
+        return text.partition("Result")[2]
 
     assert figures(first) == figures(again) != figures(other)
 

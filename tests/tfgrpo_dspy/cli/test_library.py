@@ -116,7 +116,7 @@ def test_mistakes_are_one_sentence(arguments, problem):
 
 def test_a_long_library_is_shown_in_part_after_a_run_and_in_full_here(monkeypatch):
     problems(12)
-    monkeypatch.setattr("tfgrpo_dspy.cli.view._SHOWN", 1)
+    monkeypatch.setattr("tfgrpo_dspy.cli.view._ENTRIES_SHOWN", 1)
     arguments = ("--metric", "number", "--epochs", "1", "--lm", "simulated", "--no-tracking")
     result = run("compile", SOLVER, "train.jsonl", *arguments)
     assert f"and {len(read_library('out/library.json')) - 1} more, see library.md" in result.stdout

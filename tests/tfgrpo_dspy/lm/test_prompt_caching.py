@@ -15,8 +15,9 @@ from tfgrpo_dspy.lm.budget import Budget, cost_at
 from tfgrpo_dspy.lm.ledger import spent_in
 from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.observers.mlflow.metrics import usage_numbers
-from tfgrpo_dspy.reports.story import usage_text
-from tfgrpo_dspy.reports.summary import summarise
+from tfgrpo_dspy.reports.markdown import render_report
+from tfgrpo_dspy.reports.story import story_of
+from tfgrpo_dspy.reports.tables import cost_table
 from tfgrpo_dspy.rewards.metrics import number
 from tfgrpo_dspy.simulated import demo_examples, running_server
 from tfgrpo_dspy.simulated.endpoint.prefix_cache import BLOCK_TOKENS, PrefixCache
@@ -40,8 +41,8 @@ def test_the_share_is_shown_where_it_is_known():
     assert usage_numbers(said)["cached_token_share"] == 0.32
     assert usage_numbers(said)["cached_tokens"] == 128
     assert not {"cached_tokens", "cached_token_share"} & set(usage_numbers(silent))
-    assert "(32% of the input from the provider's prompt cache)" in usage_text(said)
-    assert "cache" not in usage_text(silent)
+    assert "(32% cached there)" in cost_table({"all": said}).rows[0][3]
+    assert "cache" not in cost_table({"all": silent}).rows[0][3]
 
 
 def test_cached_input_costs_its_own_price_or_else_the_full_one():
@@ -96,8 +97,8 @@ def test_a_run_shows_the_share_that_the_endpoint_reports_and_pays_for_it_at_its_
     expected = cost_at((1.0, 4.0, 0.1), usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens)
     assert usage.cost_usd == pytest.approx(expected)
     assert spent_in(tmp_path).cost_usd == pytest.approx(expected)
-    page = summarise(ended[-1], title="A run", lms={"policy": "simulated"}, simulated=True, tolerance=0.0)
-    assert f"({usage.cached_share:.0%} of them from the provider's prompt cache)" in page
+    page = render_report(story_of(ended[-1].result, ended[0]))
+    assert f"({usage.cached_share:.0%} cached there)" in page
 
 
 def test_dspys_own_price_of_cached_input_is_used():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -42,9 +43,9 @@ def test_a_step_line_says_what_was_learned_and_what_it_took():
     line = describe_step(run.records[0], run.settings.tolerance)
     parts = [part.strip() for part in line.split(";")]
     assert parts[0].startswith("reward 0.")
-    assert parts[0].endswith("n = 8")
+    assert parts[0].endswith("n=8")
     assert parts[1].endswith("/8 groups informative")
-    assert parts[2:6] == ["1 lost", "1 failed", "2 add, 1 refused", "2 experiences"]
+    assert parts[2:6] == ["1 lost", "1 failed", "2 added, 1 refused", "2 experiences"]
     assert parts[6].startswith("validation 0.")
     assert parts[7:] == ["47,840 tokens, $0.9200", "13.5 s"]
 
@@ -69,6 +70,15 @@ def test_a_stopped_run_says_why_on_one_line():
     last = show(MadeRun(steps=1), error=RuntimeError("no\ncredit")).splitlines()[-1]
     assert last.startswith("stopped after 1 steps: 2 experiences")
     assert last.endswith("RuntimeError: no credit")
+
+
+def test_a_run_that_a_limit_ended_is_not_called_done():
+    drawn = console(terminal=False)
+    bar = ProgressBar(drawn)
+    *events, last = MadeRun(steps=1).events()
+    for event in (*events, replace(last, result=replace(last.result, stopped_by="max_lm_calls=60; not done: 2 steps"))):
+        bar(event)
+    assert drawn.file.getvalue().splitlines()[-1].startswith("ended early: max_lm_calls=60; not done: 2 steps: 2 ")
 
 
 def test_on_a_terminal_the_bar_counts_rollouts_rewards_and_losses():

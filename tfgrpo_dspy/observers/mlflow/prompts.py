@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tfgrpo_dspy.library.file import to_text
-from tfgrpo_dspy.reports.counts import operation_counts
+from tfgrpo_dspy.reports.tables import operations_text
 
 if TYPE_CHECKING:
     from tfgrpo_dspy.library.library import ExperienceLibrary
@@ -24,7 +23,6 @@ _LINKED_TAG = "mlflow.linkedPrompts"
 _EXPERIMENTS_TAG = "_mlflow_experiment_ids"  # which experiments' pages list the prompt
 _ROOM = 95_000  # MLflow refuses a prompt of more than 100 000 characters
 _LINKS = 50  # a tag holds 8000 characters
-_DONE = {"add": "added", "modify": "modified", "delete": "deleted", "keep": "kept", "refused": "refused"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +62,7 @@ def template_of(library: ExperienceLibrary) -> str:
 
 def message_of(epoch: int, records: Sequence[StepRecord]) -> str:
     """The commit message of an epoch: its steps, and what they did to the library."""
-    counts: Counter[str] = Counter()
-    for record in records:
-        counts.update(operation_counts(record))
-    did = ", ".join(f"{n} {_DONE[kind]}" for kind, n in counts.items() if n) or "no operation"
+    did = operations_text(*records) or "no operation"
     steps = [record.step for record in records]
     when = f"step {steps[0]}" if len(steps) == 1 else f"steps {min(steps)} to {max(steps)}" if steps else "no step"
     return f"epoch {epoch}, {when}: {did}"

@@ -23,9 +23,11 @@ from tfgrpo_dspy.observers.mlflow.prompts import LibraryVersion, message_of, pro
 from tfgrpo_dspy.observers.mlflow.provenance import source_tags, versions
 from tfgrpo_dspy.observers.mlflow.store import STATE_TAG, STEP_TAG, RunStore
 from tfgrpo_dspy.observers.mlflow.traces import put_trace, step_tree
+from tfgrpo_dspy.reports.markdown import SIMULATED_NOTE, render_report
 from tfgrpo_dspy.reports.redaction import Redactor, credentials_of
-from tfgrpo_dspy.reports.story import is_simulated
-from tfgrpo_dspy.reports.summary import SIMULATED_NOTE, summarise
+from tfgrpo_dspy.reports.story import Story, Told, story_of
+from tfgrpo_dspy.reports.tables import failures_table, flags_table, gate_table
+from tfgrpo_dspy.reports.wording import is_simulated
 from tfgrpo_dspy.text import one_line, shorten
 
 if TYPE_CHECKING:
@@ -67,7 +69,7 @@ class Records:
         self._epoch_steps: list[StepRecord] = []
         self._epochs: dict[str, ExperienceLibrary] = {}
         self.started = now()
-        self.simulated = is_simulated(event.lms)
+        self.simulated = is_simulated(event.lms.values())
         self.title = f"Training-Free GRPO of {type(event.student).__name__}"
         self._safe = Redactor(credentials_of(_lms_of(event.student)))
         self._width = max(2, len(str(max(event.steps, event.settings.epochs))))
@@ -100,11 +102,11 @@ class Records:
             "advantages": partial(tables.advantages_table, record, self._safe),
         }
         if record.failures:
-            made["failures"] = partial(tables.failures_table, record.failures, self._safe)
+            made["failures"] = partial(tables.of_story, failures_table(record.failures), self._safe)
         if record.ruling is not None and record.ruling.trials:
-            made["gate"] = partial(tables.trials_table, record, self._safe)
+            made["gate"] = partial(tables.of_story, gate_table([record]), self._safe)
         if record.flags:
-            made["flags"] = partial(tables.flags_table, record, self._safe)
+            made["flags"] = partial(tables.of_story, flags_table([record]), self._safe)
         if record.effects:
             made["effects"] = partial(tables.effects_table, record.effects, self._safe)
         for name, make in made.items():
@@ -137,7 +139,8 @@ class Records:
             initial = partial(initial_metrics, result.initial_validation)
             yield Entry("the first validation", partial(_put_metrics, make=initial, step=0, at=self.started, tags={}))
         yield Entry("figures/learning_curve.png", partial(self._figure, event))
-        yield self._text("summary.md", partial(self._summary, event))
+        story = self._story(event)
+        yield self._text("summary.md", partial(render_report, story))
         last = result.steps[-1].step if result.steps else 0
         if self._log_model and event.program is not None:
             inputs = self._event.trainset[0].inputs().toDict()
@@ -146,7 +149,7 @@ class Records:
         totals = partial(final_metrics, result)
         yield Entry("totals", partial(_put_metrics, make=totals, step=last, at=at, tags=self._final_tags(event)))
         status = "FINISHED" if event.error is None else "FAILED"
-        yield Entry(f"the end of the run ({status})", partial(self._end, event, status, at))
+        yield Entry(f"the end of the run ({status})", partial(self._end, story, status, at))
 
     def safe(self, text: str) -> str:
         """The text without credentials, on one line."""
@@ -170,6 +173,8 @@ class Records:
         tags = _cost_tag(event.result.usage)
         if event.error is not None:
             tags["error"] = shorten(self.safe(f"{type(event.error).__name__}: {event.error}"), 200)
+        if event.result.stopped_by is not None:
+            tags["ended_early"] = shorten(self.safe(event.result.stopped_by), 200)
         if event.result.best_step is not None:
             tags["best_step"] = str(event.result.best_step)
         return tags
@@ -197,11 +202,9 @@ class Records:
     def _table(self, path: str, make: Callable[[], tables.Table], step: int | None = None) -> Entry:
         return Entry(path, partial(_put_table, path=path, make=make), step)
 
-    def _summary(self, event: RunFinished) -> str:
-        started = self._event
-        return summarise(
-            event, title=self.title, lms=started.lms, simulated=self.simulated, tolerance=started.settings.tolerance
-        )
+    def _story(self, event: RunFinished) -> Story:
+        stopped = "" if event.error is None else self.safe(f"{type(event.error).__name__}: {event.error}")
+        return story_of(event.result, self._event, Told(stopped=stopped))
 
     def _put_trace(self, record: StepRecord, at: int, store: RunStore) -> None:
         tree = step_tree(record, self._traces, self._event.settings.tolerance)
@@ -209,14 +212,15 @@ class Records:
         put_trace(store, tree=tree, at=at, safe=self._safe)
 
     def _figure(self, event: RunFinished, store: RunStore) -> None:
-        figure = learning_curve(event.result, title=self.title, simulated=self.simulated)
+        figure = learning_curve(event.result, title=f"{self.title} (simulated LM)" if self.simulated else self.title)
         store.put_figure("figures/learning_curve.png", figure)
 
-    def _end(self, event: RunFinished, status: str, at: int, store: RunStore) -> None:
-        tags = {STATE_TAG: "complete" if event.error is None else "stopped"}
+    def _end(self, story: Story, status: str, at: int, store: RunStore) -> None:
+        tags: dict[str, str] = {STATE_TAG: story.ended}
         if store.is_ours:
-            note = SIMULATED_NOTE + "\n\n" if self.simulated else ""
-            tags["mlflow.note.content"] = note + "See `summary.md` and `library/returned.md` among the artifacts."
+            said = [SIMULATED_NOTE] if story.simulated else []
+            said += [*story.ending, "See `summary.md` and `library/returned.md` among the artifacts."]
+            tags["mlflow.note.content"] = "\n\n".join(map(self.safe, said))
         store.put_tags(tags)
         store.end(status, at)
 

@@ -166,7 +166,7 @@ class RunStore:
             return
         run = self.client.get_run(self.place.run_id)
         self.experiment_id = run.info.experiment_id
-        if self.place.active and run.data.tags.get(STATE_TAG) == "complete":
+        if self.place.active and run.data.tags.get(STATE_TAG) in {"complete", "ended early"}:
             # A run holds one compile: the next one within the same active run becomes its child.
             self._create({**tags, "mlflow.parentRunId": run.info.run_id})
             return

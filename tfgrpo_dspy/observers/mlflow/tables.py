@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from tfgrpo_dspy.library.library import Change, Refusal, Source
     from tfgrpo_dspy.records.effects import Effect
-    from tfgrpo_dspy.records.failures import Failure
     from tfgrpo_dspy.records.result import StepRecord
     from tfgrpo_dspy.records.rollouts import Group
+    from tfgrpo_dspy.reports import tables
 
 Cell = str | int | float | bool | None
 Row = Mapping[str, Cell]
@@ -69,29 +69,9 @@ def effects_table(effects: Sequence[Effect], safe: Safe) -> Table:
     return table(columns, rows, safe)
 
 
-def trials_table(record: StepRecord, safe: Safe) -> Table:
-    """What the gate measured of a step's update and of its parts."""
-    columns = ("operations", "verdict", "difference", "low", "high", "problems", "evidence", "threshold", "rollouts")
-    trials = record.ruling.trials if record.ruling is not None else ()
-    rows: list[Row] = []
-    for trial in trials:
-        d = trial.difference
-        measured = (d.value, d.low, d.high, d.n) if d is not None else (None, None, None, 0)
-        told = (trial.operations, trial.verdict, *measured, trial.evidence, trial.threshold, trial.rollouts)
-        rows.append(dict(zip(columns, told, strict=True)))
-    return table(columns, rows, safe)
-
-
-def flags_table(record: StepRecord, safe: Safe) -> Table:
-    """Signs of harm in what a step changed."""
-    rows: list[Row] = [{"experience": flag.id, "sign": flag.kind, "why": flag.why} for flag in record.flags]
-    return table(("experience", "sign", "why"), rows, safe)
-
-
-def failures_table(failures: Sequence[Failure], safe: Safe) -> Table:
-    """What could not be done, and what was done instead."""
-    rows = ({"stage": f.stage, "where": f.where, "reason": f.reason, "remedy": f.remedy} for f in failures)
-    return table(("stage", "where", "reason", "remedy"), rows, safe)
+def of_story(told: tables.Table, safe: Safe) -> Table:
+    """A table of the run's story, as it is."""
+    return table(told.columns, (dict(zip(told.columns, row, strict=True)) for row in told.rows), safe)
 
 
 def examples_table(examples: Sequence[dspy.Example], safe: Safe) -> Table:

@@ -247,9 +247,9 @@ def test_the_end_leaves_a_figure_and_a_summary(recorded):
     assert paths(tracking, "figures") == ["figures/learning_curve.png"]
     summary = artifact(tracking, "summary.md")
     assert "**Simulated LM.**" in summary
-    assert "- before the first step: 0." in summary
-    assert "Returned: the library after step 3." in summary
-    assert "summary of `s1/e1/r0`: no reply; the shortened trajectory was used" in summary
+    assert "The library after step 3 did best on the validation examples (0." in summary
+    assert "| summary | s1/e1/r0 | no reply | the shortened trajectory was used |" in summary
+    assert "learned in step 1" in summary
 
 
 @in_a_ready_store
@@ -309,7 +309,20 @@ def test_a_run_that_an_error_stopped_is_a_failed_one(steps):
     run = run_of(tracking)
     assert tracking.unrecorded == ()
     assert (run.info.status, run.data.tags["error"]) == ("FAILED", "RuntimeError: no credit")
-    assert "**Stopped**" in artifact(tracking, "summary.md")
+    assert "Stopped early: RuntimeError: no credit" in artifact(tracking, "summary.md")
+
+
+@in_a_ready_store
+def test_a_run_that_a_limit_ended_is_told_from_a_complete_one():
+    *events, last = MadeRun(steps=1).events()
+    tracking = MLflowTracking()
+    for event in (*events, replace(last, result=replace(last.result, stopped_by="max_lm_calls=60; not done: 2 steps"))):
+        tracking(event)
+    run = run_of(tracking)
+    assert (run.info.status, run.data.tags["tfgrpo.state"]) == ("FINISHED", "ended early")
+    assert run.data.tags["ended_early"] == "max_lm_calls=60; not done: 2 steps"
+    assert "Ended early: max_lm_calls=60; not done: 2 steps" in run.data.tags["mlflow.note.content"]
+    assert "Ended early: max_lm_calls=60; not done: 2 steps" in artifact(tracking, "summary.md")
 
 
 def test_a_group_that_was_lost_whole_leaves_no_false_reward():

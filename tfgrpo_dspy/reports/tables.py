@@ -1,0 +1,153 @@
+"""The tables of a story: its steps, what was ruled, what failed, what it took; and how programs did."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from tfgrpo_dspy.library.library import operation_id
+from tfgrpo_dspy.lm.usage import Usage
+from tfgrpo_dspy.records.evaluation import Evaluation
+from tfgrpo_dspy.records.failures import Failure
+from tfgrpo_dspy.records.result import StepRecord
+from tfgrpo_dspy.records.rollouts import count_groups
+from tfgrpo_dspy.reports.counts import operation_counts, reward_estimate
+from tfgrpo_dspy.reports.wording import cost_text, estimate_text, interval_text, lost_text
+from tfgrpo_dspy.text import one_line
+
+_TOOK_EFFECT = {"add": "added", "modify": "modified", "delete": "deleted", "keep": "kept"}
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of plain texts below their headings."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    numeric: tuple[str, ...] = ()
+    """Columns to align on the right."""
+
+
+def evaluations_table(evaluations: Mapping[str, Evaluation]) -> Table:
+    """How programs did, a row each; all of the same k."""
+    k = next(iter(evaluations.values())).k
+    columns = ("program", f"Mean@{k} [95% interval]", f"Pass@{k}", "questions", "failed", "lost")
+    rows = tuple(
+        (
+            name,
+            estimate_text(made.mean),
+            f"{made.pass_at(k).value:.3f}" if any(len(rewards) >= k for rewards in made.rewards) else "none",
+            f"{made.mean.n} x {made.k}",
+            str(made.policy_failures),
+            lost_text(made.lost) or "0",
+        )
+        for name, made in evaluations.items()
+    )
+    return Table(columns, rows)
+
+
+def steps_table(steps: Sequence[StepRecord], tolerance: float) -> Table:
+    """A row per step; with its epoch and its validation where these tell something."""
+    columns = ["step", "mean reward [95% interval]", "informative", "operations", "failed", "lost", "entries", "time"]
+    rows = [_step_row(record, tolerance) for record in steps]
+    if any(record.step != record.epoch for record in steps):
+        columns.append("epoch")
+        rows = [(*row, str(record.epoch)) for row, record in zip(rows, steps, strict=True)]
+    if any(record.validation is not None for record in steps):
+        columns.append("validation")
+        rows = [(*row, _validation_text(record.validation)) for row, record in zip(rows, steps, strict=True)]
+    return Table(tuple(columns), tuple(rows), ("step", "failed", "lost", "entries", "time", "epoch"))
+
+
+def _validation_text(validation: Evaluation | None) -> str:
+    if validation is None:
+        return ""
+    lost = sum(validation.lost.values())
+    return f"{estimate_text(validation.mean)}{f', {lost} lost' if lost else ''}"
+
+
+def _step_row(record: StepRecord, tolerance: float) -> tuple[str, ...]:
+    informative = count_groups(record.groups, tolerance).informative
+    return (
+        str(record.step),
+        estimate_text(reward_estimate(record.groups), questions=True),
+        f"{informative} of {len(record.groups)}",
+        operations_text(record) or "none",
+        str(sum(rollout.policy_failure is not None for group in record.groups for rollout in group.scored)),
+        str(sum(len(group.lost) for group in record.groups)),
+        str(len(record.library)),
+        f"{record.seconds:.0f} s",
+    )
+
+
+def operations_text(*records: StepRecord) -> str:
+    """`3 added, 1 refused`: what became of the operations of some steps; empty for none."""
+    counts: Counter[str] = Counter()
+    for record in records:
+        counts.update(operation_counts(record))
+    return ", ".join(f"{n} {_TOOK_EFFECT.get(kind, kind)}" for kind, n in counts.items() if n)
+
+
+def gate_table(steps: Sequence[StepRecord]) -> Table:
+    """What was measured of each update and of its parts."""
+    rows = tuple(
+        (
+            str(step.step),
+            str(trial.operations),
+            interval_text(trial.difference) if trial.difference else "",
+            str(trial.difference.n) if trial.difference else "0",
+            f"{trial.evidence:.2g} of {trial.threshold:g}",
+            str(trial.rollouts),
+            trial.verdict,
+        )
+        for step in steps
+        for trial in (step.ruling.trials if step.ruling is not None else ())
+    )
+    columns = ("step", "operations", "difference [95% interval]", "problems", "evidence", "rollouts", "verdict")
+    return Table(columns, rows)
+
+
+def flags_table(steps: Sequence[StepRecord]) -> Table:
+    """Signs of harm in what changed."""
+    rows = tuple((str(step.step), flag.id or "", flag.kind, flag.why) for step in steps for flag in step.flags)
+    return Table(("step", "experience", "sign", "why"), rows)
+
+
+def overruled_table(steps: Sequence[StepRecord]) -> Table:
+    """What of the updates did not take effect, and what checks of the run itself deleted or rewrote besides them."""
+    refused = [
+        (
+            str(step.step),
+            refusal.operation.op,
+            operation_id(refusal.operation) or "",
+            f"refused: {refusal.reason}",
+            getattr(refusal.operation, "text", ""),
+        )
+        for step in steps
+        for refusal in step.refusals
+    ]
+    further = [
+        (str(step.step), change.kind, change.id or "", f"{why}: {change.reason}", change.after or change.before or "")
+        for step in steps
+        for why, changes in (("harmful", step.pruned), ("to fit", step.fitted))
+        for change in changes
+    ]
+    return Table(("step", "operation", "id", "why", "text"), (*refused, *further))
+
+
+def failures_table(failures: Iterable[Failure]) -> Table:
+    """What could not be done, and what was done instead."""
+    rows = tuple((f.stage, f.where, one_line(f.reason), one_line(f.remedy)) for f in failures)
+    return Table(("stage", "where", "reason", "remedy"), rows)
+
+
+def cost_table(usages: Mapping[str, Usage]) -> Table:
+    """What was used, a row each; what made no call is left out."""
+    columns = ("", "LM calls", "from DSPy's cache", "tokens in", "tokens out", "cost")
+    rows = []
+    for name, used in usages.items():
+        share = f" ({used.cached_share:.0%} cached there)" if used.cached_share is not None else ""
+        numbers = (f"{used.lm_calls:,}", f"{used.cached_calls:,}", f"{used.prompt_tokens:,}{share}")
+        rows.append((name, *numbers, f"{used.completion_tokens:,}", cost_text(used.cost_usd)))
+    return Table(columns, tuple(row for row in rows if row[1] != "0"), columns[1:])

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfgrpo_dspy.cli.terminal import show_path, warn
-from tfgrpo_dspy.credit.file import save_effects
 from tfgrpo_dspy.errors import DataError, ProgramError, SettingsError
 from tfgrpo_dspy.history.file import save_tracked
 from tfgrpo_dspy.history.history import History
@@ -24,7 +23,6 @@ from tfgrpo_dspy.records.events import RunFinished, RunStarted, StepFinished
 if TYPE_CHECKING:
     import dspy
 
-    from tfgrpo_dspy.records.effects import Effect
     from tfgrpo_dspy.records.events import Event
     from tfgrpo_dspy.records.result import CompileResult
 
@@ -62,7 +60,6 @@ class Keeper:
         self.history = base or History()
         self.started: RunStarted | None = None
         self.result: CompileResult | None = None
-        self._effects: tuple[Effect, ...] = ()
 
     def __call__(self, event: Event) -> None:
         """Take one event."""
@@ -71,10 +68,10 @@ class Keeper:
                 self.started = event
                 self.history = begin(event.library, self.history)
             case StepFinished(record=record):
-                self.history, self._effects = add_step(self.history, record), record.effects
+                self.history = add_step(self.history, record)
                 self._write(is_final=False)
             case RunFinished(result=result):
-                self.result, self._effects = result, result.effects
+                self.result = result
                 if result.steps:
                     self.history = choose(self.history, result)
                     self._write(is_final=True)
@@ -84,7 +81,6 @@ class Keeper:
         if aside is not None:
             warn(f"another library was in {show_path(self.folder)}; it was put aside as {aside.name}")
         write_atomically(to_markdown(self.history.library), self.folder / LIBRARY_TEXT)
-        save_effects(self._effects, self.folder / LIBRARY)
 
 
 def check_folder(folder: Path) -> None:

@@ -14,6 +14,7 @@ from tfgrpo_dspy.library.apply import Refusal
 from tfgrpo_dspy.library.experience import Circumstances, Experience, Source
 from tfgrpo_dspy.library.file import dump_library
 from tfgrpo_dspy.library.library import ExperienceLibrary
+from tfgrpo_dspy.records.effects import Effect
 
 CommitAuthor = Literal["updater", "person", "gate", "import"]
 """Who changed the library: an update of a run, a person, a check of the run, or whoever made it before its history."""
@@ -62,6 +63,9 @@ class Scores:
     """Mean reward on the valset of the library *after* the commit."""
     validation_n: int | None = None
     """Questions it rests on."""
+    effects: tuple[Effect, ...] = ()
+    """What entries did to the reward, by all rollouts so far; of texts of the library *before* the commit, or of the
+    one that is gone back to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from tfgrpo_dspy.errors import HistoryError
 from tfgrpo_dspy.history.commits import Commit, Evidence, Kind, Note, Revision, digest_of
 from tfgrpo_dspy.library.library import Change, Experience, ExperienceLibrary, id_number
+from tfgrpo_dspy.records.effects import Effect
 from tfgrpo_dspy.text import one_line
 
 _SHORTEST_PREFIX = 4
@@ -251,6 +252,12 @@ def blame(history: History, id: str) -> tuple[Chapter, ...]:
         known = f"its ids run from {ids[0]} to {ids[-1]}" if ids else "the history is empty"
         raise HistoryError(f"there has never been a {one_line(id)}; {known}")
     return chapters
+
+
+def measured_effects(history: History) -> dict[str, Effect]:
+    """What was last measured of each text that the library has now, by id; nothing where `dropout` was 0."""
+    latest = {(effect.id, effect.text): effect for commit in history for effect in commit.scores.effects}
+    return {e.id: latest[e.id, e.text] for e in history.library if (e.id, e.text) in latest}
 
 
 def _replayed(commits: tuple[Commit, ...]) -> ExperienceLibrary:

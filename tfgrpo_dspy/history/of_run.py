@@ -13,6 +13,7 @@ from tfgrpo_dspy.text import one_line, shorten
 if TYPE_CHECKING:
     from tfgrpo_dspy.library.library import ExperienceLibrary
     from tfgrpo_dspy.records.advantages import SemanticAdvantage
+    from tfgrpo_dspy.records.effects import Effect
     from tfgrpo_dspy.records.result import CompileResult, StepRecord
 
 _TASK_TOKENS = 60
@@ -70,7 +71,7 @@ def choose(history: History, result: CompileResult) -> History:
         return history
     mean = (result.steps[best - 1].validation if best else result.initial_validation).mean  # type: ignore[union-attr]
     where = f"step {best}" if best else "the start"
-    scores = Scores(validation=mean.value, validation_n=mean.n)
+    scores = Scores(validation=mean.value, validation_n=mean.n, effects=_rounded(result.effects))
     reason = f"back to {where}, whose library did best on the valset"
     return rollback(history, best, Note(author="gate", reason=reason, scores=scores))
 
@@ -94,4 +95,15 @@ def _scores(record: StepRecord) -> Scores:
     rewards = [reward for group in record.groups for reward in group.fair_rewards]
     mean = sum(rewards) / len(rewards) if rewards else None
     judged = record.validation.mean if record.validation is not None else None
-    return Scores(mean, len(rewards) or None, judged.value if judged else None, judged.n if judged else None)
+    return Scores(
+        training=mean,
+        training_n=len(rewards) or None,
+        validation=judged.value if judged else None,
+        validation_n=judged.n if judged else None,
+        effects=_rounded(record.effects),
+    )
+
+
+def _rounded(effects: Iterable[Effect]) -> tuple[Effect, ...]:
+    """To digits that do not depend on the machine, as a commit's id is made of them."""
+    return tuple(replace(e, value=round(e.value, 6), low=round(e.low, 6), high=round(e.high, 6)) for e in effects)

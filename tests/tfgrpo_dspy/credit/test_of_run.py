@@ -15,9 +15,12 @@ from benchmarks.planted import kinds_of, plant
 from tests.tfgrpo_dspy.scripted import Asked, Engine, exact, examples, script
 from tfgrpo_dspy import ExperienceLibrary, MajorityVote, SettingsError, TrainingFreeGRPO, evaluate
 from tfgrpo_dspy.credit.prune import harmful
-from tfgrpo_dspy.history.history import rollback
+from tfgrpo_dspy.history.commits import Note
+from tfgrpo_dspy.history.file import dump_history, parse_history
+from tfgrpo_dspy.history.history import measured_effects, rollback
 from tfgrpo_dspy.history.of_run import history_of
 from tfgrpo_dspy.library.file import dump_library
+from tfgrpo_dspy.library.operations import Modify
 from tfgrpo_dspy.observers.mlflow.metrics import step_metrics
 from tfgrpo_dspy.observers.mlflow.tables import effects_table, operations_table
 from tfgrpo_dspy.program.attach import attach
@@ -133,6 +136,19 @@ def test_withholding_leaves_the_program_and_the_other_predictors_alone():
 
 
 # --- what is made of it ---
+
+
+@pytest.mark.parametrize("valset", [None, examples(3)])
+def test_the_history_says_what_the_run_says_and_survives_its_file(valset):
+    program = compiled(Engine(script(policy=misled)), dropout=0.5, epochs=2, count=8, valset=valset)
+    result = program.detailed_results
+    history = parse_history(dump_history(history_of(result)))
+    found = measured_effects(history)
+    assert found
+    assert list(found) == [effect.id for effect in result.effects]
+    assert all(found[e.id].value == pytest.approx(e.value, abs=1e-6) for e in result.effects)
+    changed = history.library.apply([Modify(id="G1", text="When adding, add.")], author="person").library
+    assert "G1" not in measured_effects(history.record(changed, Note(author="person"))), "it is of another text"
 
 
 def test_the_updater_is_shown_what_was_measured_and_the_extractor_that_attempts_read_parts():

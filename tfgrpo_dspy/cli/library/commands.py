@@ -7,19 +7,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from tfgrpo_dspy.cli.library import edits, history
 from tfgrpo_dspy.cli.library import merge as merging
 from tfgrpo_dspy.cli.library.reading import read_any
-from tfgrpo_dspy.cli.terminal import out, say, show_path, us
-from tfgrpo_dspy.errors import DataError, SettingsError
-
-if TYPE_CHECKING:
-    from tfgrpo_dspy.library.library import ExperienceLibrary
-    from tfgrpo_dspy.records.effects import Effect
+from tfgrpo_dspy.cli.terminal import out, say, show_path
+from tfgrpo_dspy.errors import SettingsError
 
 app = typer.Typer(
     no_args_is_help=True, help="Look at libraries and their history, change, compare, export and import them."
@@ -54,7 +50,7 @@ def show(
     learned = f", learned with {', '.join(library.learned_with)}" if library.learned_with else ""
     domain = f" on {library.domain}" if library.domain else ""
     say(f"{counted(len(library), 'experience')}{domain}, about {library.tokens} tokens{learned}", style="bold")
-    out().print(entries(library, provenance=provenance, effects=_effects(file, library) if effects else None))
+    out().print(entries(library, provenance=provenance, effects=history.effects_of(file) if effects else None))
 
 
 @app.command(
@@ -112,19 +108,6 @@ def import_(
     if target.suffix.lower() != ".json":
         raise SettingsError(f"a library is imported into a .json file, got {target}; to write others, use export")
     _write(foreign, target, domain)
-
-
-def _effects(path: Path, library: ExperienceLibrary) -> dict[str, Effect]:
-    from tfgrpo_dspy.cli.files import LIBRARY
-    from tfgrpo_dspy.credit.file import effects_path, load_effects
-
-    file = path / LIBRARY if path.is_dir() else path
-    if not effects_path(file).exists():
-        raise DataError(
-            f"no effects were measured for {show_path(file)}; `{us()} compile ... --dropout 0.3` measures them at no "
-            "further LM call"
-        )
-    return load_effects(file, library)
 
 
 def _write(source: Path, target: Path, domain: str | None = None) -> None:

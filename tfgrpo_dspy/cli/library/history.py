@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tfgrpo_dspy.history.commits import Commit, Evidence
     from tfgrpo_dspy.history.history import Chapter, LibraryDiff
     from tfgrpo_dspy.library.experience import Source
+    from tfgrpo_dspy.records.effects import Effect
 
 LibraryFile = Annotated[Path, typer.Argument(metavar="FILE", help="library.json, or the folder of one.")]
 ExperienceId = Annotated[str, typer.Argument(metavar="ID", help="Id of an experience, e.g. G7.")]
@@ -62,6 +63,8 @@ def blame(file: LibraryFile, id: ExperienceId) -> None:
     chapters = of.blame(history, _plain_id(id))
     said = "is in the library" if _plain_id(id) in history.library else "is no longer in the library"
     say(f"{_plain_id(id)} {said}; {counted(len(chapters), 'change')}", style="bold")
+    if effect := of.measured_effects(history).get(_plain_id(id)):
+        say(f"effect {effect.to_text()}")
     for chapter in chapters:
         _show_chapter(chapter)
     rollouts = [name for chapter in chapters for source in chapter.change.sources for name in source.rollouts]
@@ -115,6 +118,23 @@ def show_commit(file: Path, id: str) -> None:
     library = history.at(commit.id)
     say(f"\n{counted(len(library), 'experience')} after it, about {library.tokens} tokens", style="bold")
     out().print(entries(library))
+
+
+def effects_of(file: Path) -> dict[str, Effect]:
+    """What the experiences of a library were measured to do, by id.
+
+    Raises:
+        HistoryError: It has no history, or nothing was measured in it.
+    """
+    from tfgrpo_dspy.history.history import measured_effects
+
+    found = measured_effects(history_to_show(library_file(file)))
+    if not found:
+        raise HistoryError(
+            f"no effects were measured for {show_path(file)}; `{us()} compile ... --dropout 0.3` measures them at no "
+            "further LM call"
+        )
+    return found
 
 
 def is_commit(text: str) -> bool:

@@ -6,7 +6,7 @@ import inspect
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -125,8 +125,8 @@ class _EquippedPlan:
 def _equipped(optimizer: Any, log_dir: Path, observers: Sequence[Observer]) -> Any:
     """The optimizer; one of ours keeps a journal and is listened to."""
     if isinstance(optimizer, TrainingFreeGRPO):
-        optimizer.log_dir = log_dir
-        optimizer.observers = (*optimizer.observers, *observers)
+        listening = (*optimizer.setup.observers, *observers)
+        optimizer.setup = replace(optimizer.setup, log_dir=log_dir, observers=listening)
     elif callable(plan := getattr(optimizer, "plan", None)):
         optimizer.plan = _EquippedPlan(plan, log_dir, observers)
     return optimizer

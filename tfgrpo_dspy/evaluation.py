@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import dspy
 
+from tfgrpo_dspy.declaration import documented
 from tfgrpo_dspy.errors import BudgetError, DataError, SettingsError, TooManyErrors
 from tfgrpo_dspy.lm.budget import Budget
 from tfgrpo_dspy.lm.metered import metering
@@ -28,21 +29,22 @@ from tfgrpo_dspy.steps.rollout import roll_out
 _evaluations = itertools.count()
 
 
-def evaluate(  # noqa: PLR0913 - flat keywords, as DSPy users expect
+@documented(Settings)
+def evaluate(  # noqa: PLR0913, D417 - flat keywords, as DSPy users expect; `documented` adds what is missing
     program: dspy.Module,
     devset: Sequence[dspy.Example],
     metric: Metric,
     *,
     k: int = 5,
-    temperature: float | None = 0.7,
+    temperature: float | None = Settings.temperature,
     seed: int | None = None,
-    failure_score: float = 0.0,
-    num_threads: int | None = None,
-    max_errors: int | None = None,
-    budget: Budget | None = None,
-    hedge: float = 0.0,
-    call_timeout: float | None = None,
-    rollout_timeout: float | None = None,
+    failure_score: float = Settings.failure_score,
+    num_threads: int | None = Settings.num_threads,
+    max_errors: int | None = Settings.max_errors,
+    budget: Budget | None = Settings.budget,
+    hedge: float = Settings.hedge,
+    call_timeout: float | None = Settings.call_timeout,
+    rollout_timeout: float | None = Settings.rollout_timeout,
     display_progress: bool | None = None,
 ) -> Evaluation:
     """Score a program on k fresh rollouts per question.
@@ -52,19 +54,13 @@ def evaluate(  # noqa: PLR0913 - flat keywords, as DSPy users expect
         devset: Examples with inputs set.
         metric: As for `TrainingFreeGRPO`.
         k: Rollouts per question, >= 1 (paper: 32 for mathematics).
-        temperature: Sampling temperature, > 0; None keeps each LM's own.
         seed: Names the range of rollout ids. The same seed draws the same rollouts again (from DSPy's cache, for
             free); None takes a range that no earlier evaluation of this process has used. No range is shared with
             training.
-        failure_score: Reward of a policy failure.
-        num_threads: Concurrent rollouts; None takes DSPy's setting.
-        max_errors: Lost rollouts tolerated; None takes DSPy's setting.
-        budget: Caps on calls, tokens, US dollars and time; what was scored until one was reached is returned, and
-            `stopped_by` says so. `hedge`, `call_timeout` and `rollout_timeout` are as for `TrainingFreeGRPO`.
-        hedge: See above.
-        call_timeout: See above.
-        rollout_timeout: See above.
         display_progress: Show a progress bar; None shows it on a terminal.
+
+    The other keywords are the settings of that name; what was scored until the budget was reached is returned, and
+    `stopped_by` says so.
 
     Returns:
         Rewards per question, Mean@k with its interval, losses by cause, usage.

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import dspy
 from dspy.teleprompt import Teleprompter
 
+from tfgrpo_dspy.declaration import documented, noting_given, those_of
 from tfgrpo_dspy.errors import SettingsError
 from tfgrpo_dspy.gates.gate import Gate, gated
 from tfgrpo_dspy.gates.review import Review, reviewed
 from tfgrpo_dspy.gates.screen import check_gate
+from tfgrpo_dspy.library.harm import Kind
 from tfgrpo_dspy.library.library import ExperienceLibrary
+from tfgrpo_dspy.library.retrieval import Retrieval
 from tfgrpo_dspy.lm.budget import Budget, Price, Spent
 from tfgrpo_dspy.records.events import Observer
-from tfgrpo_dspy.rewards.reward import Metric, check_metric
-from tfgrpo_dspy.rollouts.adaptive import check_adaptive
+from tfgrpo_dspy.rewards.reward import Metric
 from tfgrpo_dspy.run.batches import Carried, Outcome
 from tfgrpo_dspy.run.gain import judge_gain
 from tfgrpo_dspy.run.preparation import prepare
-from tfgrpo_dspy.run.setup import Setup, check_executor, listeners
+from tfgrpo_dspy.run.setup import Setup, check_together
 from tfgrpo_dspy.run.trials import hearing_of
 from tfgrpo_dspy.runtime.executor import Executor
 from tfgrpo_dspy.runtime.workers import Workers
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from tfgrpo_dspy.forecast.forecast import Forecast
 
 
+@documented(Settings, Setup)
 class TrainingFreeGRPO(Teleprompter):
     """Learns an experience library for a program whose LM stays frozen.
 
@@ -50,44 +54,8 @@ class TrainingFreeGRPO(Teleprompter):
         metric: `metric(example, prediction, trace=None)`, or GEPA's five arguments; returns a bool, a finite number
             or `dspy.Prediction(score=, feedback=, parts=)`. Feedback reaches the summarizer. Or a `GroupMetric`, which
             scores a group's rollouts together: `MajorityVote()` and `SelfDiscrimination()` need no ground truth.
-        reflection_lm: The LM that summarises, compares and updates; None takes the configured one.
-        epochs: Passes over the trainset, >= 1.
-        batch_size: Examples per step, >= 1; None for one batch per epoch.
-        group_size: Rollouts per example, >= 1.
-        temperature: Rollout temperature, > 0; None keeps each LM's own.
-        experiences_per_group: Candidate experiences a group may give, >= 1.
-        max_words: Words per experience, >= 1.
-        library: The library to start from; None for an empty one.
-        objective: What the program is meant to do well; None takes its own instructions.
-        use_ground_truth: Whether summarizer and extractor are shown the expected outputs.
-        failure_score: Reward of a rollout in which the program itself failed.
-        max_experiences: Entries of the library at most; None for no bound.
-        max_library_tokens: Estimated tokens of the library at most; None for no bound.
-        conditioned: Names of the predictors that read the library; None for all (of a ReAct agent the acting one).
-        num_threads: Concurrent tasks, which bounds concurrent LM calls; None takes DSPy's setting.
-        max_errors: Losses tolerated before the run is stopped; None takes DSPy's setting.
-        budget: Caps on calls, tokens, US dollars and time. Nothing new starts that would exceed one; the run then
-            ends in good order with the library it has, and `detailed_results.stopped_by` says what came next.
-        hedge: Share of the calls, in [0, 1], that may be sent a second time when they are slow; the first answer
-            counts, and both are paid.
-        call_timeout: Seconds that an LM call may take; None learns it from the latency observed.
-        rollout_timeout: Seconds that a rollout may take with its metric; a longer one is lost, and what hangs in it
-            is left behind in a thread of its own.
-        executor: Where rollouts run: `threads` of this process, `ray`, or a `RayExecutor(address=...)`; the library
-            is the same. With Ray a budget cannot be kept, so it is refused.
-        seed: Draws the rollouts and the batches.
-        log_dir: Folder for the run's journal; None keeps none. A run that was killed is taken up by calling `compile`
-            again with the same arguments: it ends in the same library and pays only for what was in flight.
-        restart: Put a journal that is in `log_dir` aside, and start over.
-        gate: Decides which operations of a step may enter: `Holdout(examples)` measures on held-out problems, `Judge()`
-            lets an LM screen each text, several rule one after the other. None applies what the update says (paper).
-        review: Called with the library and the proposals of a step before they are applied, returns a `Decision` for
-            each (accept, edit or refuse); None applies what the update says.
-        tracking: True records to MLflow, a string does under that experiment name, an `MLflowTracking` as it says.
-        observers: Further listeners, each called with every `Event`.
-        display_progress: Show progress; None shows it on a terminal.
-        **more: Any other field of `Settings`: `dropout` (measures what each experience does), `prune`,
-            `min_group_size`, `tolerance`, `retries`, `validation_rollouts`, ...
+
+    The other keywords are settings: `help(TrainingFreeGRPO)` and docs/options.md say what each is, by group.
 
     Raises:
         SettingsError: A value is out of its range.
@@ -95,82 +63,70 @@ class TrainingFreeGRPO(Teleprompter):
     Source: sections 3 and 4 of the paper; defaults are its settings for mathematics where it names them.
     """
 
+    @noting_given
     def __init__(  # noqa: PLR0913 - flat keywords, as DSPy users expect
         self,
         metric: Metric,
         *,
-        reflection_lm: dspy.BaseLM | None = None,
-        epochs: int = 3,
-        batch_size: int | None = None,
-        group_size: int = 5,
-        temperature: float | None = 0.7,
-        experiences_per_group: int = 1,
-        max_words: int = 32,
-        library: ExperienceLibrary | None = None,
-        objective: str | None = None,
-        use_ground_truth: bool = True,
-        failure_score: float = 0.0,
-        max_experiences: int | None = None,
-        max_library_tokens: int | None = None,
-        conditioned: Sequence[str] | None = None,
-        num_threads: int | None = None,
-        max_errors: int | None = None,
-        budget: Budget | None = None,
-        hedge: float = 0.0,
-        call_timeout: float | None = None,
-        rollout_timeout: float | None = None,
-        executor: str | Executor = "threads",
-        seed: int = 0,
-        log_dir: str | PathLike[str] | None = None,
-        restart: bool = False,
-        gate: Gate | Sequence[Gate] | None = None,
-        review: Review | None = None,
-        tracking: bool | str | Observer = False,
-        observers: Sequence[Observer] = (),
-        display_progress: bool | None = None,
-        **more: Any,
+        reflection_lm: dspy.BaseLM | None = Setup.reflection_lm,
+        epochs: int = Settings.epochs,
+        batch_size: int | None = Settings.batch_size,
+        group_size: int = Settings.group_size,
+        min_group_size: int | None = Settings.min_group_size,
+        require_contrast: bool = Settings.require_contrast,
+        on_uniform: Literal["skip", "hint"] = Settings.on_uniform,
+        temperature: float | None = Settings.temperature,
+        experiences_per_group: int = Settings.experiences_per_group,
+        max_words: int = Settings.max_words,
+        max_experiences: int | None = Settings.max_experiences,
+        max_library_tokens: int | None = Settings.max_library_tokens,
+        count_tokens: Callable[[str], int] | None = Settings.count_tokens,
+        retrieval: Retrieval | None = Settings.retrieval,
+        conditioned: Sequence[str] | None = Settings.conditioned,
+        library: ExperienceLibrary = Settings.library,
+        objective: str | None = Settings.objective,
+        use_ground_truth: bool = Settings.use_ground_truth,
+        failure_score: float = Settings.failure_score,
+        tolerance: float = Settings.tolerance,
+        retries: int = Settings.retries,
+        max_trajectory_tokens: int = Settings.max_trajectory_tokens,
+        validation_rollouts: int = Settings.validation_rollouts,
+        seed: int = Settings.seed,
+        gate: Gate | Sequence[Gate] | None = Setup.gate,
+        review: Review | None = Setup.review,
+        dropout: float = Settings.dropout,
+        prune: Literal["harmful"] | None = Settings.prune,
+        screen: Sequence[Kind] = Settings.screen,
+        max_drift: float = Settings.max_drift,
+        patience: int | None = Settings.patience,
+        require_gain: bool = Settings.require_gain,
+        budget: Budget | None = Settings.budget,
+        max_errors: int | None = Settings.max_errors,
+        executor: str | Executor = Setup.executor,
+        num_threads: int | None = Settings.num_threads,
+        hedge: float = Settings.hedge,
+        call_timeout: float | None = Settings.call_timeout,
+        rollout_timeout: float | None = Settings.rollout_timeout,
+        log_dir: str | PathLike[str] | None = Setup.log_dir,
+        restart: bool = Setup.restart,
+        tracking: bool | str | Observer = Setup.tracking,
+        observers: Sequence[Observer] = Setup.observers,
+        display_progress: bool | None = Setup.display_progress,
     ) -> None:
         super().__init__()
-        self.metric = check_metric(metric)
-        self.reflection_lm = reflection_lm
-        self.log_dir = log_dir
-        self.restart = restart
+        self.settings = Settings.chosen(self.given)
+        gate = check_gate(gate, self.settings)
+        self.setup = Setup(metric=metric, **{**those_of(Setup, self.given), "gate": gate})
+        check_together(self.setup, self.settings)
         self.spent = Spent()
         """What counts against the budget before `compile` begins, e.g. the `spent` of a forecast."""
-        self.review = _check_review(review)
-        self.tracking = _check_tracking(tracking)
-        self.observers = _check_observers(observers)
-        self.display_progress = display_progress
-        self.settings = Settings.checked(
-            epochs=epochs,
-            batch_size=batch_size,
-            group_size=group_size,
-            temperature=temperature,
-            experiences_per_group=experiences_per_group,
-            max_words=max_words,
-            library=ExperienceLibrary() if library is None else library,
-            objective=objective,
-            use_ground_truth=use_ground_truth,
-            failure_score=failure_score,
-            max_experiences=max_experiences,
-            max_library_tokens=max_library_tokens,
-            conditioned=_check_names(conditioned),
-            num_threads=num_threads,
-            max_errors=max_errors,
-            budget=budget,
-            hedge=hedge,
-            call_timeout=call_timeout,
-            rollout_timeout=rollout_timeout,
-            seed=seed,
-            **more,
-        )
-        self.gate = check_gate(gate, self.settings)
-        self.executor = check_executor(executor, self.settings)
-        check_adaptive(self.settings, self.metric)
 
     def get_params(self) -> dict[str, Any]:
         """The optimizer's parameters by name; a copy, so that whoever records them can add to it."""
-        return {**self.settings.as_params(), "metric": getattr(self.metric, "__name__", type(self.metric).__name__)}
+        return {
+            **self.settings.as_params(),
+            "metric": getattr(self.setup.metric, "__name__", type(self.setup.metric).__name__),
+        }
 
     def compile(  # noqa: PLR0913 - the parameters that DSPy, and BetterTogether by name, may pass
         self,
@@ -211,9 +167,9 @@ class TrainingFreeGRPO(Teleprompter):
         if teacher is not None:
             raise SettingsError("teacher must be None: Training-Free GRPO learns from the student's own rollouts")
         overrides = {"num_threads": num_threads, "max_errors": max_errors, "seed": seed, "require_gain": require_gain}
-        run = prepare(self._setup(), student, trainset, valset, self.settings.overridden(overrides))
+        run = prepare(self._paid(), student, trainset, valset, self.settings.overridden(overrides))
         with (
-            self.executor.open(run.pace) as place,
+            self.setup.executor.open(run.pace) as place,
             run.memory as memory,
             run.recorded(),
             Workers(run.num_threads, run.watch, memory, place) as workers,
@@ -223,14 +179,14 @@ class TrainingFreeGRPO(Teleprompter):
                 briefing = run.start(step, library)
                 policy = run.policy(library)
                 # 1. Rollout and reward: a group of G per query, scored.
-                groups = roll_out(policy, step.queries, self.metric, workers, run.sampling(step))
+                groups = roll_out(policy, step.queries, run.metric, workers, run.sampling(step))
                 # 2. Group advantage: each group is summarised and compared as soon as it is whole.
                 contrasts = workers.results(contrast(groups, carried.contrasts, briefing, run.reflection, workers))
                 advantages, briefing = carried.with_advantages_of(contrasts), run.weigh(step, contrasts, briefing)
                 # 3. Optimisation: the one barrier, everything in batch order.
                 update = workers.results([workers.submit(decide, advantages, briefing, run.reflection, workers)])[0]
-                update = reviewed(self.review, update, advantages, briefing, memory)
-                update = gated(self.gate, update, hearing_of(run, update, advantages, briefing, workers))
+                update = reviewed(self.setup.review, update, advantages, briefing, memory)
+                update = gated(self.setup.gate, update, hearing_of(run, update, advantages, briefing, workers))
                 applied = library.apply(
                     update.operations,
                     step=step.number,
@@ -278,41 +234,7 @@ class TrainingFreeGRPO(Teleprompter):
         """
         from tfgrpo_dspy.forecast.pilot import forecast
 
-        return forecast(self._setup(), self.settings, student, trainset, valset, pilot, price_per_million)
+        return forecast(self._paid(), self.settings, student, trainset, valset, pilot, price_per_million)
 
-    def _setup(self) -> Setup:
-        return Setup(
-            metric=self.metric,
-            reflection_lm=self.reflection_lm,
-            gate=self.gate,
-            review=self.review,
-            executor=self.executor,
-            observers=listeners(self.tracking, self.observers, self.display_progress),
-            log_dir=self.log_dir,
-            restart=self.restart,
-            spent=self.spent,
-        )
-
-
-def _check_names(conditioned: Sequence[str] | None) -> tuple[str, ...] | None:
-    if isinstance(conditioned, str):
-        raise SettingsError(f"conditioned must be names of predictors, write [{conditioned!r}] for that one")
-    return None if conditioned is None else tuple(conditioned)
-
-
-def _check_review(review: Review | None) -> Review | None:
-    if review is not None and not callable(review):
-        raise SettingsError(f"review must be a function of library and proposals, or None, got {review!r}")
-    return review
-
-
-def _check_tracking(tracking: bool | str | Observer) -> bool | str | Observer:
-    if not (isinstance(tracking, bool | str) or callable(tracking)):
-        raise SettingsError(f"tracking must be True, False, an experiment's name or an observer, got {tracking!r}")
-    return tracking
-
-
-def _check_observers(observers: Sequence[Observer]) -> tuple[Observer, ...]:
-    if callable(observers) or not all(callable(observer) for observer in observers):
-        raise SettingsError(f"observers must be a sequence of functions that take one event, got {observers!r}")
-    return tuple(observers)
+    def _paid(self) -> Setup:
+        return replace(self.setup, spent=self.spent)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -35,6 +36,7 @@ from tfgrpo_dspy.cli.terminal import say, show_path, show_warnings_of_the_librar
 from tfgrpo_dspy.errors import ReviewStop
 from tfgrpo_dspy.history.file import history_path, load_tracked
 from tfgrpo_dspy.library.file import write_atomically
+from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.library.retrieval import BM25
 from tfgrpo_dspy.reports.markdown import render_report
 from tfgrpo_dspy.reports.redaction import safe
@@ -48,7 +50,6 @@ if TYPE_CHECKING:
     from tfgrpo_dspy.cli.options.common import CompileOptions, TrackingOptions
     from tfgrpo_dspy.gates.review import Review
     from tfgrpo_dspy.history.history import History
-    from tfgrpo_dspy.library.library import ExperienceLibrary
     from tfgrpo_dspy.observers.mlflow.tracking import MLflowTracking
     from tfgrpo_dspy.records.evaluation import Comparison
     from tfgrpo_dspy.rewards.reward import Metric
@@ -97,7 +98,7 @@ def learn(job: Job, measure: Callable[[dspy.Module], Comparison] | None = None) 
         cause = why(error.__cause__ or error)
         raise RunStopped(f"{cause}; {_leave(job, cause)}", error.result) from error
     except KeyboardInterrupt as error:
-        log, left = job.optimizer.log_dir, _leave(job, "it was interrupted")
+        log, left = job.optimizer.setup.log_dir, _leave(job, "it was interrupted")
         go_on = f"; the same command goes on with what is in {show_path(Path(log))}/" if log is not None else ""
         raise Interrupted(f"interrupted; {left}{go_on}") from error
     job.keeper.result = better.detailed_results  # knows what was not recorded
@@ -119,7 +120,7 @@ def _measured(job: Job, learned: dspy.Module) -> Comparison:
         evaluate(
             program,
             job.testset or [],
-            job.optimizer.metric,
+            job.optimizer.setup.metric,
             temperature=settings.temperature,
             failure_score=settings.failure_score,
             seed=settings.seed,
@@ -170,7 +171,7 @@ def _prepare(program: dspy.Module, options: CompileOptions) -> Job:
     if not options.dry_run:
         check_folder(options.out)
         tracking = tracking_for(options)
-    optimizer.tracking = tracking or False
+    optimizer.setup = replace(optimizer.setup, tracking=tracking or False)
     run = RunFile(
         options.program,
         name,
@@ -205,7 +206,7 @@ def _optimizer(
         max_library_tokens=options.max_library_tokens,
         retrieval=None if options.retrieve is None else BM25(options.retrieve),
         dropout=options.dropout,
-        prune=options.prune,
+        prune=options.prune,  # type: ignore[arg-type]  # checked there
         num_threads=options.threads,
         max_errors=options.max_errors,
         seed=options.seed,
@@ -246,9 +247,9 @@ def _review(options: CompileOptions) -> Review | None:
     return TerminalReview(options.max_words) if options.review else None
 
 
-def _library(path: Path | None) -> ExperienceLibrary | None:
+def _library(path: Path | None) -> ExperienceLibrary:
     if path is None:
-        return None
+        return ExperienceLibrary()
     return load_tracked(path).library if history_path(path).is_file() else read_library(path)
 
 
@@ -284,7 +285,7 @@ def _reading(job: Job, library: ExperienceLibrary) -> dspy.Module:
 def planned_lms(program: dspy.Module, optimizer: TrainingFreeGRPO) -> dict[str, str]:
     """Role to model name, before the run."""
     policies = {(p.lm or dspy.settings.lm).model for p in program.predictors()}
-    reflection = optimizer.reflection_lm or dspy.settings.lm or next(p.lm for p in program.predictors())
+    reflection = optimizer.setup.reflection_lm or dspy.settings.lm or next(p.lm for p in program.predictors())
     return {"policy": ", ".join(sorted(policies)), "reflection": reflection.model}
 
 

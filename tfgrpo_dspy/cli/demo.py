@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -62,7 +63,7 @@ def _job(options: DemoOptions, solver: dspy.Module) -> Job:
     )
     check_folder(options.out)
     tracking = tracking_for(options)
-    optimizer.tracking = tracking or False
+    optimizer.setup = replace(optimizer.setup, tracking=tracking or False)
     trainset = demo_examples(options.examples, options.seed)
     run = RunFile(SOLVER, "number", ("question",), "answer", SIMULATED_LM, "auto", 0.7)
     return Job(solver, trainset, None, optimizer, keeper, tracking, run, "the demo world")

@@ -118,5 +118,5 @@ def check_gate(gate: Gate | Sequence[Gate] | None, settings: Settings) -> Gate |
             raise SettingsError(
                 f"gate must be a Gate or several, e.g. Holdout(examples) or [Judge(), Holdout(examples)], got {one!r}"
             )
-    gates = (*([Screen(settings.screen, settings.max_drift)] if settings.screen else []), *given)
+    gates = (*([Screen(tuple(settings.screen), settings.max_drift)] if settings.screen else []), *given)
     return None if not gates else gates[0] if len(gates) == 1 else All(gates)

@@ -222,6 +222,11 @@ def check_k(k: int) -> None:
         raise SettingsError(f"k, the experiences per query, must be a whole number >= 1, got {k!r}")
 
 
+def can_retrieve(retrieval: object) -> bool:
+    """Whether that can be given as `retrieval=`."""
+    return not isinstance(retrieval, type) and (isinstance(retrieval, Searchable) or callable(retrieval))
+
+
 def check_retrieval(retrieval: object) -> None:
     """Check what was given as `retrieval=`.
 
@@ -231,8 +236,7 @@ def check_retrieval(retrieval: object) -> None:
     """
     if isinstance(retrieval, BM25):
         check_bm25()
-    can_retrieve = not isinstance(retrieval, type) and (isinstance(retrieval, Searchable) or callable(retrieval))
-    if retrieval is not None and not can_retrieve:
+    if retrieval is not None and not can_retrieve(retrieval):
         raise SettingsError(
             f"retrieval must be BM25(k), Embedding(model, k), or a function of query and library that returns ids, "
             f"got {retrieval!r}"

@@ -11,10 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from tfgrpo_dspy.errors import SettingsError
 from tfgrpo_dspy.records.rollouts import Group
-from tfgrpo_dspy.rewards.reward import GroupMetric, Metric
-from tfgrpo_dspy.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +43,6 @@ class Stopping:
             if whole and not group.is_informative(self.tolerance):
                 stuck[_example_of(group)] = group.rewards[0]
         return replace(self, stuck=stuck)
-
-
-def check_adaptive(settings: Settings, metric: Metric) -> None:
-    """Raises `SettingsError` if groups are to grow by rewards that are known only when they are whole."""
-    if settings.min_group_size is not None and isinstance(metric, GroupMetric):
-        raise SettingsError(
-            f"min_group_size={settings.min_group_size} lets a group grow while its rewards are equal, but this metric "
-            "scores whole groups; leave one of the two out"
-        )
 
 
 def _example_of(group: Group) -> str:

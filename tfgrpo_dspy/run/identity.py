@@ -15,12 +15,10 @@ from tfgrpo_dspy.library.file import dump_library
 from tfgrpo_dspy.library.library import Circumstances
 from tfgrpo_dspy.rewards.reward import Metric
 from tfgrpo_dspy.runtime.journal import fingerprint
-from tfgrpo_dspy.settings import Settings
+from tfgrpo_dspy.settings import DecidingSettings, Settings
 from tfgrpo_dspy.signatures import ExtractAdvantage, SummarizeRollout, UpdateLibrary
 from tfgrpo_dspy.text import one_line
 
-_FREE = frozenset({"num_threads", "max_errors", "budget", "hedge", "call_timeout", "rollout_timeout", "library"})
-"""Settings that may differ when a run is taken up again: they change how it is done, not what comes out."""
 _SAMPLING = frozenset({"temperature", "max_tokens", "max_completion_tokens", "top_p", "seed", "reasoning_effort"})
 """Arguments of an LM that change its answers; the others may hold credentials and stay out."""
 
@@ -36,7 +34,7 @@ def identity_of(
     """Name to value, of JSON types, for `Journal`.
 
     Args:
-        settings: Those of the run; what only changes how it is done (threads, budget, ...) is left out.
+        settings: Those of the run; what only changes how its library is come by (threads, budget, ...) is left out.
         student: Without any library; by instructions, demonstrations, the source text of its class, and the options
             of the command line that made it.
         metric: By name and source text, a dataclass by its fields as well; a change in what it calls is not seen.
@@ -44,9 +42,8 @@ def identity_of(
         valset: The same; None for none.
         lms: Role to LMs, by model and sampling arguments.
     """
-    chosen = {name: value for name, value in settings.as_params().items() if name not in _FREE}
     return {
-        **chosen,
+        **settings.as_params(DecidingSettings),
         "library": fingerprint(dump_library(settings.library)),
         "student": _student(student),
         "metric": described(metric),

@@ -43,7 +43,7 @@ def prepare(
     bare = detach(student)
     objective = settings.objective or _instructions(bare, conditioned)
     reflection = Reflection(reflection_lm, settings.retries)
-    announcer = Announcer(list(setup.observers))
+    announcer = Announcer(setup.listeners)
     memory: Memory = NoMemory()
     if setup.log_dir is not None:
         lms = {"policy": lms_of(bare), "reflection": [reflection_lm]}

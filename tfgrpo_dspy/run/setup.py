@@ -9,76 +9,143 @@ from os import PathLike
 
 import dspy
 
+from tfgrpo_dspy.declaration import check_settings, like, setting
 from tfgrpo_dspy.errors import SettingsError
 from tfgrpo_dspy.gates.gate import Gate
 from tfgrpo_dspy.gates.review import Review
 from tfgrpo_dspy.lm.budget import Spent
 from tfgrpo_dspy.records.events import Observer
-from tfgrpo_dspy.rewards.reward import Metric
+from tfgrpo_dspy.rewards.reward import GroupMetric, Metric, check_metric
 from tfgrpo_dspy.runtime.executor import Executor, Threads
 from tfgrpo_dspy.settings import Settings
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+def _rules(gate: object) -> bool:
+    return callable(getattr(gate, "rule", None)) and not isinstance(gate, type)
+
+
+def _opens(executor: object) -> bool:
+    return callable(getattr(executor, "open", None)) and not isinstance(executor, type)
+
+
+def _are_observers(given: object) -> bool:
+    return isinstance(given, Sequence) and all(callable(observer) for observer in given)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Setup:
-    """Of one run; see `TrainingFreeGRPO` for what each is."""
+    """Of one run: the keywords of `TrainingFreeGRPO` that are no `Settings`, because they hold more than a value.
+
+    Raises:
+        SettingsError: One of them cannot be used.
+    """
 
     metric: Metric
-    reflection_lm: dspy.BaseLM | None
-    gate: Gate | None
-    review: Review | None
-    executor: Executor
-    observers: tuple[Observer, ...]
-    log_dir: str | PathLike[str] | None
-    restart: bool
-    spent: Spent
+    reflection_lm: dspy.BaseLM | None = setting(
+        None,
+        "The LM that summarises, compares and updates; `None` takes the configured one.",
+        like("a `dspy.LM(...)`", dspy.BaseLM),
+        group="method",
+    )
+    gate: Gate | None = setting(
+        None,
+        "Decides which operations of a step may enter: `Holdout(examples)` measures on held-out problems, `Judge()` "
+        "lets an LM screen each text; of several, one rules after the other. `None` applies what the update says.",
+        like("a gate such as `Holdout(examples)` or `Judge()`", where=_rules),
+        group="safeguards",
+    )
+    review: Review | None = setting(
+        None,
+        "Called with the library and the proposals of a step before they are applied, returns a `Decision` for each "
+        "(accept, edit or refuse). `None` asks nobody.",
+        like("a function of library and proposals", where=callable),
+        group="safeguards",
+    )
+    executor: Executor = setting(
+        Threads(),
+        "Where rollouts run: `threads` of this process, `ray`, or a `RayExecutor(address=...)`; the library is the "
+        "same. With Ray a budget cannot be kept, so it is refused.",
+        like('`"threads"`, `"ray"` or a `RayExecutor(...)`', where=_opens),
+        group="endpoint",
+    )
+    log_dir: str | PathLike[str] | None = setting(
+        None,
+        "Folder for the run's journal; `None` keeps none. A run that was killed is taken up by calling `compile` again "
+        "with the same arguments: it ends in the same library and pays only for what was in flight.",
+        like("a folder", str, PathLike),
+        group="records",
+    )
+    restart: bool = setting(
+        False, "Whether a journal that is in `log_dir` is put aside and the run starts over.", group="records"
+    )
+    tracking: bool | str | Observer = setting(
+        False,
+        "`True` records to MLflow, a text does under that experiment name, an `MLflowTracking` as it says.",
+        like("`True`, `False`, an experiment's name or an observer", bool, str, where=callable),
+        group="records",
+    )
+    observers: Sequence[Observer] = setting(
+        (),
+        "Further listeners, each called with every `Event`.",
+        like("a sequence of functions that take one event", where=_are_observers),
+        group="records",
+    )
+    display_progress: bool | None = setting(
+        None, "Whether progress is shown; `None` shows it on a terminal.", group="records"
+    )
+    spent: Spent = Spent()
+    """What counts against the budget before the run begins."""
+
+    def __post_init__(self) -> None:
+        check_metric(self.metric)
+        object.__setattr__(self, "executor", _executor_of(self.executor))
+        check_settings(self)
+
+    @property
+    def listeners(self) -> list[Observer]:
+        """The progress display and the tracking that were asked for, and the further observers."""
+        made: list[Observer] = []
+        if self.display_progress if self.display_progress is not None else sys.stderr.isatty():
+            from tfgrpo_dspy.observers.progress import ProgressBar
+
+            made.append(ProgressBar())
+        if self.tracking is True or isinstance(self.tracking, str):
+            from tfgrpo_dspy.observers.mlflow.tracking import MLflowTracking
+
+            made.append(MLflowTracking(self.tracking) if isinstance(self.tracking, str) else MLflowTracking())
+        elif callable(self.tracking):
+            made.append(self.tracking)
+        return [*made, *self.observers]
 
     def unrecorded(self, spent: Spent) -> Setup:
         """The same with no records and nobody listening, and more that counts against the budget."""
-        return replace(self, observers=(), log_dir=None, spent=self.spent + spent)
+        return replace(
+            self, tracking=False, observers=(), display_progress=False, log_dir=None, spent=self.spent + spent
+        )
 
 
-def check_executor(executor: str | Executor, settings: Settings) -> Executor:
-    """The executor that is meant.
-
-    Raises:
-        SettingsError: There is none of that name, or the settings ask for what it cannot do.
-        MissingExtraError: It needs a package that is not installed.
-    """
-    chosen = _executor_of(executor)
-    if settings.budget is not None and not chosen.is_local:
+def check_together(setup: Setup, settings: Settings) -> None:
+    """Raises `SettingsError` for what does not go together."""
+    if settings.budget is not None and not setup.executor.is_local:
         raise SettingsError(
             "a budget is kept in one process only, so it cannot be combined with rollouts in others; leave the budget "
-            'out, or take executor="threads"'
+            'out, or take `executor="threads"`'
         )
-    return chosen
+    if settings.min_group_size is not None and isinstance(setup.metric, GroupMetric):
+        raise SettingsError(
+            f"`min_group_size={settings.min_group_size}` lets a group grow while its rewards are equal, but this "
+            "metric scores whole groups; leave one of the two out"
+        )
 
 
-def _executor_of(executor: str | Executor) -> Executor:
-    if executor == "threads":
-        return Threads()
+def _executor_of(executor: object) -> object:
+    """The executor that a name stands for.
+
+    Raises:
+        MissingExtraError: It needs a package that is not installed.
+    """
     if executor == "ray":
         from tfgrpo_dspy.rollouts.ray import RayExecutor
 
         return RayExecutor()
-    if isinstance(executor, str) or not callable(getattr(executor, "open", None)):
-        raise SettingsError(f'executor must be "threads", "ray" or a RayExecutor(...), got {executor!r}')
-    return executor
-
-
-def listeners(
-    tracking: bool | str | Observer, observers: Sequence[Observer], display_progress: bool | None
-) -> tuple[Observer, ...]:
-    """The progress display and the tracking that were asked for, and further observers."""
-    made: list[Observer] = []
-    if display_progress if display_progress is not None else sys.stderr.isatty():
-        from tfgrpo_dspy.observers.progress import ProgressBar
-
-        made.append(ProgressBar())
-    if tracking is True or isinstance(tracking, str):
-        from tfgrpo_dspy.observers.mlflow.tracking import MLflowTracking
-
-        made.append(MLflowTracking(tracking) if isinstance(tracking, str) else MLflowTracking())
-    elif callable(tracking):
-        made.append(tracking)
-    return (*made, *observers)
+    return Threads() if executor == "threads" else executor

@@ -65,6 +65,9 @@ class Threads:
 
     is_local = True
 
+    def __repr__(self) -> str:
+        return "Threads()"
+
     def open(self, pace: Pace) -> AbstractContextManager[Place]:
         """Nothing to open."""
         return nullcontext(Here())

@@ -109,7 +109,7 @@ def test_options_reach_the_optimizer(monkeypatch):
     original = TrainingFreeGRPO.compile
 
     def spy(self, student, trainset, **more):
-        seen.update(self.settings.as_params(), reflection=self.reflection_lm, lm=dspy.settings.lm)
+        seen.update(self.settings.as_params(), reflection=self.setup.reflection_lm, lm=dspy.settings.lm)
         return original(self, student, trainset, **more)
 
     monkeypatch.setattr(TrainingFreeGRPO, "compile", spy)

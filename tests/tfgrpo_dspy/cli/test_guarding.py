@@ -51,8 +51,8 @@ def test_a_forecast_counts_the_gate():
 @pytest.mark.usefixtures("files")
 def test_options_that_cannot_work_say_so():
     assert "require_gain needs" in the_error(run(*COMPILE, "--require-gain"))
-    assert "there is no sign of harm" in the_error(run(*COMPILE, "--screen", "rude"))
-    assert "on_uniform must be one of" in the_error(run(*COMPILE, "--on-uniform", "pray"))
+    assert "`screen` must be" in the_error(run(*COMPILE, "--screen", "rude"))
+    assert "`on_uniform` must be" in the_error(run(*COMPILE, "--on-uniform", "pray"))
 
 
 def test_the_most_that_a_holdout_takes_is_known_beforehand():

@@ -126,7 +126,7 @@ def test_a_decision_has_an_operation_when_it_is_an_edit_and_only_then():
 
 
 def test_a_review_that_is_no_function_is_refused():
-    with pytest.raises(SettingsError, match="review must be a function"):
+    with pytest.raises(SettingsError, match="`review` must be a function"):
         TrainingFreeGRPO(exact, review="yes")
 
 

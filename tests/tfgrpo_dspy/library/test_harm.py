@@ -122,7 +122,7 @@ def test_a_step_is_flagged_by_what_it_wrote_and_by_how_much_it_changed():
 
 
 def test_a_sign_of_harm_to_screen_for_that_does_not_exist_is_refused():
-    with pytest.raises(SettingsError, match="there are: leaked answer"):
+    with pytest.raises(SettingsError, match='any of `"leaked answer"`'):
         Settings(screen=("leak",))
-    with pytest.raises(SettingsError, match="there are: leaked answer"):
+    with pytest.raises(SettingsError, match='any of `"leaked answer"`'):
         Screen(("leak",))

@@ -100,14 +100,14 @@ def test_a_way_of_retrieving_is_saved_unless_it_is_code():
 
 @pytest.mark.parametrize("retrieval", [BM25, 8, "bm25"])
 def test_what_cannot_retrieve_is_refused(retrieval):
-    with pytest.raises(SettingsError, match=r"retrieval must be BM25\(k\)"):
+    with pytest.raises(SettingsError, match=r"`?retrieval`? must be `?BM25\(k\)"):
         Settings(retrieval=retrieval)
     with pytest.raises(SettingsError, match="k, the experiences per query"):
         BM25(0)
 
 
 def test_retrieval_and_dropout_exclude_each_other():
-    with pytest.raises(SettingsError, match="dropout and retrieval exclude each other"):
+    with pytest.raises(SettingsError, match="`dropout` and `retrieval` exclude each other"):
         Settings(retrieval=BM25(), dropout=0.3)
 
 

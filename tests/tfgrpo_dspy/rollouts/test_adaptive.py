@@ -82,7 +82,12 @@ def test_whoever_follows_the_rule_ends_with_the_first_contrast(rewards):
 
 @pytest.mark.parametrize(
     ("least", "message"),
-    [(1, "whole number >= 2"), (5, "min_group_size must be below group_size=5"), (6, "below"), (2.0, "whole number")],
+    [
+        (1, "whole number >= 2"),
+        (5, "`min_group_size` must be below `group_size=5`"),
+        (6, "below"),
+        (2.0, "whole number"),
+    ],
 )
 def test_a_least_size_that_means_nothing_is_refused(least, message):
     with pytest.raises(SettingsError, match=message):

@@ -63,7 +63,7 @@ def test_a_group_metric_is_a_metric_wherever_one_is_taken():
     metric = Ranks()
     assert isinstance(metric, GroupMetric)
     assert check_metric(metric) is metric
-    assert TrainingFreeGRPO(metric).metric is metric
+    assert TrainingFreeGRPO(metric).setup.metric is metric
 
 
 def test_its_class_in_place_of_an_object_is_refused():

@@ -55,8 +55,8 @@ def compiled(executor, **settings):
 
 
 def test_threads_are_the_default():
-    assert isinstance(TrainingFreeGRPO(exact).executor, Threads)
-    assert isinstance(TrainingFreeGRPO(exact, executor="threads").executor, Threads)
+    assert isinstance(TrainingFreeGRPO(exact).setup.executor, Threads)
+    assert isinstance(TrainingFreeGRPO(exact, executor="threads").setup.executor, Threads)
 
 
 def test_any_executor_gets_one_task_a_step_and_every_rollout_by_name():
@@ -73,7 +73,7 @@ def test_any_executor_gets_one_task_a_step_and_every_rollout_by_name():
 
 @pytest.mark.parametrize("executor", ["dask", None, 4, object()])
 def test_what_is_no_executor_is_refused(executor):
-    with pytest.raises(SettingsError, match='executor must be "threads", "ray" or a RayExecutor'):
+    with pytest.raises(SettingsError, match='`executor` must be `"threads"`, `"ray"` or a `RayExecutor'):
         TrainingFreeGRPO(exact, executor=executor)
 
 

@@ -51,7 +51,7 @@ def test_a_hint_is_of_no_use_where_all_were_right():
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"on_uniform": "retry"}, "must be one of skip"),
+        ({"on_uniform": "retry"}, 'must be `"skip"` or `"hint"`'),
         ({"on_uniform": "hint", "use_ground_truth": False}, "use_ground_truth"),
     ],
 )

@@ -204,7 +204,7 @@ def recovery(measured: Measured, seed: int, questions: int) -> dict[str, Evaluat
     libraries = {
         "no library": ExperienceLibrary(),
         "planted": library,
-        "pruned": prune(library, measured.effects, share=1.0, step=1).library,
+        "pruned": library.apply(prune(library, measured.effects)).library,
         "useful ones only": replace(library, experiences=useful),
     }
     return {name: held_out(each, seed, questions) for name, each in libraries.items()}

@@ -73,7 +73,7 @@ def run(rule: str, seed: int, sizes: Sizes, *, confusion: float = 0.5) -> Run:
     """Learn by a rule, and judge what came out."""
     began = time.perf_counter()
     gating, fresh = held_out(sizes, seed)
-    gate = None if rule == "paper" else Holdout(gating, k=2, alpha=0.1, splits=2)
+    gate = None if rule == "paper" else Holdout(gating, k=2, alpha=0.1)
     student = make_solver()
     with dspy.context(lm=simulated_lm(seed, confusion=confusion, cache=False)):
         optimizer = TrainingFreeGRPO(
@@ -101,8 +101,7 @@ def run(rule: str, seed: int, sizes: Sizes, *, confusion: float = 0.5) -> Run:
             )
             for program in (student, learned)
         )
-    rulings = [step.ruling for step in learned.detailed_results.steps if step.ruling is not None]
-    rollouts = sum(trial.rollouts for ruling in rulings for trial in ruling.trials)
+    rollouts = sum(trial.rollouts for step in learned.detailed_results.steps for trial in step.trials)
     seconds = time.perf_counter() - began
     entries = len(learned.experience_library)
     return Run(rule, confusion, seed, compare(bare, better), entries, rollouts, seconds)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tfgrpo_dspy.evaluation import compare, evaluate
     from tfgrpo_dspy.gates.holdout import Holdout
     from tfgrpo_dspy.gates.judge import Judge
-    from tfgrpo_dspy.gates.review import Decision, Proposal
+    from tfgrpo_dspy.gates.review import Decision, Proposed
     from tfgrpo_dspy.gates.screen import Screen
     from tfgrpo_dspy.history.commits import Commit
     from tfgrpo_dspy.history.file import load_history
@@ -114,7 +114,7 @@ __all__ = [
     "Operation",
     "Pluggable",
     "ProgramError",
-    "Proposal",
+    "Proposed",
     "Provenance",
     "Refusal",
     "Retrieving",
@@ -175,7 +175,7 @@ __getattr__, __dir__ = lazily(
         "gates.judge": ("Judge",),
         "gates.review": (
             "Decision",
-            "Proposal",
+            "Proposed",
         ),
         "gates.screen": ("Screen",),
         "history.commits": ("Commit",),

@@ -23,7 +23,6 @@ from tfgrpo_dspy.declaration import (
     those_of,
 )
 from tfgrpo_dspy.errors import SettingsError
-from tfgrpo_dspy.library.harm import Kind
 from tfgrpo_dspy.library.library import ExperienceLibrary, Limits
 from tfgrpo_dspy.library.retrieval import Retrieval, can_retrieve, check_retrieval, described, name_of
 from tfgrpo_dspy.library.tokens import tokens_of
@@ -144,10 +143,6 @@ class SafeguardSettings:
         None,
         "`harmful` deletes experiences that were measured to lower the reward, for which it needs `dropout`; `None` "
         "deletes none.",
-    )
-    screen: Sequence[Kind] = setting((), "Signs of harm for which operations are refused; all are flagged anyway.")
-    max_drift: float = setting(
-        0.5, "Share of the library that a step may change without being flagged.", share(may_be_all=True)
     )
     patience: int | None = setting(
         None, "Epochs in a row without progress after which the run ends; `None` makes all of them.", at_least(1)

@@ -12,25 +12,24 @@ from dspy.teleprompt import Teleprompter
 
 from tfgrpo_dspy.declaration import documented, noting_given, those_of
 from tfgrpo_dspy.errors import SettingsError
-from tfgrpo_dspy.gates.gate import Gate, gated
-from tfgrpo_dspy.gates.review import Review, reviewed
-from tfgrpo_dspy.gates.screen import check_gate
-from tfgrpo_dspy.library.harm import Kind
+from tfgrpo_dspy.gates.enact import enact
+from tfgrpo_dspy.gates.gate import Gate, check_gate
+from tfgrpo_dspy.gates.review import Review
 from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.library.retrieval import Retrieval
 from tfgrpo_dspy.lm.budget import Budget, Price, Spent
 from tfgrpo_dspy.records.events import Observer
 from tfgrpo_dspy.rewards.reward import Metric
-from tfgrpo_dspy.run.batches import Carried, Outcome
+from tfgrpo_dspy.run.batches import Carried, Step
 from tfgrpo_dspy.run.gain import judge_gain
 from tfgrpo_dspy.run.preparation import prepare
+from tfgrpo_dspy.run.run import Run
 from tfgrpo_dspy.run.setup import Setup, check_together
-from tfgrpo_dspy.run.trials import hearing_of
 from tfgrpo_dspy.runtime.executor import Executor
 from tfgrpo_dspy.runtime.workers import Workers
 from tfgrpo_dspy.settings import Settings
 from tfgrpo_dspy.steps.advantage import contrast
-from tfgrpo_dspy.steps.optimisation import decide
+from tfgrpo_dspy.steps.optimisation import propose
 from tfgrpo_dspy.steps.rollout import roll_out
 
 if TYPE_CHECKING:
@@ -96,8 +95,6 @@ class TrainingFreeGRPO(Teleprompter):
         review: Review | None = Setup.review,
         dropout: float = Settings.dropout,
         prune: Literal["harmful"] | None = Settings.prune,
-        screen: Sequence[Kind] = Settings.screen,
-        max_drift: float = Settings.max_drift,
         patience: int | None = Settings.patience,
         require_gain: bool = Settings.require_gain,
         budget: Budget | None = Settings.budget,
@@ -115,7 +112,7 @@ class TrainingFreeGRPO(Teleprompter):
     ) -> None:
         super().__init__()
         self.settings = Settings.chosen(self.given)
-        gate = check_gate(gate, self.settings)
+        gate = check_gate(gate)
         self.setup = Setup(metric=metric, **{**those_of(Setup, self.given), "gate": gate})
         check_together(self.setup, self.settings)
         self.spent = Spent()
@@ -176,26 +173,7 @@ class TrainingFreeGRPO(Teleprompter):
         ):
             library, carried = run.initial_library(workers), Carried()
             for step in run.plan():
-                briefing = run.start(step, library)
-                policy = run.policy(library)
-                # 1. Rollout and reward: a group of G per query, scored.
-                groups = roll_out(policy, step.queries, run.metric, workers, run.sampling(step))
-                # 2. Group advantage: each group is summarised and compared as soon as it is whole.
-                contrasts = workers.results(contrast(groups, carried.contrasts, briefing, run.reflection, workers))
-                advantages, briefing = carried.with_advantages_of(contrasts), run.weigh(step, contrasts, briefing)
-                # 3. Optimisation: the one barrier, everything in batch order.
-                update = workers.results([workers.submit(decide, advantages, briefing, run.reflection, workers)])[0]
-                update = reviewed(self.setup.review, update, advantages, briefing, memory)
-                update = gated(self.setup.gate, update, hearing_of(run, update, advantages, briefing, workers))
-                applied = library.apply(
-                    update.operations,
-                    step=step.number,
-                    sources=update.sources,
-                    limits=run.settings.limits,
-                    edited=update.edited,
-                )
-                library = run.end(step, Outcome(contrasts, advantages, update, applied), workers)
-                carried = Carried.after(contrasts, update)
+                library, carried = learn(run, step, library, carried, workers)
             gain = judge_gain(run, workers)
         return run.program(carried, gain)
 
@@ -238,3 +216,22 @@ class TrainingFreeGRPO(Teleprompter):
 
     def _paid(self) -> Setup:
         return replace(self.setup, spent=self.spent)
+
+
+def learn(
+    run: Run, step: Step, library: ExperienceLibrary, carried: Carried, workers: Workers
+) -> tuple[ExperienceLibrary, Carried]:
+    """One step of the method (paper, section 3): the next library, and what could not be used yet."""
+    run.start(step)
+    policy, briefing = run.policy(library), run.briefing(step, library)
+    # 1. Rollout and reward: a group of G per query, scored.
+    groups = roll_out(policy, step.queries, run.metric, workers, run.sampling(step))
+    # 2. Group advantage: each group is summarised and compared as soon as it is whole.
+    contrasts = workers.results(contrast(groups, carried.contrasts, briefing, run.reflection, workers))
+    advantages, briefing = carried.with_advantages_of(contrasts), run.weigh(contrasts, briefing)
+    # 3. Optimisation: the one barrier, everything in batch order. All that would change the library is one proposal,
+    proposal = propose(advantages, briefing, run.reflection, workers)
+    #    ruled on by what the library would be; nothing edits it afterwards.
+    enacted = enact(run.review, run.gate, run.hearing(proposal, advantages, briefing, workers), run.known)
+    run.record(step, contrasts, advantages, proposal, enacted, workers)
+    return enacted.library, Carried.after(contrasts, proposal)

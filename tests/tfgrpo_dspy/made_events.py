@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 
 import dspy
 
 from tfgrpo_dspy.library.library import ExperienceLibrary, Limits, Source
 from tfgrpo_dspy.library.operations import Add, Delete, Keep, Modify, Operation
 from tfgrpo_dspy.lm.usage import Usage
-from tfgrpo_dspy.records.advantages import SemanticAdvantage, Summary
+from tfgrpo_dspy.records.advantages import Extraction, SemanticAdvantage, Summary
 from tfgrpo_dspy.records.evaluation import Evaluation
 from tfgrpo_dspy.records.events import (
-    AdvantageFinished,
     EpochFinished,
     Event,
     GroupFinished,
+    ReflectionFinished,
     RolloutFinished,
     RunFinished,
     RunStarted,
     StepFinished,
     StepStarted,
-    SummaryFinished,
 )
 from tfgrpo_dspy.records.failures import Failure
 from tfgrpo_dspy.records.result import CompileResult, StepRecord
@@ -121,8 +121,8 @@ class MadeRun:
             yield GroupFinished(record.step, group)
         for advantage in record.advantages:
             for summary in advantage.summaries:
-                yield SummaryFinished(record.step, summary.rollout, usage(1, self._cost))
-            yield AdvantageFinished(record.step, advantage, usage(1, self._cost))
+                yield ReflectionFinished(replace(summary, usage=usage(1, self._cost)))
+            yield ReflectionFinished(Extraction(advantage, usage=usage(1, self._cost)))
         yield from self.events_of_validation(record.step, record.validation)
         yield StepFinished(record)
         yield EpochFinished(record.epoch, record.library)
@@ -161,7 +161,8 @@ class MadeRun:
         return Evaluation(groups, 5, mean_at_k([g.rewards for g in groups if g.rewards]), usage(40, self._cost), 3.0)
 
     def operations(self, step: int, library: ExperienceLibrary) -> list[Operation]:
-        made: list[Operation] = [Add(text=ADVICE[(step - 1 + i) % len(ADVICE)], reason="Winners did.") for i in (0, 1)]
+        advice = [ADVICE[(step - 1 + i) % len(ADVICE)] for i in (0, 1)]
+        made: list[Operation] = [Add(text=text, reason="Winners did.", sources=("A0", "A1")) for text in advice]
         if len(library) > 1:
             first, last = library.experiences[0], library.experiences[-1]
             made.append(Modify(id=first.id, text=f"{first.text} Step {step}.", reason="Sharper.", sources=("A0",)))

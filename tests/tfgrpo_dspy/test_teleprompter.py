@@ -25,15 +25,14 @@ from tfgrpo_dspy.errors import DataError
 from tfgrpo_dspy.library.file import dump_library
 from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.records.events import (
-    AdvantageFinished,
     EpochFinished,
     GroupFinished,
+    ReflectionFinished,
     RolloutFinished,
     RunFinished,
     RunStarted,
     StepFinished,
     StepStarted,
-    SummaryFinished,
 )
 from tfgrpo_dspy.teleprompter import TrainingFreeGRPO as FromModule
 
@@ -214,7 +213,7 @@ def test_events_come_in_order_and_in_the_callers_thread():
         2, 24, {"policy": "scripted/model", "reflection": "scripted/model"})  # fmt: skip
     assert finished.program is program
     assert finished.error is None
-    for event, kinds in ((GroupFinished, 1), (SummaryFinished, 1), (AdvantageFinished, 1), (RolloutFinished, 1)):
+    for event, kinds in ((GroupFinished, 1), (ReflectionFinished, 2), (RolloutFinished, 1)):
         at = [i for i, e in enumerate(events) if isinstance(e, event)]
         assert len(at) >= kinds
         assert events.index(frame[0]) < at[0]

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from tfgrpo_dspy.cli.terminal import out, say, show_path
 from tfgrpo_dspy.errors import DataError, ReviewStop
-from tfgrpo_dspy.gates.review import Decision, Proposal
+from tfgrpo_dspy.gates.review import Decision, Proposed
 from tfgrpo_dspy.library.file import write_atomically
 from tfgrpo_dspy.library.library import Limits
 from tfgrpo_dspy.library.operations import Delete, Operation
@@ -42,7 +42,7 @@ class TerminalReview:
     def __init__(self, max_words: int) -> None:
         self._limits = Limits(max_words=max_words)
 
-    def __call__(self, library: ExperienceLibrary, proposals: Sequence[Proposal]) -> list[Decision]:
+    def __call__(self, library: ExperienceLibrary, proposals: Sequence[Proposed]) -> list[Decision]:
         """One decision per proposal; ReviewStop when the person stops the run, or input ends."""
         say(f"\nStep {proposals[0].step} proposes {counted(len(proposals), 'operation')}: {_KEYS}", style="bold")
         decisions: list[Decision] = []
@@ -57,14 +57,14 @@ class TerminalReview:
                 raise _stopped(proposal.step) from None
         return decisions
 
-    def _ask_key(self, proposal: Proposal) -> str:
+    def _ask_key(self, proposal: Proposed) -> str:
         choices = [key for key in "areAq" if key != "e" or not isinstance(proposal.operation, Delete)]
         key = Prompt.ask("  your choice", choices=choices, console=out())
         if key == "q":
             raise _stopped(proposal.step)
         return key
 
-    def _decision(self, key: str, proposal: Proposal, library: ExperienceLibrary) -> Decision:
+    def _decision(self, key: str, proposal: Proposed, library: ExperienceLibrary) -> Decision:
         if key == "r":
             return Decision("refuse", Prompt.ask("  why", default="", show_default=False, console=out()))
         if key == "a":
@@ -88,7 +88,7 @@ class FileReview:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def __call__(self, library: ExperienceLibrary, proposals: Sequence[Proposal]) -> list[Decision]:
+    def __call__(self, library: ExperienceLibrary, proposals: Sequence[Proposed]) -> list[Decision]:
         """The decisions in the file, if it is about these proposals and complete; ReviewStop if not."""
         step, shown = proposals[0].step, show_path(self._path)
         document = _document(proposals)
@@ -132,7 +132,7 @@ def _stopped(step: int) -> ReviewStop:
     )
 
 
-def _show(proposal: Proposal, number: str) -> None:
+def _show(proposal: Proposed, number: str) -> None:
     operation, console = proposal.operation, out()
     named = getattr(operation, "id", None)
     console.print()
@@ -151,7 +151,7 @@ def _show(proposal: Proposal, number: str) -> None:
         console.print(Text(f"  and {more} more", style="dim"))
 
 
-def _document(proposals: Sequence[Proposal]) -> dict[str, Any]:
+def _document(proposals: Sequence[Proposed]) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "version": VERSION,
@@ -162,7 +162,7 @@ def _document(proposals: Sequence[Proposal]) -> dict[str, Any]:
     }
 
 
-def _item(proposal: Proposal) -> dict[str, Any]:
+def _item(proposal: Proposed) -> dict[str, Any]:
     grounds = [{"example": e.source.example, "task": e.task, "rewards": list(e.rewards)} for e in proposal.evidence]
     before = {} if proposal.before is None else {"before": proposal.before}
     operation = proposal.operation.model_dump(mode="json")
@@ -181,7 +181,7 @@ def _read(path: Path) -> dict[str, Any]:
     return document
 
 
-def _decided(item: dict[str, Any], proposal: Proposal, where: str) -> Decision:
+def _decided(item: dict[str, Any], proposal: Proposed, where: str) -> Decision:
     verdict, reason = item.get("verdict"), str(item.get("reason") or "")
     if verdict not in {"accept", "refuse", "edit"}:
         raise DataError(f'{where}.verdict must be "accept", "refuse" or "edit", got {verdict!r}')

@@ -6,25 +6,22 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from tfgrpo_dspy.credit.effects import Trial, effects_of, trials_of
-from tfgrpo_dspy.credit.prune import prune
-from tfgrpo_dspy.library.library import Applied, ExperienceLibrary
+from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.records.effects import Effect
 
 if TYPE_CHECKING:
     from tfgrpo_dspy.records.rollouts import Group
-    from tfgrpo_dspy.settings import Settings
 
 
 class Credit:
     """Keeps the trials of a run; one whose rollouts read everything keeps none, and measures nothing.
 
     Args:
-        settings: `dropout` and `prune` of them.
-        steps: How many are planned.
+        dropout: Chance that a rollout does not read an entry, in [0, 1).
     """
 
-    def __init__(self, settings: Settings, steps: int) -> None:
-        self._dropout, self._prunes, self._steps = settings.dropout, settings.prune is not None, steps
+    def __init__(self, dropout: float) -> None:
+        self._dropout = dropout
         self._trials: list[Trial] = []
         self.latest: tuple[Effect, ...] = ()
         """Of the entries that the rollouts of the last step read."""
@@ -39,9 +36,3 @@ class Credit:
     def of(self, library: ExperienceLibrary) -> tuple[Effect, ...]:
         """The effects of a library's entries, as far as they are measured."""
         return effects_of(self._trials, library, self._dropout) if self._trials else ()
-
-    def pruned(self, library: ExperienceLibrary, step: int) -> Applied:
-        """A step's new library without what is harmful, if that is to go."""
-        if not self._prunes:
-            return Applied(library, (), ())
-        return prune(library, self.latest, share=min(step / self._steps, 1.0), step=step)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import erfc, sqrt
 
-from tfgrpo_dspy.library.library import Applied, ExperienceLibrary
+from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.library.operations import Delete
 from tfgrpo_dspy.records.effects import REACH, Effect
 
@@ -36,19 +36,14 @@ def harmful(effects: Iterable[Effect], share: float = 1.0) -> tuple[Effect, ...]
     return tuple(ranked[: max(found, default=0)])
 
 
-def prune(library: ExperienceLibrary, effects: Iterable[Effect], *, share: float, step: int) -> Applied:
-    """The library without its harmful entries, and their deletions with the reason.
+def prune(library: ExperienceLibrary, effects: Iterable[Effect], share: float = 1.0) -> list[Delete]:
+    """Deletions of the harmful entries, with the reason.
 
     Args:
         library: After an update; an entry that this rewrote has no effect yet, and stays.
         effects: Of all entries that were measured.
         share: Of the run's steps that are done, in (0, 1].
-        step: The step after which it is pruned, from 1.
     """
-    doomed = [effect for effect in harmful(effects, share) if _may_go(library, effect)]
-    operations = [Delete(id=effect.id, reason=f"measured effect {effect.to_text()}") for effect in doomed]
-    return library.apply(operations, step=step)
-
-
-def _may_go(library: ExperienceLibrary, effect: Effect) -> bool:
-    return any((e.id, e.text) == (effect.id, effect.text) and not e.pinned for e in library)
+    texts = {(e.id, e.text) for e in library if not e.pinned}
+    doomed = [effect for effect in harmful(effects, share) if (effect.id, effect.text) in texts]
+    return [Delete(id=effect.id, reason=f"measured effect {effect.to_text()}") for effect in doomed]

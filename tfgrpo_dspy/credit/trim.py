@@ -11,7 +11,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from functools import partial
 
-from tfgrpo_dspy.library.library import Applied, Experience, ExperienceLibrary, id_number
+from tfgrpo_dspy.library.library import Experience, ExperienceLibrary, id_number
 from tfgrpo_dspy.library.operations import Delete
 from tfgrpo_dspy.library.similarity import normalised_tokens, overlap
 from tfgrpo_dspy.library.tokens import CountTokens, tokens_of
@@ -40,30 +40,27 @@ def trim(
     library: ExperienceLibrary,
     max_tokens: int,
     *,
-    step: int,
     count: CountTokens | None = None,
     effects: Iterable[Effect] = (),
-) -> Applied:
-    """The library without as many entries as exceed the bound, and their deletions with the reason.
+) -> list[Delete]:
+    """Deletions of as many entries as exceed the bound, with the reason.
 
     Args:
         library: After an update.
         max_tokens: Of its rendered lines; only if pinned entries alone exceed it, what is left does too.
-        step: The step after which it is trimmed, from 1.
         count: Counts the tokens of a text; None estimates them.
         effects: What was measured; for texts that were rewritten since it does not count.
     """
     total = tokens_of(library, count)
     if total <= max_tokens:
-        return Applied(library, (), ())
+        return []
     measured = {(effect.id, effect.text): effect for effect in effects}
     free = [e for e in library if not e.pinned]
     order = sorted(free, key=lambda e: _worth(e, measured.get((e.id, e.text))))
     fits = partial(_fits, library, order, max_tokens, count)
     gone = bisect_left(range(len(order)), True, key=fits)  # all of them if not even that is enough
     why = f"the library had {total} tokens, at most {max_tokens} are allowed, and it"
-    deletions = [Delete(id=e.id, reason=f"{why} {_told(measured.get((e.id, e.text)))}") for e in order[:gone]]
-    return library.apply(deletions, step=step)
+    return [Delete(id=e.id, reason=f"{why} {_told(measured.get((e.id, e.text)))}") for e in order[:gone]]
 
 
 def _worth(entry: Experience, effect: Effect | None) -> tuple[float, int, int, int]:

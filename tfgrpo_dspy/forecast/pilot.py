@@ -33,7 +33,7 @@ from tfgrpo_dspy.runtime.workers import Workers
 from tfgrpo_dspy.settings import Settings
 from tfgrpo_dspy.steps.advantage import contrast
 from tfgrpo_dspy.steps.briefing import Briefing
-from tfgrpo_dspy.steps.optimisation import decide
+from tfgrpo_dspy.steps.optimisation import propose
 from tfgrpo_dspy.steps.rollout import roll_out
 
 Prices = Price | Mapping[str, Price]
@@ -98,14 +98,15 @@ def _roll_pilot(run: Run, first: Step, size: int, known: Mapping[str, Price | No
             tally.stage = "validation"
             _validate(run, size, workers)
             tally.stage = "rollouts"
-        briefing = run.start(step, library)
+        run.start(step)
+        briefing = run.briefing(step, library)
         groups = roll_out(policy, step.queries, run.metric, workers, run.sampling(step))
         contrasts = workers.results(contrast(groups, (), briefing, run.reflection, workers))
         advantages = Carried().with_advantages_of(contrasts)
-        update = workers.results([workers.submit(decide, advantages, briefing, run.reflection, workers)])[0]
+        proposal = propose(advantages, briefing, run.reflection, workers)
         ids = _ids(run, step)
     _check_complete(run, contrasts)
-    applied = library.apply(update.operations, step=1, sources=update.sources, limits=settings.limits)
+    applied = proposal.after(proposal.operations)
     return _Piloted(
         tally,
         tuple(c.group for c in contrasts),

@@ -1,25 +1,23 @@
-"""Gates: what an update has to pass before it becomes part of the library (ours; the paper applies every update)."""
+"""Gates: what a proposal has to pass before it becomes part of the library (ours; the paper applies every update)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import dspy
 
-from tfgrpo_dspy.library.library import ExperienceLibrary, Refusal, operation_id
-from tfgrpo_dspy.library.operations import Keep, Operation
+from tfgrpo_dspy.errors import SettingsError
+from tfgrpo_dspy.library.library import ExperienceLibrary
+from tfgrpo_dspy.library.operations import Operation
 from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.records.advantages import SemanticAdvantage
-from tfgrpo_dspy.records.updates import Ruling
+from tfgrpo_dspy.records.updates import Proposal, Ruling
 from tfgrpo_dspy.runtime.workers import Workers
 from tfgrpo_dspy.statistics.estimates import Rewards
 from tfgrpo_dspy.steps.briefing import Briefing
 from tfgrpo_dspy.steps.reflection import Reflection
-
-if TYPE_CHECKING:
-    from tfgrpo_dspy.records.updates import Update
 
 
 class Tried(NamedTuple):
@@ -50,12 +48,13 @@ class Bench(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Hearing:
-    """What a gate knows when it rules on a step's update."""
+    """What a gate knows when it rules on a step's proposal."""
 
-    briefing: Briefing
-    """Step, settings and the present library E."""
+    proposal: Proposal
     operations: tuple[Operation, ...]
-    """What the update proposes, Keeps left out."""
+    """Those of the proposal that no one refused yet, Keeps left out."""
+    briefing: Briefing
+    """Step and settings."""
     advantages: Mapping[str, SemanticAdvantage]
     """What the labels in the operations' `sources` stand for."""
     trainset: tuple[dspy.Example, ...]
@@ -66,22 +65,16 @@ class Hearing:
 
     @property
     def library(self) -> ExperienceLibrary:
-        """E, as it is before the update."""
-        return self.briefing.library
+        """E, as it is before the proposal."""
+        return self.proposal.library
 
     def after(self, operations: Sequence[Operation]) -> ExperienceLibrary:
-        """The library E' that these of the operations would make."""
-        limits = self.briefing.settings.limits
-        return self.library.apply(operations, step=self.briefing.step, limits=limits).library
-
-    def text_before(self, operation: Operation) -> str:
-        """The text that an operation would change or delete; empty if there is none."""
-        texts = {experience.id: experience.text for experience in self.library}
-        return texts.get(operation_id(operation) or "", "")
+        """The library E' that these of the operations would make: the one that is kept if they enter."""
+        return self.proposal.after(operations).library
 
 
 class Gate(Protocol):
-    """Decides which operations of an update may enter; a frozen dataclass, so that a resumed run knows it again."""
+    """Decides which operations of a proposal may enter; a frozen dataclass, so that a resumed run knows it again."""
 
     def rule(self, hearing: Hearing) -> Ruling:
         """The operations that may enter, and why the others may not; called in the thread that runs `compile`."""
@@ -103,13 +96,16 @@ class All:
         return ruling
 
 
-def gated(gate: Gate | None, update: Update, hearing: Hearing) -> Update:
-    """The update with the operations that passed the gate, and refusals of the others."""
-    if gate is None or not hearing.operations:
-        return update
-    ruling = gate.rule(hearing)
-    passed = {id(operation) for operation in ruling.operations}
-    kept = tuple(o for o in update.operations if isinstance(o, Keep) or id(o) in passed)
-    said = tuple(Refusal(r.operation, f"the gate refused it: {r.reason}", r.repeats) for r in ruling.refusals)
-    ruling = replace(ruling, operations=(), refusals=())  # they are in the update
-    return replace(update, operations=kept, refusals=(*update.refusals, *said), ruling=ruling)
+def check_gate(gate: Gate | Sequence[Gate] | None) -> Gate | None:
+    """One gate of one or several; None for none.
+
+    Raises:
+        SettingsError: Something has no method `rule`.
+    """
+    given = () if gate is None else tuple(gate) if isinstance(gate, Sequence) else (gate,)
+    for one in given:
+        if not callable(getattr(one, "rule", None)) or isinstance(one, type):
+            raise SettingsError(
+                f"gate must be a Gate or several, e.g. Holdout(examples) or [Judge(), Holdout(examples)], got {one!r}"
+            )
+    return None if not given else given[0] if len(given) == 1 else All(given)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -14,7 +15,6 @@ from tfgrpo_dspy.library.section import render_lines
 from tfgrpo_dspy.lm.meter import UPDATE
 from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.records.updates import Ruling
-from tfgrpo_dspy.runtime.journal import fingerprint
 from tfgrpo_dspy.signatures import ScreenExperience
 from tfgrpo_dspy.steps.reflection import Unusable
 from tfgrpo_dspy.text import neutralise, one_line, shorten
@@ -49,17 +49,16 @@ class Judge:
     def rule(self, hearing: Hearing) -> Ruling:
         """The operations without an objection."""
         asked = [operation for operation in hearing.operations if isinstance(operation, Add | Modify)]
-        workers = hearing.workers
-        opinions = workers.results([workers.submit(self._ask, hearing, operation) for operation in asked])
+        opinions = hearing.workers.results([self._ask(hearing, operation) for operation in asked])
         objections = {id(o): opinion.objection for o, opinion in zip(asked, opinions, strict=True)}
         refused = tuple(Refusal(o, objections[id(o)]) for o in asked if objections[id(o)])
         passed = tuple(o for o in hearing.operations if not objections.get(id(o)))
         return Ruling(passed, refused, usage=sum((opinion.usage for opinion in opinions), Usage()))
 
-    def _ask(self, hearing: Hearing, operation: Add | Modify) -> Opinion:
+    def _ask(self, hearing: Hearing, operation: Add | Modify) -> Future[Opinion]:
         shown = _inputs(hearing, operation)
-        name = f"judge s{hearing.briefing.step} {fingerprint(*shown.values())}"
-        return hearing.workers.memory.once(name, Opinion, partial(self._opinion, hearing, shown))
+        make = partial(self._opinion, hearing, shown)
+        return hearing.workers.task(f"judge s{hearing.briefing.step}", Opinion, make, reads=shown.values())
 
     def _opinion(self, hearing: Hearing, shown: dict[str, str]) -> Opinion:
         reflection = replace(hearing.reflection, lm=self.lm or hearing.reflection.lm, role=UPDATE)

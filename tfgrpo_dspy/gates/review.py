@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from tfgrpo_dspy.errors import SettingsError
+from tfgrpo_dspy.gates.gate import Hearing
 from tfgrpo_dspy.history.commits import Evidence
 from tfgrpo_dspy.history.of_run import evidence_of
-from tfgrpo_dspy.library.apply import Mandate
-from tfgrpo_dspy.library.library import ExperienceLibrary, Refusal, operation_id
-from tfgrpo_dspy.library.operations import Keep, Operation
-from tfgrpo_dspy.records.advantages import SemanticAdvantage
-from tfgrpo_dspy.records.updates import Update
-from tfgrpo_dspy.runtime.journal import Memory, fingerprint
-from tfgrpo_dspy.steps.briefing import Briefing
+from tfgrpo_dspy.library.apply import By, Mandate, Refusal
+from tfgrpo_dspy.library.library import ExperienceLibrary, operation_id
+from tfgrpo_dspy.library.operations import Operation
+from tfgrpo_dspy.library.section import render_lines
+from tfgrpo_dspy.records.updates import Ruling
 from tfgrpo_dspy.text import one_line
 
 
 @dataclass(frozen=True, slots=True)
-class Proposal:
+class Proposed:
     """An operation that waits for a decision."""
 
     step: int
@@ -30,11 +29,13 @@ class Proposal:
     """Text of the experience that it would change or delete; None for an Add, and if there is no such experience."""
     evidence: tuple[Evidence, ...]
     """The groups it rests on."""
+    by: By = "update"
+    """What asks for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What becomes of a proposal.
+    """What becomes of a proposed operation.
 
     Raises:
         SettingsError: An edit without the operation to apply instead, or an operation without an edit.
@@ -51,66 +52,61 @@ class Decision:
             raise SettingsError('a decision has an operation when its verdict is "edit", and only then')
 
 
-Review = Callable[[ExperienceLibrary, Sequence[Proposal]], Sequence[Decision]]
-"""Called in the thread that runs `compile`, with the library before the step and what the update proposes; returns one
-decision per proposal, in order. To end the run at this point, in good order, it raises `ReviewStop`."""
+Review = Callable[[ExperienceLibrary, Sequence[Proposed]], Sequence[Decision]]
+"""Called in the thread that runs `compile`, with the library before the step and all that would change it; returns one
+decision per proposed operation, in order. To end the run at this point, in good order, it raises `ReviewStop`."""
 
 
-def reviewed(
-    review: Review | None, update: Update, advantages: Sequence[SemanticAdvantage], briefing: Briefing, memory: Memory
-) -> Update:
-    """The update with the operations that were accepted or edited, and refusals of the others.
+def reviewed(review: Review, hearing: Hearing) -> Ruling:
+    """The operations that were accepted, those written in place of others, and refusals of the rest.
 
     Decisions are remembered: a run that is taken up again does not ask twice.
 
     Raises:
-        SettingsError: The review returned something else than a decision per proposal.
+        SettingsError: The review returned something else than a decision per operation.
         ReviewStop: It ended the run.
     """
-    proposed = [operation for operation in update.operations if not isinstance(operation, Keep)]
-    if review is None or not proposed:
-        return update
-    proposals = _proposals(proposed, update, advantages, briefing)
+    proposed = _proposed(hearing)
 
     def decide() -> tuple[Decision, ...]:
-        return _checked(review(briefing.library, proposals), proposals)
+        return _checked(review(hearing.library, proposed), proposed)
 
-    name = f"review s{briefing.step} {fingerprint(briefing.experiences, *map(repr, proposed))}"
-    decisions = memory.once(name, tuple[Decision, ...], decide)
-    decided = list(zip(proposed, decisions, strict=True))
-    edited = tuple(_edited(was, decision.operation) for was, decision in decided if decision.operation is not None)
-    accepted = [operation for operation, decision in decided if decision.verdict == "accept"]
-    kept = [operation for operation in update.operations if isinstance(operation, Keep)]
-    refusals = tuple(
-        Refusal(operation, f"a person refused it: {one_line(decision.reason) or 'no reason was given'}")
-        for operation, decision in decided
-        if decision.verdict == "refuse"
-    )
-    return replace(update, operations=(*accepted, *edited, *kept), edited=edited, refusals=refusals)
+    name = f"review s{hearing.briefing.step}"
+    told = (render_lines(hearing.library), *(repr(p.operation) for p in proposed))
+    decisions = hearing.workers.remember(name, tuple[Decision, ...], decide, reads=told)
+    accepted, edited, refusals = [], [], []
+    for was, decision in zip(hearing.operations, decisions, strict=True):
+        if decision.operation is not None:
+            edited.append(_edited(was, decision.operation))
+        elif decision.verdict == "accept":
+            accepted.append(was)
+        else:
+            reason = one_line(decision.reason) or "no reason was given"
+            refusals.append(Refusal(was, f"a person refused it: {reason}"))
+    return Ruling((*accepted, *edited), tuple(refusals))
 
 
-def _proposals(
-    operations: Sequence[Operation], update: Update, advantages: Sequence[SemanticAdvantage], briefing: Briefing
-) -> list[Proposal]:
-    mandate = Mandate("updater", briefing.step, dict(update.sources or {}))
-    known = {evidence.source: evidence for evidence in evidence_of(advantages)}
-    texts = {experience.id: experience.text for experience in briefing.library}
+def _proposed(hearing: Hearing) -> list[Proposed]:
+    known = {evidence.source: evidence for evidence in evidence_of(hearing.advantages.values())}
+    cited = Mandate("updater", hearing.briefing.step, hearing.proposal.sources).cited
+    texts = {experience.id: experience.text for experience in hearing.library}
     return [
-        Proposal(
-            briefing.step,
+        Proposed(
+            hearing.briefing.step,
             operation,
             texts.get(operation_id(operation) or ""),
-            tuple(known[source] for source in mandate.cited(operation) if source in known),
+            tuple(known[source] for source in cited(operation) if source in known),
+            hearing.proposal.by.get(operation, "update"),
         )
-        for operation in operations
+        for operation in hearing.operations
     ]
 
 
-def _checked(decisions: Sequence[Decision], proposals: Sequence[Proposal]) -> tuple[Decision, ...]:
+def _checked(decisions: Sequence[Decision], proposed: Sequence[Proposed]) -> tuple[Decision, ...]:
     found = tuple(decisions)
-    if len(found) != len(proposals) or not all(isinstance(decision, Decision) for decision in found):
+    if len(found) != len(proposed) or not all(isinstance(decision, Decision) for decision in found):
         raise SettingsError(
-            f"review must return one Decision for each of the {len(proposals)} proposals, in order; got {decisions!r}"
+            f"review must return one Decision for each of the {len(proposed)} operations, in order; got {decisions!r}"
         )
     return found
 

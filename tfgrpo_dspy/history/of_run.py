@@ -51,15 +51,7 @@ def add_step(history: History, record: StepRecord) -> History:
         scores=_scores(record),
         evidence=evidence_of(a for a in record.advantages if a.source in cited),
     )
-    whole = record.library if record.unfitted is None else record.unfitted
-    history = history.record(whole if record.unpruned is None else record.unpruned, note, record.changes)
-    if record.unpruned is not None:
-        pruned = Note(author="gate", step=record.step, reason="deleted what was measured to be harmful")
-        history = history.record(whole, pruned, record.pruned)
-    if record.unfitted is not None:
-        fitted = Note(author="gate", step=record.step, reason="condensed and trimmed to keep within max_library_tokens")
-        history = history.record(record.library, fitted, record.fitted)
-    return history
+    return history.record(record.library, note, record.changes)
 
 
 def choose(history: History, result: CompileResult) -> History:

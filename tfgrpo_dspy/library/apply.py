@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from tfgrpo_dspy.library.experience import Author, Experience, Provenance, Source
@@ -25,6 +25,10 @@ class Limits:
     """Words of one experience at most, > 0 (32 in the paper's prompt); None for no bound."""
 
 
+By = Literal["update", "prune", "condense", "trim", "person"]
+"""What asks for an operation: the update, what follows it in the same proposal, or the person who rewrote it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """An operation that took effect."""
@@ -38,6 +42,8 @@ class Change:
     """Its text after; None for a Delete or a Keep of the whole library."""
     reason: str
     sources: tuple[Source, ...]
+    by: By = "update"
+    """What asked for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +65,17 @@ class Mandate:
     """The step that asks, from 1; None if no run does."""
     sources: Mapping[str, Source]
     """What the labels in `Operation.sources` stand for."""
-    edited: frozenset[Operation] = frozenset()
-    """Operations whose texts a person wrote, whoever asks."""
+    by: Mapping[Operation, By] = field(default_factory=dict)
+    """What asks for an operation, where that is not the update."""
 
     def cited(self, operation: Operation) -> tuple[Source, ...]:
-        """What an operation rests on, each source once: what it cites, or everything if it cites no known label."""
-        cited = dict.fromkeys(self.sources[label] for label in operation.sources if label in self.sources)
-        return tuple(cited or dict.fromkeys(self.sources.values()))
+        """What an operation rests on, each source once."""
+        return tuple(dict.fromkeys(self.sources[label] for label in operation.sources if label in self.sources))
 
     def provenance(self, operation: Add | Modify, old: Experience | None) -> Provenance:
         """The provenance of the text that an operation writes, in place of an old one if there was one."""
         reason, cited = one_line(operation.reason), self.cited(operation)
-        author: Author = "person" if operation in self.edited else self.author
+        author: Author = "person" if self.by.get(operation) == "person" else self.author
         if old is None:
             return Provenance(author, self.step, None, reason, cited)
         earlier = old.provenance
@@ -209,7 +214,8 @@ class Application:
 
     def _record(self, operation: Operation, id: str | None, before: str | None, after: str | None) -> None:
         cited = self._mandate.cited(operation)
-        self.changes.append(Change(operation.op, id, before, after, one_line(operation.reason), cited))
+        by = self._mandate.by.get(operation, "update")
+        self.changes.append(Change(operation.op, id, before, after, one_line(operation.reason), cited, by))
 
     def _refuse(self, operation: Operation, reason: str, repeats: str | None = None) -> Literal[False]:
         self.refusals.append(Refusal(operation, reason, repeats))

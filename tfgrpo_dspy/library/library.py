@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from tfgrpo_dspy.library.apply import Application, Change, Limits, Mandate, Refusal
+from tfgrpo_dspy.library.apply import Application, By, Change, Limits, Mandate, Refusal
 from tfgrpo_dspy.library.experience import Author, Circumstances, Experience, Provenance, Source, id_number
 from tfgrpo_dspy.library.operations import Add, Operation
 from tfgrpo_dspy.library.section import render_lines
@@ -113,7 +113,7 @@ class ExperienceLibrary:
         author: Author = "updater",
         sources: Mapping[str, Source] | None = None,
         limits: Limits | None = None,
-        edited: Iterable[Operation] = (),
+        by: Mapping[Operation, By] | None = None,
     ) -> Applied:
         """The library after the operations, with what changed and what was refused.
 
@@ -124,16 +124,15 @@ class ExperienceLibrary:
             operations: Any number of operations.
             step: The step that asks for them, from 1.
             author: Who asks.
-            sources: What the labels in `Operation.sources` stand for; an operation that cites no known label rests
-                on all of them.
+            sources: What the labels in `Operation.sources` stand for.
             limits: Bounds to enforce; the default bounds words only.
-            edited: Those of the operations whose texts a person wrote, whoever asks.
+            by: What asks for an operation, where that is not the update.
 
         Returns:
             New library, changes and refusals; every operation is in exactly one of the last two. Total: no input
             of these types raises.
         """
-        mandate = Mandate(author, step, dict(sources or {}), frozenset(edited))
+        mandate = Mandate(author, step, dict(sources or {}), dict(by or {}))
         application = Application(self.experiences, self.next_id, mandate, limits or Limits())
         application.take_all(operations)
         library = replace(self, experiences=tuple(application.entries.values()), next_id=application.next_id)

@@ -12,18 +12,17 @@ from typing import TYPE_CHECKING, Any
 from rich.progress import Progress, TaskID
 
 from tfgrpo_dspy.lm.usage import Usage
+from tfgrpo_dspy.records.advantages import Extraction, Summary
 from tfgrpo_dspy.records.events import (
-    AdvantageFinished,
     Event,
-    FailureRecorded,
     GroupFinished,
     Observer,
+    ReflectionFinished,
     RolloutFinished,
     RunFinished,
     RunStarted,
     StepFinished,
     StepStarted,
-    SummaryFinished,
 )
 from tfgrpo_dspy.records.result import StepRecord
 from tfgrpo_dspy.records.rollouts import Group, Rollout, Scored, count_groups
@@ -182,14 +181,11 @@ class _Phase:
                 estimate = reward_estimate(self.groups)
                 if estimate is not None and estimate.n > 1:
                     self.half_width = f" ± {(estimate.high - estimate.low) / 2:.2f}"
-            case SummaryFinished(usage=usage):
-                self.summaries += 1
-                return usage
-            case AdvantageFinished(usage=usage):
-                self.extractions += 1
-                return usage
-            case FailureRecorded():
-                self.failures += 1
+            case ReflectionFinished(made=made):
+                self.summaries += isinstance(made, Summary)
+                self.extractions += isinstance(made, Extraction) and made.advantage is not None
+                self.failures += len(made.failures)
+                return made.usage
         return Usage()
 
     def _count(self, rollout: Rollout) -> None:
@@ -225,7 +221,7 @@ def describe_step(record: StepRecord, tolerance: float) -> str:
         *([f"{lost} lost"] if lost else []),
         *([f"{len(record.failures)} failed"] if record.failures else []),
         operations_text(record) or "no operation",
-        *([f"{len(record.flags)} signs of harm"] if record.flags else []),
+        *([f"{len(record.flags)} texts worth a look"] if record.flags else []),
         f"{len(record.library)} experiences",
         *([f"validation {estimate_text(validation.mean, questions=True)}"] if validation else []),
         _cost(record.usage + validation.usage if validation else record.usage),

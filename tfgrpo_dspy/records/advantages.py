@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from tfgrpo_dspy.library.library import Source
+from tfgrpo_dspy.library.experience import Source
 from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.records.failures import Failure
 from tfgrpo_dspy.records.rollouts import Group
@@ -21,6 +21,12 @@ class Summary:
     text: str
     failures: tuple[Failure, ...] = ()
     """Why no summary could be had, in which case the text is the shortened trajectory; empty otherwise."""
+    usage: Usage = Usage()
+
+    @property
+    def was_tried(self) -> bool:
+        """Whether it was asked for, rather than left undone because no budget was left."""
+        return were_tried(self.failures)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +50,16 @@ class Extraction:
 
     advantage: SemanticAdvantage | None
     """None if it could not be had."""
-    failures: tuple[Failure, ...]
-    usage: Usage
+    failures: tuple[Failure, ...] = ()
+    """Why it could not; empty otherwise."""
+    left_out: tuple[Failure, ...] = ()
+    """Candidates of the reply that are no part of the advantage."""
+    usage: Usage = Usage()
+
+    @property
+    def was_tried(self) -> bool:
+        """Whether it was asked for, rather than left undone because no budget was left."""
+        return were_tried(self.failures)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +68,31 @@ class Contrast:
 
     group: Group
     summaries: tuple[Summary, ...] = ()
-    advantage: SemanticAdvantage | None = None
-    """None for a group whose rewards do not differ, and for one whose extraction failed."""
-    failures: tuple[Failure, ...] = ()
-    usage: Usage = Usage()
+    extraction: Extraction | None = None
+    """None for a group that teaches nothing, and for one whose summaries the budget did not allow."""
+
+    @property
+    def advantage(self) -> SemanticAdvantage | None:
+        """None for a group whose rewards do not differ, and for one whose extraction failed."""
+        return self.extraction.advantage if self.extraction is not None else None
+
+    @property
+    def failures(self) -> tuple[Failure, ...]:
+        """All that could not be had, or was left out."""
+        found = tuple(failure for summary in self.summaries for failure in summary.failures)
+        made = self.extraction
+        return found if made is None else (*found, *made.failures, *made.left_out)
+
+    @property
+    def usage(self) -> Usage:
+        """What the summaries and the extraction took."""
+        spent = sum((summary.usage for summary in self.summaries), Usage())
+        return spent if self.extraction is None else spent + self.extraction.usage
+
+    @property
+    def to_be_extracted_again(self) -> Contrast:
+        """Its group and summaries; what they took and lacked is recorded with this one."""
+        return Contrast(self.group, tuple(replace(s, failures=(), usage=Usage()) for s in self.summaries))
 
     @property
     def is_carried(self) -> bool:

@@ -9,15 +9,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tfgrpo_dspy.lm.usage import Usage
-from tfgrpo_dspy.records.failures import Failure
+from tfgrpo_dspy.records.advantages import Extraction, Summary
 from tfgrpo_dspy.records.result import CompileResult, StepRecord
+from tfgrpo_dspy.records.updates import Update
 
 if TYPE_CHECKING:
     import dspy
 
     from tfgrpo_dspy.library.library import ExperienceLibrary
-    from tfgrpo_dspy.records.advantages import SemanticAdvantage
     from tfgrpo_dspy.records.evaluation import Gain
     from tfgrpo_dspy.records.rollouts import Group, Lost, Scored
     from tfgrpo_dspy.settings import Settings
@@ -69,29 +68,10 @@ class GroupFinished:
 
 
 @dataclass(frozen=True, slots=True)
-class SummaryFinished:
-    """One rollout of an informative group was summarised (or its trajectory taken instead)."""
+class ReflectionFinished:
+    """The reflection LM was asked: for a summary, an extraction or an update; `made.failures` says if in vain."""
 
-    step: int
-    rollout: str
-    usage: Usage
-
-
-@dataclass(frozen=True, slots=True)
-class AdvantageFinished:
-    """A group's semantic advantage was extracted."""
-
-    step: int
-    advantage: SemanticAdvantage
-    usage: Usage
-
-
-@dataclass(frozen=True, slots=True)
-class FailureRecorded:
-    """A summary, an extraction or an update could not be had."""
-
-    step: int
-    failure: Failure
+    made: Summary | Extraction | Update
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +111,7 @@ Event = (
     | StepStarted
     | RolloutFinished
     | GroupFinished
-    | SummaryFinished
-    | AdvantageFinished
-    | FailureRecorded
+    | ReflectionFinished
     | StepFinished
     | EpochFinished
     | GainJudged

@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tfgrpo_dspy.errors import TFGRPOError
-from tfgrpo_dspy.library.harm import Flag
-from tfgrpo_dspy.library.library import Change, ExperienceLibrary, Refusal
+from tfgrpo_dspy.library.apply import Change, Refusal
+from tfgrpo_dspy.library.leaks import Flag
+from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.lm.usage import Traffic, Usage
 from tfgrpo_dspy.records.advantages import SemanticAdvantage
 from tfgrpo_dspy.records.effects import Effect
 from tfgrpo_dspy.records.evaluation import Evaluation, Gain
 from tfgrpo_dspy.records.failures import Failure
 from tfgrpo_dspy.records.rollouts import Group
-from tfgrpo_dspy.records.updates import Ruling
+from tfgrpo_dspy.records.updates import Trial
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,24 +44,22 @@ class StepRecord:
     """The new library on the valset, when there is one."""
     effects: tuple[Effect, ...] = ()
     """Measured so far, of the entries that the step's rollouts read; empty without `dropout`."""
-    pruned: tuple[Change, ...] = ()
-    """Deletions that followed the update, because of measured effects."""
-    unpruned: ExperienceLibrary | None = None
-    """The library before those deletions; None if there were none."""
-    fitted: tuple[Change, ...] = ()
-    """What changed after the update, and after those deletions, to keep within `max_library_tokens`."""
-    unfitted: ExperienceLibrary | None = None
-    """The library before that; None if nothing had to change."""
-    ruling: Ruling | None = None
-    """What the gate measured; None without a gate, and if it had nothing to rule on."""
+    trials: tuple[Trial, ...] = ()
+    """What gates measured of the step's proposal."""
+    gate_usage: Usage = Usage()
+    """Calls of the gates."""
     flags: tuple[Flag, ...] = ()
-    """Signs of harm in what the step changed, see `harm`."""
+    """Answers, names and numbers of training problems in what the step wrote."""
+
+    @property
+    def pruned(self) -> tuple[Change, ...]:
+        """Deletions because of measured effects."""
+        return tuple(change for change in self.changes if change.by == "prune")
 
     @property
     def usage(self) -> Usage:
         """All calls of the step, its gate's included; those of its validation are in `validation.usage`."""
-        own = self.policy_usage + self.reflection_usage
-        return own if self.ruling is None else own + self.ruling.usage
+        return self.policy_usage + self.reflection_usage + self.gate_usage
 
 
 @dataclass(frozen=True, slots=True)

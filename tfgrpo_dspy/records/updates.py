@@ -1,17 +1,30 @@
-"""What a gate decided, as values."""
+"""Step 3 as values: what is proposed, how it is ruled on, what becomes of the library."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from tfgrpo_dspy.library.library import Refusal, Source
+from tfgrpo_dspy.library.apply import By, Change, Limits, Refusal
+from tfgrpo_dspy.library.experience import Circumstances, Source
+from tfgrpo_dspy.library.leaks import Flag
+from tfgrpo_dspy.library.library import Applied, ExperienceLibrary
 from tfgrpo_dspy.library.operations import Operation
 from tfgrpo_dspy.lm.usage import Usage
-from tfgrpo_dspy.records.advantages import SemanticAdvantage
+from tfgrpo_dspy.records.advantages import SemanticAdvantage, were_tried
 from tfgrpo_dspy.records.failures import Failure
 from tfgrpo_dspy.statistics.estimates import Difference
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What is noted in a library that a run changed."""
+
+    lms: tuple[str, ...] = ()
+    """Names of the run's LMs."""
+    under: Circumstances = field(default_factory=Circumstances)
+
 
 TrialVerdict = Literal["passed", "worse", "not shown", "not measured"]
 
@@ -45,8 +58,58 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True)
+class Update:
+    """What the LM would do to the library, of a batch's advantages or of a library that is too long."""
+
+    operations: tuple[Operation, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    """Why nothing could be had; empty otherwise."""
+    usage: Usage = Usage()
+
+    @property
+    def was_tried(self) -> bool:
+        """Whether it was asked for, rather than left undone because no budget was left."""
+        return were_tried(self.failures)
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """All that would change the library in one step (paper, section 3, step 3), before anyone ruled on it."""
+
+    library: ExperienceLibrary
+    """E, as the step found it."""
+    step: int = 1
+    operations: tuple[Operation, ...] = ()
+    """On E: those of the update, with what pruning, condensing and trimming would make of them."""
+    sources: Mapping[str, Source] = field(default_factory=dict)
+    """What the labels in the operations' `sources` stand for."""
+    by: Mapping[Operation, By] = field(default_factory=dict)
+    """What asks for an operation, where that is not the update."""
+    limits: Limits = field(default_factory=Limits)
+    learned: Learned = field(default_factory=Learned)
+    refusals: tuple[Refusal, ...] = ()
+    """Operations of the update that are no part of it any more."""
+    carried: tuple[SemanticAdvantage, ...] = ()
+    """All advantages, if the update failed: they go into the next step's update."""
+    failures: tuple[Failure, ...] = ()
+    usage: Usage = Usage()
+
+    def after(self, operations: Iterable[Operation]) -> Applied:
+        """E', if these of its operations enter, and those that a person wrote in place of them."""
+        chosen = tuple(operations)
+        own = set(self.operations)
+        by: dict[Operation, By] = {o: self.by.get(o, "update") if o in own else "person" for o in chosen}
+        applied = self.library.apply(chosen, step=self.step, sources=self.sources, limits=self.limits, by=by)
+        if not applied.changes:
+            return applied
+        names = {*applied.library.learned_with, *self.learned.lms}
+        library = replace(applied.library, learned_with=tuple(sorted(names)), learned_under=self.learned.under)
+        return applied._replace(library=library)
+
+
+@dataclass(frozen=True, slots=True)
 class Ruling:
-    """What a gate decided about an update."""
+    """What a gate decided about a proposal."""
 
     operations: tuple[Operation, ...] = ()
     """Those that may enter."""
@@ -64,19 +127,17 @@ class Ruling:
 
 
 @dataclass(frozen=True, slots=True)
-class Update:
-    """What step 3 decided."""
+class Enacted:
+    """What became of a proposal: the one value that a step leaves a library by."""
 
-    operations: tuple[Operation, ...] = ()
-    sources: Mapping[str, Source] | None = None
-    """What the labels in the operations' `sources` stand for."""
-    carried: tuple[SemanticAdvantage, ...] = ()
-    """All advantages, if the update failed: they go into the next step's update."""
-    failures: tuple[Failure, ...] = ()
-    usage: Usage = Usage()
-    edited: tuple[Operation, ...] = ()
-    """Those of the operations that a person wrote in place of the LM's."""
+    library: ExperienceLibrary
+    """E'."""
+    changes: tuple[Change, ...] = ()
     refusals: tuple[Refusal, ...] = ()
-    """Operations that a person or a gate refused."""
-    ruling: Ruling | None = None
-    """What a gate measured; None without one, and if there was nothing to rule on."""
+    """Of all that was proposed, with the reason."""
+    trials: tuple[Trial, ...] = ()
+    """What gates measured for it."""
+    usage: Usage = Usage()
+    """Of the gates."""
+    flags: tuple[Flag, ...] = ()
+    """What a reader should look at in the changes."""

@@ -107,8 +107,8 @@ def story_of(result: CompileResult, started: RunStarted | None = None, told: Tol
         Section("Steps", (steps_table(result.steps, settings.tolerance), *([_BEFORE] if result.steps else []))),
         _library(result),
         Section("Gate", (gate_table(result.steps),)),
-        Section("Signs of harm", (flags_table(result.steps),)),
-        Section("Refused, pruned and fitted", (overruled_table(result.steps),)),
+        Section("Worth a look", (flags_table(result.steps),)),
+        Section("Refused, pruned, condensed and trimmed", (overruled_table(result.steps),)),
         _undone(result),
         _cost(result),
     )
@@ -219,7 +219,7 @@ def _cost(result: CompileResult) -> Section:
     stages = {
         "rollouts": [step.policy_usage for step in result.steps],
         "reflection": [step.reflection_usage for step in result.steps],
-        "gate": [step.ruling.usage for step in result.steps if step.ruling is not None],
+        "gate": [step.gate_usage for step in result.steps],
         "validation": [validation.usage for validation in validations if validation is not None],
         "gain": [result.gain.usage] if result.gain is not None else [],
         "total": [result.usage],

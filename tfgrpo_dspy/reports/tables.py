@@ -102,15 +102,15 @@ def gate_table(steps: Sequence[StepRecord]) -> Table:
             trial.verdict,
         )
         for step in steps
-        for trial in (step.ruling.trials if step.ruling is not None else ())
+        for trial in step.trials
     )
     columns = ("step", "operations", "difference [95% interval]", "problems", "evidence", "rollouts", "verdict")
     return Table(columns, rows)
 
 
 def flags_table(steps: Sequence[StepRecord]) -> Table:
-    """Signs of harm in what changed."""
-    rows = tuple((str(step.step), flag.id or "", flag.kind, flag.why) for step in steps for flag in step.flags)
+    """Answers, names and numbers of training problems in what was written."""
+    rows = tuple((str(step.step), flag.id, flag.kind, flag.why) for step in steps for flag in step.flags)
     return Table(("step", "experience", "sign", "why"), rows)
 
 
@@ -128,10 +128,16 @@ def overruled_table(steps: Sequence[StepRecord]) -> Table:
         for refusal in step.refusals
     ]
     further = [
-        (str(step.step), change.kind, change.id or "", f"{why}: {change.reason}", change.after or change.before or "")
+        (
+            str(step.step),
+            change.kind,
+            change.id or "",
+            f"{change.by}: {change.reason}",
+            change.after or change.before or "",
+        )
         for step in steps
-        for why, changes in (("harmful", step.pruned), ("to fit", step.fitted))
-        for change in changes
+        for change in step.changes
+        if change.by not in ("update", "person")
     ]
     return Table(("step", "operation", "id", "why", "text"), (*refused, *further))
 

@@ -43,7 +43,7 @@ def _of_validation(result: CompileResult) -> str:
 
 
 def _of_gate(result: CompileResult) -> str:
-    trials = [trial for step in result.steps if step.ruling is not None for trial in step.ruling.trials]
+    trials = [trial for step in result.steps for trial in step.trials]
     passed = sum(trial.verdict == "passed" for trial in trials)
     if not trials:
         return ""

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from tfgrpo_dspy.library.library import Applied
 from tfgrpo_dspy.records.advantages import Contrast, SemanticAdvantage
 from tfgrpo_dspy.records.failures import Failure
-from tfgrpo_dspy.records.updates import Update
+from tfgrpo_dspy.records.updates import Proposal
 from tfgrpo_dspy.rollouts.sampling import Query
 
 
@@ -34,9 +33,9 @@ class Carried:
     """Advantages whose update failed."""
 
     @classmethod
-    def after(cls, contrasts: Sequence[Contrast], update: Update) -> Carried:
+    def after(cls, contrasts: Sequence[Contrast], proposal: Proposal) -> Carried:
         """What a step leaves to the next one."""
-        return cls(tuple(c for c in contrasts if c.is_carried), update.carried)
+        return cls(tuple(c for c in contrasts if c.is_carried), proposal.carried)
 
     def with_advantages_of(self, contrasts: Sequence[Contrast]) -> list[SemanticAdvantage]:
         """The carried advantages, then those of the contrasts, in order."""
@@ -47,12 +46,3 @@ class Carried:
         remedy = "no step was left to use it"
         groups = [Failure("extraction", c.group.name, "its extraction failed", remedy) for c in self.contrasts]
         return (*groups, *(Failure("update", a.group, "its update failed", remedy) for a in self.advantages))
-
-
-class Outcome(NamedTuple):
-    """What the three steps of the method made of one batch."""
-
-    contrasts: list[Contrast]
-    advantages: list[SemanticAdvantage]
-    update: Update
-    applied: Applied

@@ -53,7 +53,9 @@ def prepare(
         if setup.gate is not None:
             identity["gate"] = described(setup.gate)
         memory = Journal(setup.log_dir, identity, restart=setup.restart)
-    run = Run(settings, bare, train, val, setup.metric, objective, reflection, announcer, memory, setup.gate)
+    run = Run(
+        settings, bare, train, val, setup.metric, objective, reflection, announcer, memory, setup.gate, setup.review
+    )
     run.meter.spending.carry(setup.spent)
     find_prices(lms_of(student, reflection_lm), run.meter)
     return run

@@ -16,26 +16,30 @@ from dspy.utils.exceptions import LMError
 from tfgrpo_dspy.credit.of_run import Credit
 from tfgrpo_dspy.errors import BudgetError, ReviewStop, TooManyErrors
 from tfgrpo_dspy.evaluation import evaluate_with
-from tfgrpo_dspy.gates.gate import Gate
-from tfgrpo_dspy.gates.screen import flags_of, known_of
+from tfgrpo_dspy.gates.gate import Gate, Hearing
+from tfgrpo_dspy.gates.review import Review
+from tfgrpo_dspy.gates.screen import known_of
 from tfgrpo_dspy.library.library import ExperienceLibrary
+from tfgrpo_dspy.library.operations import Keep
 from tfgrpo_dspy.library.retrieval import Shelf
 from tfgrpo_dspy.lm.metered import metering
 from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.program.checks import lm_names
 from tfgrpo_dspy.program.instructions import check_conditioned
-from tfgrpo_dspy.records.advantages import Contrast
+from tfgrpo_dspy.records.advantages import Contrast, SemanticAdvantage
 from tfgrpo_dspy.records.evaluation import Evaluation, Gain
 from tfgrpo_dspy.records.events import EpochFinished, RunFinished, RunStarted, StepFinished, StepStarted
 from tfgrpo_dspy.records.result import CompileResult, RunStopped, StepRecord
 from tfgrpo_dspy.records.rollouts import Group
+from tfgrpo_dspy.records.updates import Enacted, Learned, Proposal
 from tfgrpo_dspy.rewards.reward import Metric
 from tfgrpo_dspy.rollouts.adaptive import Stopping
 from tfgrpo_dspy.rollouts.sampling import Query, Sampling
-from tfgrpo_dspy.run.batches import Carried, Outcome, Step
+from tfgrpo_dspy.run.batches import Carried, Step
 from tfgrpo_dspy.run.ending import best_step, epochs_without_progress, stopped, what_was_next, with_gain
 from tfgrpo_dspy.run.identity import circumstances_of
 from tfgrpo_dspy.run.policy import as_policy, run_cues
+from tfgrpo_dspy.run.trials import RunBench
 from tfgrpo_dspy.runtime.announcer import Announcer
 from tfgrpo_dspy.runtime.executor import Pace
 from tfgrpo_dspy.runtime.journal import Memory
@@ -43,7 +47,6 @@ from tfgrpo_dspy.runtime.losses import Watch, warn_if_little_was_learnable
 from tfgrpo_dspy.runtime.workers import Workers
 from tfgrpo_dspy.settings import Settings, meter_for
 from tfgrpo_dspy.steps.briefing import Briefing
-from tfgrpo_dspy.steps.condense import fit
 from tfgrpo_dspy.steps.reflection import Reflection
 
 if TYPE_CHECKING:
@@ -70,6 +73,7 @@ class Run:
     memory: Memory
     """Where finished tasks keep their results."""
     gate: Gate | None = None
+    review: Review | None = None
     records: list[StepRecord] = field(default_factory=list)
     initial_validation: Evaluation | None = None
     step_started: float = 0.0
@@ -82,7 +86,7 @@ class Run:
         self.meter = meter_for(self.settings, self.num_threads)
         start = self.settings.min_group_size
         self.stopping = Stopping(start, self.settings.tolerance) if start is not None else None
-        self.credit = Credit(self.settings, self.steps)
+        self.credit = Credit(self.settings.dropout)
         self.known = known_of(self.trainset)
 
     @property
@@ -148,22 +152,31 @@ class Run:
         self.initial_validation = self._validate(self.settings.library, 0, workers)
         return self.settings.library
 
-    def start(self, step: Step, library: ExperienceLibrary) -> Briefing:
-        """Announce a step; returns what its reflection prompts are told."""
+    def start(self, step: Step) -> None:
+        """Announce a step."""
         self.step_started = time.perf_counter()
         examples = len(step.queries)
         self.meter.is_learning = True
         self.announcer(StepStarted(step.epoch, step.number, examples, examples * self.settings.group_size))
-        return replace(self._briefing(step, library), effects=(), shelf=self._shelf(library))
 
     def policy(self, library: ExperienceLibrary) -> dspy.Module:
         """The student reading a library, all of it or what it retrieves."""
         return as_policy(self.student, library, self.settings, self.trainset)
 
-    def _briefing(self, step: Step, library: ExperienceLibrary) -> Briefing:
+    def briefing(self, step: Step, library: ExperienceLibrary) -> Briefing:
+        """What the reflection prompts of a step are told."""
         names = check_conditioned(self.student, self.settings.conditioned)
-        readers = names if len(names) > 1 else ()
-        return Briefing(self.objective, library, self.settings, step.number, self.credit.latest, readers)
+        learned = Learned(tuple(self.lms.values()), circumstances_of(self.student, self.metric, self.settings))
+        return Briefing(
+            self.objective,
+            library,
+            self.settings,
+            step.number,
+            readers=names if len(names) > 1 else (),
+            share=min(step.number / self.steps, 1.0),
+            learned=learned,
+            shelf=self._shelf(library),
+        )
 
     def _shelf(self, library: ExperienceLibrary) -> Shelf | None:
         if self.settings.retrieval is None:
@@ -175,53 +188,58 @@ class Run:
         sampling = self._sampling("training", step.number, self.settings.group_size, self.stopping)
         return replace(sampling, dropout=self.settings.dropout)
 
-    def weigh(self, step: Step, contrasts: Sequence[Contrast], briefing: Briefing) -> Briefing:
-        """What the update is told: what experiences were measured to do as well, if rollouts read parts of them."""
-        effects = self.credit.take(_groups_of(step, contrasts), briefing.library, step.number)
-        return replace(briefing, effects=effects)
+    def weigh(self, contrasts: Sequence[Contrast], briefing: Briefing) -> Briefing:
+        """What step 3 is told: what experiences were measured to do as well, if rollouts read parts of them."""
+        groups = _groups_of(briefing.step, contrasts)
+        return replace(briefing, effects=self.credit.take(groups, briefing.library, briefing.step))
 
-    def end(self, step: Step, outcome: Outcome, workers: Workers) -> ExperienceLibrary:
-        """Record and announce a finished step; returns its library, which names the LMs it was learned with."""
-        contrasts, advantages, update, applied = outcome
-        names = {*applied.library.learned_with, *self.lms.values()} if applied.changes else ()
-        library = replace(applied.library, learned_with=tuple(sorted(names)) or applied.library.learned_with)
-        if applied.changes:
-            library = replace(library, learned_under=circumstances_of(self.student, self.metric, self.settings))
-        groups, updated = _groups_of(step, contrasts), library
-        whole, pruned, _ = self.credit.pruned(updated, step.number)
-        fitted = fit(whole, self._briefing(step, whole), self.reflection, workers)
-        library = fitted.library
+    def hearing(
+        self, proposal: Proposal, advantages: Sequence[SemanticAdvantage], briefing: Briefing, workers: Workers
+    ) -> Hearing:
+        """What those who rule on a proposal are told."""
+        operations = tuple(operation for operation in proposal.operations if not isinstance(operation, Keep))
+        labelled = {f"A{i}": advantage for i, advantage in enumerate(advantages)}
+        bench = RunBench(self, workers)
+        return Hearing(proposal, operations, briefing, labelled, self.trainset, self.reflection, workers, bench)
+
+    def record(
+        self,
+        step: Step,
+        contrasts: Sequence[Contrast],
+        advantages: Sequence[SemanticAdvantage],
+        proposal: Proposal,
+        enacted: Enacted,
+        workers: Workers,
+    ) -> None:
+        """Validate the library of a finished step, and record and announce what it did."""
+        groups = _groups_of(step.number, contrasts)
+        self.stopping = self.stopping.after(groups) if self.stopping is not None else None
+        self.meter.is_learning = False
         record = StepRecord(
             epoch=step.epoch,
             step=step.number,
             groups=groups,
             advantages=tuple(advantages),
-            changes=applied.changes,
-            refusals=(*update.refusals, *applied.refusals),
-            library=library,
-            failures=(*(f for c in contrasts for f in c.failures), *update.failures, *fitted.failures),
+            changes=enacted.changes,
+            refusals=enacted.refusals,
+            library=enacted.library,
+            failures=(*(f for c in contrasts for f in c.failures), *proposal.failures),
             policy_usage=sum((r.usage for g in groups for r in g.rollouts), Usage()),
-            reflection_usage=sum((c.usage for c in contrasts), update.usage) + fitted.usage,
+            reflection_usage=sum((c.usage for c in contrasts), proposal.usage),
             seconds=time.perf_counter() - self.step_started,
             effects=self.credit.latest,
-            pruned=pruned,
-            unpruned=updated if pruned else None,
-            fitted=fitted.changes,
-            unfitted=whole if fitted.changes else None,
-            ruling=update.ruling,
-            flags=flags_of(self.library, updated, applied.changes, self.known, self.settings.max_drift),
+            trials=enacted.trials,
+            gate_usage=enacted.usage,
+            flags=enacted.flags,
         )
-        self.records.append(record)
-        self.stopping = self.stopping.after(groups) if self.stopping is not None else None
-        self.meter.is_learning = False
-        self.records[-1] = replace(record, validation=self._validate(library, step.number, workers))
+        self.records.append(record)  # before the validation, so that an error in it does not lose the step
+        record = replace(record, validation=self._validate(enacted.library, step.number, workers))
         if self.settings.require_contrast:
             warn_if_little_was_learnable(record, self.settings.tolerance)
-        self.announcer(StepFinished(self.records[-1]))
-        self.records[-1] = workers.spill.take_step(self.records[-1])
+        self.announcer(StepFinished(record))
+        self.records[-1] = workers.spill.take_step(record)
         if step.ends_epoch:
-            self.announcer(EpochFinished(step.epoch, library))
-        return library
+            self.announcer(EpochFinished(step.epoch, enacted.library))
 
     @property
     def library(self) -> ExperienceLibrary:
@@ -289,6 +307,6 @@ class Run:
         return None if reason is None else f"{reason}; not done: {what_was_next(self.records, self.steps)}"
 
 
-def _groups_of(step: Step, contrasts: Sequence[Contrast]) -> tuple[Group, ...]:
+def _groups_of(step: int, contrasts: Sequence[Contrast]) -> tuple[Group, ...]:
     """The groups of the step itself, without those carried into it."""
-    return tuple(c.group for c in contrasts if c.group.name.startswith(f"s{step.number}/"))
+    return tuple(c.group for c in contrasts if c.group.name.startswith(f"s{step}/"))

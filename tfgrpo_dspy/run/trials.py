@@ -8,16 +8,12 @@ from typing import TYPE_CHECKING
 
 import dspy
 
-from tfgrpo_dspy.gates.gate import Hearing, Tried
+from tfgrpo_dspy.gates.gate import Tried
 from tfgrpo_dspy.library.library import ExperienceLibrary
-from tfgrpo_dspy.library.operations import Keep
 from tfgrpo_dspy.lm.usage import Usage
-from tfgrpo_dspy.records.advantages import SemanticAdvantage
 from tfgrpo_dspy.records.rollouts import Group
-from tfgrpo_dspy.records.updates import Update
 from tfgrpo_dspy.rollouts.sampling import Query, Sampling
 from tfgrpo_dspy.runtime.workers import Workers
-from tfgrpo_dspy.steps.briefing import Briefing
 from tfgrpo_dspy.steps.rollout import roll_out
 
 if TYPE_CHECKING:
@@ -65,13 +61,3 @@ def _tried(groups: Sequence[Group]) -> Tried:
     usage = sum((rollout.usage for group in groups for rollout in group.rollouts), Usage())
     is_whole = not any(lost.cause == "budget" for group in groups for lost in group.lost)
     return Tried([group.rewards for group in groups], usage, is_whole)
-
-
-def hearing_of(
-    run: Run, update: Update, advantages: Sequence[SemanticAdvantage], briefing: Briefing, workers: Workers
-) -> Hearing:
-    """What the gate of a run is told about a step's update."""
-    operations = tuple(operation for operation in update.operations if not isinstance(operation, Keep))
-    labelled = {f"A{i}": advantage for i, advantage in enumerate(advantages)}
-    bench = RunBench(run, workers)
-    return Hearing(briefing, operations, labelled, run.trainset, run.reflection, workers, bench)

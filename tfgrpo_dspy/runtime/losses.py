@@ -8,8 +8,7 @@ from collections import Counter
 import dspy
 
 from tfgrpo_dspy.errors import TooManyErrors
-from tfgrpo_dspy.records.events import Event, FailureRecorded, Observer, RolloutFinished
-from tfgrpo_dspy.records.failures import Failure
+from tfgrpo_dspy.records.events import Event, Observer, ReflectionFinished, RolloutFinished
 from tfgrpo_dspy.records.result import StepRecord
 from tfgrpo_dspy.records.rollouts import Lost
 from tfgrpo_dspy.reports.verdict import why_little_was_learnable
@@ -40,12 +39,14 @@ class Watch:
         """
         self._observer(event)
         match event:
-            case RolloutFinished(rollout=Lost(cause="budget")) | FailureRecorded(failure=Failure(is_error=False)):
+            case RolloutFinished(rollout=Lost(cause="budget")):
                 pass  # not made because nothing new was to start
             case RolloutFinished(rollout=Lost(cause=cause, error=error)):
                 self._count(f"rollout lost ({cause})", error)
-            case FailureRecorded(failure=failure):
-                self._count(f"{failure.stage} failed", failure.reason)
+            case ReflectionFinished(made=made):
+                for failure in made.failures:
+                    if failure.is_error:
+                        self._count(f"{failure.stage} failed", failure.reason)
 
     def _count(self, cause: str, error: str) -> None:
         self._causes[cause] += 1

@@ -9,16 +9,18 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
 from types import TracebackType
-from typing import Generic, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar
 
-from tfgrpo_dspy.records.events import Event
+from tfgrpo_dspy.records.advantages import Extraction, Summary
+from tfgrpo_dspy.records.events import Event, ReflectionFinished
+from tfgrpo_dspy.records.updates import Update
 from tfgrpo_dspy.runtime.executor import Here, Place
-from tfgrpo_dspy.runtime.journal import Memory, NoMemory
+from tfgrpo_dspy.runtime.journal import Memory, NoMemory, fingerprint
 from tfgrpo_dspy.runtime.spill import Spill
 
 logger = logging.getLogger(__name__)
@@ -80,6 +82,37 @@ class Workers:
             return self._pool.submit(self._context.copy().run, self._run, partial(task, *args, **kwargs))
         except RuntimeError:  # the pool has been shut down by an error elsewhere
             return _cancelled()
+
+    def task(self, name: str, kind: Any, make: Callable[[], R], *, reads: Iterable[str] = ()) -> Future[R]:
+        """Ask the reflection LM in the pool: what is made is remembered, and announced.
+
+        Args:
+            name: The task's name; with what it reads, it is the same in every run that would come out the same.
+            kind: Type of what is made, see `remember`.
+            make: Makes it.
+            reads: All texts that it depends on.
+        """
+        return self.submit(self._reflect, partial(self.remember, name, kind, make, reads=tuple(reads)))
+
+    def remember(self, name: str, kind: Any, make: Callable[[], R], *, reads: Iterable[str] = ()) -> R:
+        """What is remembered of the task, or what it makes here and now.
+
+        It is kept unless it says by `was_tried` that it was not: nothing was made because no budget was left.
+
+        Args:
+            name: See `task`.
+            kind: Type of what is made, for reading it back: a dataclass, a union or a tuple of such.
+            make: See `task`.
+            reads: See `task`.
+        """
+        known_as = f"{name} {fingerprint(*reads)}"
+        return self.memory.once(known_as, kind, make, keep=lambda made: getattr(made, "was_tried", True))
+
+    def _reflect(self, ask: Callable[[], R]) -> R:
+        made = ask()
+        if isinstance(made, Summary | Extraction | Update):
+            self.announce(ReflectionFinished(made))
+        return made
 
     def gather(self, futures: Sequence[Future[R]]) -> Future[list[R]]:
         """One future of all results, in the given order; the first error among them is its error."""

@@ -13,12 +13,9 @@ import dspy
 from tfgrpo_dspy.library.latex import restore_latex
 from tfgrpo_dspy.library.library import Source
 from tfgrpo_dspy.lm.meter import EXTRACTION, Meter, active_meter
-from tfgrpo_dspy.lm.usage import Usage
-from tfgrpo_dspy.records.advantages import Contrast, Extraction, SemanticAdvantage, Summary, were_tried
-from tfgrpo_dspy.records.events import AdvantageFinished, FailureRecorded, SummaryFinished
+from tfgrpo_dspy.records.advantages import Contrast, Extraction, SemanticAdvantage, Summary
 from tfgrpo_dspy.records.failures import Failure
 from tfgrpo_dspy.records.rollouts import Group, Scored
-from tfgrpo_dspy.runtime.journal import fingerprint
 from tfgrpo_dspy.runtime.workers import Workers, done
 from tfgrpo_dspy.settings import Settings
 from tfgrpo_dspy.signatures import ExtractAdvantage, SummarizeRollout, read_in_part, told_of_readers, with_hint, without
@@ -51,7 +48,7 @@ def contrast(
     """
     meter = active_meter() or Meter()
     extract = partial(_extract, briefing, reflection.again(briefing.step), workers)
-    again = [workers.submit(extract, c.group, list(c.summaries), Usage()) for c in carried]
+    again = [extract(c.group, c.to_be_extracted_again.summaries) for c in carried]
     return again + [workers.bind(g, partial(_contrast_group, briefing, reflection, workers, meter)) for g in groups]
 
 
@@ -71,45 +68,39 @@ def _contrast_group(
     if not group.scored or (settings.require_contrast and not teaches):
         meter.forgive(group.name)
         return done(Contrast(group))
+    asked = [_summarise(briefing, reflection, workers, group.example, rollout) for rollout in group.scored]
+    for summary in asked:
+        summary.add_done_callback(lambda _: meter.pay(group.name))
+    extract = partial(_extract_whole, briefing, reflection, workers, meter, group)
+    return workers.bind(workers.gather(asked), extract)
 
-    def summarise(rollout: Scored) -> tuple[Summary, Usage]:
-        made = _summarise(briefing, reflection, workers, group.example, rollout)
-        meter.pay(group.name)
-        return made
 
-    summaries = workers.gather([workers.submit(summarise, rollout) for rollout in group.scored])
-
-    def extract(finished: list[tuple[Summary, Usage]]) -> Contrast:
-        spent = sum((usage for _, usage in finished), Usage())
-        summaries = [summary for summary, _ in finished]
-        failed = tuple(failure for summary in summaries for failure in summary.failures)
-        if not were_tried(failed):  # what is left of the budget goes to groups that are whole
-            meter.forgive(group.name)
-            return Contrast(group, tuple(summaries), None, failed, spent)
-        made = _extract(briefing, reflection, workers, group, summaries, spent)
+def _extract_whole(
+    briefing: Briefing,
+    reflection: Reflection,
+    workers: Workers,
+    meter: Meter,
+    group: Group,
+    summaries: Sequence[Summary],
+) -> Future[Contrast]:
+    """The contrast of a group all of whose summaries are there; what is left of a budget goes to such groups."""
+    if not all(summary.was_tried for summary in summaries):
         meter.forgive(group.name)
-        return replace(made, failures=failed + made.failures)
-
-    return workers.then(summaries, extract)
+        return done(Contrast(group, tuple(summaries)))
+    made = _extract(briefing, reflection, workers, group, summaries)
+    made.add_done_callback(lambda _: meter.forgive(group.name))
+    return made
 
 
 def _summarise(
     briefing: Briefing, reflection: Reflection, workers: Workers, example: dspy.Example, rollout: Scored
-) -> tuple[Summary, Usage]:
-    task = partial(_write_summary, briefing, reflection, example, rollout)
-    name = f"summary {rollout.name} {fingerprint(rollout.trajectory, rollout.feedback, str(rollout.reward))}"
-    summary, usage = workers.memory.once(
-        name, tuple[Summary, Usage], task, keep=lambda made: were_tried(made[0].failures)
-    )
-    for failure in summary.failures:
-        workers.announce(FailureRecorded(briefing.step, failure))
-    workers.announce(SummaryFinished(briefing.step, rollout.name, usage))
-    return summary, usage
+) -> Future[Summary]:
+    make = partial(_write_summary, briefing, reflection, example, rollout)
+    reads = (rollout.trajectory, rollout.feedback, str(rollout.reward))
+    return workers.task(f"summary {rollout.name}", Summary, make, reads=reads)
 
 
-def _write_summary(
-    briefing: Briefing, reflection: Reflection, example: dspy.Example, rollout: Scored
-) -> tuple[Summary, Usage]:
+def _write_summary(briefing: Briefing, reflection: Reflection, example: dspy.Example, rollout: Scored) -> Summary:
     expected = briefing.expected(example)
     absent = [name for name, text in (("feedback", rollout.feedback), ("expected", expected)) if not text]
     signature = without(SummarizeRollout, *absent)
@@ -132,33 +123,24 @@ def _write_summary(
         if answer.problems:
             raise Unusable(answer.problems[0], answer.usage)
     except Unusable as error:
-        return _fall_back(rollout, error), error.usage
-    return Summary(rollout.name, rollout.reward, _prose(answer.fields["summary"])), answer.usage
+        return _fall_back(rollout, error)
+    return Summary(rollout.name, rollout.reward, _prose(answer.fields["summary"]), usage=answer.usage)
 
 
 def _fall_back(rollout: Scored, error: Unusable) -> Summary:
     remedy = "its shortened trajectory was used instead"
     failure = Failure("summary", rollout.name, str(error), remedy, error.is_error)
-    return Summary(rollout.name, rollout.reward, shorten(rollout.trajectory, _FALLBACK_TOKENS), (failure,))
+    text = shorten(rollout.trajectory, _FALLBACK_TOKENS)
+    return Summary(rollout.name, rollout.reward, text, (failure,), error.usage)
 
 
 def _extract(
-    briefing: Briefing,
-    reflection: Reflection,
-    workers: Workers,
-    group: Group,
-    summaries: Sequence[Summary],
-    spent: Usage,
-) -> Contrast:
-    task = partial(_write_extraction, briefing, reflection, group, summaries)
-    shown = _experiences(briefing, group, summaries)
-    name = f"extraction {group.name} in s{briefing.step} {fingerprint(shown, *map(repr, summaries))}"
-    made = workers.memory.once(name, Extraction, task, keep=lambda made: were_tried(made.failures))
-    if made.advantage is not None:
-        workers.announce(AdvantageFinished(briefing.step, made.advantage, made.usage))
-    for failure in made.failures if made.advantage is None else ():
-        workers.announce(FailureRecorded(briefing.step, failure))
-    return Contrast(group, tuple(summaries), made.advantage, made.failures, spent + made.usage)
+    briefing: Briefing, reflection: Reflection, workers: Workers, group: Group, summaries: Sequence[Summary]
+) -> Future[Contrast]:
+    make = partial(_write_extraction, briefing, reflection, group, summaries)
+    reads = (_experiences(briefing, group, summaries), *(f"{s.rollout} {s.reward} {s.text}" for s in summaries))
+    made = workers.task(f"extraction {group.name} in s{briefing.step}", Extraction, make, reads=reads)
+    return workers.bind(made, lambda extraction: done(Contrast(group, tuple(summaries), extraction)))
 
 
 def _write_extraction(
@@ -188,9 +170,9 @@ def _write_extraction(
     except Unusable as error:
         remedy = "its summaries are carried to the next step"
         failure = Failure("extraction", group.name, str(error), remedy, error.is_error)
-        return Extraction(None, (failure,), error.usage)
+        return Extraction(None, (failure,), usage=error.usage)
     left_out = tuple(Failure("extraction", group.name, p, "it was left out") for p in answer.problems)
-    return Extraction(_advantage(group, briefing, summaries, answer), left_out, answer.usage)
+    return Extraction(_advantage(group, briefing, summaries, answer), (), left_out, answer.usage)
 
 
 def _experiences(briefing: Briefing, group: Group, summaries: Sequence[Summary]) -> str:

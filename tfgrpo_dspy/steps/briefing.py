@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import dspy
 
@@ -11,6 +11,7 @@ from tfgrpo_dspy.library.retrieval import Shelf
 from tfgrpo_dspy.library.section import render_lines
 from tfgrpo_dspy.program.transcript import render_values
 from tfgrpo_dspy.records.effects import Effect
+from tfgrpo_dspy.records.updates import Learned
 from tfgrpo_dspy.settings import Settings
 from tfgrpo_dspy.text import shorten
 
@@ -29,6 +30,10 @@ class Briefing:
     """Measured so far, of its entries; empty without `dropout`."""
     readers: tuple[str, ...] = ()
     """Names of the predictors that read the library, if there are several; empty for one."""
+    share: float = 1.0
+    """Of the run's steps, this one included, that are done when it is, in (0, 1]."""
+    learned: Learned = field(default_factory=Learned)
+    """What is noted in a library that the step changes."""
     shelf: Shelf | None = None
     """The library made ready to be searched; None if prompts show all of it."""
 

@@ -6,21 +6,20 @@ is cut silently: every change has its reason, and they are a commit of their own
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from tfgrpo_dspy.credit.trim import alike_pairs, trim
 from tfgrpo_dspy.library.apply import Limits
-from tfgrpo_dspy.library.library import Applied, Change, ExperienceLibrary
+from tfgrpo_dspy.library.draft import Draft
+from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.library.operations import Delete, Modify, Operation
 from tfgrpo_dspy.library.section import render_lines
 from tfgrpo_dspy.library.tokens import tokens_of
 from tfgrpo_dspy.lm.meter import UPDATE
 from tfgrpo_dspy.lm.usage import Usage
-from tfgrpo_dspy.records.advantages import were_tried
-from tfgrpo_dspy.records.events import FailureRecorded
 from tfgrpo_dspy.records.failures import Failure
-from tfgrpo_dspy.runtime.journal import fingerprint
+from tfgrpo_dspy.records.updates import Update
 from tfgrpo_dspy.runtime.workers import Workers
 from tfgrpo_dspy.signatures import CondenseLibrary
 from tfgrpo_dspy.steps.briefing import Briefing
@@ -31,47 +30,27 @@ _SHOWN_TOKENS = 60_000
 """Estimated tokens of entries that are shown to be condensed at most, the longest ones first (ours)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Condensation:
-    """What the LM would say in fewer words."""
-
-    operations: tuple[Operation, ...] = ()
-    failures: tuple[Failure, ...] = ()
-    usage: Usage = Usage()
-
-
-@dataclass(frozen=True, slots=True)
-class Fitted:
-    """A library within its bound."""
-
-    library: ExperienceLibrary
-    changes: tuple[Change, ...] = ()
-    failures: tuple[Failure, ...] = ()
-    usage: Usage = Usage()
-
-
-def fit(library: ExperienceLibrary, briefing: Briefing, reflection: Reflection, workers: Workers) -> Fitted:
-    """The library within `max_library_tokens`, and what had to change; as it is if it fits.
+def fit(draft: Draft, briefing: Briefing, reflection: Reflection, workers: Workers) -> tuple[Draft, Update]:
+    """The draft within `max_library_tokens`, and what the LM said to that; as it is if it fits.
 
     Args:
-        library: After the update of a step.
+        draft: The library after an update, under way.
         briefing: Of the step; its effects decide what goes first.
         reflection: The LM that condenses.
         workers: The run's pool.
     """
-    settings = briefing.settings
+    settings, step = briefing.settings, briefing.step
     most, count = settings.max_library_tokens, settings.count_tokens
-    if most is None or tokens_of(library, count) <= most:
-        return Fitted(library)
-    task = partial(_condense, library, briefing, reflection)
-    name = f"condensation s{briefing.step} {fingerprint(render_lines(library))}"
-    once = partial(workers.memory.once, name, Condensation, task, keep=lambda made: were_tried(made.failures))
-    made: Condensation = workers.results([workers.submit(once)])[0]
-    for failure in made.failures:
-        workers.announce(FailureRecorded(briefing.step, failure))
-    condensed = _applied(library, made.operations, briefing)
-    trimmed = trim(condensed.library, most, step=briefing.step, count=count, effects=briefing.effects)
-    return Fitted(trimmed.library, condensed.changes + trimmed.changes, made.failures, made.usage)
+    if most is None or tokens_of(draft.now, count) <= most:
+        return draft, Update()
+    ask = partial(_condense, draft.now, briefing, reflection)
+    asked = workers.task(f"condensation s{step}", Update, ask, reads=[render_lines(draft.now)])
+    made = workers.results([asked])[0]
+    condensed = draft.then(made.operations, "condense", step=step, limits=Limits(max_words=settings.max_words))
+    if tokens_of(condensed.now, count) < tokens_of(draft.now, count):
+        draft = condensed
+    gone = trim(draft.now, most, count=count, effects=briefing.effects)
+    return draft.then(gone, "trim", step=step, limits=Limits()), made
 
 
 def condense(
@@ -106,7 +85,7 @@ def condense(
     return tuple(o for o in asked if isinstance(o, Modify | Delete)), answer.usage
 
 
-def _condense(library: ExperienceLibrary, briefing: Briefing, reflection: Reflection) -> Condensation:
+def _condense(library: ExperienceLibrary, briefing: Briefing, reflection: Reflection) -> Update:
     settings = briefing.settings
     now = tokens_of(library, settings.count_tokens)
     limits = f"at most {settings.max_library_tokens} tokens in all (now {now}); each at most {settings.max_words} words"
@@ -115,18 +94,9 @@ def _condense(library: ExperienceLibrary, briefing: Briefing, reflection: Reflec
     try:
         operations, usage = condense(library, briefing.objective, limits, reflection)
     except Unusable as error:
-        remedy = "entries were taken out instead"
-        failure = Failure("update", f"s{briefing.step}", str(error), remedy, error.is_error)
-        return Condensation(failures=(failure,), usage=error.usage)
-    return Condensation(operations, usage=usage)
-
-
-def _applied(library: ExperienceLibrary, operations: tuple[Operation, ...], briefing: Briefing) -> Applied:
-    """The condensed library; as it was if it became no shorter."""
-    settings = briefing.settings
-    made = library.apply(operations, step=briefing.step, limits=Limits(max_words=settings.max_words))
-    is_shorter = tokens_of(made.library, settings.count_tokens) < tokens_of(library, settings.count_tokens)
-    return made if is_shorter else Applied(library, (), ())
+        failure = Failure("update", f"s{briefing.step}", str(error), "entries were taken out instead", error.is_error)
+        return Update((), (failure,), error.usage)
+    return Update(operations, (), usage)
 
 
 def _longest(library: ExperienceLibrary, tokens: int) -> ExperienceLibrary:

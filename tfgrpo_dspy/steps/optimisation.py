@@ -9,18 +9,19 @@ from typing import Any
 
 import dspy
 
+from tfgrpo_dspy.credit.prune import prune
+from tfgrpo_dspy.library.draft import Draft
 from tfgrpo_dspy.library.operations import Add, Modify, Operation, settle_scope
 from tfgrpo_dspy.library.tokens import tokens_of
 from tfgrpo_dspy.lm.meter import UPDATE
-from tfgrpo_dspy.records.advantages import SemanticAdvantage, were_tried
-from tfgrpo_dspy.records.events import FailureRecorded
+from tfgrpo_dspy.records.advantages import SemanticAdvantage
 from tfgrpo_dspy.records.failures import Failure
-from tfgrpo_dspy.records.updates import Update
-from tfgrpo_dspy.runtime.journal import fingerprint
+from tfgrpo_dspy.records.updates import Proposal, Update
 from tfgrpo_dspy.runtime.workers import Workers
 from tfgrpo_dspy.settings import Settings
 from tfgrpo_dspy.signatures import UpdateLibrary, with_effects, with_scopes
 from tfgrpo_dspy.steps.briefing import Briefing
+from tfgrpo_dspy.steps.condense import fit
 from tfgrpo_dspy.steps.reflection import Reflection, Unusable
 from tfgrpo_dspy.text import count_words, neutralise, one_line, shorten
 
@@ -28,26 +29,58 @@ _UPDATE_TOKENS = 60_000
 """Estimated tokens of advantages that an update is shown at most; beyond, comparisons lose their middle (ours)."""
 
 
-def decide(
+def propose(
+    advantages: Sequence[SemanticAdvantage], briefing: Briefing, reflection: Reflection, workers: Workers
+) -> Proposal:
+    """All that would change the library in a step, as one proposal that can be ruled on.
+
+    The LM turns the batch's semantic advantages into operations; what was measured to be harmful is pruned; and what
+    then exceeds `max_library_tokens` is condensed and trimmed. A failed update carries its advantages to the next step.
+
+    Args:
+        advantages: Of the batch, those carried from the step before first.
+        briefing: What the prompts are told; its effects decide what is pruned and trimmed.
+        reflection: The LM that answers them.
+        workers: The run's pool.
+    """
+    library, settings, step = briefing.library, briefing.settings, briefing.step
+    sources = {f"A{i}": advantage.source for i, advantage in enumerate(advantages)}
+    update = _decide(advantages, briefing, reflection, workers)
+    draft = Draft(library, library)
+    draft = draft.then(update.operations, "update", step=step, limits=settings.limits, sources=sources)
+    if settings.prune is not None:
+        harmful = prune(draft.now, briefing.effects, briefing.share)
+        draft = draft.then(harmful, "prune", step=step, limits=settings.limits)
+    draft, condensation = fit(draft, briefing, reflection, workers)
+    net = draft.net({source: label for label, source in reversed(sources.items())})
+    return Proposal(
+        library,
+        step,
+        net.operations,
+        sources,
+        net.by,
+        settings.limits,
+        briefing.learned,
+        net.refusals,
+        carried=tuple(advantages) if update.failures else (),
+        failures=(*update.failures, *condensation.failures),
+        usage=update.usage + condensation.usage,
+    )
+
+
+def _decide(
     advantages: Sequence[SemanticAdvantage], briefing: Briefing, reflection: Reflection, workers: Workers
 ) -> Update:
-    """Let the LM turn the batch's semantic advantages into operations on the library it is shown.
-
-    Without any advantage nothing is asked. A reply with over-long texts is asked again; what stays over-long is
-    left for `ExperienceLibrary.apply` to refuse. A failed update carries its advantages to the next step.
-    """
+    """What the LM would do to the library; without any advantage nothing is asked."""
     if not any(a.experiences for a in advantages) and not (advantages and briefing.library.experiences):
         return Update()
-    task = partial(_write_update, advantages, briefing, reflection)
-    told = (_experiences(advantages, briefing), *([shown] if (shown := render_effects(briefing)) else []))
-    name = f"update s{briefing.step} {fingerprint(*told, *map(repr, advantages))}"
-    made = workers.memory.once(name, Update, task, keep=lambda made: were_tried(made.failures))
-    for failure in made.failures:
-        workers.announce(FailureRecorded(briefing.step, failure))
-    return made
+    make = partial(_write_update, advantages, briefing, reflection)
+    reads = (_experiences(advantages, briefing), render_effects(briefing), *map(repr, advantages))
+    return workers.results([workers.task(f"update s{briefing.step}", Update, make, reads=reads)])[0]
 
 
 def _write_update(advantages: Sequence[SemanticAdvantage], briefing: Briefing, reflection: Reflection) -> Update:
+    """One reply for the whole batch. One with over-long texts is asked for again; what stays over-long is refused."""
     labelled = {f"A{i}": advantage for i, advantage in enumerate(advantages)}
     shown = {
         "objective": briefing.objective,
@@ -71,10 +104,16 @@ def _write_update(advantages: Sequence[SemanticAdvantage], briefing: Briefing, r
     except Unusable as error:
         remedy = "its advantages are carried to the next step"
         failure = Failure("update", f"s{briefing.step}", str(error), remedy, error.is_error)
-        return Update(carried=tuple(advantages), failures=(failure,), usage=error.usage)
-    sources = {label: advantage.source for label, advantage in labelled.items()}
-    operations = tuple(settle_scope(operation, briefing.readers) for operation in answer.fields["operations"])
-    return Update(operations, sources, usage=answer.usage)
+        return Update((), (failure,), error.usage)
+    operations: list[Operation] = answer.fields["operations"]
+    settled = (settle_scope(operation, briefing.readers) for operation in operations)
+    return Update(tuple(_citing(operation, tuple(labelled)) for operation in settled), (), answer.usage)
+
+
+def _citing(operation: Operation, labels: tuple[str, ...]) -> Operation:
+    """The operation; one that cites no label of the batch rests on all of them."""
+    known = any(label in labels for label in operation.sources)
+    return operation if known else operation.model_copy(update={"sources": labels})
 
 
 def _experiences(advantages: Sequence[SemanticAdvantage], briefing: Briefing) -> str:

@@ -16,7 +16,10 @@ DATA = ROOT.parent / "shared" / "data"
 
 def a_library() -> ExperienceLibrary:
     first = ExperienceLibrary().apply(
-        [Add(text="When in a hurry, slow down [bold]now[/bold].", reason="it won"), Add(text="Count both ends.")],
+        [
+            Add(text="When in a hurry, slow down [bold]now[/bold].", reason="it won", sources=("A",)),
+            Add(text="Count both ends."),
+        ],
         step=1,
         sources={"A": Source("e3", ("s1/e3/r0",))},
     )

@@ -168,13 +168,11 @@ def test_what_harms_is_pruned_with_a_commit_that_can_be_rolled_back():
     assert "G0" not in program.experience_library
     assert IDS - {"G0"} <= {e.id for e in program.experience_library}
     history = history_of(result)
-    (gate,) = [commit for commit in history if commit.author == "gate"]
-    assert [(c.kind, c.id) for c in gate.changes] == [("delete", "G0")]
-    assert "measured effect -" in gate.changes[0].reason
     at = pruned[0][0]
-    assert history.at(at) == result.steps[at - 1].library, "a step ends with what was pruned after it"
-    assert history.at(0) == LIBRARY
-    assert "G0" in rollback(history, gate.parent).library
+    assert history.at(at) == result.steps[at - 1].library
+    (commit,) = [commit for commit in history if "G0" in {c.id for c in commit.changes if c.kind == "delete"}]
+    assert "measured effect -" in next(c.reason for c in commit.changes if c.id == "G0")
+    assert "G0" in rollback(history, commit.parent).library
 
 
 def test_a_pinned_experience_is_measured_and_never_pruned():

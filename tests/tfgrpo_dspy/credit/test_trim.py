@@ -31,12 +31,12 @@ def effect(of, value):
 def trimmed(of, entries, **more):
     """What is left of a library that may keep so many of its (equally long) entries."""
     most = tokens_of(of.experiences[:entries])
-    return [e.id for e in trim(of, most, step=4, **more).library]
+    return [e.id for e in of.apply(trim(of, most, **more)).library]
 
 
 def test_a_library_within_its_bound_stays_as_it_is():
     whole = library(entry(0), entry(1))
-    assert trim(whole, whole.tokens, step=1) == (whole, (), ())
+    assert trim(whole, whole.tokens) == []
 
 
 def test_what_was_measured_to_do_least_goes_first():
@@ -60,15 +60,15 @@ def test_of_equals_the_newest_goes_then_what_fewest_groups_speak_for():
 
 def test_pinned_entries_stay_whatever_they_take():
     whole = library(entry(0, pinned=True), entry(1), entry(2, pinned=True))
-    assert [e.id for e in trim(whole, 1, step=2).library] == ["G0", "G2"]
+    assert [e.id for e in whole.apply(trim(whole, 1)).library] == ["G0", "G2"]
 
 
 def test_each_drop_has_its_reason():
     whole = library(entry(0), entry(1), entry(2))
-    changes = trim(whole, tokens_of([entry(0)]), step=2, effects=[effect(whole["G1"], -0.2)]).changes
-    assert [(c.kind, c.id) for c in changes] == [("delete", "G1"), ("delete", "G2")]
-    assert "at most 15 are allowed, and it had the lowest measured effect left: -0.2" in changes[0].reason
-    assert changes[1].reason.endswith("it was the newest left")
+    gone = trim(whole, tokens_of([entry(0)]), effects=[effect(whole["G1"], -0.2)])
+    assert [(c.op, c.id) for c in gone] == [("delete", "G1"), ("delete", "G2")]
+    assert "at most 15 are allowed, and it had the lowest measured effect left: -0.2" in gone[0].reason
+    assert gone[1].reason.endswith("it was the newest left")
 
 
 @example(made=[(1, 0, False), (1, 0, False)], most=58)
@@ -76,7 +76,7 @@ def test_each_drop_has_its_reason():
 def test_it_fits_or_only_pinned_entries_are_left_and_no_more_goes_than_has_to(made, most):
     whole = library(*(entry(i, step, groups, pinned=pinned) for i, (step, groups, pinned) in enumerate(made)))
     for count in (None, lambda text: len(text.split()), len):
-        kept, changes, refusals = trim(whole, most, step=3, count=count)
+        kept, changes, refusals = whole.apply(trim(whole, most, count=count))
         assert not refusals
         assert tokens_of(kept, count) <= most or all(e.pinned for e in kept)
         assert {e.id for e in whole if e.pinned} <= {e.id for e in kept}

@@ -16,7 +16,7 @@ from tfgrpo_dspy import (
     Decision,
     ExperienceLibrary,
     Keep,
-    Proposal,
+    Proposed,
     ReviewStop,
     RunStopped,
     SettingsError,
@@ -51,14 +51,14 @@ def texts(program: dspy.Module) -> dict[str, str]:
 
 
 def test_a_review_sees_the_library_and_every_proposal_with_what_it_rests_on():
-    seen: list[tuple[ExperienceLibrary, Sequence[Proposal]]] = []
+    seen: list[tuple[ExperienceLibrary, Sequence[Proposed]]] = []
 
     def accept_all(library, proposals):
         seen.append((library, proposals))
         return [ACCEPT] * len(proposals)
 
     program = learned(accept_all)
-    library, (add, modify, delete) = seen[0]
+    library, (delete, modify, add) = seen[0]
     assert library == START
     assert (add.step, add.operation.text, add.before) == (1, "When red, stop at once.", None)
     assert [e.source.example for e in add.evidence] == [add.evidence[0].source.example]
@@ -74,11 +74,11 @@ def test_without_a_review_and_with_one_that_accepts_all_the_library_is_the_same(
 
 
 def test_what_is_refused_is_recorded_with_the_reason():
-    program = learned(lambda *_: [Decision("refuse", "too vague"), Decision("refuse"), ACCEPT])
+    program = learned(lambda *_: [ACCEPT, Decision("refuse"), Decision("refuse", "too vague")])
     (record,) = program.detailed_results.steps
     assert [(r.operation.op, r.reason) for r in record.refusals] == [
-        ("add", "a person refused it: too vague"),
         ("modify", "a person refused it: no reason was given"),
+        ("add", "a person refused it: too vague"),
     ]
     assert texts(program) == {"G0": "When asked, answer."}
     assert [c.kind for c in record.changes] == ["delete", "keep"]
@@ -86,8 +86,8 @@ def test_what_is_refused_is_recorded_with_the_reason():
 
 def test_an_edited_text_is_a_persons_and_rests_on_the_same_groups():
     def edit(library, proposals):
-        changed = proposals[0].operation.model_copy(update={"text": "When red, brake."})
-        return [Decision("edit", operation=changed), ACCEPT, ACCEPT]
+        changed = proposals[-1].operation.model_copy(update={"text": "When red, brake."})
+        return [ACCEPT, ACCEPT, Decision("edit", operation=changed)]
 
     added = learned(edit).experience_library["G2"]
     untouched = learned(lambda _, p: [ACCEPT] * len(p)).experience_library["G2"]
@@ -96,13 +96,13 @@ def test_an_edited_text_is_a_persons_and_rests_on_the_same_groups():
 
 
 def test_an_edit_without_sources_keeps_those_of_the_proposal():
-    program = learned(lambda *_: [Decision("edit", operation=Add(text="When red, brake.")), ACCEPT, ACCEPT])
+    program = learned(lambda *_: [ACCEPT, ACCEPT, Decision("edit", operation=Add(text="When red, brake."))])
     assert len(program.experience_library["G2"].provenance.sources) == 1
 
 
 def test_an_edited_operation_is_checked_like_any_other():
     long = Add(text="word " * 33)
-    program = learned(lambda *_: [Decision("edit", operation=long), ACCEPT, ACCEPT])
+    program = learned(lambda *_: [ACCEPT, ACCEPT, Decision("edit", operation=long)])
     (record,) = program.detailed_results.steps
     assert [r.reason for r in record.refusals] == ["33 words, at most 32 are allowed"]
 
@@ -115,7 +115,7 @@ def test_no_review_is_asked_when_nothing_would_change():
 
 @pytest.mark.parametrize("returned", [[], [ACCEPT], ["accept"] * 3, [ACCEPT] * 4])
 def test_a_review_decides_each_proposal_or_is_refused(returned):
-    with pytest.raises(SettingsError, match="one Decision for each of the 3 proposals"):
+    with pytest.raises(SettingsError, match="one Decision for each of the 3 operations"):
         learned(lambda *_: returned)
 
 

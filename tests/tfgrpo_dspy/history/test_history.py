@@ -198,7 +198,7 @@ def test_blame_tells_when_why_by_whom_and_from_which_rollouts() -> None:
 
 def test_a_text_that_a_person_wrote_in_a_step_of_the_updater_is_theirs() -> None:
     edited = Add(text="Think first.")
-    applied = ExperienceLibrary().apply([edited, Add(text="Count both ends.")], step=1, edited=[edited])
+    applied = ExperienceLibrary().apply([edited, Add(text="Count both ends.")], step=1, by={edited: "person"})
     history = History().record(applied.library, Note(author="updater", step=1), applied.changes)
     assert [blame(history, id)[0].author for id in ("G0", "G1")] == ["person", "updater"]
 

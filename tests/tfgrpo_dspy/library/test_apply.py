@@ -197,14 +197,21 @@ def test_a_modification_keeps_id_place_creation_and_earlier_sources() -> None:
 
 
 @pytest.mark.parametrize("cited", [(), ("A9",), ("A9", "A8")])
-def test_an_operation_that_cites_nothing_known_rests_on_everything(cited: tuple[str, ...]) -> None:
+def test_an_operation_that_cites_nothing_known_rests_on_nothing(cited: tuple[str, ...]) -> None:
     applied = library_of().apply([Add(text="Draw.", sources=cited)], sources=SOURCES)
-    assert applied.library["G0"].provenance.sources == applied.changes[0].sources == tuple(SOURCES.values())
+    assert applied.library["G0"].provenance.sources == applied.changes[0].sources == ()
+
+
+def test_a_change_says_what_asked_for_it_and_a_text_who_wrote_it() -> None:
+    mine, theirs = Add(text="Draw a figure."), Add(text="Count both ends.")
+    applied = library_of().apply([mine, theirs], step=1, by={mine: "person"})
+    assert [change.by for change in applied.changes] == ["person", "update"]
+    assert [e.provenance.author for e in applied.library] == ["person", "updater"]
 
 
 def test_a_source_known_by_two_labels_is_named_once() -> None:
     twice = {"A0": Source("e0"), "A1": Source("e0")}
-    for cited in ((), ("A0", "A1", "A0")):
+    for cited in (("A1", "A0"), ("A0", "A1", "A0")):
         applied = library_of().apply([Add(text="Draw.", sources=cited)], sources=twice)
         assert applied.library["G0"].provenance.sources == (Source("e0"),)
 

@@ -10,7 +10,8 @@ from rich.console import Console
 
 from tests.tfgrpo_dspy.made_events import MadeRun
 from tfgrpo_dspy.observers.progress import ProgressBar, describe_step
-from tfgrpo_dspy.records.events import FailureRecorded, RolloutFinished, RunFinished, StepFinished
+from tfgrpo_dspy.records.advantages import Extraction
+from tfgrpo_dspy.records.events import ReflectionFinished, RolloutFinished, RunFinished, StepFinished
 from tfgrpo_dspy.records.failures import Failure
 
 
@@ -124,7 +125,7 @@ def test_failures_are_counted():
             if isinstance(event, StepFinished):
                 break
             bar(event)
-        bar(FailureRecorded(1, Failure("extraction", "s1/e1", "no reply", "carried")))
+        bar(ReflectionFinished(Extraction(None, (Failure("extraction", "s1/e1", "no reply", "carried"),))))
         bar._bars.refresh()
     assert "1 failed" in drawn.file.getvalue()
 

@@ -7,9 +7,10 @@ import pytest
 
 from tfgrpo_dspy.errors import TooManyErrors
 from tfgrpo_dspy.lm.usage import Usage
-from tfgrpo_dspy.records.events import FailureRecorded, RolloutFinished, StepStarted
+from tfgrpo_dspy.records.events import ReflectionFinished, RolloutFinished, StepStarted
 from tfgrpo_dspy.records.failures import Failure
 from tfgrpo_dspy.records.rollouts import Lost, Scored
+from tfgrpo_dspy.records.updates import Update
 from tfgrpo_dspy.runtime.losses import Watch
 
 
@@ -18,7 +19,7 @@ def lost(cause="infrastructure", error="LMServerError: busy") -> RolloutFinished
 
 
 SCORED = RolloutFinished(1, Scored("s1/e0/r0", 0.0, "", "", "", 0, Usage(), 0.0, "ValueError: no answer"))
-FAILED = FailureRecorded(1, Failure("update", "s1", "no reply", "carried"))
+FAILED = ReflectionFinished(Update((), (Failure("update", "s1", "no reply", "carried"),)))
 
 
 def test_every_event_is_passed_on_the_last_one_included():

@@ -44,6 +44,10 @@ def compiled(condense, library=START, **settings):
         return optimizer.compile(dspy.Predict("question -> answer"), examples(1)).detailed_results
 
 
+def trimmed(result):
+    return [change for change in result.steps[0].changes if change.by == "trim"]
+
+
 MERGE = {
     "operations": [
         {"op": "modify", "id": "G0", "text": "When the first kind of task comes, look twice.", "reason": "both in one"},
@@ -52,7 +56,7 @@ MERGE = {
 }
 
 
-def test_near_duplicates_are_proposed_and_what_the_updater_makes_of_them_is_a_commit():
+def test_near_duplicates_are_proposed_and_what_the_updater_makes_of_them_is_part_of_the_step():
     asked = []
 
     def condense(prompt):
@@ -65,10 +69,8 @@ def test_near_duplicates_are_proposed_and_what_the_updater_makes_of_them_is_a_co
     assert [e.id for e in result.library] == ["G0", "G2"]
     assert result.library.tokens <= BOUND
     commits = history_of(result).commits
-    assert [(c.author, c.step, c.summary) for c in commits[1:]] == [
-        ("updater", 1, "no change"),
-        ("gate", 1, "1 changed, 1 deleted"),
-    ]
+    assert [(c.author, c.step, c.summary) for c in commits[1:]] == [("updater", 1, "1 changed, 1 deleted")]
+    assert {change.by for change in result.steps[0].changes if change.kind != "keep"} == {"condense"}
     assert {c.id: c.reason for c in commits[-1].changes} == {"G0": "both in one", "G1": "G0 says it"}
     assert history_of(result).at(1) == result.library
     assert result.steps[0].usage.lm_calls == 2 + 2 + 1 + 1 + 1
@@ -77,15 +79,15 @@ def test_near_duplicates_are_proposed_and_what_the_updater_makes_of_them_is_a_co
 def test_what_still_exceeds_the_bound_is_taken_out_with_a_reason():
     result = compiled(lambda asked: {"operations": []})
     assert result.library.tokens <= BOUND
-    assert [c.id for c in result.steps[0].fitted] == ["G2", "G1"]
-    assert all("at most 40 are allowed" in c.reason for c in result.steps[0].fitted)
+    assert [c.id for c in trimmed(result)] == ["G2", "G1"]
+    assert all("at most 40 are allowed" in c.reason for c in trimmed(result))
 
 
 def test_a_reply_that_makes_it_longer_or_cannot_be_used_leaves_trimming():
     longer = {"operations": [{"op": "modify", "id": "G2", "text": f"When so, {'do more and ' * 9}go."}]}
     for condense in (lambda asked: longer, lambda asked: "no JSON at all"):
         result = compiled(condense, max_errors=5)
-        assert [c.kind for c in result.steps[0].fitted] == ["delete", "delete"]
+        assert [c.kind for c in trimmed(result)] == ["delete", "delete"]
         assert result.library.tokens <= BOUND
     assert [f.remedy for f in result.steps[0].failures] == ["entries were taken out instead"]
 
@@ -109,7 +111,7 @@ def test_pinned_entries_are_left_alone():
 
 def test_the_students_own_tokenizer_decides():
     result = compiled(lambda asked: MERGE, count_tokens=lambda text: len(text.split()), max_library_tokens=1000)
-    assert result.steps[0].fitted == ()
+    assert [c for c in result.steps[0].changes if c.by != "update"] == []
     result = compiled(lambda asked: {"operations": []}, count_tokens=len)
     assert len(result.library) == 0, "every entry has more than 40 characters"
 

@@ -9,12 +9,11 @@ from tests.tfgrpo_dspy.scripted import Asked, Engine, add_all, script
 from tfgrpo_dspy.library.library import ExperienceLibrary, Source
 from tfgrpo_dspy.library.operations import Add, Delete, Keep, Modify
 from tfgrpo_dspy.records.advantages import SemanticAdvantage
-from tfgrpo_dspy.records.events import FailureRecorded
-from tfgrpo_dspy.records.updates import Update
+from tfgrpo_dspy.records.updates import Proposal
 from tfgrpo_dspy.runtime.workers import Workers
 from tfgrpo_dspy.settings import Settings
 from tfgrpo_dspy.steps.briefing import Briefing
-from tfgrpo_dspy.steps.optimisation import decide
+from tfgrpo_dspy.steps.optimisation import propose
 from tfgrpo_dspy.steps.reflection import Reflection
 
 LIBRARY = ExperienceLibrary.from_texts(["When lost, ask.", "When sure, check.", "When late, hurry."])
@@ -27,18 +26,18 @@ def advantage(number: int, *experiences: str, comparison: str = "it looked twice
     )
 
 
-def decided(
+def proposed(
     engine: Engine, *advantages: SemanticAdvantage, library=LIBRARY, announced=None, lm=None, step=1, **settings
 ):
     briefing = Briefing("answer well", library, Settings(**settings), step)
     with Workers(1, (lambda e: None) if announced is None else announced.append) as workers:
         reflection = Reflection(lm or engine.lm(), settings.get("retries", 2))
-        return workers.results([workers.submit(decide, list(advantages), briefing, reflection, workers)])[0]
+        return propose(list(advantages), briefing, reflection, workers)
 
 
 def test_all_advantages_of_the_batch_are_shown_in_one_prompt_and_cited_by_label():
     engine = Engine(script())
-    update = decided(engine, advantage(4, "When a, b."), advantage(9, "When c, d.", "When e, f."))
+    update = proposed(engine, advantage(4, "When a, b."), advantage(9, "When c, d.", "When e, f."))
     assert engine.calls == 1
     asked = engine.asked[0]
     assert asked.field("experiences") == "[G0] When lost, ask.\n[G1] When sure, check.\n[G2] When late, hurry."
@@ -59,26 +58,26 @@ def test_all_four_operations_come_back_typed():
         {"op": "delete", "id": "G1"},
         {"op": "keep"},
     ]
-    update = decided(Engine(script(update={"operations": operations})), advantage(1, "When x, y."))
-    assert [type(o) for o in update.operations] == [Add, Modify, Delete, Keep]
+    update = proposed(Engine(script(update={"operations": operations})), advantage(1, "When x, y."))
+    assert [type(o) for o in update.operations] == [Delete, Modify, Add, Keep]
 
 
 @pytest.mark.parametrize("advantages", [(), (advantage(1),)])
 def test_without_any_candidate_for_an_empty_library_nothing_is_asked(advantages):
     engine = Engine(script())
-    assert decided(engine, *advantages, library=ExperienceLibrary()) == Update()
+    assert proposed(engine, *advantages, library=ExperienceLibrary()).operations == ()
     assert engine.calls == 0
 
 
 def test_without_any_advantage_nothing_is_asked():
     engine = Engine(script())
-    assert decided(engine) == Update()
+    assert proposed(engine) == Proposal(LIBRARY)
     assert engine.calls == 0
 
 
 def test_a_comparison_without_candidates_may_still_change_a_library():
     engine = Engine(script(update={"operations": [{"op": "delete", "id": "G0"}]}))
-    assert decided(engine, advantage(1)).operations == (Delete(id="G0"),)
+    assert proposed(engine, advantage(1)).operations == (Delete(id="G0", sources=("A0",)),)
 
 
 def test_an_operation_that_does_not_validate_is_asked_again_with_the_reason():
@@ -87,16 +86,16 @@ def test_an_operation_that_does_not_validate_is_asked_again_with_the_reason():
         return {"operations": [{"op": "delete", "id": "G0"} if ok else {"op": "delete", "text": "When lost"}]}
 
     engine = Engine(script(update=mended))
-    assert decided(engine, advantage(1, "When a, b.")).operations == (Delete(id="G0"),)
+    assert proposed(engine, advantage(1, "When a, b.")).operations == (Delete(id="G0", sources=("A0",)),)
     assert "id" in engine.asked[-1].field("correction")
 
 
-def test_an_over_long_text_is_asked_again_and_what_stays_over_long_is_left_for_the_library_to_refuse():
+def test_an_over_long_text_is_asked_again_and_what_stays_over_long_is_refused():
     engine = Engine(script(update={"operations": [{"op": "add", "text": "one two three four five six"}]}))
-    update = decided(engine, advantage(1, "When a, b."), max_words=5)
+    update = proposed(engine, advantage(1, "When a, b."), max_words=5)
     assert engine.calls == 3
     assert "6 words, at most 5 are allowed" in engine.asked[1].field("correction")
-    assert len(update.operations) == 1
+    assert (update.operations, [r.reason for r in update.refusals]) == ((), ["6 words, at most 5 are allowed"])
 
 
 @pytest.mark.parametrize(
@@ -105,11 +104,11 @@ def test_an_over_long_text_is_asked_again_and_what_stays_over_long_is_left_for_t
 def test_a_failed_update_carries_all_its_advantages_and_says_so(reply):
     engine, announced = Engine(script(update=reply)), []
     given = advantage(1, "When a, b."), advantage(2)
-    update = decided(engine, *given, announced=announced)
+    update = proposed(engine, *given, announced=announced)
     assert (update.operations, update.carried) == ((), given)
     assert [(f.stage, f.where) for f in update.failures] == [("update", "s1")]
     assert "carried to the next step" in update.failures[0].remedy
-    assert [e.failure for e in announced if isinstance(e, FailureRecorded)] == list(update.failures)
+    assert [failure for e in announced for failure in e.made.failures] == list(update.failures)
     assert update.usage.lm_calls == engine.calls
 
 
@@ -119,12 +118,12 @@ def test_an_update_that_outgrows_the_context_window_is_asked_with_shorter_compar
 
     engine = Engine(script(update=small))
     many = [advantage(i, f"When {i}, do {i}.", comparison="z" * 20_000) for i in range(8)]
-    assert len(decided(engine, *many).operations) == 8
+    assert len(proposed(engine, *many).operations) == 8
 
 
 def test_the_limits_of_the_library_and_what_is_pinned_are_said():
     engine = Engine(script())
-    decided(engine, advantage(1, "When a, b."), library=LIBRARY.pin("G1"), max_experiences=5, max_library_tokens=99)
+    proposed(engine, advantage(1, "When a, b."), library=LIBRARY.pin("G1"), max_experiences=5, max_library_tokens=99)
     said = engine.asked[0].field("limits")
     for part in ("at most 32 words", "at most 5 entries (now 3)", "at most 99 tokens (now", "not to be changed: G1"):
         assert part in said
@@ -133,6 +132,6 @@ def test_the_limits_of_the_library_and_what_is_pinned_are_said():
 def test_carried_alone_into_the_next_step_they_are_asked_anew_not_answered_from_the_cache():
     engine = Engine(script(update=lambda asked: add_all(asked) if engine.calls > 2 else "nonsense"))
     lm = engine.lm(cache=True, seed=None)
-    failed = decided(engine, advantage(1, "When a, b."), lm=lm, retries=0)
+    failed = proposed(engine, advantage(1, "When a, b."), lm=lm, retries=0)
     assert failed.carried
-    assert decided(engine, *failed.carried, lm=lm, retries=0, step=2).operations
+    assert proposed(engine, *failed.carried, lm=lm, retries=0, step=2).operations

@@ -10,12 +10,12 @@ from tests.tfgrpo_dspy.scripted import Engine, script
 from tests.tfgrpo_dspy.steps.test_optimisation import LIBRARY, advantage
 from tfgrpo_dspy import TrainingFreeGRPO
 from tfgrpo_dspy.library.operations import Add, Keep, Modify, Operation, scoped_operation, settle_scope
-from tfgrpo_dspy.records.updates import Update
+from tfgrpo_dspy.records.updates import Proposal, Update
 from tfgrpo_dspy.runtime.workers import Workers
 from tfgrpo_dspy.settings import Settings
 from tfgrpo_dspy.signatures import ExtractAdvantage, UpdateLibrary, told_of_readers, with_scopes
 from tfgrpo_dspy.steps.briefing import Briefing
-from tfgrpo_dspy.steps.optimisation import decide
+from tfgrpo_dspy.steps.optimisation import propose
 from tfgrpo_dspy.steps.reflection import Reflection
 
 READERS = ("plan", "solve")
@@ -31,18 +31,17 @@ class Planner(dspy.Module):
         return self.solve(question=question, plan=self.plan(question=question).plan)
 
 
-def decided(operations: list[dict[str, object]], readers: tuple[str, ...]) -> tuple[Engine, Update]:
+def decided(operations: list[dict[str, object]], readers: tuple[str, ...]) -> tuple[Engine, Proposal]:
     engine = Engine(script(update={"operations": operations}))
     briefing = Briefing("answer well", LIBRARY, Settings(retries=0), 1, readers=readers)
     with Workers(1, lambda event: None) as workers:
         reflection = Reflection(engine.lm(), 0)
-        made = workers.submit(decide, [advantage(1, "When x, y.")], briefing, reflection, workers)
-        return engine, workers.results([made])[0]
+        return engine, propose([advantage(1, "When x, y.")], briefing, reflection, workers)
 
 
 def test_the_scope_an_update_gives_reaches_the_library():
     engine, update = decided([{"op": "add", "text": "When x, y.", "scope": "plan"}], READERS)
-    assert update.operations == (Add(text="When x, y.", scope="plan"),)
+    assert update.operations == (Add(text="When x, y.", scope="plan", sources=("A0",)),)
     applied = LIBRARY.apply(update.operations)
     assert applied.library["G3"].scope == "plan"
     assert '"scope"' in str(engine.asked[0])
@@ -50,7 +49,7 @@ def test_the_scope_an_update_gives_reaches_the_library():
 
 def test_one_predictor_is_never_told_of_scopes():
     engine, update = decided([{"op": "add", "text": "When x, y.", "scope": "plan"}], ())
-    assert update.operations == (Add(text="When x, y."),)
+    assert update.operations == (Add(text="When x, y.", sources=("A0",)),)
     assert "scope" not in str(engine.asked[0])
 
 

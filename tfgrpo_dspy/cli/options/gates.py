@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tfgrpo_dspy.gates.gate import Gate
 
 GUARDING = "Only what helps"
-JUDGE = "judge"
+JUDGE, SCREEN = "judge", "screen"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,10 +28,10 @@ class GuardingOptions:
         list[str] | None,
         option(
             "--gate",
-            metavar="FILE|judge",
+            metavar="FILE|judge|screen",
             panel=GUARDING,
             help="An update enters only if it is shown not to be worse on these held-out examples; `judge` lets the "
-            "reflection LM screen each text. Repeatable.",
+            "reflection LM look at each text, `screen` refuses answers and names of training problems. Repeatable.",
         ),
     ] = None
     require_gain: Annotated[
@@ -49,16 +49,6 @@ class GuardingOptions:
             metavar="FILE",
             panel=GUARDING,
             help="Held-out examples on which the bare and the learned program are compared at the end.",
-        ),
-    ] = None
-    screen: Annotated[
-        list[str] | None,
-        option(
-            "--screen",
-            metavar="SIGN",
-            panel=GUARDING,
-            help="Refuse what shows a sign of harm: 'leaked answer', 'over-specific', 'contradiction', 'drift'. "
-            "Repeatable; all are reported anyway.",
         ),
     ] = None
     patience: Annotated[
@@ -80,15 +70,16 @@ def gates_of(options: GuardingOptions, examples_in: Callable[[str], list[dspy.Ex
     """The gates that the options name, in their order."""
     from tfgrpo_dspy.gates.holdout import Holdout
     from tfgrpo_dspy.gates.judge import Judge
+    from tfgrpo_dspy.gates.screen import Screen
 
-    return [Judge() if name == JUDGE else Holdout(examples_in(name)) for name in options.gate or ()]
+    ready: dict[str, Callable[[], Gate]] = {JUDGE: Judge, SCREEN: Screen}
+    return [ready[name]() if name in ready else Holdout(examples_in(name)) for name in options.gate or ()]
 
 
 def settings_of(options: GuardingOptions) -> dict[str, Any]:
     """What of the options are settings."""
     return {
         "require_gain": options.require_gain,
-        "screen": tuple(options.screen or ()),
         "patience": options.patience,
         "on_uniform": options.on_uniform,
     }

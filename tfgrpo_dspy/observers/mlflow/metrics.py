@@ -72,16 +72,16 @@ def step_metrics(record: StepRecord, settings: Settings) -> dict[str, float]:
 
 def _gate(record: StepRecord) -> dict[str, float]:
     """What the gate measured of a step's update as a whole, which is its first trial."""
-    ruling = record.ruling
-    if ruling is None:
+    refused = sum(refusal.reason.startswith("the gate refused it") for refusal in record.refusals)
+    if not (record.trials or refused or record.gate_usage.lm_calls):
         return {}
     numbers: dict[str, float] = {
-        "trials": len(ruling.trials),
-        "rollouts": sum(trial.rollouts for trial in ruling.trials),
-        "refused": sum(refusal.reason.startswith("the gate refused it") for refusal in record.refusals),
-        **usage_numbers(ruling.usage),
+        "trials": len(record.trials),
+        "rollouts": sum(trial.rollouts for trial in record.trials),
+        "refused": refused,
+        **usage_numbers(record.gate_usage),
     }
-    whole = ruling.trials[0].difference if ruling.trials else None
+    whole = record.trials[0].difference if record.trials else None
     if whole is not None:
         numbers |= {"difference": whole.value, "difference_low": whole.low, "difference_high": whole.high}
     return _section("gate", numbers)

@@ -103,7 +103,7 @@ class Records:
         }
         if record.failures:
             made["failures"] = partial(tables.of_story, failures_table(record.failures), self._safe)
-        if record.ruling is not None and record.ruling.trials:
+        if record.trials:
             made["gate"] = partial(tables.of_story, gate_table([record]), self._safe)
         if record.flags:
             made["flags"] = partial(tables.of_story, flags_table([record]), self._safe)

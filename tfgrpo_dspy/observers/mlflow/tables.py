@@ -38,9 +38,7 @@ def table(columns: Sequence[str], rows: Iterable[Row], safe: Safe) -> Table:
 def operations_table(record: StepRecord, safe: Safe) -> Table:
     """Every operation of a step: what it changed and on which evidence, or why it was refused."""
     columns = ("operation", "id", "outcome", "before", "after", "reason", "sources")
-    pruned: list[Row] = [{**_change_row(change), "outcome": "pruned"} for change in record.pruned]
-    pruned += [{**_change_row(change), "outcome": f"{change.kind} to fit"} for change in record.fitted]
-    rows = [*map(_change_row, record.changes), *pruned, *map(_refusal_row, record.refusals)]
+    rows = [*map(_change_row, record.changes), *map(_refusal_row, record.refusals)]
     return table(columns, rows, safe)
 
 
@@ -96,11 +94,14 @@ def _fields(example: Mapping[str, object]) -> dict[str, str]:
     return {str(name): value if isinstance(value, str) else str(value) for name, value in example.items()}
 
 
+_OUTCOMES = {"prune": "pruned", "condense": "condensed", "trim": "trimmed", "person": "edited"}
+
+
 def _change_row(change: Change) -> Row:
     return {
         "operation": change.kind,
         "id": change.id or "",
-        "outcome": "done",
+        "outcome": _OUTCOMES.get(change.by, "done"),
         "before": change.before or "",
         "after": change.after or "",
         "reason": change.reason,

@@ -67,7 +67,7 @@ def step_tree(record: StepRecord, groups: int, tolerance: float) -> Node:
 
 def _size_before(record: StepRecord) -> int:
     added = sum(c.kind == "add" for c in record.changes)
-    gone = sum(c.kind == "delete" for c in (*record.changes, *record.pruned))
+    gone = sum(c.kind == "delete" for c in record.changes)
     return len(record.library) - added + gone
 
 

@@ -1,0 +1,103 @@
+"""Answers, names and numbers of the training problems in a text of the library, found without a model; pure.
+
+They are hints: cheap, explained, never proof. Each is kept from common false alarms, which the functions state.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["leaked answer", "own words"]
+KINDS: tuple[Kind, ...] = ("leaked answer", "own words")
+"""What gives the answer of a training problem away; what names the people and numbers of the problem it came from."""
+
+_NUMBER = re.compile(r"(?<![\w.])-?\d+(?:,\d{3})*(?:\.\d+)?(?![\w]|\.\d)")
+_CONSTANTS = frozenset("3.14 3.1416 9.81 12 24 52 64 128 180 256 273.15 360 365 366 512 1024".split())
+"""Numbers that general advice may well name, besides powers of ten and their multiples."""
+_LEAST_DIGITS = 3
+"""Significant digits from which a number in an experience is taken for a training answer (ours)."""
+_STATED = r"(?:answer|result|solution)\s*(?:is|=|:|equals)\s*(?:about\s+)?\$?"
+_NAME = re.compile(r"(?<![.!?:;]\s)(?<!^)\b[A-Z][a-z]{2,}\b")
+_WORD = re.compile(r"[a-z]+(?:'[a-z]+)?|\d+(?:\.\d+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """Something a reader should look at."""
+
+    kind: Kind
+    id: str
+    """The experience concerned."""
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the training examples hold, looked through once."""
+
+    answers: tuple[str, ...]
+    """Expected outputs, one text per field; labels are left out: words that several examples have as their answer."""
+    tasks: tuple[str, ...]
+    """Inputs, one text per example."""
+
+    @classmethod
+    def of(cls, tasks: Sequence[str], answers: Iterable[str]) -> Known:
+        """From the examples' inputs and expected outputs as texts."""
+        counts = Counter(" ".join(answer.split()) for answer in answers)
+        kept = tuple(a for a, count in counts.items() if a and (count == 1 or _NUMBER.fullmatch(a)))
+        return cls(kept, tuple(tasks))
+
+
+def leaked_answers(text: str, answers: Iterable[str]) -> list[str]:
+    """Those of the training answers that an experience gives away.
+
+    A number counts from three significant digits on (12, 100 and 365 are in every other piece of advice), a smaller one
+    only where the text calls it the answer. Words count if they are several, or one that is written with a capital.
+    """
+    numbers = {_plain(found) for found in _NUMBER.findall(text)}
+    lowered = f" {' '.join(_WORD.findall(text.lower()))} "
+    return [answer for answer in answers if _is_leaked(answer, text, numbers, lowered)]
+
+
+def _is_leaked(answer: str, text: str, numbers: set[str], lowered: str) -> bool:
+    if _NUMBER.fullmatch(answer):
+        number = _plain(answer)
+        if _digits(number) >= _LEAST_DIGITS and number not in _CONSTANTS:
+            return number in numbers
+        return re.search(rf"{_STATED}{re.escape(number)}(?![\d.]*\d)", text, re.IGNORECASE) is not None
+    words = _WORD.findall(answer.lower())
+    telling = len(words) > 1 or (answer[:1].isupper() and len(answer) > 3)  # noqa: PLR2004 - Yes, No, A, B
+    return bool(words) and telling and f" {' '.join(words)} " in lowered
+
+
+def own_words(text: str, drawn_from: Sequence[str], tasks: Sequence[str] = ()) -> list[str]:
+    """Names and numbers of an experience that belong to the problems it was drawn from.
+
+    Args:
+        text: The experience.
+        drawn_from: Inputs of those problems.
+        tasks: Inputs of all problems; a name that several of them hold is no problem's own.
+    """
+    theirs = {_plain(found) for task in drawn_from for found in _NUMBER.findall(task)}
+    numbers = [n for n in dict.fromkeys(map(_plain, _NUMBER.findall(text))) if n in theirs and _is_own(n)]
+    names = {name for task in drawn_from for name in _NAME.findall(task)}
+    found = [name for name in dict.fromkeys(_NAME.findall(text)) if name in names]
+    return numbers + [name for name in found if sum(name in task for task in tasks) <= 1]
+
+
+def _is_own(number: str) -> bool:
+    return _digits(number) > 1 and number not in _CONSTANTS
+
+
+def _plain(number: str) -> str:
+    plain = number.replace(",", "")
+    return plain.rstrip("0").rstrip(".") if "." in plain else plain
+
+
+def _digits(number: str) -> int:
+    """Significant digits: 1200 has two."""
+    return len(number.lstrip("-").replace(".", "").strip("0"))

@@ -19,7 +19,7 @@ from tfgrpo_dspy import (
     ExperienceLibrary,
     MajorityVote,
     Modify,
-    Proposal,
+    Proposed,
     SettingsError,
     TrainingFreeGRPO,
     attach,
@@ -107,12 +107,12 @@ def add_only(metric: Metric, seed: int, calls: int | None) -> Teleprompter:
     return tfgrpo(metric, seed, calls, review=only_additions)
 
 
-def only_additions(library: ExperienceLibrary, proposals: Sequence[Proposal]) -> list[Decision]:
+def only_additions(library: ExperienceLibrary, proposals: Sequence[Proposed]) -> list[Decision]:
     """A review that lets a library grow and nothing else."""
     return [_addition(proposal) for proposal in proposals]
 
 
-def _addition(proposal: Proposal) -> Decision:
+def _addition(proposal: Proposed) -> Decision:
     operation = proposal.operation
     if isinstance(operation, Modify):
         return Decision("edit", operation=Add(text=operation.text, reason=operation.reason, sources=operation.sources))

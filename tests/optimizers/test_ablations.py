@@ -8,7 +8,7 @@ import pytest
 from optimizers.ablations import DirectTips, only_additions
 from optimizers.registry import make_optimizer
 from programs.demo_world import make_solver
-from tfgrpo_dspy import Add, Delete, ExperienceLibrary, Modify, Proposal, TrainingFreeGRPO
+from tfgrpo_dspy import Add, Delete, ExperienceLibrary, Modify, Proposed, TrainingFreeGRPO
 from tfgrpo_dspy.rewards.metrics import number
 from tfgrpo_dspy.simulated import demo_examples, simulated_lm
 
@@ -70,7 +70,7 @@ def test_a_library_that_only_grows_never_loses_or_changes_an_entry(lm):
 
 def test_modifications_are_added_and_deletions_refused():
     operations = [Add(text="a"), Modify(id="G0", text="b", sources=("A1",)), Delete(id="G0")]
-    proposals = [Proposal(1, operation, None, ()) for operation in operations]
+    proposals = [Proposed(1, operation, None, ()) for operation in operations]
     decisions = only_additions(ExperienceLibrary(), proposals)
     assert [decision.verdict for decision in decisions] == ["accept", "edit", "refuse"]
     assert decisions[1].operation == Add(text="b", sources=("A1",))

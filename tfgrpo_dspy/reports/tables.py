@@ -128,16 +128,10 @@ def overruled_table(steps: Sequence[StepRecord]) -> Table:
         for refusal in step.refusals
     ]
     further = [
-        (
-            str(step.step),
-            change.kind,
-            change.id or "",
-            f"{change.by}: {change.reason}",
-            change.after or change.before or "",
-        )
+        (str(step.step), c.kind, c.id or "", f"{c.by}: {c.reason}", c.after or str(c.before))
         for step in steps
-        for change in step.changes
-        if change.by not in ("update", "person")
+        for c in step.changes
+        if c.by not in ("update", "person")
     ]
     return Table(("step", "operation", "id", "why", "text"), (*refused, *further))
 

@@ -14,7 +14,6 @@ from tfgrpo_dspy.gates.holdout import Holdout
 from tfgrpo_dspy.gates.judge import Judge
 from tfgrpo_dspy.records.evaluation import Gain
 from tfgrpo_dspy.records.events import GainJudged
-from tfgrpo_dspy.run.trials import RunBench
 from tfgrpo_dspy.runtime.workers import Workers
 from tfgrpo_dspy.settings import Settings
 from tfgrpo_dspy.statistics.estimates import Difference, paired_difference
@@ -40,7 +39,7 @@ def judge_gain(run: Run, workers: Workers) -> Gain | None:
     gain = Gain(None, "the run learned nothing that it kept")
     if initial.experiences != learned.experiences:
         purpose, last = f"gain seed {run.settings.seed}", len(run.records)
-        tried = RunBench(run, workers).try_out((initial, learned), examples, purpose=purpose, step=last, k=k)
+        tried = run.bench(workers).try_out((initial, learned), examples, purpose=purpose, step=last, k=k)
         usage = tried[0].usage + tried[1].usage
         whole = all(t.is_whole for t in tried) and any(
             a and b for a, b in zip(*(t.rewards for t in tried), strict=True)

@@ -199,8 +199,12 @@ class Run:
         """What those who rule on a proposal are told."""
         operations = tuple(operation for operation in proposal.operations if not isinstance(operation, Keep))
         labelled = {f"A{i}": advantage for i, advantage in enumerate(advantages)}
-        bench = RunBench(self, workers)
+        bench = self.bench(workers)
         return Hearing(proposal, operations, briefing, labelled, self.trainset, self.reflection, workers, bench)
+
+    def bench(self, workers: Workers) -> RunBench:
+        """Where libraries are tried out on examples with fresh rollouts."""
+        return RunBench(self.policy, self.metric, self.settings, self.meter, workers)
 
     def record(
         self,

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import dspy
 
 from tfgrpo_dspy.gates.gate import Tried
 from tfgrpo_dspy.library.library import ExperienceLibrary
+from tfgrpo_dspy.lm.meter import Meter
 from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.records.rollouts import Group
+from tfgrpo_dspy.rewards.reward import Metric
 from tfgrpo_dspy.rollouts.sampling import Query, Sampling
 from tfgrpo_dspy.runtime.workers import Workers
+from tfgrpo_dspy.settings import Settings
 from tfgrpo_dspy.steps.rollout import roll_out
-
-if TYPE_CHECKING:
-    from tfgrpo_dspy.run.run import Run
 
 
 @dataclass(frozen=True, slots=True)
 class RunBench:
-    """The `gating.Bench` of a run."""
+    """The `gate.Bench` of a run."""
 
-    run: Run
+    policy: Callable[[ExperienceLibrary], dspy.Module]
+    """The student reading a library."""
+    metric: Metric
+    settings: Settings
+    meter: Meter
     workers: Workers
 
     def try_out(
@@ -36,18 +39,18 @@ class RunBench:
         step: int,
         k: int,
     ) -> list[Tried]:
-        """See `gating.Bench`; the libraries are tried at the same time."""
-        settings = self.run.settings
+        """See `gate.Bench`; the libraries are tried at the same time."""
+        settings = self.settings
         sampling = Sampling(purpose, step, k, settings.temperature, settings.failure_score, settings.rollout_timeout)
-        self.run.meter.is_learning = False  # nothing of the budget has to be kept for reflection on these
+        self.meter.is_learning = False  # nothing of the budget has to be kept for reflection on these
         queries = [Query(i, example) for i, example in enumerate(examples)]
         futures = [
             future
             for library in libraries
             for future in roll_out(
-                self.run.policy(library),
+                self.policy(library),
                 queries,
-                self.run.metric,
+                self.metric,
                 self.workers,
                 sampling,
             )

@@ -92,7 +92,7 @@ def test_what_is_taken_out_is_proposed_too_and_may_be_refused():
 
     assert [e.text for e in small().experience_library] == [START["G1"].text, START["G2"].text, NEW]
     program = small(review=person)
-    assert seen == [("condense", "delete"), ("update", "add")]
+    assert sorted(seen) == [("condense", "delete"), ("update", "add")]
     assert program.experience_library.experiences == START.experiences, "without the room, the new entry stays out"
     refused = {r.operation.op: r.reason for r in program.detailed_results.steps[0].refusals}
     assert refused["delete"] == "a person refused it: it is needed"

@@ -11,7 +11,7 @@ from tests.tfgrpo_dspy.made_events import MadeRun
 from tfgrpo_dspy import Add, Failure, Modify, Refusal, compare
 from tfgrpo_dspy.cli import view
 from tfgrpo_dspy.library.experience import Experience, Provenance, Source
-from tfgrpo_dspy.library.harm import Flag
+from tfgrpo_dspy.library.leaks import Flag
 from tfgrpo_dspy.library.library import Change
 from tfgrpo_dspy.lm.usage import Traffic, Usage
 from tfgrpo_dspy.records.effects import Effect
@@ -19,7 +19,7 @@ from tfgrpo_dspy.records.evaluation import Gain
 from tfgrpo_dspy.records.events import RunFinished
 from tfgrpo_dspy.records.result import CompileResult, StepRecord
 from tfgrpo_dspy.records.rollouts import Lost
-from tfgrpo_dspy.records.updates import Ruling, Trial
+from tfgrpo_dspy.records.updates import Trial
 from tfgrpo_dspy.reports import wording
 from tfgrpo_dspy.reports.markdown import render_report, with_gain
 from tfgrpo_dspy.reports.story import Story, Told, gain_section, story_of
@@ -246,16 +246,13 @@ SEEN = {
     "reflection_usage": "| reflection | 36 |",
     "seconds": "| 14 s |",
     "validation": "| validation |",
-    "pruned": "harmful: it hurt",
-    "fitted": "to fit: too long",
-    "ruling": "0.1 of 60",
+    "trials": "0.1 of 60",
+    "gate_usage": "| gate | 7 |",
     "flags": "leaked answer",
 }
 ELSEWHERE = {
     "initial_library": "the settings name it",
     "advantages": "a table of MLflow, which is too long for a page",
-    "unpruned": "the history has it",
-    "unfitted": "the history has it",
 }
 
 
@@ -266,10 +263,14 @@ def everything() -> RunFinished:
     trial = Trial(3, "worse", Difference(-0.2, -0.3, -0.1, 0.001, 40), 0.1, 60.0, 2, 160)
     first = replace(
         run.records[0],
-        ruling=Ruling(trials=(trial,)),
+        trials=(trial,),
+        gate_usage=Usage(7, 0, 70, 7),
         flags=(Flag("leaked answer", "G0", "it holds '42', the answer of a training problem"),),
-        pruned=(Change("delete", "G0", "Old.", None, "it hurt", ()),),
-        fitted=(Change("modify", "G1", "Long.", "Short.", "too long", ()),),
+        changes=(
+            *run.records[0].changes,
+            Change("delete", "G0", "Old.", None, "it hurt", (), "prune"),
+            Change("modify", "G1", "Long.", "Short.", "too long", (), "condense"),
+        ),
     )
     steps = (first, *(replace(record, epoch=1) for record in run.records[1:]))
     result = replace(

@@ -202,11 +202,11 @@ def test_records_hold_what_was_measured_and_pruned():
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"dropout": 1}, "below 1"),
+        ({"dropout": 1}, ">= 0 and < 1"),
         ({"dropout": -0.1}, "dropout"),
         ({"dropout": True}, "dropout"),
-        ({"prune": "harmful"}, "set dropout above 0"),
-        ({"prune": "all", "dropout": 0.3}, '"harmful" or None'),
+        ({"prune": "harmful"}, "set `dropout` above 0"),
+        ({"prune": "all", "dropout": 0.3}, '`"harmful"` or `None`'),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings, said):

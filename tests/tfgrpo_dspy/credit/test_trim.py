@@ -98,5 +98,5 @@ def test_pinned_entries_that_exceed_the_bound_alone_are_refused_before_a_call():
         Settings(library=whole, max_library_tokens=3)
     with pytest.raises(SettingsError, match="alone take 7 tokens, but `max_library_tokens` is 6"):
         Settings(library=whole, max_library_tokens=6, count_tokens=lambda text: len(text.split()))
-    with pytest.raises(SettingsError, match="count_tokens must be a function"):
+    with pytest.raises(SettingsError, match="`count_tokens` must be a function"):
         Settings(count_tokens=4)

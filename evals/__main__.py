@@ -1,4 +1,4 @@
-"""`python -m evals`."""
+"""`python -m evals`: `tfgrpo compare`, `paper` and `list` under another name."""
 
 from evals.cli import main
 

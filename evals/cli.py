@@ -1,4 +1,4 @@
-"""The commands of `python -m evals`. What they need is imported when they run, so that `--help` answers at once.
+"""The commands that `tfgrpo` has from this folder. What they need is imported when they run: `--help` answers at once.
 
 Exit codes are those of `tfgrpo` (see `tfgrpo_dspy.cli.boundary`), and 5: done, but a row failed.
 """
@@ -30,7 +30,7 @@ def evals(
     """Experiments: which optimizer is better, on the same questions, with error bars."""
 
 
-@app.command(epilog="Example: python -m evals compare --task demo --optimizers none,tfgrpo,bootstrap-fewshot --seeds 3")
+@app.command(epilog="Example: tfgrpo compare --task demo --optimizers none,tfgrpo,bootstrap-fewshot --seeds 3")
 @taking(CompareOptions)
 def compare(options: CompareOptions) -> None:
     """Compare optimizers on one task: same student, data, budget and seeds; writes report.html and report.md.
@@ -42,7 +42,7 @@ def compare(options: CompareOptions) -> None:
     raise typer.Exit(run_compare(options))
 
 
-@app.command(epilog="Example: python -m evals paper ablation --lm simulated --data embedded")
+@app.command(epilog="Example: tfgrpo paper ablation --lm simulated --data embedded")
 @taking(PaperOptions)
 def paper(options: PaperOptions) -> None:
     """Run one of the paper's tables: our figures beside the published ones, and which model gave which.
@@ -54,9 +54,9 @@ def paper(options: PaperOptions) -> None:
     raise typer.Exit(run_paper(options))
 
 
-@app.command(name="list", epilog="Example: python -m evals list")
+@app.command(name="list", epilog="Example: tfgrpo list")
 def list_() -> None:
-    """List the tasks, the line-up of optimizers and the paper's tables."""
+    """List what can be compared: tasks, the line-up of optimizers, the paper's tables."""
     from evals.compare_command import show_lists
 
     show_lists()

@@ -1,4 +1,4 @@
-"""`python -m evals compare`: what it runs, and what a person sees of it."""
+"""`tfgrpo compare`: what it runs, and what a person sees of it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 os.environ.setdefault("TQDM_DISABLE", "1")  # DSPy's own bars would tear ours; read when tqdm is imported
 
@@ -26,6 +26,7 @@ from evals.written import HTML, MARKDOWN, write_reports
 from optimizers.registry import LINE_UP
 from tfgrpo_dspy import SettingsError
 from tfgrpo_dspy.cli import SIMULATED, UNRECORDED, say, section, show_path, show_warnings_of_the_library, table_of, warn
+from tfgrpo_dspy.kit import plugins
 
 if TYPE_CHECKING:
     from evals.tracking import Tracking
@@ -62,9 +63,16 @@ def run_compare(options: CompareOptions) -> int:
 
 def show_lists() -> None:
     """Print the tasks, the paper's tables and the line-up."""
-    section("Tasks", table_of(("name", "task"), [(task.name, task.title) for task in TASKS.values()]))
+    tasks = [(task.name, task.title) for task in TASKS.values()]
+    optimizers = [(entry.name, entry.description) for entry in LINE_UP.values()]
+    section("Tasks", table_of(("name", "task"), [*tasks, *_brought("tasks")]))
     section("Tables of the paper", table_of(("name", "table"), TABLES.items()))
-    section("Optimizers", table_of(("name", "what it learns"), [(e.name, e.description) for e in LINE_UP.values()]))
+    section("Optimizers", table_of(("name", "what it learns"), [*optimizers, *_brought("optimizers")]))
+
+
+def _brought(kind: Literal["optimizers", "tasks"]) -> list[tuple[str, str]]:
+    """What other distributions bring, without loading any of it."""
+    return [(name, f"of {point.dist.name if point.dist else point.value}") for name, point in plugins(kind).items()]
 
 
 def _task(options: CompareOptions) -> Task:

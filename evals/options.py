@@ -21,7 +21,7 @@ RECORDS = "Records"
 
 @dataclass(frozen=True, kw_only=True)
 class CompareOptions:
-    """Options of `python -m evals compare`."""
+    """Options of `tfgrpo compare`."""
 
     optimizers: Annotated[
         str, typer.Option("--optimizers", metavar="NAME,...", rich_help_panel=WHAT, help="Of the line-up; see `list`.")

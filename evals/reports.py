@@ -14,7 +14,7 @@ from evals.rows import Learned
 from evals.steps import steps_of
 from evals.study import Study
 from evals.verdicts import estimate_text, p_text, signed_text
-from optimizers.registry import LINE_UP
+from optimizers.registry import known_entry
 from tfgrpo_dspy.kit import counted
 from tfgrpo_dspy.observers.mlflow import source_tags, versions
 
@@ -207,7 +207,7 @@ def _method(study: Study) -> Iterator[tuple[str, str]]:
     yield "seeds", ", ".join(map(str, table.seeds))
     yield "budget", budget
     for line in table.lines:
-        entry = LINE_UP.get(line.optimizer)
+        entry = known_entry(line.optimizer)
         if entry is not None:
             yield line.label, entry.description
     yield "versions", ", ".join(f"{name} {number}" for name, number in versions().items())

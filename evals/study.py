@@ -9,7 +9,7 @@ from evals.comparison import Line, Table, leader, tabulate, with_winner
 from evals.harness import Bench, Programs, run_rows, score_again
 from evals.rows import Question, Row, RowResult
 from evals.tasks import Task
-from optimizers.registry import LINE_UP
+from optimizers.registry import find_entry
 from tfgrpo_dspy import SettingsError
 from tfgrpo_dspy.kit import fingerprint
 
@@ -44,7 +44,7 @@ def rows_of(
 
     Args:
         task: What they are compared on.
-        optimizers: Names of the line-up, in the order of the table.
+        optimizers: Names of the line-up, chains and what other distributions bring, in the order of the table.
         seeds: Of the training data, the optimizer and the LM.
         calls: LM calls that each may take to learn; None takes the task's budget.
         train: Only so many training examples.
@@ -57,8 +57,7 @@ def rows_of(
     if not names or not numbers:
         raise SettingsError("a comparison needs at least one optimizer and one seed")
     for name in names:
-        if name not in LINE_UP:
-            raise SettingsError(f"there is no optimizer {name!r}; the line-up is: {', '.join(LINE_UP)}")
+        find_entry(name)
         if names.count(name) > 1:
             raise SettingsError(f"the optimizer {name!r} is named twice; give each once, and more seeds for more runs")
     budget = task.calls if calls is None else calls

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import dspy
 
 from programs.demo_world import make_solver
 from tfgrpo_dspy import SettingsError
+from tfgrpo_dspy.kit import load_plugin, plugins
 from tfgrpo_dspy.rewards import Metric, exact, number
 from tfgrpo_dspy.simulated import demo_examples, simulated_lm
 
@@ -151,6 +154,30 @@ def find_task(name: str) -> Task:
     Raises:
         SettingsError: There is none; the message lists them.
     """
-    if name not in TASKS:
-        raise SettingsError(f"there is no task {name!r}; there are: {', '.join(TASKS)}")
-    return TASKS[name]
+    if name in TASKS:
+        return TASKS[name]
+    brought = plugins("tasks")
+    if name not in brought:
+        raise SettingsError(f"there is no task {name!r}; there are: {', '.join([*TASKS, *brought])}")
+    made = load_plugin("tasks", name)
+    made = made() if callable(made) else made
+    if not isinstance(made, Task | Mapping):
+        raise SettingsError(
+            f"{name!r}, a task of another distribution, is of type {type(made).__name__}; it must be a Task, its "
+            "fields as a mapping, or a function that returns one of these"
+        )
+    return replace(made if isinstance(made, Task) else _task_of(name, made), name=name)
+
+
+def _task_of(name: str, fields: Mapping[str, Any]) -> Task:
+    """The task of its fields; its data may be two lists, to learn from and to test on."""
+    try:
+        made = Task(**{"name": name, "title": name, **fields})
+    except TypeError as error:
+        raise SettingsError(f"{name!r}, a task of another distribution: {error}; see docs/extending.md") from error
+    return replace(made, data=partial(_data_of, made.data))
+
+
+def _data_of(make: Callable[[int], Any], seed: int) -> Data:
+    made = make(seed)
+    return made if isinstance(made, Data) else Data(*map(tuple, made))

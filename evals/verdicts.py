@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from evals.comparison import LEVEL, Line, Table, Winner
 from evals.scoring import POWER, questions_needed
-from optimizers.registry import LINE_UP
+from optimizers.registry import known_entry
 from tfgrpo_dspy import Difference, Estimate
 from tfgrpo_dspy.kit import counted
 
@@ -162,7 +162,8 @@ def _with_gain(line: Line) -> str:
 
 
 def _works_at_inference(line: Line) -> bool:
-    return bool(getattr(LINE_UP.get(line.optimizer), "at_inference", False))
+    entry = known_entry(line.optimizer)
+    return entry is not None and entry.at_inference
 
 
 def _equals(p_value: float) -> str:

@@ -112,6 +112,7 @@ def _case(example: dspy.Example, rollout: Scored, objective: str) -> Case:
 
 def agent_kb(metric: Metric, seed: int, calls: int | None) -> Teleprompter:
     """Agent KB; a budget sets the attempts per example, and draws examples where it does not cover one for each."""
+    BM25().rank([])  # says what is not installed before anything is paid for
     return AtBudget(_fit, metric, seed, calls)
 
 

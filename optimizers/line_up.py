@@ -19,7 +19,7 @@ from optimizers.scaling import AtBudget, Make
 from optimizers.textgrad_rival import textgrad_rival
 from tfgrpo_dspy.rewards import Metric
 
-Family = Literal["baseline", "ours", "ablation", "dspy", "neighbour", "chain"]
+Family = Literal["baseline", "ours", "ablation", "dspy", "neighbour", "chain", "plug-in"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,6 +223,7 @@ ENTRIES = (
         "Budget: attempts per example.",
         family="neighbour",
         make=agent_kb,
+        needs_extra="retrieval",
     ),
     Entry(
         name="icrl",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from functools import partial
 
@@ -10,9 +11,10 @@ from dspy.teleprompt import Teleprompter
 from optimizers.chains import ARROW, chain
 from optimizers.line_up import ENTRIES, Entry, group_size
 from tfgrpo_dspy import SettingsError
+from tfgrpo_dspy.kit import load_plugin, one_line, plugins
 from tfgrpo_dspy.rewards import Metric
 
-__all__ = ["LINE_UP", "Entry", "find_entry", "make_optimizer"]
+__all__ = ["LINE_UP", "Entry", "find_entry", "known_entry", "make_optimizer"]
 
 _SINGLE = {entry.name: entry for entry in ENTRIES}
 
@@ -27,12 +29,35 @@ def find_entry(name: str) -> Entry:
         return _chain([find_entry(part.strip()) for part in name.split(ARROW)])
     if sized := re.fullmatch(r"tfgrpo-group-size-([1-9]\d*)", name):
         return group_size(int(sized[1]))
-    if name not in _SINGLE:
+    if name in _SINGLE:
+        return _SINGLE[name]
+    brought = plugins("optimizers")
+    if name in brought:
+        return _brought(name)
+    raise SettingsError(
+        f"there is no optimizer {name!r}; the line-up is: {', '.join([*_SINGLE, *brought])}, tfgrpo-group-size-N, "
+        f"and chains such as tfgrpo{ARROW}bootstrap-fewshot"
+    )
+
+
+def known_entry(name: str) -> Entry | None:
+    """The entry of that name; None if there is none, as for an optimizer that a recipe brings."""
+    try:
+        return find_entry(name)
+    except SettingsError:
+        return None
+
+
+def _brought(name: str) -> Entry:
+    """The entry of an optimizer that another distribution brings: a function of metric, seed and calls."""
+    make = load_plugin("optimizers", name)
+    if not callable(make):
         raise SettingsError(
-            f"there is no optimizer {name!r}; the line-up is: {', '.join(_SINGLE)}, tfgrpo-group-size-N, "
-            f"and chains such as tfgrpo{ARROW}bootstrap-fewshot"
+            f"{name!r}, an optimizer of another distribution, is of type {type(make).__name__}; it must be a function "
+            "of metric, seed and calls that returns a teleprompter"
         )
-    return _SINGLE[name]
+    described = (inspect.getdoc(make) or "An optimizer of another distribution.").partition("\n\n")[0]
+    return Entry(name=name, description=one_line(described), family="plug-in", make=make)
 
 
 def _chain(parts: list[Entry]) -> Entry:
@@ -49,7 +74,7 @@ def _chain(parts: list[Entry]) -> Entry:
 
 _CHAINS = (f"tfgrpo{ARROW}bootstrap-fewshot", f"bootstrap-fewshot{ARROW}tfgrpo")
 LINE_UP: dict[str, Entry] = _SINGLE | {name: find_entry(name) for name in _CHAINS}
-"""Name to entry, in the order of a table."""
+"""Name to entry, in the order of a table; those that other distributions bring are found by `find_entry`."""
 
 
 def make_optimizer(name: str, metric: Metric, seed: int = 0, *, calls: int | None = None) -> Teleprompter:

@@ -1,7 +1,7 @@
 """Problems with computed answers for the math agent, for which code is natural: a world that needs no key.
 
-    python -m evals compare --task demo-math-agent --optimizers none,tfgrpo
-    python -m programs.math_world --train 40 --test 40 --out data/
+    tfgrpo compare --task demo-math-agent --optimizers none,tfgrpo
+    tfgrpo problems math --train 40 --test 40 --out data/
     tfgrpo compile programs.math_world:make_agent data/train.jsonl --metric number --lm simulated
 
 The problems are `tfgrpo_dspy.simulated.families.coding`; the agent is `programs.math:react` with its real sandbox.
@@ -12,7 +12,6 @@ from __future__ import annotations
 import dspy
 
 from programs.math_solver import react
-from programs.world_files import write_examples
 from tfgrpo_dspy.simulated import CODING, Split, make_problems
 
 __all__ = ["make_agent", "math_examples"]
@@ -35,7 +34,3 @@ def math_examples(n: int, seed: int, split: Split = "train") -> list[dspy.Exampl
     """
     problems = make_problems(n, seed, split, CODING)
     return [dspy.Example(problem=p.question, answer=p.answer).with_inputs("problem") for p in problems]
-
-
-if __name__ == "__main__":
-    write_examples(math_examples, "programs.math_world")

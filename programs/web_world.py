@@ -1,7 +1,7 @@
 """A small site on loopback and questions about it for the web agent: a world that needs no key and no network.
 
-    python -m evals compare --task demo-web-agent --optimizers none,tfgrpo
-    python -m programs.web_world --train 40 --test 40 --out data/
+    tfgrpo compare --task demo-web-agent --optimizers none,tfgrpo
+    tfgrpo problems web --train 40 --test 40 --out data/
     tfgrpo compile programs.web_world:make_agent data/train.jsonl --lm simulated
 
 The site (`tfgrpo_dspy.simulated.agents.site`) is served by a real HTTP server and read with the real web tools; only
@@ -22,7 +22,6 @@ import dspy
 
 from programs.web import WebAgent, web_agent
 from programs.web_tools import Document, LocalIndex, PageLoader
-from programs.world_files import write_examples
 from tfgrpo_dspy.simulated import Page, Split, make_site, site_problems
 
 __all__ = ["make_agent", "make_browser_agent", "running_site", "web_examples"]
@@ -119,7 +118,3 @@ def web_examples(n: int, seed: int, split: Split = "train") -> list[dspy.Example
     """
     problems = site_problems(n, seed, split)
     return [dspy.Example(question=p.question, answer=p.answer).with_inputs("question") for p in problems]
-
-
-if __name__ == "__main__":
-    write_examples(web_examples, "programs.web_world")

@@ -1,41 +1,47 @@
-"""The command line of a world: its train and test problems as files to name on other command lines."""
+"""The problems of a world as files to name on a command line."""
 
 from __future__ import annotations
 
-import argparse
+import csv
 import json
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-
-import dspy
+from typing import Any
 
 from tfgrpo_dspy.simulated import Split
 
-__all__ = ["Examples", "write_examples"]
+__all__ = ["Rows", "write_rows"]
 
-Examples = Callable[[int, int, Split], list[dspy.Example]]
-"""(how many, seed, split) -> examples."""
+Rows = Callable[[int, int, Split], Sequence[Mapping[str, Any]]]
+"""(how many, seed, split) -> rows of the same columns."""
 
 
-def write_examples(examples: Examples, name: str, arguments: Sequence[str] | None = None) -> None:
-    """Write `train.jsonl` and `test.jsonl`, and print their paths.
+def write_rows(
+    rows: Rows, folder: Path, *, train: int, test: int, seed: int = 0, suffix: str = ".jsonl"
+) -> tuple[Path, Path]:
+    """Write `train.jsonl` and `test.jsonl`, or `.csv`.
 
     Args:
-        examples: Makes them.
-        name: Module that is run, e.g. `programs.math_world`.
-        arguments: Of the command line; None for the process's own.
+        rows: Makes them.
+        folder: Made if it is not there.
+        train: Problems to learn from.
+        test: Held-out problems; none of them is ever among the others.
+        seed: The same seed writes the same files.
+        suffix: `.jsonl` or `.csv`.
+
+    Returns:
+        The two paths.
     """
-    parser = argparse.ArgumentParser(prog=f"python -m {name}", description="Write train.jsonl and test.jsonl.")
-    parser.add_argument("--train", type=int, default=40, metavar="N", help="examples to learn from")
-    parser.add_argument("--test", type=int, default=40, metavar="N", help="held-out examples")
-    parser.add_argument("--seed", type=int, default=0, metavar="N")
-    parser.add_argument("--out", type=Path, default=Path(), metavar="DIR")
-    options = parser.parse_args(arguments)
-    options.out.mkdir(parents=True, exist_ok=True)
-    splits: tuple[tuple[Split, int], ...] = (("train", options.train), ("test", options.test))
-    for split, n in splits:
-        rows = (dict(example.items()) for example in examples(n, options.seed, split))
-        path = options.out / f"{split}.jsonl"
-        path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-        sys.stdout.write(f"{path}\n")
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = (folder / f"train{suffix}", folder / f"test{suffix}")
+    written = rows(train, seed, "train"), rows(test, seed, "test")
+    columns = next((list(made[0]) for made in written if made), [])
+    for path, made in zip(paths, written, strict=True):
+        with path.open("w", encoding="utf-8", newline="") as file:
+            if suffix == ".csv":
+                writer = csv.DictWriter(file, columns, lineterminator="\n")
+                writer.writeheader()
+                writer.writerows(made)
+            else:
+                file.writelines(json.dumps(dict(row), ensure_ascii=False) + "\n" for row in made)
+    return paths

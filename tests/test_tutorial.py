@@ -5,19 +5,15 @@ from __future__ import annotations
 import ast
 import io
 import json
-import os
 import re
-import subprocess
-import sys
 from contextlib import redirect_stdout
 from importlib import import_module
-from pathlib import Path
 
 import pytest
 
+from tests.installed import ROOT, Installed, build, commands_of
 from tests.tfgrpo_dspy.loopback import free_port
 
-ROOT = Path(__file__).parents[1]
 TUTORIAL = ROOT / "docs/tutorial.md"
 SERVE = "mlflow models serve"
 _FENCED = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -28,37 +24,23 @@ def blocks(*kinds: str) -> list[str]:
     return [text for kind, text in _FENCED.findall(TUTORIAL.read_text(encoding="utf-8")) if kind in kinds]
 
 
-def ran(script: str, folder: Path) -> str:
-    """What a shell says that stops at the first command that fails, and that gives back where it ended."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script],
-        cwd=folder,
-        env={**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "COLUMNS": "200"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
-
-
 @pytest.fixture(scope="module")
 def output(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What each shell block of the tutorial prints, by block."""
+    """What each shell block of the tutorial prints where the wheel is installed, by block."""
+    wheel = build("wheel", tmp_path_factory.mktemp("wheel"))
+    installed = Installed.of(wheel, tmp_path_factory.mktemp("installed"))
     folder = tmp_path_factory.mktemp("user")
     work = folder / "tutorial"
     work.mkdir()
     for text in blocks("python"):
         (work / text.splitlines()[0].removeprefix("# ")).write_text(text, encoding="utf-8")
     said: dict[str, str] = {}
-    for script in blocks("sh"):
+    for script in commands_of(TUTORIAL):
         model = re.search(r"models:/m-[0-9a-f]+", "".join(said.values()))
         script = script.replace("models:/m-...", model[0] if model else "")
         script = script.replace("5002", str(free_port()))
-        inside = folder if "programs.demo_world" in script or "PATH=" in script else work
-        said[script] = ran(script, inside)
+        inside = folder if "tfgrpo problems" in script or "PATH=" in script else work
+        said[script] = installed.run(script, inside)
     return said
 
 

@@ -1,4 +1,4 @@
-"""`python -m evals paper`: what it runs, and what a person sees of it."""
+"""`tfgrpo paper`: what it runs, and what a person sees of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m evals paper --dry-run`: what would run, and what it is expected to take."""
+"""`tfgrpo paper --dry-run`: what would run, and what it is expected to take."""
 
 from __future__ import annotations
 

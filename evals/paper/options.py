@@ -1,4 +1,4 @@
-"""The options of `python -m evals paper`."""
+"""The options of `tfgrpo paper`."""
 
 from __future__ import annotations
 

@@ -172,7 +172,7 @@ def find_table(name: str) -> PaperTable:
     """
     if name not in TABLES:
         raise SettingsError(f"there is no table {name!r}; there are: {', '.join(TABLES)}")
-    found: PaperTable = import_module(f"evals.recipes.{name.replace('-', '_')}").TABLE
+    found: PaperTable = import_module(f"..recipes.{name.replace('-', '_')}", __package__).TABLE
     return found
 
 

@@ -1,1 +1,1 @@
-"""The paper's tables, one file each: `python -m evals paper NAME`."""
+"""The paper's tables, one file each: `tfgrpo paper NAME`."""

@@ -8,10 +8,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-import httpx
-
 from programs.web_tools.errors import WebError
-from tfgrpo_dspy import SettingsError
+from tfgrpo_dspy import MissingExtraError, SettingsError
+
+try:
+    import httpx
+except ImportError as missing:  # said here, where all of these tools begin
+    raise MissingExtraError("an agent that browses needs httpx: pip install 'tfgrpo-dspy[web]'") from missing
 
 __all__ = ["AddressRules", "is_public", "port_of"]
 

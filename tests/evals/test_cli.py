@@ -1,4 +1,4 @@
-"""`python -m evals`: what a person types, sees and gets back."""
+"""`tfgrpo compare` and `list`: what a person types, sees and gets back."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_what_can_be_mended_is_said_in_one_sentence(arguments, said):
 
 def test_help_shows_an_example():
     done = call("compare", "--help")
-    assert "python -m evals compare --task demo" in " ".join(done.output.split())
+    assert "tfgrpo compare --task demo" in " ".join(done.output.split())
 
 
 def test_the_lists_name_tasks_and_optimizers():

@@ -62,7 +62,7 @@ def test_what_spends_more_at_inference_says_so():
 
 def test_every_entry_says_what_a_budget_sets():
     assert all("Budget: " in entry.description for entry in LINE_UP.values())
-    assert {entry.needs_extra for entry in LINE_UP.values()} == {None, "optimizers"}
+    assert {entry.needs_extra for entry in LINE_UP.values()} == {None, "optimizers", "retrieval"}
 
 
 def test_names_can_carry_a_group_size_or_be_a_chain():

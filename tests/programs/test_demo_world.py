@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import dspy
 
-from programs.demo_world import main, make_solver, solver, write_problems
+from programs.demo_world import make_solver, solver, write_problems
 from tfgrpo_dspy.rewards.metrics import number
 from tfgrpo_dspy.simulated import simulated_lm
-
-ROOT = Path(__file__).parents[2]
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
@@ -58,11 +54,3 @@ def test_the_same_problems_can_be_had_as_csv(tmp_path):
     for theirs, ours in zip(*written, strict=True):
         with ours.open(encoding="utf-8", newline="") as file:
             assert list(csv.DictReader(file)) == rows_of(theirs)
-
-
-def test_it_writes_the_files_from_the_command_line(tmp_path, capsys):
-    main(["--train", "3", "--test", "2", "--out", str(tmp_path)])
-    assert capsys.readouterr().out.splitlines() == [str(tmp_path / "train.jsonl"), str(tmp_path / "test.jsonl")]
-    command = [sys.executable, "-m", "programs.demo_world", "--train", "1", "--test", "1", "--out", str(tmp_path)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-    assert len(rows_of(tmp_path / "train.jsonl")) == 1

@@ -16,9 +16,27 @@ from tfgrpo_dspy.cli.options.program import ACCEPTED, TakesProgramOptions
 from tfgrpo_dspy.cli.options.taking import taking
 from tfgrpo_dspy.cli.show import show_rollout
 from tfgrpo_dspy.cli.terminal import say
+from tfgrpo_dspy.names.modules import find_module
+
+_ELSEWHERE = {"compare": "evals.cli", "paper": "evals.cli", "list": "evals.cli", "problems": "programs.cli"}
+"""Command to the module, of the folders beside the library, whose `app` has it."""
+
+
+class _AllCommands(Commands):
+    """The library's own commands, and those of the folders beside it, which are looked for when they are asked for."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        return [*super().list_commands(ctx), *_ELSEWHERE]
+
+    def get_command(self, ctx: typer.Context, cmd_name: str) -> object:  # type: ignore[override]
+        if cmd_name not in _ELSEWHERE:
+            return super().get_command(ctx, cmd_name)
+        elsewhere = typer.main.get_command(find_module(_ELSEWHERE[cmd_name], ours=True).app)
+        return elsewhere.get_command(ctx, cmd_name)  # type: ignore[attr-defined]
+
 
 app = typer.Typer(
-    cls=Commands,
+    cls=_AllCommands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

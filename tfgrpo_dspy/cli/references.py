@@ -1,12 +1,12 @@
 """What a command line can only name: programs and metrics.
 
 A reference is `package.module:attribute` or `path/to/file.py:attribute`. It runs the user's own code, which is
-imported from the current folder, as `python -m` would.
+imported from the current folder, as `python -m` would. Agents and metrics that come with this package are named as in
+a clone of it, wherever they are: `programs.math:react`, `evals.verifiers:math_equal`.
 """
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import inspect
 import sys
@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from tfgrpo_dspy.cli.options.program import UnknownOption, arguments_of
 from tfgrpo_dspy.errors import DataError, ProgramError, SettingsError, TFGRPOError
+from tfgrpo_dspy.names.modules import find_module, is_about
+from tfgrpo_dspy.names.plugins import load_plugin, plugins
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -59,7 +61,7 @@ def load_program(reference: str, given: Sequence[str] = ()) -> dspy.Module:
 
 
 def load_metric(reference: str) -> Metric:
-    """The metric of a built-in name or a reference.
+    """The metric of a built-in name, of a name that another distribution brings, or of a reference.
 
     Raises:
         SettingsError: It cannot be found, or is neither a function nor a `GroupMetric`.
@@ -70,9 +72,13 @@ def load_metric(reference: str) -> Metric:
     if reference in BUILT_IN:
         return BUILT_IN[reference]
     if ":" not in reference:
-        built_in = ", ".join(BUILT_IN)
-        raise SettingsError(f"no metric is called {reference!r}; choose one of {built_in}, or give module:function")
-    found = _attribute(reference, "metric", SettingsError)
+        brought = plugins("rewards")
+        if reference not in brought:
+            known = ", ".join([*BUILT_IN, *brought])
+            raise SettingsError(f"no metric is called {reference!r}; choose one of {known}, or give module:function")
+        found = load_plugin("rewards", reference)
+    else:
+        found = _attribute(reference, "metric", SettingsError)
     if not callable(found) and not isinstance(found, GroupMetric):
         raise SettingsError(f"{reference} is of type {type(found).__name__}; a metric is a function or a GroupMetric")
     return found  # type: ignore[no-any-return]
@@ -146,9 +152,9 @@ def _from_file(source: str, refusal: type[TFGRPOError]) -> ModuleType:
 def _from_name(source: str, kind: str, refusal: type[TFGRPOError]) -> ModuleType:
     _add_to_path(Path.cwd())
     try:
-        return importlib.import_module(source)
+        return find_module(source)
     except ModuleNotFoundError as error:
-        if error.name is None or not f"{source}.".startswith(f"{error.name}."):
+        if not is_about(error, source):
             raise  # found, but something that it imports is missing
         raise refusal(
             f"there is no module {source} to take a {kind} from; it is looked for in {Path.cwd()} and among the "

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from tfgrpo_dspy.library.file import write_atomically
     from tfgrpo_dspy.lm.budget import OutOfBudget
     from tfgrpo_dspy.lm.replies import usage_of
+    from tfgrpo_dspy.names.plugins import load_plugin, plugins
     from tfgrpo_dspy.program.instructions import copy_program, default_conditioned
     from tfgrpo_dspy.program.transcript import render_values
     from tfgrpo_dspy.reports.redaction import safe
@@ -30,8 +31,10 @@ __all__ = [
     "draw_lm",
     "fingerprint",
     "identity_of",
+    "load_plugin",
     "neutralise",
     "one_line",
+    "plugins",
     "put_aside",
     "render_values",
     "safe",
@@ -47,6 +50,7 @@ __getattr__, __dir__ = lazily(
         "library.file": ("write_atomically",),
         "lm.budget": ("OutOfBudget",),
         "lm.replies": ("usage_of",),
+        "names.plugins": ("load_plugin", "plugins"),
         "program.instructions": (
             "copy_program",
             "default_conditioned",

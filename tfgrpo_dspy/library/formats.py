@@ -25,6 +25,7 @@ from tfgrpo_dspy.library.file import (
     write_atomically,
 )
 from tfgrpo_dspy.library.library import Experience, ExperienceLibrary, Provenance, id_number
+from tfgrpo_dspy.names.plugins import load_plugin, plugins
 from tfgrpo_dspy.text import one_line
 
 KNOWN = (
@@ -60,6 +61,8 @@ def read_library(path: str | os.PathLike[str]) -> ExperienceLibrary:
     - plain text: one experience per line; bullets are stripped, `[G7]` prefixes become ids, lines without one get
       ids after the largest.
 
+    A suffix of none of these is read by what another distribution brings for it (docs/extending.md).
+
     Raises:
         LibraryFormatError: The format is not known, or the file is damaged or holds no experience.
         OSError: The file cannot be read.
@@ -71,14 +74,16 @@ def read_library(path: str | os.PathLike[str]) -> ExperienceLibrary:
 def write_library(library: ExperienceLibrary, path: str | os.PathLike[str]) -> None:
     """Write a library as JSON (.json), Markdown (.md) or plain text (.txt), by the path's suffix.
 
-    Only JSON keeps provenance, scopes, pins and the ids that were deleted.
+    Other suffixes are written by what another distribution brings for them. Only JSON keeps provenance, scopes, pins
+    and the ids that were deleted.
 
     Raises:
         LibraryFormatError: Another suffix.
         OSError: The file cannot be written.
     """
     writers = {".json": dump_library, ".md": to_markdown, ".txt": to_text}
-    writer = writers.get(Path(path).suffix.lower())
+    suffix = Path(path).suffix.lower()
+    writer = writers.get(suffix) or _brought(suffix, "write")
     if writer is None:
         raise LibraryFormatError(f"{Path(path).name}: libraries are written as .json, .md or .txt; choose one of these")
     write_atomically(writer(library), path)
@@ -95,9 +100,17 @@ def _reader(suffix: str, text: str, name: str) -> _Reader:
     if suffix in {".txt", ".md", ""} and any(_ACE_BULLET.fullmatch(line.strip()) for line in text.splitlines()):
         return _from_playbook
     by_suffix: dict[str, _Reader] = {".md": _from_markdown, ".txt": _from_lines, "": _from_lines}
+    if (brought := _brought(suffix, "read")) is not None and suffix not in by_suffix:
+        return brought
     if suffix not in by_suffix:
         raise LibraryFormatError(f"{name}: {suffix} is no known library format; known are {KNOWN}")
     return _from_markdown if text.startswith(HEADING) else by_suffix[suffix]
+
+
+def _brought(suffix: str, action: str) -> Callable[..., Any] | None:
+    """How another distribution reads or writes files of a suffix: its entry point is named like it, without the dot."""
+    name = suffix.removeprefix(".")
+    return getattr(load_plugin("formats", name), action, None) if name in plugins("formats") else None
 
 
 def _from_json(text: str, name: str) -> ExperienceLibrary:

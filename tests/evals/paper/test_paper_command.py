@@ -1,4 +1,4 @@
-"""`python -m evals paper`: every table runs, cut down, and says what is published and what is ours."""
+"""`tfgrpo paper`: every table runs, cut down, and says what is published and what is ours."""
 
 from __future__ import annotations
 

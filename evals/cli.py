@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from evals.options import CompareOptions
+from evals.options import AuditOptions, CompareOptions
 from evals.paper.options import PaperOptions
 from tfgrpo_dspy.cli import Commands, taking
 
@@ -52,6 +52,20 @@ def paper(options: PaperOptions) -> None:
     from evals.paper.command import run_paper
 
     raise typer.Exit(run_paper(options))
+
+
+@app.command(
+    name="audit-reward", epilog="Example: tfgrpo audit-reward answers.jsonl --metric my.py:judge --verdict is_right"
+)
+@taking(AuditOptions)
+def audit_reward(options: AuditOptions) -> None:
+    """Tell whether a reward can be learned from: does it follow a verifier, vary within questions, pay for length?
+
+    ANSWERS has a row for each answer: question, expected answer, and the answer that was given.
+    """
+    from evals.auditing import run_audit
+
+    run_audit(options)
 
 
 @app.command(name="list", epilog="Example: tfgrpo list")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tfgrpo_dspy.cli.lms import make_lm
     from tfgrpo_dspy.cli.options.budget import price_of
     from tfgrpo_dspy.cli.options.taking import option, taking
+    from tfgrpo_dspy.cli.references import load_metric, load_program
     from tfgrpo_dspy.cli.terminal import (
         SIMULATED,
         err,
@@ -32,6 +33,8 @@ __all__ = [
     "UNRECORDED",
     "Commands",
     "err",
+    "load_metric",
+    "load_program",
     "main",
     "make_lm",
     "option",
@@ -52,6 +55,7 @@ __getattr__, __dir__ = lazily(
         "cli.lms": ("make_lm",),
         "cli.options.budget": ("price_of",),
         "cli.options.taking": ("option", "taking"),
+        "cli.references": ("load_metric", "load_program"),
         "cli.terminal": (
             "SIMULATED",
             "err",

@@ -18,7 +18,13 @@ from tfgrpo_dspy.cli.show import show_rollout
 from tfgrpo_dspy.cli.terminal import say
 from tfgrpo_dspy.names.modules import find_module
 
-_ELSEWHERE = {"compare": "evals.cli", "paper": "evals.cli", "list": "evals.cli", "problems": "programs.cli"}
+_ELSEWHERE = {
+    "compare": "evals.cli",
+    "paper": "evals.cli",
+    "list": "evals.cli",
+    "audit-reward": "evals.cli",
+    "problems": "programs.cli",
+}
 """Command to the module, of the folders beside the library, whose `app` has it."""
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         same_answer,
         shown,
     )
-    from tfgrpo_dspy.rewards.reward import GroupMetric, Metric, Reward, check_metric, score
+    from tfgrpo_dspy.rewards.reward import GroupMetric, Metric, Reward, check_metric, score, score_together
 
 __all__ = [
     "Brevity",
@@ -55,6 +55,7 @@ __all__ = [
     "number",
     "same_answer",
     "score",
+    "score_together",
     "shown",
 ]
 
@@ -81,6 +82,6 @@ __getattr__, __dir__ = lazily(
             "same_answer",
             "shown",
         ),
-        "rewards.reward": ("GroupMetric", "Metric", "Reward", "check_metric", "score"),
+        "rewards.reward": ("GroupMetric", "Metric", "Reward", "check_metric", "score", "score_together"),
     },
 )

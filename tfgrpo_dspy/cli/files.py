@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import ConfigDict, TypeAdapter
 
 from tfgrpo_dspy.cli.terminal import show_path, warn
 from tfgrpo_dspy.errors import DataError, ProgramError, SettingsError
@@ -34,6 +35,8 @@ _SECRETS = ("api_key", "api_base", "base_url", "headers", "extra_headers", "defa
 @dataclass(frozen=True, slots=True)
 class RunFile:
     """How a program in a folder was made: enough to evaluate it by its `program.json` alone. Holds no secret."""
+
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
 
     program: str
     metric: str
@@ -220,22 +223,13 @@ def read_run(path: Path) -> RunFile:
             f"name the program too: tfgrpo evaluate module:attribute DEVSET --load {path}"
         )
     document = _read_json(beside)
-    fields: dict[str, Any] = {name: document.get(name) for name in RunFile.__dataclass_fields__}
-    fields["program_options"] = document.get("program_options", [])  # earlier versions had none
-    if document.get("format") != _FORMAT or document.get("version") != _VERSION or not _is_sound(fields):
-        raise DataError(f"{beside} is no {_FORMAT} file of version {_VERSION}; name the program and use --load {path}")
-    inputs = fields["inputs"]
-    fields["inputs"] = tuple(inputs) if inputs is not None else None
-    fields["program_options"] = tuple(fields["program_options"])
-    return RunFile(**fields)
-
-
-def _is_sound(fields: Mapping[str, Any]) -> bool:
-    optional = all(isinstance(fields[name], str | None) for name in ("answer", "lm"))
-    needed = all(isinstance(fields[name], str) for name in ("program", "metric", "engine"))
-    lists = isinstance(fields["inputs"], list | None) and isinstance(fields["program_options"], list)
-    words = lists and all(isinstance(word, str) for word in fields["program_options"])
-    return optional and needed and words and isinstance(fields["temperature"], float)
+    try:
+        if (document.pop("format", None), document.pop("version", None)) != (_FORMAT, _VERSION):
+            raise ValueError
+        return TypeAdapter(RunFile).validate_python(document)
+    except ValueError as error:
+        said = f"{beside} is no {_FORMAT} file of version {_VERSION}; name the program and use --load {path}"
+        raise DataError(said) from error
 
 
 def _read_json(path: Path) -> dict[str, Any]:

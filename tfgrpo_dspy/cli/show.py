@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Group
 from rich.text import Text
 
 from tfgrpo_dspy.cli.terminal import SIMULATED, facts, out, say, table_of, us, visible
@@ -46,16 +47,20 @@ def show_rollout(
 
     With two rollouts of one example: side by side, with the first turn marked in which they differ.
     """
+    from tfgrpo_dspy.reports.wording import is_simulated
+    from tfgrpo_dspy.rollouts.recorded import lms_of
+
     names = list(names or ())
     _check(names)
     found = _found(folder, names, purpose)
-    _say_if_simulated(folder)
+    if is_simulated(lms_of(folder).values()):
+        say(SIMULATED, style="yellow")
     if not names:
         _list(found, purpose)
     elif len(names) == 1:
         _show_one(found[0], _library_read(folder, found[0]), full=full)
     else:
-        _show_two(found[0], found[1], full=full)
+        _show_two(found, _library_read(folder, found[0]), full=full)
 
 
 def _check(names: Sequence[str]) -> None:
@@ -66,16 +71,11 @@ def _check(names: Sequence[str]) -> None:
     for name in names:
         if not is_rollout_name(name):
             raise DataError(f"{visible(name)!r} is no name of a rollout; one is s1/e12/r0: step, example, index")
-    examples = {name.split("/")[1] for name in names}
-    if len(examples) > 1:
+    if len({name.split("/")[1] for name in names}) > 1:
+        other = f"{names[0].rpartition('/')[0]}/r{int(names[0].endswith('/r0'))}"
         raise DataError(
-            f"{' and '.join(names)} answer different questions; compare two of one example, e.g. "
-            f"{names[0]} {names[0].rpartition('/')[0]}/r{_another(names[0])}"
+            f"{' and '.join(names)} answer different questions; compare two of one example, e.g. {names[0]} {other}"
         )
-
-
-def _another(name: str) -> int:
-    return int(name.endswith("/r0"))
 
 
 def _found(folder: Path, names: Sequence[str], purpose: str) -> list[Recorded]:
@@ -94,21 +94,21 @@ def _found(folder: Path, names: Sequence[str], purpose: str) -> list[Recorded]:
     return [there[name] for name in names] if names else list(there.values())
 
 
-def _say_if_simulated(folder: Path) -> None:
-    from tfgrpo_dspy.reports.wording import is_simulated
-    from tfgrpo_dspy.rollouts.recorded import lms_of
-
-    if is_simulated(lms_of(folder).values()):
-        say(SIMULATED, style="yellow")
-
-
 def _list(found: Sequence[Recorded], purpose: str) -> None:
     rows = [(each.name, _reward(each), _tools(each), f"{each.rollout.seconds:.1f} s", _remark(each)) for each in found]
     out().print(table_of(("rollout", "reward", "tool calls", "time", ""), rows, numeric=(1, 2, 3)))
     say(f"{len(found)} rollouts of {visible(purpose)}", style="dim")
 
 
-def _show_one(each: Recorded, library: ExperienceLibrary | None, *, full: bool) -> None:
+def _show_one(each: Recorded, library: ExperienceLibrary | None, *, full: bool, marked: int | None = None) -> None:
+    """A rollout, turn by turn.
+
+    Args:
+        each: The rollout.
+        library: Where the experiences that it cites stand, if known.
+        full: Whether long texts are shown to their end.
+        marked: Position of the first turn in which it differs from another one.
+    """
     from tfgrpo_dspy.program.transcript import citations
 
     turns = _turns(each)
@@ -117,72 +117,49 @@ def _show_one(each: Recorded, library: ExperienceLibrary | None, *, full: bool) 
     withheld = ", ".join(getattr(each.rollout, "withheld", ()))
     cited = "\n".join(_told(id, library) for id in citations(turns)) or "no experience"
     console.print(facts([*_facts(each, full=full), ("cited", cited), ("not read", withheld)]))
-    for position, turn in enumerate(turns):
-        console.print()
-        console.print(_heading(position, turn, marked=False))
-        console.print(_values(turn, _is_followed_by_tool(turns, position), full=full))
+    for position in range(len(turns)):
+        console.print(_cell(turns, position, marked=position == marked, full=full))
 
 
-def _show_two(a: Recorded, b: Recorded, *, full: bool) -> None:
+def _show_two(pair: Sequence[Recorded], library: ExperienceLibrary | None, *, full: bool) -> None:
+    """Side by side where there is room, else one below the other."""
     from rich.table import Table
 
     from tfgrpo_dspy.program.transcript import first_divergence
 
-    console, sides = out(), (_turns(a), _turns(b))
+    console, sides = out(), [_turns(each) for each in pair]
     at = first_divergence(*sides)
-    wide = console.width >= _WIDE
-    table = Table.grid(padding=(0, 2 * wide), expand=True)
-    for _ in range(1 + wide):
-        table.add_column(ratio=1, overflow="fold")
-    heads = [_title(each, full=full) for each in (a, b)]
-    _add_rows(table, heads, wide=wide)
-    for position in range(max(map(len, sides))):
-        cells = [_cell(turns, position, marked=position == at, full=full) for turns in sides]
-        if position == at:
-            table.add_row(Text(f"── first divergence: turn {position + 1} " + "─" * 20, style="bold red"))
-        _add_rows(table, _labelled(cells, (a, b), wide=wide, same=at is None or position < at), wide=wide)
-    console.print(table)
+    if console.width < _WIDE:
+        for each in pair:
+            _show_one(each, library, full=full, marked=at)
+    else:
+        table = Table.grid(padding=(0, 4), expand=True)
+        for _ in pair:
+            table.add_column(ratio=1, overflow="fold")
+        table.add_row(*(Text(each.name, style="bold") for each in pair))
+        table.add_row(*(facts(_facts(each, full=full)) for each in pair))
+        for position in range(max(map(len, sides))):
+            table.add_row(*(_cell(turns, position, marked=position == at, full=full) for turns in sides))
+        console.print(table)
     said = "the same in every turn" if at is None else f"they part at turn {at + 1}"
-    say(f"{a.name} and {b.name}: {said}; rewards {_reward(a)} and {_reward(b)}", style="bold")
+    names, rewards = (" and ".join(map(of, pair)) for of in (lambda each: each.name, _reward))
+    say(f"{names}: {said}; rewards {rewards}", style="bold")
 
 
-def _add_rows(table: Table, cells: Sequence[object], *, wide: bool) -> None:
-    for row in [cells] if wide else [[cell] for cell in cells]:
-        table.add_row(*row)  # type: ignore[arg-type]
-
-
-def _labelled(cells: Sequence[object], rollouts: Sequence[Recorded], *, wide: bool, same: bool) -> Sequence[object]:
-    """One below the other: once where both are the same, else each under the name of its rollout."""
-    from rich.console import Group
-
-    if wide:
-        return cells
-    if same:
-        return cells[:1]
-    return [Group(Text(each.name, style="bold"), cell) for each, cell in zip(rollouts, cells, strict=True)]  # type: ignore[arg-type]
-
-
-def _title(each: Recorded, *, full: bool) -> object:
-    from rich.console import Group
-
-    return Group(Text(each.name, style="bold"), facts(_facts(each, full=full)), Text())
-
-
-def _cell(turns: Sequence[Turn], position: int, *, marked: bool, full: bool) -> object:
-    from rich.console import Group
+def _cell(turns: Sequence[Turn], position: int, *, marked: bool, full: bool) -> Group | Text:
 
     if position >= len(turns):
-        return Text("(ended before)", style="dim")
+        return Text("\n(ended before)", style="dim")
     turn = turns[position]
     values = _values(turn, _is_followed_by_tool(turns, position), full=full)
-    return Group(_heading(position, turn, marked=marked), values, Text())
+    return Group(Text(), _heading(position, turn, marked=marked), values)
 
 
 def _heading(position: int, turn: Turn, *, marked: bool) -> Text:
     kind = "tool " if turn.is_tool else ""
-    sign = "≠ " if marked else ""
     style = "bold red" if marked else "bold yellow" if turn.is_tool else "bold blue"
-    return Text(visible(f"{sign}{position + 1} {kind}{turn.name}"), style=style)
+    text = Text(visible(f"{'≠ ' if marked else ''}{position + 1} {kind}{turn.name}"), style=style)
+    return text.append(" (they part here)") if marked else text
 
 
 def _values(turn: Turn, is_followed_by_tool: bool, *, full: bool) -> Table:

@@ -52,11 +52,6 @@ class Gain:
         return len(self.by_seed)
 
 
-def gain_over_seeds(baseline: BySeed, candidate: BySeed, *, level: float = 0.95) -> Gain:
-    """`gains_over_seeds` of a single optimizer."""
-    return gains_over_seeds([(baseline, candidate)], level=level)[0]
-
-
 def gains_over_seeds(pairs: Sequence[tuple[BySeed, BySeed]], *, level: float = 0.95) -> list[Gain]:
     """The paired gain of each optimizer over training seeds and questions; the module's text says how.
 

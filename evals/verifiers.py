@@ -14,11 +14,9 @@ from typing import TYPE_CHECKING
 from evals.math_pool import Undecided, shared_pool
 from evals.texts import answer_key
 from tfgrpo_dspy import MetricError
-from tfgrpo_dspy.rewards import exact, expected_and_given, final_part, judged, normalise, number, same_answer, shown
+from tfgrpo_dspy.rewards import expected_and_given, final_part, judged, normalise, same_answer, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import dspy
 
 SECONDS = 2.0
@@ -65,15 +63,6 @@ def f1(example: dspy.Example, prediction: dspy.Prediction, trace: object = None)
     shared = (wanted & found).total()
     score = 2 * shared / (wanted.total() + found.total()) if shared else 0.0
     return judged(score, f"{shared} words in common with {shown(expected)} (F1 {score:.2f}).")
-
-
-VERIFIERS: dict[str, Callable[..., dspy.Prediction]] = {
-    "exact": exact,
-    "number": number,
-    "math": math_equal,
-    "f1": f1,
-}
-"""Metrics by the names that commands take."""
 
 
 def equivalent(one: str, other: str) -> bool:

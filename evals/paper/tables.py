@@ -5,7 +5,7 @@ Published figures are those of arXiv 2510.08191 (Cai et al., 2025), in percent. 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Literal
@@ -174,8 +174,3 @@ def find_table(name: str) -> PaperTable:
         raise SettingsError(f"there is no table {name!r}; there are: {', '.join(TABLES)}")
     found: PaperTable = import_module(f"..recipes.{name.replace('-', '_')}", __package__).TABLE
     return found
-
-
-def slots_of(tables: Sequence[PaperTable]) -> list[str]:
-    """Models that the tables' lines name."""
-    return list(dict.fromkeys(line.model for table in tables for line in table.lines))

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from evals.scoring import (
     POWER,
-    gain_over_seeds,
     gains_over_seeds,
     holm,
     mean_over_seeds,
@@ -33,6 +32,11 @@ def drawn(chance: float, *, seeds: int = 3, n: int = 30, k: int = 5, seed: int =
 
 
 # Gains
+
+
+def gain_over_seeds(baseline, candidate):
+    (gain,) = gains_over_seeds([(baseline, candidate)])
+    return gain
 
 
 def test_with_one_seed_the_gain_is_the_paired_difference_of_the_library():

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Collection, Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -121,6 +122,36 @@ def public_names() -> dict[str, set[str]]:
             if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
                 found[module_name(path)] = set(ast.literal_eval(node.value))
     return found
+
+
+def defined_in(body: list[ast.stmt]) -> set[str]:
+    """Names that the statements of a module define, rather than import."""
+    found: set[str] = set()
+    for node in body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            found |= {name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)}
+        elif isinstance(node, ast.If | ast.Try | ast.With):
+            found |= defined_in([*node.body, *getattr(node, "orelse", [])])
+            found |= {name for handler in getattr(node, "handlers", []) for name in defined_in(handler.body)}
+    return found
+
+
+@cache
+def names_of(path: Path) -> set[str]:
+    return defined_in(ast.parse(path.read_text(encoding="utf-8")).body)
+
+
+@pytest.mark.parametrize("path", [path for path in modules_of(LIBRARY) if path.stem != "__init__"], ids=label)
+def test_a_name_is_imported_from_the_module_that_defines_it(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "tfgrpo_dspy":
+            place = ROOT.joinpath(*node.module.split("."))
+            home = place.with_suffix(".py") if place.with_suffix(".py").is_file() else place / "__init__.py"
+            inner = {a.name for a in node.names if not is_module(f"{node.module}.{a.name}")} - names_of(home)
+            assert not inner, f"{label(path)} takes {', '.join(inner)} from {node.module}, which only imports it"
 
 
 @pytest.mark.parametrize("package", sorted({*MAY_IMPORT} - {"tfgrpo_dspy"}))

@@ -34,19 +34,11 @@ if TYPE_CHECKING:
     from tfgrpo_dspy.history.file import load_history
     from tfgrpo_dspy.history.history import History, blame, diff, rollback
     from tfgrpo_dspy.history.of_run import history_of
+    from tfgrpo_dspy.library.apply import Change, Limits, Refusal
     from tfgrpo_dspy.library.combine import Combined, LeftOut, combine
+    from tfgrpo_dspy.library.experience import Circumstances, Experience, Provenance, Source
     from tfgrpo_dspy.library.formats import read_library, write_library
-    from tfgrpo_dspy.library.library import (
-        Applied,
-        Change,
-        Circumstances,
-        Experience,
-        ExperienceLibrary,
-        Limits,
-        Provenance,
-        Refusal,
-        Source,
-    )
+    from tfgrpo_dspy.library.library import Applied, ExperienceLibrary
     from tfgrpo_dspy.library.operations import Add, Delete, Keep, Modify, Operation
     from tfgrpo_dspy.library.retrieval import BM25, Embedding
     from tfgrpo_dspy.library.tokens import Tokenizer
@@ -187,10 +179,21 @@ __getattr__, __dir__ = lazily(
             "rollback",
         ),
         "history.of_run": ("history_of",),
+        "library.apply": (
+            "Change",
+            "Limits",
+            "Refusal",
+        ),
         "library.combine": (
             "Combined",
             "LeftOut",
             "combine",
+        ),
+        "library.experience": (
+            "Circumstances",
+            "Experience",
+            "Provenance",
+            "Source",
         ),
         "library.formats": (
             "read_library",
@@ -198,14 +201,7 @@ __getattr__, __dir__ = lazily(
         ),
         "library.library": (
             "Applied",
-            "Change",
-            "Circumstances",
-            "Experience",
             "ExperienceLibrary",
-            "Limits",
-            "Provenance",
-            "Refusal",
-            "Source",
         ),
         "library.operations": (
             "Add",

@@ -23,7 +23,8 @@ from tfgrpo_dspy.declaration import (
     those_of,
 )
 from tfgrpo_dspy.errors import SettingsError
-from tfgrpo_dspy.library.library import ExperienceLibrary, Limits
+from tfgrpo_dspy.library.apply import Limits
+from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.library.retrieval import Retrieval, can_retrieve, check_retrieval, described, name_of
 from tfgrpo_dspy.library.tokens import tokens_of
 from tfgrpo_dspy.lm.budget import Budget

@@ -11,16 +11,6 @@ from typing import TYPE_CHECKING, Any
 import dspy
 import typer
 
-from tfgrpo_dspy import (
-    RunStopped,
-    SettingsError,
-    TooManyErrors,
-    TrainingFreeGRPO,
-    compare,
-    detach,
-    evaluate,
-    read_library,
-)
 from tfgrpo_dspy.cli import view
 from tfgrpo_dspy.cli.boundary import ENDED_EARLY, UNRECORDED, Interrupted, Waiting, why
 from tfgrpo_dspy.cli.data import DEFAULT_METRIC, described, examples_for, split_names
@@ -33,15 +23,20 @@ from tfgrpo_dspy.cli.options.gates import gates_of, settings_of
 from tfgrpo_dspy.cli.references import load_metric, load_program
 from tfgrpo_dspy.cli.review import FileReview, TerminalReview
 from tfgrpo_dspy.cli.terminal import say, show_path, show_warnings_of_the_library, terminal_progress, us, warn
-from tfgrpo_dspy.errors import ReviewStop
+from tfgrpo_dspy.errors import ReviewStop, SettingsError, TooManyErrors
+from tfgrpo_dspy.evaluation import compare, evaluate
 from tfgrpo_dspy.history.file import history_path, load_tracked
 from tfgrpo_dspy.library.file import write_atomically
+from tfgrpo_dspy.library.formats import read_library
 from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.library.retrieval import BM25
+from tfgrpo_dspy.program.instructions import detach
+from tfgrpo_dspy.records.result import RunStopped
 from tfgrpo_dspy.reports.markdown import render_report
 from tfgrpo_dspy.reports.redaction import safe
 from tfgrpo_dspy.reports.story import Story, first_loss
 from tfgrpo_dspy.run.policy import as_policy
+from tfgrpo_dspy.teleprompter import TrainingFreeGRPO
 from tfgrpo_dspy.text import counted
 
 if TYPE_CHECKING:

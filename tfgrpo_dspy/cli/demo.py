@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import dspy
 
-from tfgrpo_dspy import Comparison, Evaluation, TrainingFreeGRPO, compare, evaluate
 from tfgrpo_dspy.cli import view
 from tfgrpo_dspy.cli.compile import finish, learn, tracking_for
 from tfgrpo_dspy.cli.data import described
@@ -18,9 +17,13 @@ from tfgrpo_dspy.cli.job import Job
 from tfgrpo_dspy.cli.lms import SIMULATED_LM
 from tfgrpo_dspy.cli.terminal import say, show_warnings_of_the_library, terminal_progress, us
 from tfgrpo_dspy.errors import SettingsError
+from tfgrpo_dspy.evaluation import compare, evaluate
+from tfgrpo_dspy.records.evaluation import Comparison, Evaluation
 from tfgrpo_dspy.rewards.metrics import number
-from tfgrpo_dspy.simulated import demo_examples, simulated_lm
+from tfgrpo_dspy.simulated.engine import simulated_lm
 from tfgrpo_dspy.simulated.student import make_solver
+from tfgrpo_dspy.simulated.world import demo_examples
+from tfgrpo_dspy.teleprompter import TrainingFreeGRPO
 from tfgrpo_dspy.text import counted
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import dspy
 
-from tfgrpo_dspy import Comparison, Evaluation, compare, detach, evaluate
 from tfgrpo_dspy.cli import view
 from tfgrpo_dspy.cli.data import DEFAULT_METRIC, described, examples_for
 from tfgrpo_dspy.cli.files import REPORT, load_state, read_run
@@ -16,8 +15,11 @@ from tfgrpo_dspy.cli.lms import check_configured, lm_of
 from tfgrpo_dspy.cli.references import load_metric, load_program
 from tfgrpo_dspy.cli.terminal import say, show_path, show_warnings_of_the_library
 from tfgrpo_dspy.errors import DataError
+from tfgrpo_dspy.evaluation import compare, evaluate
 from tfgrpo_dspy.library.file import write_atomically
 from tfgrpo_dspy.library.section import find_section
+from tfgrpo_dspy.program.instructions import detach
+from tfgrpo_dspy.records.evaluation import Comparison, Evaluation
 from tfgrpo_dspy.reports.markdown import with_gain
 from tfgrpo_dspy.reports.story import Section, gain_section
 from tfgrpo_dspy.reports.tables import cost_table, evaluations_table

@@ -15,8 +15,9 @@ from tfgrpo_dspy.errors import DataError, ProgramError, SettingsError
 from tfgrpo_dspy.history.file import save_tracked
 from tfgrpo_dspy.history.history import History
 from tfgrpo_dspy.history.of_run import add_step, begin, choose
+from tfgrpo_dspy.library.experience import Experience, Provenance, id_number
 from tfgrpo_dspy.library.file import save_library, to_markdown, write_atomically
-from tfgrpo_dspy.library.library import Experience, ExperienceLibrary, Provenance, id_number
+from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.library.section import append_section, find_section, parse_lines, render_section
 from tfgrpo_dspy.program.retrieving import Retrieving, holds_memory, library_in, with_library_in
 from tfgrpo_dspy.records.events import RunFinished, RunStarted, StepFinished

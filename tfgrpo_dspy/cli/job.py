@@ -6,14 +6,12 @@ from dataclasses import dataclass
 
 import dspy
 
-from tfgrpo_dspy import (
-    TrainingFreeGRPO,
-)
 from tfgrpo_dspy.cli import view
 from tfgrpo_dspy.cli.files import Keeper, RunFile
 from tfgrpo_dspy.observers.mlflow.tracking import MLflowTracking
 from tfgrpo_dspy.records.evaluation import Comparison
 from tfgrpo_dspy.reports.story import Story, Told, nothing_was_scored, story_of
+from tfgrpo_dspy.teleprompter import TrainingFreeGRPO
 
 
 @dataclass(frozen=True, slots=True)

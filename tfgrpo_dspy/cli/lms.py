@@ -46,7 +46,7 @@ def make_lm(
 
     arguments = _keywords(more)
     if model == SIMULATED_LM:
-        from tfgrpo_dspy.simulated import simulated_lm
+        from tfgrpo_dspy.simulated.engine import simulated_lm
 
         return simulated_lm(seed, **arguments)
     if "/" not in model:

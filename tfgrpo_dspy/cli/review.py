@@ -14,8 +14,8 @@ from rich.text import Text
 from tfgrpo_dspy.cli.terminal import out, say, show_path
 from tfgrpo_dspy.errors import DataError, ReviewStop
 from tfgrpo_dspy.gates.review import Decision, Proposed
+from tfgrpo_dspy.library.apply import Limits
 from tfgrpo_dspy.library.file import write_atomically
-from tfgrpo_dspy.library.library import Limits
 from tfgrpo_dspy.library.operations import Delete, Operation
 from tfgrpo_dspy.runtime.journal import fingerprint
 from tfgrpo_dspy.text import counted

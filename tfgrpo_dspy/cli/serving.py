@@ -12,7 +12,7 @@ from tfgrpo_dspy.errors import SettingsError
 
 def simulate(port: int, host: str, seed: int, median: float, p99: float | None, api_key: str | None) -> None:
     """Serve the embedded LM until interrupted."""
-    from tfgrpo_dspy.simulated import Latency, serve
+    from tfgrpo_dspy.simulated.endpoint.server import Latency, serve
 
     latency = Latency(median, p99)
     port = _free_port(port, host)

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from tfgrpo_dspy.cli.files import LIBRARY, LIBRARY_TEXT, PROGRAM, REPORT
 from tfgrpo_dspy.cli.terminal import SIMULATED, facts, out, say, section, show_path, table_of, us, visible
-from tfgrpo_dspy.library.library import Experience
+from tfgrpo_dspy.library.experience import Experience
 from tfgrpo_dspy.records.effects import Effect
 from tfgrpo_dspy.reports.redaction import safe
 from tfgrpo_dspy.reports.story import Block, Section, Story

@@ -11,7 +11,8 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from functools import partial
 
-from tfgrpo_dspy.library.library import Experience, ExperienceLibrary, id_number
+from tfgrpo_dspy.library.experience import Experience, id_number
+from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.library.operations import Delete
 from tfgrpo_dspy.library.similarity import normalised_tokens, overlap
 from tfgrpo_dspy.library.tokens import CountTokens, tokens_of

@@ -11,7 +11,8 @@ import dspy
 
 from tfgrpo_dspy.errors import SettingsError
 from tfgrpo_dspy.gates.gate import Hearing
-from tfgrpo_dspy.library.library import ExperienceLibrary, Refusal
+from tfgrpo_dspy.library.apply import Refusal
+from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.program.checks import check_examples
 from tfgrpo_dspy.records.updates import Ruling, Trial, TrialVerdict

@@ -9,7 +9,7 @@ from functools import partial
 import dspy
 
 from tfgrpo_dspy.gates.gate import Hearing
-from tfgrpo_dspy.library.library import Refusal
+from tfgrpo_dspy.library.apply import Refusal
 from tfgrpo_dspy.library.operations import Add, Modify
 from tfgrpo_dspy.library.section import render_lines
 from tfgrpo_dspy.lm.meter import UPDATE

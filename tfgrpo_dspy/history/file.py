@@ -17,8 +17,9 @@ from pydantic import TypeAdapter, ValidationError
 from tfgrpo_dspy.errors import HistoryError, LibraryFormatError
 from tfgrpo_dspy.history.commits import Commit, digest_of, document_of, id_of, to_line
 from tfgrpo_dspy.history.history import History, diff
+from tfgrpo_dspy.library.apply import Refusal
 from tfgrpo_dspy.library.file import load_library, save_library
-from tfgrpo_dspy.library.library import ExperienceLibrary, Refusal
+from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.library.operations import Add, Delete, Keep, Modify
 
 FORMAT = "tfgrpo-history"

@@ -13,7 +13,9 @@ from typing import NamedTuple
 
 from tfgrpo_dspy.errors import HistoryError
 from tfgrpo_dspy.history.commits import Commit, Evidence, Kind, Note, Revision, digest_of
-from tfgrpo_dspy.library.library import Change, Experience, ExperienceLibrary, id_number
+from tfgrpo_dspy.library.apply import Change
+from tfgrpo_dspy.library.experience import Experience, id_number
+from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.records.effects import Effect
 from tfgrpo_dspy.text import one_line
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tfgrpo_dspy.errors import LibraryFormatError
+from tfgrpo_dspy.library.experience import Experience, Provenance, id_number
 from tfgrpo_dspy.library.file import (
     HEADING,
     dump_library,
@@ -24,7 +25,7 @@ from tfgrpo_dspy.library.file import (
     unescape_markdown,
     write_atomically,
 )
-from tfgrpo_dspy.library.library import Experience, ExperienceLibrary, Provenance, id_number
+from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.names.plugins import load_plugin, plugins
 from tfgrpo_dspy.text import one_line
 

@@ -12,24 +12,9 @@ from typing import NamedTuple
 
 from tfgrpo_dspy.library.apply import Application, By, Change, Limits, Mandate, Refusal
 from tfgrpo_dspy.library.experience import Author, Circumstances, Experience, Provenance, Source, id_number
-from tfgrpo_dspy.library.operations import Add, Operation
+from tfgrpo_dspy.library.operations import Operation
 from tfgrpo_dspy.library.section import render_lines
 from tfgrpo_dspy.text import estimate_tokens, one_line
-
-__all__ = [
-    "Applied",
-    "Author",
-    "Change",
-    "Circumstances",
-    "Experience",
-    "ExperienceLibrary",
-    "Limits",
-    "Provenance",
-    "Refusal",
-    "Source",
-    "id_number",
-    "operation_id",
-]
 
 
 class Applied(NamedTuple):
@@ -140,8 +125,3 @@ class ExperienceLibrary:
 
     def _with(self, changed: Experience) -> ExperienceLibrary:
         return replace(self, experiences=tuple(changed if e.id == changed.id else e for e in self.experiences))
-
-
-def operation_id(operation: Operation) -> str | None:
-    """The id an operation names; None for an Add."""
-    return None if isinstance(operation, Add) else operation.id

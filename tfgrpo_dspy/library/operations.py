@@ -110,6 +110,11 @@ Operation = TypeAliasType("Operation", Annotated[Add | Modify | Delete | Keep, F
 """Any of the four operations of the paper, told apart by `op`. A named alias, so that prompts call it by its name."""
 
 
+def operation_id(operation: Operation) -> str | None:
+    """The id an operation names; None for an Add."""
+    return None if isinstance(operation, Add) else operation.id
+
+
 @lru_cache(maxsize=8)
 def scoped_operation(readers: tuple[str, ...]) -> Any:
     """`Operation` for a program of which several predictors read the library: an Add may be for one of them only."""

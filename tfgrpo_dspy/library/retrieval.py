@@ -13,7 +13,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 from tfgrpo_dspy.errors import SettingsError
-from tfgrpo_dspy.library.library import Experience, ExperienceLibrary
+from tfgrpo_dspy.library.experience import Experience
+from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.library.word_index import WordIndex, check_bm25, largest
 from tfgrpo_dspy.text import shorten
 

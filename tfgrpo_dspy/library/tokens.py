@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from tfgrpo_dspy.errors import MissingExtraError
-from tfgrpo_dspy.library.library import Experience
+from tfgrpo_dspy.library.experience import Experience
 from tfgrpo_dspy.library.section import render_lines
 from tfgrpo_dspy.text import estimate_tokens
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import dspy
 
 from tfgrpo_dspy.errors import ProgramError, SettingsError
-from tfgrpo_dspy.library.library import Experience, ExperienceLibrary, Provenance, id_number
+from tfgrpo_dspy.library.experience import Experience, Provenance, id_number
+from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.library.section import (
     append_section,
     find_section,

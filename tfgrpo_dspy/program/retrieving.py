@@ -14,8 +14,9 @@ import dspy
 from dspy.predict.parameter import Parameter
 
 from tfgrpo_dspy.errors import ProgramError
+from tfgrpo_dspy.library.experience import Experience
 from tfgrpo_dspy.library.file import dump_library, parse_library
-from tfgrpo_dspy.library.library import Experience, ExperienceLibrary
+from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.library.retrieval import BM25, Cues, Retrieval, Shelf, check_retrieval, restored, state_of
 from tfgrpo_dspy.library.section import append_section, render_section
 from tfgrpo_dspy.program.instructions import check_conditioned, copy_program, detach

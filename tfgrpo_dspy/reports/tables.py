@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from tfgrpo_dspy.library.library import operation_id
+from tfgrpo_dspy.library.operations import operation_id
 from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.records.evaluation import Evaluation
 from tfgrpo_dspy.records.failures import Failure

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from tfgrpo_dspy.library.library import Experience
+from tfgrpo_dspy.library.experience import Experience
 from tfgrpo_dspy.lm.usage import Traffic
 from tfgrpo_dspy.records.evaluation import Comparison
 from tfgrpo_dspy.statistics.estimates import Difference, Estimate

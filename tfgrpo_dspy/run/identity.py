@@ -11,8 +11,8 @@ from typing import Any
 
 import dspy
 
+from tfgrpo_dspy.library.experience import Circumstances
 from tfgrpo_dspy.library.file import dump_library
-from tfgrpo_dspy.library.library import Circumstances
 from tfgrpo_dspy.rewards.reward import Metric
 from tfgrpo_dspy.runtime.journal import fingerprint
 from tfgrpo_dspy.settings import DecidingSettings, Settings

@@ -11,7 +11,8 @@ from fractions import Fraction
 from functools import lru_cache
 
 from tfgrpo_dspy.simulated.attempts import listed_attempts
-from tfgrpo_dspy.simulated.families import ALL_FAMILIES, Family, Fork, Numbers, show
+from tfgrpo_dspy.simulated.families import ALL_FAMILIES
+from tfgrpo_dspy.simulated.families.model import Family, Fork, Numbers, show
 from tfgrpo_dspy.simulated.ideas import take_apart
 from tfgrpo_dspy.simulated.prompt import Demo, Prompt
 from tfgrpo_dspy.simulated.steps import steps_in

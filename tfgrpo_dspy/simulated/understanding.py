@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import NamedTuple
 
-from tfgrpo_dspy.simulated.families import ALL_FAMILIES, Family, Fork
+from tfgrpo_dspy.simulated.families import ALL_FAMILIES
+from tfgrpo_dspy.simulated.families.model import Family, Fork
 from tfgrpo_dspy.simulated.ideas import expresses, is_general, take_apart
 
 

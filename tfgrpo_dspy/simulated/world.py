@@ -16,8 +16,9 @@ from functools import lru_cache
 from itertools import chain, combinations
 from typing import TYPE_CHECKING, Literal
 
-from tfgrpo_dspy.simulated.families import FAMILIES, Family, Numbers, is_neat, show
+from tfgrpo_dspy.simulated.families import FAMILIES
 from tfgrpo_dspy.simulated.families.habits import SHAPELESS
+from tfgrpo_dspy.simulated.families.model import Family, Numbers, is_neat, show
 
 if TYPE_CHECKING:
     import dspy

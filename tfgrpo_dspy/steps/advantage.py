@@ -10,8 +10,8 @@ from typing import Any
 
 import dspy
 
+from tfgrpo_dspy.library.experience import Source
 from tfgrpo_dspy.library.latex import restore_latex
-from tfgrpo_dspy.library.library import Source
 from tfgrpo_dspy.lm.meter import EXTRACTION, Meter, active_meter
 from tfgrpo_dspy.records.advantages import Contrast, Extraction, SemanticAdvantage, Summary
 from tfgrpo_dspy.records.failures import Failure

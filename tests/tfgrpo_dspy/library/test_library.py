@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 import tfgrpo_dspy.library.library as module
 from tests.tfgrpo_dspy.texts import nasty
-from tfgrpo_dspy.library.library import Experience, ExperienceLibrary, operation_id
-from tfgrpo_dspy.library.operations import Add, Delete, Keep, Modify
+from tfgrpo_dspy.library.library import Experience, ExperienceLibrary
+from tfgrpo_dspy.library.operations import Add, Delete, Keep, Modify, operation_id
 from tfgrpo_dspy.library.section import render_lines
 from tfgrpo_dspy.text import estimate_tokens, one_line
 

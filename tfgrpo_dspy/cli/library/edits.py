@@ -71,7 +71,7 @@ def unpin(file: LibraryFile, ids: _Ids, reason: Reason = "") -> None:
 
 
 def _apply(path: Path, operations: Sequence[Operation], reason: str, max_words: int | None) -> None:
-    from tfgrpo_dspy.library.library import Limits
+    from tfgrpo_dspy.library.apply import Limits
 
     tracked = library_to_change(path)
     library, changes, refusals = tracked.library.apply(operations, author="person", limits=Limits(max_words=max_words))

@@ -7,14 +7,15 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from tfgrpo_dspy.library.library import operation_id
+from tfgrpo_dspy.library.operations import operation_id
 from tfgrpo_dspy.observers.mlflow.store import DatasetFacts
 from tfgrpo_dspy.records.rollouts import Lost, Rollout
 
 if TYPE_CHECKING:
     import dspy
 
-    from tfgrpo_dspy.library.library import Change, Refusal, Source
+    from tfgrpo_dspy.library.apply import Change, Refusal
+    from tfgrpo_dspy.library.experience import Source
     from tfgrpo_dspy.records.effects import Effect
     from tfgrpo_dspy.records.result import StepRecord
     from tfgrpo_dspy.records.rollouts import Group

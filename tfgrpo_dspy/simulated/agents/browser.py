@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from tfgrpo_dspy.simulated.agents.deciding import Mind
 from tfgrpo_dspy.simulated.agents.turns import Move, Scene
-from tfgrpo_dspy.simulated.families import BrowseFamily
+from tfgrpo_dspy.simulated.families.browsing import BrowseFamily
 from tfgrpo_dspy.simulated.families.habits import DATED, DETAIL, NAMESAKE, SNIPPET, WANDER
 from tfgrpo_dspy.simulated.ideas import key_words
 

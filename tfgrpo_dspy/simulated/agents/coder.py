@@ -8,8 +8,9 @@ import re
 
 from tfgrpo_dspy.simulated.agents.deciding import Decision, Mind
 from tfgrpo_dspy.simulated.agents.turns import Move, Scene, Turn
-from tfgrpo_dspy.simulated.families import CodeFamily, Numbers, show
+from tfgrpo_dspy.simulated.families.coding import CodeFamily
 from tfgrpo_dspy.simulated.families.habits import CHECK, NEEDLESS
+from tfgrpo_dspy.simulated.families.model import Numbers, show
 from tfgrpo_dspy.simulated.policy import guess
 
 MENDED = 0.55

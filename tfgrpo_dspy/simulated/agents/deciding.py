@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from tfgrpo_dspy.simulated.agents.turns import Scene
-from tfgrpo_dspy.simulated.families import Family, Fork
+from tfgrpo_dspy.simulated.families.model import Family, Fork
 from tfgrpo_dspy.simulated.policy import (
     REFERENCE_TEMPERATURE,
     at_temperature,

@@ -7,7 +7,8 @@ import random
 from tfgrpo_dspy.simulated.agents import browser, coder
 from tfgrpo_dspy.simulated.agents.deciding import Mind
 from tfgrpo_dspy.simulated.agents.turns import Move, read_scene
-from tfgrpo_dspy.simulated.families import BROWSING, CODING
+from tfgrpo_dspy.simulated.families.browsing import BROWSING
+from tfgrpo_dspy.simulated.families.coding import CODING
 from tfgrpo_dspy.simulated.prompt import Prompt
 from tfgrpo_dspy.simulated.world import recognise
 

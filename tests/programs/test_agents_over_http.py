@@ -51,7 +51,7 @@ def test_the_web_agent_guesses_at_what_it_does_not_know():
     pytest.importorskip("bm25s")
     write(WEB_ROWS)
     Path("bell.md").write_text("# The bell\n\nThe bell was cast in 1712.\n", encoding="utf-8")
-    assert "all wrong" in compiled("programs.web:react", "--search", "local")
+    assert "all rollouts wrong" in " ".join(compiled("programs.web:react", "--search", "local").split())
 
 
 @pytest.mark.skipif(bool(bubblewrap.why_not()) or not DAPO.exists(), reason="no bubblewrap, or no data")

@@ -11,8 +11,8 @@ from tfgrpo_dspy.gates.gate import Hearing
 from tfgrpo_dspy.history.commits import Evidence
 from tfgrpo_dspy.history.of_run import evidence_of
 from tfgrpo_dspy.library.apply import By, Mandate, Refusal
-from tfgrpo_dspy.library.library import ExperienceLibrary, operation_id
-from tfgrpo_dspy.library.operations import Operation
+from tfgrpo_dspy.library.library import ExperienceLibrary
+from tfgrpo_dspy.library.operations import Operation, operation_id
 from tfgrpo_dspy.library.section import render_lines
 from tfgrpo_dspy.records.updates import Ruling
 from tfgrpo_dspy.text import one_line

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from dataclasses import replace
 
 import pytest
@@ -11,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.tfgrpo_dspy.texts import nasty
+from tfgrpo_dspy.library import similarity
 from tfgrpo_dspy.library.library import Experience, ExperienceLibrary, Limits, Provenance, Source, id_number
 from tfgrpo_dspy.library.operations import Add, Delete, Keep, Modify, Operation
 from tfgrpo_dspy.library.similarity import NEAR_DUPLICATE, normalised_tokens, overlap
@@ -331,7 +331,9 @@ def test_without_limits_only_words_are_bounded_as_in_the_paper() -> None:
 
 
 @pytest.mark.slow
-def test_a_hundred_operations_on_a_hundred_thousand_experiences_take_about_a_second() -> None:
+def test_a_hundred_operations_are_not_compared_with_each_of_a_hundred_thousand_experiences(monkeypatch) -> None:
+    compared: list[str] = []
+    monkeypatch.setattr(similarity, "overlap", lambda a, b: compared.append("") or overlap(a, b))
     library = library_of(
         *(f"When case {i} of kind {i % 997} comes up, do step {i * 7} and note it" for i in range(100_000))
     )
@@ -339,7 +341,6 @@ def test_a_hundred_operations_on_a_hundred_thousand_experiences_take_about_a_sec
     batch += [Add(text=f"{library.experiences[i * 999].text} now") for i in range(40)]
     batch += [Modify(id=f"G{i * 991}", text=f"In year n{i} count from m{i} to p{i}, then q{i}") for i in range(10)]
     batch += [Delete(id=f"G{i * 983 + 1}") for i in range(10)]
-    start = time.perf_counter()
     applied = library.apply(batch, limits=Limits(max_tokens=10**9))
-    assert time.perf_counter() - start < 5  # 0.9 s with both cores busy; indexing every token took 2.2 s
+    assert len(compared) < 0.02 * len(batch) * len(library)
     assert (len(applied.changes), len(applied.refusals)) == (60, 40)

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import tfgrpo_dspy.library.library as module
 from tests.tfgrpo_dspy.texts import nasty
 from tfgrpo_dspy.library.library import Experience, ExperienceLibrary
 from tfgrpo_dspy.library.operations import Add, Delete, Keep, Modify, operation_id
@@ -78,9 +77,3 @@ def test_a_predictor_reads_what_is_for_all_and_what_is_scoped_to_it() -> None:
 def test_the_id_an_operation_names_is_found_for_every_kind() -> None:
     operations = [Add(text="t"), Modify(id="G1", text="t"), Delete(id="G2"), Keep(), Keep(id="G3")]
     assert [operation_id(operation) for operation in operations] == [None, "G1", "G2", None, "G3"]
-
-
-def test_the_module_offers_the_values_that_a_library_is_made_of() -> None:
-    assert {"Applied", "Change", "Experience", "Limits", "Provenance", "Refusal", "Source", "id_number"} <= set(
-        module.__all__
-    )

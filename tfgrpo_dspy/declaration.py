@@ -20,6 +20,7 @@ import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cache, wraps
+from pathlib import Path
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from tfgrpo_dspy.errors import SettingsError
@@ -31,6 +32,8 @@ Keywords = ParamSpec("Keywords")
 PAPER, AUTHORS, OURS = "paper", "authors' code", "ours"
 """Where a default comes from."""
 GROUPS = {
+    "data": "the examples, and how answers are scored",
+    "models": "the language models; keys are read from the environment, e.g. OPENAI_API_KEY",
     "method": "what is learned from, and how: part of a run's identity",
     "safeguards": "what must be shown before something enters the library or is returned: part of a run's identity",
     "limits": "where a run ends early",
@@ -39,7 +42,7 @@ GROUPS = {
 }
 """The groups of settings in their order, with what each is about."""
 _METADATA = "setting"
-_WORDS = {int: "a whole number", float: "a number", bool: "`True` or `False`", str: "a text"}
+_WORDS = {int: "a whole number", float: "a number", bool: "`True` or `False`", str: "a text", Path: "a path"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,10 @@ class Setting:
     """Whether most runs need to think of it."""
     param: Callable[[Any], object] | None
     """What records hold in place of the value."""
+    read: Callable[[str], Any] | None
+    """Makes a value of a text, where its type does not say how."""
+    metavar: str
+    """What stands for the value in a command line's help."""
     group: str
     name: str = ""
     type: Any = None
@@ -119,8 +126,13 @@ class Setting:
 
     @property
     def is_plain(self) -> bool:
-        """Whether its values can be written down: numbers, truth, texts, words and lists of these."""
-        return self.kind in _WORDS or bool(self.choices) or self.is_list
+        """Whether its type says how its values are written: numbers, truth, texts, paths, words and lists of these."""
+        return self.kind in _WORDS or bool(self.choices) or self.is_list or self.kind is Path
+
+    @property
+    def is_written(self) -> bool:
+        """Whether its values can be written down at all, e.g. on a command line."""
+        return self.is_plain or self.read is not None
 
     @property
     def expected(self) -> str:
@@ -135,8 +147,9 @@ class Setting:
     @property
     def default_text(self) -> str:
         """The default as it is written in Python; of an object the call that makes it."""
-        plain = self.default is None or isinstance(self.default, str | int | float | tuple)
-        return repr(self.default) if plain else f"{type(self.default).__name__}()"
+        if self.default is None or isinstance(self.default, str | int | float | tuple):
+            return repr(self.default)
+        return str(self.default) if self.kind is Path else f"{type(self.default).__name__}()"
 
     def check(self, value: object) -> None:
         """Raises `SettingsError` if it cannot have this value."""
@@ -168,13 +181,15 @@ def setting(  # noqa: PLR0913 - one keyword per fact
     auto: Mapping[str, Value] | None = None,
     common: bool = False,
     param: Callable[[Any], object] | None = None,
+    read: Callable[[str], Any] | None = None,
+    metavar: str = "",
     group: str = "",
 ) -> Value:
     """A field of a frozen dataclass that is a setting; see `Setting` for what each argument is.
 
     Its group is that of the dataclass, its attribute `group`, unless it is given here.
     """
-    declared = Setting(sentence, fits, source, why, auto or {}, common, param, group)
+    declared = Setting(sentence, fits, source, why, auto or {}, common, param, read, metavar, group)
     return field(default=default, metadata={_METADATA: declared})
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from tfgrpo_dspy.declaration import (
     AUTHORS,
@@ -25,14 +27,33 @@ from tfgrpo_dspy.declaration import (
 from tfgrpo_dspy.errors import SettingsError
 from tfgrpo_dspy.library.apply import Limits
 from tfgrpo_dspy.library.library import ExperienceLibrary
-from tfgrpo_dspy.library.retrieval import Retrieval, can_retrieve, check_retrieval, described, name_of
-from tfgrpo_dspy.library.tokens import tokens_of
+from tfgrpo_dspy.library.retrieval import BM25, Retrieval, can_retrieve, check_retrieval, described, name_of
+from tfgrpo_dspy.library.tokens import Tokenizer, tokens_of
 from tfgrpo_dspy.lm.budget import Budget
-from tfgrpo_dspy.lm.meter import Meter
+
+if TYPE_CHECKING:
+    from tfgrpo_dspy.lm.meter import Meter
 
 
 @dataclass(frozen=True, kw_only=True)
-class MethodSettings:
+class RolloutSettings:
+    """How a rollout is sampled and scored, in training as in an evaluation."""
+
+    group: ClassVar[str] = "method"
+
+    temperature: float | None = setting(
+        0.7,
+        "Rollout temperature; `None` keeps each LM's own.",
+        above(0),
+        source=PAPER,
+        why="at 0 the rollouts of a group hardly differ; the paper uses 0.7, and `None` keeps the LM's own",
+    )
+    failure_score: float = setting(0.0, "Reward of a rollout in which the program itself failed.")
+    seed: int = setting(0, "Draws the rollouts and the batches.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodSettings(RolloutSettings):
     """What is learned from, and how."""
 
     group: ClassVar[str] = "method"
@@ -62,16 +83,9 @@ class MethodSettings:
     )
     on_uniform: Literal["skip", "hint"] = setting(
         "skip",
-        "What becomes of groups whose rewards are all equal: `skip` passes them over; `hint` lets the extractor find "
-        "out from the expected output what went wrong where all did.",
+        'What becomes of groups whose rewards are all equal: `"skip"` passes them over; `"hint"` lets the extractor '
+        "find out from the expected output what went wrong where all did.",
         source=PAPER,
-    )
-    temperature: float | None = setting(
-        0.7,
-        "Rollout temperature; `None` keeps each LM's own.",
-        above(0),
-        source=PAPER,
-        why="at 0 the rollouts of a group hardly differ; the paper uses 0.7, and `None` keeps the LM's own",
     )
     experiences_per_group: int = setting(1, "Candidate experiences that a group may give.", at_least(1))
     max_words: int = setting(32, "Words per experience at most.", at_least(1), source=AUTHORS)
@@ -84,18 +98,23 @@ class MethodSettings:
     )
     count_tokens: Callable[[str], int] | None = setting(
         None,
-        'Counts tokens for `max_library_tokens`, e.g. `Tokenizer("openai/gpt-4.1-mini")`; `None` estimates them.',
+        'Counts tokens for `max_library_tokens`, e.g. `Tokenizer("openai/gpt-4.1-mini")`, as a text the name of the '
+        "model; `None` estimates them.",
         like("a function of a text", where=callable),
+        read=Tokenizer,
+        metavar="MODEL",
         param=lambda count: None if count is None else name_of(count),
     )
     retrieval: Retrieval | None = setting(
         None,
         "How the entries that a query reads are chosen, in training and by the program that is returned; reflection "
-        "is shown those that fit what it is about. `None` reads all.",
+        "is shown those that fit what it is about. `None` reads all; as a text, K stands for `BM25(K)`.",
         like(
             "`BM25(k)`, `Embedding(model, k)`, or a function of query and library that returns ids", where=can_retrieve
         ),
         param=described,
+        read=lambda text: BM25(int(text)),
+        metavar="K",
     )
     conditioned: Sequence[str] | None = setting(
         None, "Names of the predictors that read the library; `None` for all (of a ReAct agent the acting one)."
@@ -114,7 +133,6 @@ class MethodSettings:
     use_ground_truth: bool = setting(
         True, "Whether summarizer and extractor are shown the expected outputs.", source=PAPER
     )
-    failure_score: float = setting(0.0, "Reward of a rollout in which the program itself failed.")
     tolerance: float = setting(1e-9, "Rewards of a group that differ by no more count as equal.", at_least(0))
     retries: int = setting(
         2, "Further tries for a reflection reply that does not validate, each shown the error.", at_least(0)
@@ -125,7 +143,6 @@ class MethodSettings:
         at_least(200),
     )
     validation_rollouts: int = setting(1, "Rollouts per example of the valset after each step.", at_least(1))
-    seed: int = setting(0, "Draws the rollouts and the batches.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +159,7 @@ class SafeguardSettings:
     )
     prune: Literal["harmful"] | None = setting(
         None,
-        "`harmful` deletes experiences that were measured to lower the reward, for which it needs `dropout`; `None` "
+        '`"harmful"` deletes experiences that were measured to lower the reward, for which it needs `dropout`; `None` '
         "deletes none.",
     )
     patience: int | None = setting(
@@ -204,6 +221,24 @@ class EndpointSettings:
         "in a thread of its own. `None` for no limit.",
         above(0),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordSettings:
+    """What a run leaves behind and shows."""
+
+    group: ClassVar[str] = "records"
+
+    log_dir: str | PathLike[str] | None = setting(
+        None,
+        "Folder for the run's journal; `None` keeps none. A run that was killed is taken up by calling `compile` again "
+        "with the same arguments: it ends in the same library and pays only for what was in flight.",
+        like("a folder", str, PathLike),
+        read=Path,
+        metavar="DIR",
+    )
+    restart: bool = setting(False, "Whether a journal that is in `log_dir` is put aside and the run starts over.")
+    display_progress: bool | None = setting(None, "Whether progress is shown; `None` shows it on a terminal.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -276,6 +311,8 @@ def _check_effects(settings: Settings) -> None:
 
 def meter_for(settings: Settings, num_threads: int) -> Meter:
     """The meter of a run or an evaluation with these settings."""
+    from tfgrpo_dspy.lm.meter import Meter
+
     return Meter(
         settings.budget,
         most=num_threads,

@@ -68,13 +68,15 @@ class TrainingFreeGRPO(Teleprompter):
         metric: Metric,
         *,
         reflection_lm: dspy.BaseLM | None = Setup.reflection_lm,
+        temperature: float | None = Settings.temperature,
+        failure_score: float = Settings.failure_score,
+        seed: int = Settings.seed,
         epochs: int = Settings.epochs,
         batch_size: int | None = Settings.batch_size,
         group_size: int = Settings.group_size,
         min_group_size: int | None = Settings.min_group_size,
         require_contrast: bool = Settings.require_contrast,
         on_uniform: Literal["skip", "hint"] = Settings.on_uniform,
-        temperature: float | None = Settings.temperature,
         experiences_per_group: int = Settings.experiences_per_group,
         max_words: int = Settings.max_words,
         max_experiences: int | None = Settings.max_experiences,
@@ -85,12 +87,10 @@ class TrainingFreeGRPO(Teleprompter):
         library: ExperienceLibrary = Settings.library,
         objective: str | None = Settings.objective,
         use_ground_truth: bool = Settings.use_ground_truth,
-        failure_score: float = Settings.failure_score,
         tolerance: float = Settings.tolerance,
         retries: int = Settings.retries,
         max_trajectory_tokens: int = Settings.max_trajectory_tokens,
         validation_rollouts: int = Settings.validation_rollouts,
-        seed: int = Settings.seed,
         gate: Gate | Sequence[Gate] | None = Setup.gate,
         review: Review | None = Setup.review,
         dropout: float = Settings.dropout,
@@ -162,7 +162,7 @@ class TrainingFreeGRPO(Teleprompter):
                 what was learned.
         """
         if teacher is not None:
-            raise SettingsError("teacher must be None: Training-Free GRPO learns from the student's own rollouts")
+            raise SettingsError("`teacher` must be `None`: Training-Free GRPO learns from the student's own rollouts")
         overrides = {"num_threads": num_threads, "max_errors": max_errors, "seed": seed, "require_gain": require_gain}
         run = prepare(self._paid(), student, trainset, valset, self.settings.overridden(overrides))
         with (

@@ -23,7 +23,7 @@ def show_forecast(table: PaperTable, plans: Sequence[PartPlan], price: str | Non
     Raises:
         SettingsError: The price is none.
     """
-    expected = [e for plan in plans for e in expect(plan, price_of(price))]
+    expected = [e for plan in plans for e in expect(plan, price_of(price) if price is not None else None)]
     columns = ("row", "learning", "answers", "calls", "tokens in", "tokens out", "cost")
     labels = _labels([e.row for e in expected])
     rows = [_forecast_row(label, e) for label, e in zip(labels, expected, strict=True)]

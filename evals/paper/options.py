@@ -70,7 +70,8 @@ class PaperOptions:
         bool, typer.Option("--dry-run", rich_help_panel=SIZE, help="Show what would run and take; spend nothing.")
     ] = False
     price: Annotated[
-        str | None, option("--price", metavar="IN,OUT", panel=SIZE, help="USD per million tokens, for --dry-run.")
+        str | None,
+        option("--price-per-million", metavar="IN,OUT", panel=SIZE, help="US dollars, for --dry-run."),
     ] = None
     data: Annotated[
         str | None,

@@ -109,7 +109,7 @@ def test_get_params_is_a_copy():
 
 
 def test_a_teacher_is_refused():
-    with dspy.context(lm=Engine(script()).lm()), pytest.raises(SettingsError, match="teacher must be None"):
+    with dspy.context(lm=Engine(script()).lm()), pytest.raises(SettingsError, match="`teacher` must be `None`"):
         TrainingFreeGRPO(exact).compile(dspy.Predict(QA), examples(1), teacher=dspy.Predict(QA))
 
 

@@ -14,7 +14,6 @@ from tfgrpo_dspy.names.public import lazily
 if TYPE_CHECKING:
     from tfgrpo_dspy.cli.boundary import UNRECORDED, Commands
     from tfgrpo_dspy.cli.lms import make_lm
-    from tfgrpo_dspy.cli.options.budget import price_of
     from tfgrpo_dspy.cli.options.taking import option, taking
     from tfgrpo_dspy.cli.references import load_metric, load_program
     from tfgrpo_dspy.cli.terminal import (
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
         table_of,
         warn,
     )
+    from tfgrpo_dspy.lm.budget import price_of
 
 __all__ = [
     "SIMULATED",
@@ -53,9 +53,9 @@ __getattr__, __dir__ = lazily(
     {
         "cli.boundary": ("UNRECORDED", "Commands"),
         "cli.lms": ("make_lm",),
-        "cli.options.budget": ("price_of",),
         "cli.options.taking": ("option", "taking"),
         "cli.references": ("load_metric", "load_program"),
+        "lm.budget": ("price_of",),
         "cli.terminal": (
             "SIMULATED",
             "err",

@@ -13,7 +13,7 @@ from tfgrpo_dspy.cli.boundary import Commands
 from tfgrpo_dspy.cli.library import commands as library
 from tfgrpo_dspy.cli.options.common import CompileOptions, DemoOptions, EvaluateOptions
 from tfgrpo_dspy.cli.options.program import ACCEPTED, TakesProgramOptions
-from tfgrpo_dspy.cli.options.taking import taking
+from tfgrpo_dspy.cli.options.taking import SettingsCommand, taking
 from tfgrpo_dspy.cli.show import show_rollout
 from tfgrpo_dspy.cli.terminal import say
 from tfgrpo_dspy.names.modules import find_module
@@ -71,7 +71,7 @@ def tfgrpo(
     """
 
 
-@app.command(epilog="Example: tfgrpo demo --seed 1")
+@app.command(cls=SettingsCommand, epilog="Example: tfgrpo demo --seed 1")
 @taking(DemoOptions)
 def demo(options: DemoOptions) -> None:
     """Learn a library with the embedded, simulated LM, and measure the gain: no key, no network."""

@@ -13,10 +13,13 @@ Messages go to standard error and hold no credential.
 
 from __future__ import annotations
 
+from typing import Any
+
 import typer
 from rich.text import Text
 from typer.core import TyperGroup
 
+from tfgrpo_dspy.cli.options.spelling import spelled
 from tfgrpo_dspy.cli.terminal import err
 from tfgrpo_dspy.errors import TFGRPOError, TooManyErrors
 from tfgrpo_dspy.reports.redaction import safe
@@ -52,9 +55,17 @@ class Commands(TyperGroup):
         except Waiting as error:
             raise _stop(str(error), WAITING, label="Review: ", style="bold yellow") from error
         except (TFGRPOError, OSError) as error:
-            raise _stop(_described(error), BAD_INPUT) from error
+            raise _stop(spelled(_described(error), options_of(ctx)), BAD_INPUT) from error
         except Exception as error:
             raise _translated(error) from error
+
+
+def options_of(ctx: typer.Context) -> set[str]:
+    """The options of the command that was called."""
+    command: Any = ctx.command
+    for name in (ctx.invoked_subcommand, *ctx.args):
+        command = getattr(command, "commands", {}).get(name, command)
+    return {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
 
 
 def first_paragraph(error: BaseException) -> str:

@@ -13,41 +13,42 @@ import typer
 
 from tfgrpo_dspy.cli import view
 from tfgrpo_dspy.cli.boundary import ENDED_EARLY, UNRECORDED, Interrupted, Waiting, why
-from tfgrpo_dspy.cli.data import DEFAULT_METRIC, described, examples_for, split_names
+from tfgrpo_dspy.cli.data import described, examples_for, split_names
 from tfgrpo_dspy.cli.dry_run import confirm, forecast_of, show_forecast
 from tfgrpo_dspy.cli.files import PROGRAM, REPORT, Keeper, RunFile, check_folder, write_run
 from tfgrpo_dspy.cli.job import Job
 from tfgrpo_dspy.cli.lms import check_configured, lm_named, lm_of
-from tfgrpo_dspy.cli.options.budget import budget_of, price_of
-from tfgrpo_dspy.cli.options.gates import gates_of, settings_of
 from tfgrpo_dspy.cli.references import load_metric, load_program
 from tfgrpo_dspy.cli.review import FileReview, TerminalReview
 from tfgrpo_dspy.cli.terminal import say, show_path, show_warnings_of_the_library, terminal_progress, us, warn
+from tfgrpo_dspy.declaration import those_of
 from tfgrpo_dspy.errors import ReviewStop, SettingsError, TooManyErrors
 from tfgrpo_dspy.evaluation import compare, evaluate
 from tfgrpo_dspy.history.file import history_path, load_tracked
 from tfgrpo_dspy.library.file import write_atomically
 from tfgrpo_dspy.library.formats import read_library
 from tfgrpo_dspy.library.library import ExperienceLibrary
-from tfgrpo_dspy.library.retrieval import BM25
+from tfgrpo_dspy.lm.budget import Budget
 from tfgrpo_dspy.program.instructions import detach
 from tfgrpo_dspy.records.result import RunStopped
 from tfgrpo_dspy.reports.markdown import render_report
 from tfgrpo_dspy.reports.redaction import safe
 from tfgrpo_dspy.reports.story import Story, first_loss
 from tfgrpo_dspy.run.policy import as_policy
+from tfgrpo_dspy.settings import Settings
 from tfgrpo_dspy.teleprompter import TrainingFreeGRPO
 from tfgrpo_dspy.text import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from tfgrpo_dspy.cli.options.common import CompileOptions, TrackingOptions
+    from tfgrpo_dspy.gates.gate import Gate
     from tfgrpo_dspy.gates.review import Review
     from tfgrpo_dspy.history.history import History
+    from tfgrpo_dspy.library.library import ExperienceLibrary
     from tfgrpo_dspy.observers.mlflow.tracking import MLflowTracking
     from tfgrpo_dspy.records.evaluation import Comparison
-    from tfgrpo_dspy.rewards.reward import Metric
     from tfgrpo_dspy.runtime.executor import Executor
 
 
@@ -55,15 +56,17 @@ def compile_program(options: CompileOptions) -> None:
     """Carry out the command."""
     show_warnings_of_the_library()
     program = load_program(options.program, options.program_options or ())
-    with dspy.context(**lm_of(options)):
+    with dspy.context(**lm_of(options, _seed(options))):
         check_configured(program)
         job = _prepare(program, options)
         _show_plan(job, options)
         if options.dry_run:
-            show_forecast(forecast_of(job, options.pilot, price_of(options.price)), paper=options.paper)
+            show_forecast(
+                forecast_of(job, options.pilot, options.settings.get("price_per_million")), paper=options.paper
+            )
             return
         if options.confirm_above is not None:
-            made = forecast_of(job, options.pilot, price_of(options.price))
+            made = forecast_of(job, options.pilot, options.settings.get("price_per_million"))
             confirm(made, options.confirm_above)
             job.optimizer.spent = made.spent
         story = learn(job, partial(_measured, job) if job.testset is not None else None)
@@ -146,7 +149,7 @@ def tracking_for(options: TrackingOptions, **more: Any) -> MLflowTracking | None
     """
     if options.tracking is False:
         if options.log_model:
-            raise SettingsError("--log-model records the model with MLflow, so it does not go with --no-tracking")
+            raise SettingsError("`log_model` records the model with MLflow, so it does not go with `tracking=False`")
         return None
     if options.tracking is None and not options.log_model and find_spec("mlflow") is None:
         warn("MLflow is not installed, so the run is not tracked: pip install 'tfgrpo-dspy[mlflow]'")
@@ -157,11 +160,19 @@ def tracking_for(options: TrackingOptions, **more: Any) -> MLflowTracking | None
 
 
 def _prepare(program: dspy.Module, options: CompileOptions) -> Job:
-    name = options.metric or DEFAULT_METRIC
-    metric, keeper = load_metric(name), Keeper(options.out, _history(options.library))
-    trainset = examples_for(program, options.trainset, options, name)
-    valset = examples_for(program, options.valset, options, name) if options.valset is not None else None
-    optimizer = _optimizer(options, metric, keeper, partial(_examples_in, program, options, name))
+    metric, keeper = load_metric(options.metric), Keeper(options.out, _history(options.library))
+    examples = partial(examples_for, program, options=options)
+    trainset = examples(options.trainset)
+    valset = examples(options.valset) if options.valset is not None else None
+    optimizer = TrainingFreeGRPO(
+        metric,
+        **those_of(Settings, options.settings),
+        **_objects(options, examples),
+        log_dir=options.log_dir or options.out / "log",
+        restart=options.restart,
+        observers=[keeper, terminal_progress(still=options.review)],
+        display_progress=False,
+    )
     tracking = None
     if not options.dry_run:
         check_folder(options.out)
@@ -169,66 +180,55 @@ def _prepare(program: dspy.Module, options: CompileOptions) -> Job:
     optimizer.setup = replace(optimizer.setup, tracking=tracking or False)
     run = RunFile(
         options.program,
-        name,
+        options.metric,
         split_names(options.inputs),
         options.answer,
         options.lm,
         options.engine,
-        options.temperature,
+        0.7,
         tuple(options.program_options or ()),
     )
-    testset = examples_for(program, options.test, options, name) if options.test is not None else None
+    testset = examples(options.test) if options.test is not None else None
     return Job(program, trainset, valset, optimizer, keeper, tracking, run, options.trainset, testset)
 
 
-def _optimizer(
-    options: CompileOptions, metric: Metric, keeper: Keeper, examples_in: Callable[[str], list[dspy.Example]]
-) -> TrainingFreeGRPO:
-    return TrainingFreeGRPO(
-        metric,
-        reflection_lm=lm_named(options.reflection_lm, options) if options.reflection_lm is not None else None,
-        epochs=options.epochs,
-        batch_size=options.batch_size,
-        group_size=options.group_size,
-        min_group_size=options.min_group_size,
-        temperature=options.temperature,
-        experiences_per_group=options.experiences_per_group,
-        max_words=options.max_words,
-        library=_library(options.library),
-        objective=options.objective,
-        use_ground_truth=options.ground_truth,
-        max_experiences=options.max_experiences,
-        max_library_tokens=options.max_library_tokens,
-        retrieval=None if options.retrieve is None else BM25(options.retrieve),
-        dropout=options.dropout,
-        prune=options.prune,  # type: ignore[arg-type]  # checked there
-        num_threads=options.threads,
-        max_errors=options.max_errors,
-        seed=options.seed,
-        budget=budget_of(options),
-        hedge=options.hedge,
-        call_timeout=options.call_timeout,
-        rollout_timeout=options.rollout_timeout,
-        executor=_executor(options),
-        gate=gates_of(options, examples_in),
-        **settings_of(options),
-        log_dir=options.log_dir or options.out / "log",
-        restart=options.restart,
-        review=_review(options),
-        observers=[keeper, terminal_progress(still=options.review)],
-        display_progress=False,
-    )
+def _objects(options: CompileOptions, examples_in: Callable[[str], list[dspy.Example]]) -> dict[str, Any]:
+    """Keywords of the optimizer that are objects in Python, made of what a command line can say."""
+    from tfgrpo_dspy.gates.holdout import Holdout
+    from tfgrpo_dspy.gates.judge import Judge
+    from tfgrpo_dspy.gates.screen import Screen
+
+    ready: dict[str, Callable[[], Gate]] = {"judge": Judge, "screen": Screen}
+    return {
+        "reflection_lm": lm_named(options.reflection_lm, options, _seed(options))
+        if options.reflection_lm is not None
+        else None,
+        "library": _library(options.library),
+        "budget": budget_of(options.settings, is_forecast=options.dry_run or options.confirm_above is not None),
+        "executor": _executor(options),
+        "gate": [ready[name]() if name in ready else Holdout(examples_in(name)) for name in options.gate or ()],
+        "review": _review(options),
+    }
 
 
-def _examples_in(program: dspy.Module, options: CompileOptions, metric: str, file: str) -> list[dspy.Example]:
-    return examples_for(program, file, options, metric)
+def budget_of(settings: Mapping[str, Any], *, is_forecast: bool = False) -> Budget | None:
+    """The caps that are set; None for none."""
+    caps = those_of(Budget, settings)
+    if caps.get("max_cost_usd") is None and is_forecast:
+        caps.pop("price_per_million", None)  # it is for the forecast alone
+    return Budget(**caps) if any(cap is not None for cap in caps.values()) else None
+
+
+def _seed(options: CompileOptions) -> int:
+    seed: int = options.settings.get("seed", Settings.seed)
+    return seed
 
 
 def _executor(options: CompileOptions) -> str | Executor:
     if options.ray_address is None:
         return options.executor
     if options.executor != "ray":
-        raise SettingsError("--ray-address needs --executor ray")
+        raise SettingsError('`ray_address` needs `executor="ray"`')
     from tfgrpo_dspy.rollouts.ray import RayExecutor
 
     return RayExecutor(address=options.ray_address)
@@ -236,15 +236,15 @@ def _executor(options: CompileOptions) -> str | Executor:
 
 def _review(options: CompileOptions) -> Review | None:
     if options.review and options.review_file is not None:
-        raise SettingsError("--review asks at the terminal, --review-file in a file; choose one of the two")
+        raise SettingsError("`review` asks at the terminal, `review_file` in a file; choose one of the two")
     if options.review_file is not None:
         return FileReview(options.review_file)
-    return TerminalReview(options.max_words) if options.review else None
+    return TerminalReview(options.settings.get("max_words", Settings.max_words)) if options.review else None
 
 
 def _library(path: Path | None) -> ExperienceLibrary:
     if path is None:
-        return ExperienceLibrary()
+        return Settings.library
     return load_tracked(path).library if history_path(path).is_file() else read_library(path)
 
 

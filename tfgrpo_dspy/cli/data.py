@@ -15,10 +15,8 @@ if TYPE_CHECKING:
 
     from tfgrpo_dspy.cli.options.common import DataOptions
 
-DEFAULT_METRIC = "exact"
 
-
-def examples_for(program: dspy.Module, source: str, options: DataOptions, metric: str) -> list[dspy.Example]:
+def examples_for(program: dspy.Module, source: str, options: DataOptions) -> list[dspy.Example]:
     """The examples of a file or dataset for that program and metric.
 
     Raises:
@@ -29,10 +27,10 @@ def examples_for(program: dspy.Module, source: str, options: DataOptions, metric
         source, inputs=split_names(options.inputs), answer=options.answer, limit=options.limit, split=options.split
     )
     check_fit(program, examples)
-    if metric in BUILT_IN and not examples[0].labels().keys():
+    if options.metric in BUILT_IN and not examples[0].labels().keys():
         raise DataError(
-            f"{source}: the metric {metric} needs an expected answer, and no column looks like one; "
-            "name it with --answer, e.g. --answer answer=<column>"
+            f"{source}: the metric {options.metric} needs an expected answer, and no column looks like one; "
+            "name it, e.g. --answer answer=<column>"
         )
     return examples
 

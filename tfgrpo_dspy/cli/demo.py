@@ -16,7 +16,6 @@ from tfgrpo_dspy.cli.files import PROGRAM, Keeper, RunFile, check_folder, load_s
 from tfgrpo_dspy.cli.job import Job
 from tfgrpo_dspy.cli.lms import SIMULATED_LM
 from tfgrpo_dspy.cli.terminal import say, show_warnings_of_the_library, terminal_progress, us
-from tfgrpo_dspy.errors import SettingsError
 from tfgrpo_dspy.evaluation import compare, evaluate
 from tfgrpo_dspy.records.evaluation import Comparison, Evaluation
 from tfgrpo_dspy.rewards.metrics import number
@@ -37,8 +36,6 @@ SOLVER = "tfgrpo_dspy.simulated.student:make_solver"
 def run_demo(options: DemoOptions) -> None:
     """Carry out the command."""
     show_warnings_of_the_library()
-    if options.examples < 1 or options.held_out < 1:
-        raise SettingsError("--examples and --held-out must each be at least 1")
     began = time.monotonic()
     solver = make_solver()
     held_out = demo_examples(options.held_out, options.seed, "test")
@@ -57,9 +54,8 @@ def _job(options: DemoOptions, solver: dspy.Module) -> Job:
     keeper = Keeper(options.out)
     optimizer = TrainingFreeGRPO(
         number,
-        epochs=options.epochs,
-        group_size=options.group_size,
-        num_threads=options.threads,
+        **options.settings,
+        num_threads=options.num_threads,
         seed=options.seed,
         observers=[keeper, terminal_progress()],
         display_progress=False,
@@ -74,19 +70,20 @@ def _job(options: DemoOptions, solver: dspy.Module) -> Job:
 
 def _show_plan(job: Job, options: DemoOptions) -> None:
     lms = {"policy": dspy.settings.lm.model}
-    rollouts = options.examples * options.epochs * options.group_size
+    settings = job.optimizer.settings
+    rollouts = options.examples * settings.epochs * settings.group_size
     rows = [
         ("student", "dspy.ChainOfThought, question -> answer"),
         ("learns from", described(job.source, job.trainset)),
         ("measured on", f"{options.held_out} other problems, {K} rollouts each, before and after"),
-        ("plan", f"{counted(options.epochs, 'epoch')}, groups of {options.group_size}: {rollouts:,} rollouts"),
+        ("plan", f"{counted(settings.epochs, 'epoch')}, groups of {settings.group_size}: {rollouts:,} rollouts"),
         ("LM", lms["policy"]),
     ]
     view.show_plan("Training-Free GRPO, the whole loop on the embedded LM", rows, lms)
 
 
 def _evaluated(program: dspy.Module, held_out: list[dspy.Example], options: DemoOptions) -> Evaluation:
-    return evaluate(program, held_out, number, k=K, seed=options.seed, num_threads=options.threads)
+    return evaluate(program, held_out, number, k=K, seed=options.seed, num_threads=options.num_threads)
 
 
 def _gain(

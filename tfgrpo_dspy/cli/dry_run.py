@@ -40,7 +40,7 @@ def show_forecast(made: Forecast, *, paper: bool) -> None:
     section(f"Forecast of the whole run{simulated}, expected and 90% range", _table(made))
     rows = [f"wall-clock time: {_time_text(made)}", _pilot_text(made)]
     if made.total.cost_usd is None:
-        rows.append("the price of an LM is unknown, so the cost is too: give it with --price IN,OUT")
+        rows.append("the price of an LM is unknown, so the cost is too: give it with --price-per-million IN,OUT")
     section("Of these figures", *rows, *made.notes)
     if paper or _is_the_papers(made):
         _show_paper(made)
@@ -56,7 +56,9 @@ def confirm(made: Forecast, above: float) -> None:
     cost = made.total.cost_usd
     if cost is not None and cost.expected <= above:
         return
-    known = "at a price that is unknown (--price)" if cost is None else f"expected to cost {_range(cost, _usd)}"
+    known = (
+        "at a price that is unknown (--price-per-million)" if cost is None else f"expected to cost {_range(cost, _usd)}"
+    )
     typer.confirm(f"The run is {known}; go on?", abort=True, err=True)
 
 

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import dspy
 
 from tfgrpo_dspy.cli import view
-from tfgrpo_dspy.cli.data import DEFAULT_METRIC, described, examples_for
+from tfgrpo_dspy.cli.compile import budget_of
+from tfgrpo_dspy.cli.data import described, examples_for
 from tfgrpo_dspy.cli.files import REPORT, load_state, read_run
 from tfgrpo_dspy.cli.lms import check_configured, lm_of
+from tfgrpo_dspy.cli.options.common import EvaluateOptions
 from tfgrpo_dspy.cli.references import load_metric, load_program
 from tfgrpo_dspy.cli.terminal import say, show_path, show_warnings_of_the_library
+from tfgrpo_dspy.declaration import settings_of
 from tfgrpo_dspy.errors import DataError
 from tfgrpo_dspy.evaluation import compare, evaluate
 from tfgrpo_dspy.library.file import write_atomically
 from tfgrpo_dspy.library.section import find_section
+from tfgrpo_dspy.lm.budget import Budget
 from tfgrpo_dspy.program.instructions import detach
 from tfgrpo_dspy.records.evaluation import Comparison, Evaluation
 from tfgrpo_dspy.reports.markdown import with_gain
 from tfgrpo_dspy.reports.story import Section, gain_section
 from tfgrpo_dspy.reports.tables import cost_table, evaluations_table
 from tfgrpo_dspy.rewards.reward import Metric
-
-if TYPE_CHECKING:
-    from tfgrpo_dspy.cli.options.common import EvaluateOptions
+from tfgrpo_dspy.settings import Settings
 
 
 def evaluate_program(options: EvaluateOptions) -> None:
@@ -34,15 +34,15 @@ def evaluate_program(options: EvaluateOptions) -> None:
     show_warnings_of_the_library()
     options = _completed(options)
     bare = load_program(options.program, options.program_options or ())
-    name = options.metric or DEFAULT_METRIC
-    metric = load_metric(name)
+    metric = load_metric(options.metric)
     learned = load_state(bare, options.load) if options.load is not None else None
-    with dspy.context(**lm_of(options)):
+    with dspy.context(**lm_of(options, options.settings.get("seed", Settings.seed))):
         check_configured(learned or bare)
-        devset = examples_for(bare, options.devset, options, name)
+        devset = examples_for(bare, options.devset, options)
         lms = {"policy": ", ".join(sorted({(p.lm or dspy.settings.lm).model for p in bare.predictors()}))}
-        rows = [("data", described(options.devset, devset)), ("metric", name), ("LM", lms["policy"])]
-        rows.append(("plan", f"{options.k} rollouts a question at temperature {options.temperature}"))
+        temperature = options.settings.get("temperature", Settings.temperature)
+        rows = [("data", described(options.devset, devset)), ("metric", options.metric), ("LM", lms["policy"])]
+        rows.append(("plan", f"{options.k} rollouts a question at temperature {temperature}"))
         view.show_plan(f"Evaluation of {_title(options)}", rows, lms)
         if learned is None:
             _show({_name_of(bare): _evaluated(bare, devset, metric, options)}, None)
@@ -66,31 +66,18 @@ def _completed(options: EvaluateOptions) -> EvaluateOptions:
     if not path.is_file():
         raise DataError(f"there is no file {path}; tfgrpo compile writes one into its --out folder")
     run = read_run(path)
-    return replace(
-        options,
-        program=run.program,
-        program_options=[*run.program_options, *(options.program_options or ())],
-        load=path,
-        metric=options.metric or run.metric,
-        inputs=options.inputs or (list(run.inputs) if run.inputs is not None else None),
-        answer=options.answer or run.answer,
-        lm=options.lm or run.lm,
-    )
+    said = {"metric": run.metric, "inputs": run.inputs, "answer": run.answer, "lm": run.lm}
+    written = {**{name: value for name, value in said.items() if value is not None}, **options.written}
+    words = [*run.program_options, *(options.program_options or ())]
+    return EvaluateOptions.asked({**written, "program": run.program, "load": str(path)}, program_options=words)
 
 
 def _evaluated(
     program: dspy.Module, devset: list[dspy.Example], metric: Metric, options: EvaluateOptions
 ) -> Evaluation:
-    return evaluate(
-        program,
-        devset,
-        metric,
-        k=options.k,
-        temperature=options.temperature,
-        seed=options.seed,
-        num_threads=options.threads,
-        max_errors=options.max_errors,
-    )
+    given = {"seed": Settings.seed, **options.settings}
+    settings = {name: value for name, value in given.items() if name not in settings_of(Budget)}
+    return evaluate(program, devset, metric, k=options.k, budget=budget_of(given), **settings)
 
 
 def _show(evaluations: dict[str, Evaluation], gain: Comparison | None) -> None:

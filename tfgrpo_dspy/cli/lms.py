@@ -19,11 +19,11 @@ ENGINES = ("auto", "lm15", "litellm")
 SIMULATED_LM = "simulated"
 _SECRET = re.compile(r"key|(?<!max_)token(?!s)|secret|password|credential|headers", re.IGNORECASE)
 _OWN_OPTIONS = {
-    "api_base": "--api-base",
-    "base_url": "--api-base",
-    "engine": "--engine",
-    "model": "--lm",
-    "temperature": "--temperature",
+    "api_base": "api_base",
+    "base_url": "api_base",
+    "engine": "engine",
+    "model": "lm",
+    "temperature": "temperature",
 }
 
 
@@ -62,22 +62,22 @@ def make_lm(
         raise SettingsError(f"{model} cannot be set up: {error}") from error
 
 
-def lm_named(model: str, options: LMOptions) -> dspy.BaseLM:
+def lm_named(model: str, options: LMOptions, seed: int) -> dspy.BaseLM:
     """The LM of that name, with the endpoint, engine and further arguments of the command line; see `make_lm`."""
     more = options.lm_option or ()
-    return make_lm(model, api_base=options.api_base, engine=options.engine, seed=options.seed, more=more)
+    return make_lm(model, api_base=options.api_base, engine=options.engine, seed=seed, more=more)
 
 
-def lm_of(options: LMOptions) -> dict[str, dspy.BaseLM]:
+def lm_of(options: LMOptions, seed: int) -> dict[str, dspy.BaseLM]:
     """Keywords for `dspy.context`: the LM that is named, or none if the program is to bring its own.
 
     Raises:
         SettingsError: As `make_lm`; or options speak of an LM that is not named.
     """
     if options.lm is not None:
-        return {"lm": lm_named(options.lm, options)}
+        return {"lm": lm_named(options.lm, options, seed)}
     if options.api_base or options.lm_option:
-        raise SettingsError("--api-base and --lm-option say nothing without --lm; name the LM too")
+        raise SettingsError("`api_base` and `lm_option` say nothing without `lm`; name the LM too")
     return {}
 
 
@@ -91,8 +91,8 @@ def check_configured(program: dspy.Module) -> None:
 
     if dspy.settings.lm is None and any(predictor.lm is None for predictor in program.predictors()):
         raise SettingsError(
-            "no LM is configured: name one, e.g. --lm openai/gpt-4.1-mini with its key in the environment, "
-            "or --lm simulated to try things out without a key"
+            "no LM is configured: name one, e.g. `lm='openai/gpt-4.1-mini'` with its key in the environment, "
+            "or `lm='simulated'` to try things out without a key"
         )
 
 
@@ -101,14 +101,14 @@ def _keywords(pairs: Iterable[str]) -> dict[str, Any]:
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not name.strip().isidentifier():
-            raise SettingsError(f"--lm-option is written name=value, e.g. max_tokens=4000, got {name!r}")
+            raise SettingsError(f"`lm_option` is written name=value, e.g. `max_tokens=4000`, got {name!r}")
         if _SECRET.search(name):
             raise SettingsError(
                 f"{name.strip()} is a secret, and a command line is no place for one: "
                 "put the key into the environment, e.g. OPENAI_API_KEY"
             )
         if name.strip() in _OWN_OPTIONS:
-            raise SettingsError(f"{name.strip()} has an option of its own: {_OWN_OPTIONS[name.strip()]}")
+            raise SettingsError(f"{name.strip()} has an option of its own: `{_OWN_OPTIONS[name.strip()]}`")
         keywords[name.strip()] = _value(value)
     return keywords
 
@@ -123,6 +123,6 @@ def _value(text: str) -> Any:
 
 def _check_address(address: str) -> None:
     if not address.startswith(("http://", "https://")):
-        raise SettingsError("--api-base must start with http:// or https://, e.g. http://127.0.0.1:8000/v1")
+        raise SettingsError("`api_base` must start with http:// or https://, e.g. http://127.0.0.1:8000/v1")
     if "@" in urlsplit(address).netloc:  # DSPy's own engine would take it all for a host name, and ask a DNS server
-        raise SettingsError("--api-base must hold no user and password; put a key into the environment instead")
+        raise SettingsError("`api_base` must hold no user and password; put a key into the environment instead")

@@ -57,7 +57,7 @@ def combine(
     if not libraries:
         raise SettingsError("there is no library to combine; give at least one")
     if max_tokens is not None and max_tokens < 1:
-        raise SettingsError(f"max_tokens must be at least 1, got {max_tokens}; None is for no bound")
+        raise SettingsError(f"`max_tokens` must be at least 1, got {max_tokens}; `None` is for no bound")
     taken: list[Experience] = []
     left_out: list[LeftOut] = []
     quarters, is_full, offset = 0, False, 0

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields
+from typing import ClassVar
 
+from tfgrpo_dspy.declaration import above, at_least, check_settings, like, setting
 from tfgrpo_dspy.errors import SettingsError
 
 Price = tuple[float, float] | tuple[float, float, float]
@@ -20,7 +23,35 @@ class OutOfBudget(BaseException):
     """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+def price_of(text: str) -> Price:
+    """`0.4,1.6` as US dollars per million input and output tokens, `0.4,1.6,0.1` with those of cached input.
+
+    Raises:
+        SettingsError: It is something else.
+    """
+    with suppress(ValueError):
+        match [float(part) for part in text.split(",")]:
+            case [read, written]:
+                return read, written
+            case [read, written, cached]:
+                return read, written, cached
+    raise SettingsError(
+        "`price_per_million` must be two numbers, e.g. `(0.4, 1.6)` for input and output, and may have a third for "
+        f"input that the provider has cached, got {text!r}"
+    )
+
+
+def _is_price(given: object) -> bool:
+    prices = given.values() if isinstance(given, Mapping) else [given]
+    return all(
+        isinstance(price, tuple | list)
+        and len(price) in {2, 3}
+        and all(isinstance(part, int | float) and math.isfinite(part) and part >= 0 for part in price)
+        for price in prices
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Budget:
     """Caps of a run; what would exceed one is not started, and the run ends with what it has learned.
 
@@ -35,55 +66,39 @@ class Budget:
         SettingsError: A cap is out of its range, or there is none.
     """
 
-    max_cost_usd: float | None = None
-    """US dollars, > 0."""
-    max_tokens: int | None = None
-    """Input and output tokens together, >= 1."""
-    max_lm_calls: int | None = None
-    """Calls at the endpoint, >= 1."""
-    max_seconds: float | None = None
-    """Wall-clock time, > 0, without that between a kill and the resumption; calls that are expected to end later are
-    not started."""
-    price_per_million: Price | Mapping[str, Price] | None = None
-    """`(input, output)` or `(input, output, cached input)` in US dollars, or model name to that; None takes DSPy's
-    price data."""
+    group: ClassVar[str] = "limits"
+
+    max_cost_usd: float | None = setting(None, "US dollars at most.", above(0), metavar="USD", common=True)
+    max_tokens: int | None = setting(None, "Tokens at most, input and output together.", at_least(1))
+    max_lm_calls: int | None = setting(None, "Calls at the endpoint at most.", at_least(1))
+    max_seconds: float | None = setting(
+        None,
+        "Wall-clock time at most, without that between a kill and the resumption; calls that are expected to end later "
+        "are not started.",
+        above(0),
+        metavar="SECONDS",
+    )
+    price_per_million: Price | Mapping[str, Price] | None = setting(
+        None,
+        "US dollars for a million tokens: input, output and, if it is another, input that the provider has cached; in "
+        "Python also model name to that. `None` takes DSPy's price data.",
+        like("`(input, output)` or `(input, output, cached input)`, or model name to that", where=_is_price),
+        read=price_of,
+        metavar="IN,OUT[,CACHED]",
+    )
 
     def __post_init__(self) -> None:
+        check_settings(self)
+        if self.price_per_million is not None and self.max_cost_usd is None:
+            raise SettingsError("`price_per_million` does nothing without `max_cost_usd`; leave it out or give both")
         caps = [f.name for f in fields(self) if f.name.startswith("max_")]
         if all(getattr(self, name) is None for name in caps):
-            raise SettingsError(f"a Budget needs at least one of {', '.join(caps)}")
-        for name in caps:
-            self._check(name, whole=name in {"max_tokens", "max_lm_calls"})
-        if self.price_per_million is None:
-            return
-        if self.max_cost_usd is None:
-            raise SettingsError("price_per_million does nothing without max_cost_usd; leave it out or give both")
-        given = self.price_per_million
-        for price in given.values() if isinstance(given, Mapping) else [given]:
-            _check_price(price)
+            raise SettingsError(f"a Budget needs at least one of {', '.join(f'`{name}`' for name in caps)}")
 
     def price_of(self, model: str) -> Price | None:
         """The price given for a model; None if there is none."""
         prices = self.price_per_million
         return prices.get(model) if isinstance(prices, Mapping) else prices
-
-    def _check(self, name: str, *, whole: bool) -> None:
-        value = getattr(self, name)
-        if value is None:
-            return
-        fits = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
-        if not fits or not math.isfinite(value) or value <= 0:
-            expected = "a whole number >= 1" if whole else "a number > 0"
-            raise SettingsError(f"{name} must be {expected} or None, got {value!r}")
-
-
-def _check_price(price: object) -> None:
-    fits = isinstance(price, tuple | list) and len(price) in {2, 3}
-    if not fits or not all(isinstance(p, int | float) and math.isfinite(p) and p >= 0 for p in price):  # type: ignore[attr-defined]
-        raise SettingsError(
-            "price_per_million must be (input, output) or (input, output, cached input) in US dollars, or model name "
-            f"to that, got {price!r}"
-        )
 
 
 def cost_at(price: Price, read: int, written: int, cached: int = 0) -> float:

@@ -90,8 +90,7 @@ def _read(path: Path) -> tuple[Spent, int]:
                 total, whole = total + change, whole + len(line)
             elif lines.read(1):
                 raise JournalError(
-                    f"{path}, line {number} is damaged; restore it from a backup, or start over (restart=True, "
-                    "--restart)"
+                    f"{path}, line {number} is damaged; restore it from a backup, or start over (`restart=True`)"
                 )
     return total, whole
 

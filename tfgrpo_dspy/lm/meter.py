@@ -257,8 +257,8 @@ def active_meter() -> Meter | None:
 def no_price(model: str) -> SettingsError:
     """The error for a cap in US dollars that cannot be kept."""
     return SettingsError(
-        f"max_cost_usd cannot be kept: the price of {model} is unknown; give it in US dollars per million tokens, "
-        "Budget(..., price_per_million=(input, output)), or cap max_tokens or max_lm_calls instead"
+        f"`max_cost_usd` cannot be kept: the price of {model} is unknown; give it in US dollars per million tokens in "
+        "and out, e.g. `price_per_million=(0.4, 1.6)`, or cap `max_tokens` or `max_lm_calls` instead"
     )
 
 

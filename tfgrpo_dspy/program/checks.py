@@ -53,8 +53,8 @@ def check_sampling(program: dspy.Module, temperature: float | None) -> None:
     for lm in {predictor.lm or dspy.settings.lm for predictor in program.predictors()}:
         if temperature is None and lm.kwargs.get("temperature") == 0:
             raise SettingsError(
-                f"temperature=None keeps the LM's own, but that of {lm.model} is 0, at which the rollouts of a group "
-                "hardly differ; give a temperature > 0"
+                f"`temperature=None` keeps the LM's own, but that of {lm.model} is 0, at which the rollouts of a group "
+                "hardly differ; give a `temperature` > 0"
             )
 
 

@@ -80,7 +80,7 @@ class SelfDiscrimination:
 
     def __post_init__(self) -> None:
         if self.lm is not None and not isinstance(self.lm, dspy.BaseLM):
-            raise SettingsError(f"lm must be a dspy.LM or None, got {self.lm!r}")
+            raise SettingsError(f"`lm` must be a `dspy.LM` or `None`, got {self.lm!r}")
 
     def score_group(self, example: dspy.Example, predictions: Sequence[dspy.Prediction]) -> list[dspy.Prediction]:
         """One reward for each prediction, with the judge's assessment as feedback.

@@ -60,7 +60,9 @@ def check_metric(metric: Metric) -> Metric:
             raise SettingsError(f"metric is the class {metric.__name__}; make an object of it: {metric.__name__}(...)")
         return metric
     if not callable(metric):
-        raise SettingsError(f"metric must be a function (example, prediction, trace=None), got {type(metric).__name__}")
+        raise SettingsError(
+            f"metric must be a function `(example, prediction, trace=None)`, got {type(metric).__name__}"
+        )
     _positional_arguments(metric)
     return metric
 
@@ -136,14 +138,14 @@ def _positional_arguments(metric: SingleMetric) -> int:
     named = [p for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY and p.default is inspect.Parameter.empty]
     if named:
         raise SettingsError(
-            f"metric must take (example, prediction, trace=None), but {_name(metric)} also needs {named[0].name}=; "
+            f"metric must take `(example, prediction, trace=None)`, but {_name(metric)} also needs {named[0].name}=; "
             "bind it with functools.partial"
         )
     for count in (5, 3, 2):
         if len(required) <= count <= len(taken):
             return count
     raise SettingsError(
-        f"metric must take (example, prediction, trace=None) or GEPA's five arguments, but {_name(metric)} takes "
+        f"metric must take `(example, prediction, trace=None)` or GEPA's five arguments, but {_name(metric)} takes "
         f"{len(taken)}"
     )
 

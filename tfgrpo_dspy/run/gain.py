@@ -27,7 +27,9 @@ logger = logging.getLogger(__name__)
 def check_gain(required: bool, gate: Gate | None, valset: Sequence[dspy.Example] | None) -> None:
     """Raises `SettingsError` if a gain is required and there is nothing to measure it on."""
     if required and valset is None and not _holdouts(gate):
-        raise SettingsError("require_gain needs problems to measure it on: give a valset, or a gate with Holdout(...)")
+        raise SettingsError(
+            "`require_gain` needs problems to measure it on: give a `valset`, or a `gate` that holds some out"
+        )
 
 
 def judge_gain(run: Run, workers: Workers) -> Gain | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from os import PathLike
 
 import dspy
 
@@ -17,7 +16,7 @@ from tfgrpo_dspy.lm.budget import Spent
 from tfgrpo_dspy.records.events import Observer
 from tfgrpo_dspy.rewards.reward import GroupMetric, Metric, check_metric
 from tfgrpo_dspy.runtime.executor import Executor, Threads
-from tfgrpo_dspy.settings import Settings
+from tfgrpo_dspy.settings import RecordSettings, Settings
 
 
 def _rules(gate: object) -> bool:
@@ -33,7 +32,7 @@ def _are_observers(given: object) -> bool:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Setup:
+class Setup(RecordSettings):
     """Of one run: the keywords of `TrainingFreeGRPO` that are no `Settings`, because they hold more than a value.
 
     Raises:
@@ -63,20 +62,10 @@ class Setup:
     )
     executor: Executor = setting(
         Threads(),
-        "Where rollouts run: `threads` of this process, `ray`, or a `RayExecutor(address=...)`; the library is the "
+        'Where rollouts run: `"threads"` of this process, `"ray"`, or a `RayExecutor(address=...)`; the library is the '
         "same. With Ray a budget cannot be kept, so it is refused.",
         like('`"threads"`, `"ray"` or a `RayExecutor(...)`', where=_opens),
         group="endpoint",
-    )
-    log_dir: str | PathLike[str] | None = setting(
-        None,
-        "Folder for the run's journal; `None` keeps none. A run that was killed is taken up by calling `compile` again "
-        "with the same arguments: it ends in the same library and pays only for what was in flight.",
-        like("a folder", str, PathLike),
-        group="records",
-    )
-    restart: bool = setting(
-        False, "Whether a journal that is in `log_dir` is put aside and the run starts over.", group="records"
     )
     tracking: bool | str | Observer = setting(
         False,
@@ -89,9 +78,6 @@ class Setup:
         "Further listeners, each called with every `Event`.",
         like("a sequence of functions that take one event", where=_are_observers),
         group="records",
-    )
-    display_progress: bool | None = setting(
-        None, "Whether progress is shown; `None` shows it on a terminal.", group="records"
     )
     spent: Spent = Spent()
     """What counts against the budget before the run begins."""

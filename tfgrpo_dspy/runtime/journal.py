@@ -162,9 +162,7 @@ class Journal:
         path = self.folder / "run.json"
         if not path.exists():
             if self._path.exists():
-                raise JournalError(
-                    f"{path} is missing beside a journal; a restart (restart=True, --restart) puts that aside"
-                )
+                raise JournalError(f"{path} is missing beside a journal; a restart (`restart=True`) puts that aside")
             self.token = uuid.uuid4().hex
             write_atomically(_document(self.token, self._identity), path)
             return
@@ -177,7 +175,7 @@ class Journal:
         if differences:
             raise JournalError(
                 f"{self.folder} holds another run: {'; '.join(differences)}; give this run another folder, or "
-                "restart (restart=True, --restart) to put that one aside"
+                "restart (`restart=True`) to put that one aside"
             )
 
 
@@ -234,8 +232,7 @@ def _find_lines(path: Path) -> tuple[dict[str, Line], int, bool]:
                 whole, ends = whole + len(line), line.endswith(b"\n")
             elif lines.read(1):
                 raise JournalError(
-                    f"{path}, line {number} is damaged; restore it from a backup, or start over (restart=True, "
-                    "--restart)"
+                    f"{path}, line {number} is damaged; restore it from a backup, or start over (`restart=True`)"
                 )
     return places, whole, ends
 
@@ -260,7 +257,7 @@ def _read_identity(path: Path) -> tuple[str, dict[str, Any]]:
         document = json.loads(path.read_text(encoding="utf-8"))
         if document["version"] == VERSION:
             return str(document["token"]), dict(document["identity"])
-    raise JournalError(f"{path} is damaged, or of another version; start over (restart=True, --restart)")
+    raise JournalError(f"{path} is damaged, or of another version; start over (`restart=True`)")
 
 
 def _document(token: str, identity: Mapping[str, Any]) -> str:

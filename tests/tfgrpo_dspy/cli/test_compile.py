@@ -92,8 +92,8 @@ def test_the_report_can_be_read_without_the_terminal():
 
 @pytest.mark.parametrize("threads", [1, 32])
 def test_the_same_seed_learns_the_same_library_whatever_the_threads(threads):
-    compiled("--lm", "simulated", "--no-tracking", "--threads", str(threads))
-    compiled("--lm", "simulated", "--no-tracking", "--threads", "8", "--out", "other")
+    compiled("--lm", "simulated", "--no-tracking", "--num-threads", str(threads))
+    compiled("--lm", "simulated", "--no-tracking", "--num-threads", "8", "--out", "other")
     assert Path("out/library.json").read_bytes() == Path("other/library.json").read_bytes()
 
 
@@ -113,13 +113,13 @@ def test_options_reach_the_optimizer(monkeypatch):
         return original(self, student, trainset, **more)
 
     monkeypatch.setattr(TrainingFreeGRPO, "compile", spy)
-    options = "--max-words 20 --max-experiences 2 --max-library-tokens 90 --no-ground-truth --objective solve --seed 4"
+    options = "--max-words 20 --max-experiences 2 --max-library-tokens 90 --no-use-ground-truth --objective x --seed 4"
     more = (
         "--experiences-per-group 2 --max-errors 3 --reflection-lm simulated --lm-option max_tokens=99 --temperature 0.9"
     )
     compiled("--lm", "simulated", "--no-tracking", *options.split(), *more.split())
     wanted = {"max_words": 20, "max_experiences": 2, "max_library_tokens": 90, "use_ground_truth": False, "seed": 4}
-    wanted |= {"objective": "solve", "experiences_per_group": 2, "max_errors": 3, "temperature": 0.9, "epochs": 2}
+    wanted |= {"objective": "x", "experiences_per_group": 2, "max_errors": 3, "temperature": 0.9, "epochs": 2}
     assert {name: seen[name] for name in wanted} == wanted
     assert seen["reflection"] is not None
     assert seen["lm"].kwargs["max_tokens"] == 99
@@ -205,7 +205,7 @@ def test_a_run_that_stops_late_leaves_what_it_learned(monkeypatch):
         return number(example, prediction)
 
     monkeypatch.setattr("tfgrpo_dspy.rewards.metrics.BUILT_IN", {"number": number_until_it_breaks})
-    result = run("compile", SOLVER, "train.jsonl", *QUICK, "--lm", "simulated", "--no-tracking", "--threads", "1")
+    result = run("compile", SOLVER, "train.jsonl", *QUICK, "--lm", "simulated", "--no-tracking", "--num-threads", "1")
     said = the_error(result)
     assert "the metric broke" in said
     assert "what was learned in 1 of 2 steps" in said
@@ -243,7 +243,7 @@ def test_the_same_command_takes_a_run_up_and_another_one_is_refused_unless_it_st
 @pytest.mark.slow
 def test_interrupting_a_process_leaves_what_it_learned():
     with running_server(latency=Latency(0.05)) as url:
-        endpoint = ("--lm", "openai/simulated", "--api-base", url, "--epochs", "50", "--threads", "16")
+        endpoint = ("--lm", "openai/simulated", "--api-base", url, "--epochs", "50", "--num-threads", "16")
         arguments = ("compile", SOLVER, "train.jsonl", "--metric", "number", *endpoint, "--no-tracking")
         environment = process_environment(OPENAI_API_KEY=KEY)
         process = subprocess.Popen(
@@ -291,7 +291,7 @@ def test_the_installed_command_learns_and_shows_the_gain(url):
 def test_interrupting_twice_leaves_at_once_and_the_run_is_taken_up():
     slow = Latency(2.0)
     with running_server(latency=slow) as url:
-        endpoint = ("--lm", "openai/simulated", "--api-base", url, "--epochs", "1", "--threads", "8")
+        endpoint = ("--lm", "openai/simulated", "--api-base", url, "--epochs", "1", "--num-threads", "8")
         arguments = ("compile", SOLVER, "train.jsonl", "--metric", "number", *endpoint, "--no-tracking")
         process = subprocess.Popen(
             [sys.executable, "-c", "from tfgrpo_dspy.cli import main; main()", *arguments],
@@ -316,7 +316,7 @@ def test_interrupting_twice_leaves_at_once_and_the_run_is_taken_up():
     with running_server() as url:
         compiled_again = run(
             *("compile", SOLVER, "train.jsonl", "--metric", "number", "--lm", "openai/simulated", "--api-base", url),
-            *("--epochs", "1", "--threads", "8", "--no-tracking"),
+            *("--epochs", "1", "--num-threads", "8", "--no-tracking"),
             env={"OPENAI_API_KEY": KEY},
         )
     assert compiled_again.exit_code == 0, compiled_again.stderr

@@ -38,7 +38,7 @@ def test_the_demo_shows_a_gain_and_says_that_it_is_simulated():
 
 def test_the_demo_learns_the_same_library_from_the_same_seed():
     for folder in ("one", "two"):
-        run("demo", *SMALL, "--out", folder, "--threads", "1" if folder == "one" else "8")
+        run("demo", *SMALL, "--out", folder, "--num-threads", "1" if folder == "one" else "8")
     run("demo", *SMALL, "--out", "three", "--seed", "1")
     one, two, three = (Path(folder, "library.json").read_bytes() for folder in ("one", "two", "three"))
     assert one == two != three
@@ -61,7 +61,9 @@ def test_without_mlflow_the_demo_runs_untracked_and_says_so(monkeypatch):
     assert "MLflow is not installed, so the run is not tracked" in result.stderr
 
 
-@pytest.mark.parametrize("arguments", ["--examples 0", "--held-out 0", "--epochs 0", "--group-size 0", "--threads 0"])
+@pytest.mark.parametrize(
+    "arguments", [f"--{name} 0" for name in ("examples", "held-out", "epochs", "group-size", "num-threads")]
+)
 def test_the_demo_refuses_what_it_cannot_do(arguments):
     result = run("demo", "--no-tracking", *arguments.split())
     assert the_error(result)

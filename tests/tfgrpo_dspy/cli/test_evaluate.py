@@ -73,7 +73,7 @@ def test_the_same_program_is_not_distinguishable_from_itself():
 
 def test_the_same_seed_gives_the_same_figures():
     arguments = ("evaluate", SOLVER, "test.jsonl", "--metric", "number", "--lm", "simulated", "-k", "2")
-    first, again, other = said(*arguments), said(*arguments, "--threads", "1"), said(*arguments, "--seed", "5")
+    first, again, other = said(*arguments), said(*arguments, "--num-threads", "1"), said(*arguments, "--seed", "5")
 
     def figures(text: str) -> str:
         return text.partition("Result")[2]

@@ -47,7 +47,7 @@ def test_it_shows_every_stage_and_writes_nothing():
 
 def test_an_unknown_price_is_said_and_a_given_one_is_used():
     assert "the price of an LM is unknown" in forecast()
-    shown = forecast("--price", "0.5,2")
+    shown = forecast("--price-per-million", "0.5,2")
     assert "$" in shown
     assert "unknown" not in shown.partition("wall-clock")[0]
 
@@ -88,12 +88,14 @@ def test_a_pilot_of_no_example_is_one_error():
 
 
 def test_a_run_that_costs_less_is_not_asked_about():
-    result = run(*COMPILE, *QUICK, "--price", "0.5,2", "--confirm-above", "100")
+    result = run(*COMPILE, *QUICK, "--price-per-million", "0.5,2", "--confirm-above", "100")
     assert result.exit_code == 0, result.output
     assert Path("out/program.json").exists()
 
 
-@pytest.mark.parametrize(("more", "said"), [(("--price", "0.5,2"), "expected to cost $"), ((), "unknown (--price)")])
+@pytest.mark.parametrize(
+    ("more", "said"), [(("--price-per-million", "0.5,2"), "expected to cost $"), ((), "unknown (--price-per-million)")]
+)
 def test_a_run_that_costs_more_needs_a_yes(more, said):
     arguments = [*COMPILE, *QUICK, "--confirm-above", "0.000001", *more]
     refused = CliRunner().invoke(app, arguments, input="n\n", prog_name="tfgrpo")
@@ -106,7 +108,7 @@ def test_a_run_that_costs_more_needs_a_yes(more, said):
 
 
 def test_the_pilot_before_the_question_counts_against_the_cap():
-    result = run(*COMPILE, *QUICK, "--price", "0.5,2", "--confirm-above", "100", "--max-lm-calls", "60")
+    result = run(*COMPILE, *QUICK, "--price-per-million", "0.5,2", "--confirm-above", "100", "--max-lm-calls", "60")
     assert result.exit_code == ENDED_EARLY, result.output
     assert "Ended early: max_lm_calls=60" in " ".join(result.stdout.split())
     pilot = json.loads(Path("out/log/spent.jsonl").read_text().splitlines()[0])

@@ -12,7 +12,7 @@ from tfgrpo_dspy import read_library
 from tfgrpo_dspy.gates.holdout import Holdout
 
 COMPILE = ("compile", SOLVER, "train.jsonl", "--metric", "number", "--lm", "simulated", "--no-tracking")
-QUICK = ("--epochs", "1", "--group-size", "4", "--threads", "2")
+QUICK = ("--epochs", "1", "--group-size", "4", "--num-threads", "2")
 
 
 @pytest.fixture
@@ -50,8 +50,8 @@ def test_a_forecast_counts_the_gate():
 
 @pytest.mark.usefixtures("files")
 def test_options_that_cannot_work_say_so():
-    assert "require_gain needs" in the_error(run(*COMPILE, "--require-gain"))
-    assert "`on_uniform` must be" in the_error(run(*COMPILE, "--on-uniform", "pray"))
+    assert "--require-gain needs" in the_error(run(*COMPILE, "--require-gain"))
+    assert "--on-uniform must be" in the_error(run(*COMPILE, "--on-uniform", "pray"))
 
 
 def test_the_most_that_a_holdout_takes_is_known_beforehand():

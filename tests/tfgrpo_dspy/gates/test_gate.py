@@ -267,7 +267,7 @@ def test_a_gain_that_shows_on_fresh_rollouts_is_returned_with_its_interval():
 
 
 def test_a_required_gain_needs_something_to_measure_it_on():
-    with pytest.raises(SettingsError, match="require_gain needs"):
+    with pytest.raises(SettingsError, match="`require_gain` needs"):
         learned(update(RIGHT), compiled={"require_gain": True})
 
 

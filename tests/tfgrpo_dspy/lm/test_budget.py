@@ -32,15 +32,15 @@ class Clock:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({}, "needs at least one of max_cost_usd, max_tokens, max_lm_calls, max_seconds"),
-        ({"max_lm_calls": 0}, "max_lm_calls must be a whole number >= 1"),
-        ({"max_lm_calls": 1.5}, "max_lm_calls must be a whole number >= 1"),
-        ({"max_tokens": True}, "max_tokens must be a whole number >= 1"),
-        ({"max_cost_usd": -1}, "max_cost_usd must be a number > 0"),
-        ({"max_seconds": float("inf")}, "max_seconds must be a number > 0"),
-        ({"max_cost_usd": 1, "price_per_million": (1,)}, r"price_per_million must be \(input, output\)"),
-        ({"max_cost_usd": 1, "price_per_million": {"m": (1, -2)}}, "price_per_million must be"),
-        ({"max_lm_calls": 1, "price_per_million": (1, 2)}, "does nothing without max_cost_usd"),
+        ({}, "needs at least one of `max_cost_usd`, `max_tokens`, `max_lm_calls`, `max_seconds`"),
+        ({"max_lm_calls": 0}, "`max_lm_calls` must be a whole number >= 1"),
+        ({"max_lm_calls": 1.5}, "`max_lm_calls` must be a whole number >= 1"),
+        ({"max_tokens": True}, "`max_tokens` must be a whole number >= 1"),
+        ({"max_cost_usd": -1}, "`max_cost_usd` must be a number > 0"),
+        ({"max_seconds": float("inf")}, "`max_seconds` must be a number > 0"),
+        ({"max_cost_usd": 1, "price_per_million": (1,)}, r"`price_per_million` must be `\(input, output\)`"),
+        ({"max_cost_usd": 1, "price_per_million": {"m": (1, -2)}}, "`price_per_million` must be"),
+        ({"max_lm_calls": 1, "price_per_million": (1, 2)}, "does nothing without `max_cost_usd`"),
     ],
 )
 def test_a_budget_that_cannot_be_kept_or_caps_nothing_is_refused(values, message):
@@ -306,7 +306,7 @@ def test_a_cap_in_dollars_is_kept_at_the_price_given():
 
 def test_a_cap_in_dollars_without_a_price_is_an_error_before_the_first_call():
     engine = Engine(script())
-    with pytest.raises(SettingsError, match=r"price of scripted/model is unknown; .*price_per_million=\(input, output"):
+    with pytest.raises(SettingsError, match=r"price of scripted/model is unknown; .*price_per_million=\(0.4, 1.6"):
         compiled(engine.lm(), Budget(max_cost_usd=1.0))
     with stub(lambda n: (200, OK, {})) as server:
         with pytest.raises(SettingsError, match="price of openai/x is unknown"):

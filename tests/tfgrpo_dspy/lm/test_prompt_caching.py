@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 
 from tests.tfgrpo_dspy.lm.test_over_http import OK, lm, stub
 from tfgrpo_dspy import TrainingFreeGRPO, evaluate
-from tfgrpo_dspy.cli.options.budget import price_of
 from tfgrpo_dspy.errors import SettingsError
-from tfgrpo_dspy.lm.budget import Budget, cost_at
+from tfgrpo_dspy.lm.budget import Budget, cost_at, price_of
 from tfgrpo_dspy.lm.ledger import spent_in
 from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.observers.mlflow.metrics import usage_numbers
@@ -54,7 +53,7 @@ def test_a_price_may_name_that_of_cached_input():
     assert price_of("0.4,1.6,0.1") == (0.4, 1.6, 0.1)
     assert Budget(max_cost_usd=1, price_per_million=(1, 2, 0.5)).price_of("any") == (1, 2, 0.5)
     for text in ("1", "1,2,3,4", "1,x"):
-        with pytest.raises(SettingsError, match="--price must be two numbers"):
+        with pytest.raises(SettingsError, match="`price_per_million` must be two numbers"):
             price_of(text)
 
 

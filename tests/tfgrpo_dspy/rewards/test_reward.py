@@ -127,7 +127,7 @@ def test_a_builtin_without_a_signature_is_called_with_three_arguments():
     [lambda: 1, lambda example: 1, lambda a, b, c, d: 1, lambda a, b, c, d, e, f: 1, lambda e, p, *, strict: 1],
 )
 def test_a_metric_with_other_arguments_is_refused_before_any_call(metric):
-    with pytest.raises(SettingsError, match=r"metric must take \(example, prediction, trace=None\)"):
+    with pytest.raises(SettingsError, match=r"metric must take `\(example, prediction, trace=None\)`"):
         check_metric(metric)
 
 

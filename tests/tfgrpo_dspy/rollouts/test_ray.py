@@ -176,7 +176,7 @@ def test_the_command_line_brings_a_file_and_what_lies_beside_it(tmp_path):
     Path("mine.py").write_text(PROGRAM)
     problems(4, 1)
     common = ("compile", "mine.py:program", "train.jsonl", "--metric", "mine.py:same", "--lm", "simulated")
-    more = ("--epochs", "1", "--no-tracking", "--lm-option", "cache=false", "--threads", "2")
+    more = ("--epochs", "1", "--no-tracking", "--lm-option", "cache=false", "--num-threads", "2")
     for name in ("ray", "threads"):
         result = run(*common, *more, "--executor", name, "--out", name)
         assert result.exit_code == 0, result.output

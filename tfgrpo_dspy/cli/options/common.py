@@ -1,297 +1,205 @@
-"""The options of the commands, each declared once: a command takes them as one frozen value."""
+"""The options of the commands that are no settings of the optimizer: data, language models, records, what is shown."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import ClassVar, Literal
 
-import typer
-
-from tfgrpo_dspy.cli.options.gates import GuardingOptions
 from tfgrpo_dspy.cli.options.program import ProgramOptions
-from tfgrpo_dspy.cli.options.safety import ForecastOptions, PlaceOptions, SafetyOptions
-from tfgrpo_dspy.cli.options.taking import option
+from tfgrpo_dspy.cli.options.taking import Taken
+from tfgrpo_dspy.declaration import at_least, setting
+from tfgrpo_dspy.lm.budget import Budget
+from tfgrpo_dspy.settings import EndpointSettings, LimitSettings, RolloutSettings, Settings
 
-DATA = "Data"
-MODELS = "Language models (keys are read from the environment, e.g. OPENAI_API_KEY)"
-LEARNING = "Learning"
-RECORDS = "Records"
+_EXAMPLES = "JSONL, JSON, CSV, Parquet or a Hub dataset id"
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataOptions:
     """Which columns of the examples are read, and how answers are scored."""
 
-    inputs: Annotated[
-        list[str] | None,
-        option(
-            "--inputs",
-            metavar="FIELD[=COLUMN]",
-            panel=DATA,
-            help="Input field, repeated or separated by commas; a column of another name or a nested one is written "
-            "question=prompt.0.content. Guessed if left out.",
-        ),
-    ] = None
-    answer: Annotated[
-        str | None,
-        option(
-            "--answer",
-            metavar="FIELD[=COLUMN]",
-            panel=DATA,
-            help="Field with the expected answer, e.g. answer=solution. Guessed if left out.",
-        ),
-    ] = None
-    limit: Annotated[int | None, option("--limit", metavar="N", panel=DATA, help="Read the first N rows only.")] = None
-    split: Annotated[
-        str | None,
-        option("--split", metavar="NAME", panel=DATA, help="Split of a Hugging Face dataset, e.g. train."),
-    ] = None
-    metric: Annotated[
-        str | None,
-        option(
-            "--metric",
-            metavar="METRIC",
-            panel=DATA,
-            help="exact (the default: same words), number (same number), module:function or file.py:function.",
-        ),
-    ] = None
+    group: ClassVar[str] = "data"
+
+    inputs: Sequence[str] | None = setting(
+        None,
+        "Input field, repeated or separated by commas; a column of another name or a nested one is written "
+        "question=prompt.0.content. Guessed if left out.",
+        metavar="FIELD[=COLUMN]",
+        common=True,
+    )
+    answer: str | None = setting(
+        None,
+        "Field with the expected answer, e.g. answer=solution. Guessed if left out.",
+        metavar="FIELD[=COLUMN]",
+        common=True,
+    )
+    limit: int | None = setting(None, "Read the first N rows only.", at_least(1))
+    split: str | None = setting(None, "Split of a Hugging Face dataset, e.g. train.", metavar="NAME")
+    metric: str = setting(
+        "exact",
+        "exact (same words), number (same number), module:function or file.py:function.",
+        metavar="METRIC",
+        common=True,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class LMOptions:
     """Which language model answers, and how."""
 
-    lm: Annotated[
-        str | None,
-        option(
-            "--lm",
-            metavar="MODEL",
-            panel=MODELS,
-            help="The program's LM as provider/model, e.g. openai/gpt-4.1-mini; `simulated` is the embedded one. "
-            "May be left out if the program configures its own.",
-        ),
-    ] = None
-    api_base: Annotated[
-        str | None, option("--api-base", metavar="URL", panel=MODELS, help="Endpoint of an OpenAI-compatible server.")
-    ] = None
-    engine: Annotated[
-        str, typer.Option("--engine", metavar="auto|lm15|litellm", rich_help_panel=MODELS, help="DSPy's transport.")
-    ] = "auto"
-    lm_option: Annotated[
-        list[str] | None,
-        option(
-            "--lm-option",
-            metavar="NAME=VALUE",
-            panel=MODELS,
-            help="Further argument of dspy.LM, repeatable: max_tokens=4000, num_retries=1, cache=false.",
-        ),
-    ] = None
-    temperature: Annotated[
-        float, typer.Option("--temperature", metavar="T", rich_help_panel=MODELS, help="Of rollouts, above 0.")
-    ] = 0.7
-    threads: Annotated[
-        int | None,
-        option("--threads", metavar="N", panel=MODELS, help="LM calls at once. Default: DSPy's, 8."),
-    ] = None
-    max_errors: Annotated[
-        int | None,
-        option("--max-errors", metavar="N", panel=MODELS, help="Losses tolerated. Default: DSPy's, 10."),
-    ] = None
-    seed: Annotated[
-        int, typer.Option("--seed", metavar="N", rich_help_panel=MODELS, help="Draws rollouts and batches.")
-    ] = 0
+    group: ClassVar[str] = "models"
+
+    lm: str | None = setting(
+        None,
+        "The program's LM as provider/model, e.g. openai/gpt-4.1-mini; simulated is the embedded one. May be left out "
+        "if the program configures its own.",
+        metavar="MODEL",
+        common=True,
+    )
+    api_base: str | None = setting(None, "Endpoint of an OpenAI-compatible server.", metavar="URL", common=True)
+    engine: Literal["auto", "lm15", "litellm"] = setting("auto", "DSPy's transport.")
+    lm_option: Sequence[str] | None = setting(
+        None,
+        "Further argument of dspy.LM, repeatable: max_tokens=4000, num_retries=1, cache=false.",
+        metavar="NAME=VALUE",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrackingOptions:
     """Whether and where MLflow records."""
 
-    tracking: Annotated[
-        bool | None,
-        option("--tracking/--no-tracking", panel=RECORDS, help="Record to MLflow. Default: if it is installed."),
-    ] = None
-    experiment: Annotated[
-        str, typer.Option("--experiment", metavar="NAME", rich_help_panel=RECORDS, help="MLflow experiment.")
-    ] = "tfgrpo"
-    tracking_uri: Annotated[
-        str | None,
-        option(
-            "--tracking-uri",
-            metavar="URI",
-            panel=RECORDS,
-            help="MLflow store or server. Default: MLFLOW_TRACKING_URI, else mlruns/mlflow.db here.",
-        ),
-    ] = None
-    log_model: Annotated[
-        bool,
-        option("--log-model", panel=RECORDS, help="Record the learned program as a model that MLflow can serve."),
-    ] = False
+    group: ClassVar[str] = "records"
+
+    tracking: bool | None = setting(None, "Whether MLflow records the run; if it is installed, unless told otherwise.")
+    experiment: str = setting("tfgrpo", "MLflow experiment.", metavar="NAME")
+    tracking_uri: str | None = setting(
+        None, "MLflow store or server; MLFLOW_TRACKING_URI, else mlruns/mlflow.db here, if left out.", metavar="URI"
+    )
+    log_model: bool = setting(False, "Whether the learned program is recorded as a model that MLflow can serve.")
 
 
 @dataclass(frozen=True, kw_only=True)
-class LearningOptions:
-    """What `TrainingFreeGRPO` is told; its defaults are the paper's."""
+class GuardOptions:
+    """Who rules on what enters the library, as far as a command line can name them."""
 
-    epochs: Annotated[
-        int, typer.Option("--epochs", metavar="N", rich_help_panel=LEARNING, help="Passes over the trainset.")
-    ] = 3
-    batch_size: Annotated[
-        int | None,
-        option("--batch-size", metavar="N", panel=LEARNING, help="Examples per step. Default: all of them."),
-    ] = None
-    group_size: Annotated[
-        int, typer.Option("--group-size", metavar="G", rich_help_panel=LEARNING, help="Rollouts per example.")
-    ] = 5
-    min_group_size: Annotated[
-        int | None,
-        option(
-            "--min-group-size",
-            metavar="N",
-            panel=LEARNING,
-            help="Adaptive groups: start with N rollouts, add one at a time up to G while rewards are equal.",
-        ),
-    ] = None
-    experiences_per_group: Annotated[
-        int,
-        typer.Option(
-            "--experiences-per-group", metavar="N", rich_help_panel=LEARNING, help="Candidates a group may give."
-        ),
-    ] = 1
-    library: Annotated[
-        Path | None, option("--library", metavar="FILE", panel=LEARNING, help="Library to start from, any format.")
-    ] = None
-    max_words: Annotated[
-        int, typer.Option("--max-words", metavar="N", rich_help_panel=LEARNING, help="Words per experience at most.")
-    ] = 32
-    max_experiences: Annotated[
-        int | None, option("--max-experiences", metavar="N", panel=LEARNING, help="Entries of the library at most.")
-    ] = None
-    max_library_tokens: Annotated[
-        int | None,
-        option("--max-library-tokens", metavar="N", panel=LEARNING, help="Estimated tokens of the library at most."),
-    ] = None
-    retrieve: Annotated[
-        int | None,
-        option(
-            "--retrieve",
-            metavar="K",
-            panel=LEARNING,
-            help="Experiences that a query reads, pinned ones besides: those most alike to it (BM25). Default: all.",
-        ),
-    ] = None
-    dropout: Annotated[
-        float,
-        typer.Option(
-            "--dropout",
-            metavar="P",
-            rich_help_panel=LEARNING,
-            help="Chance that a rollout does not read an experience; measures what each of them does.",
-        ),
-    ] = 0.0
-    prune: Annotated[
-        str | None,
-        option(
-            "--prune",
-            metavar="harmful",
-            panel=LEARNING,
-            help="Delete experiences that were measured to lower the reward; needs --dropout.",
-        ),
-    ] = None
-    objective: Annotated[
-        str | None,
-        option(
-            "--objective",
-            metavar="TEXT",
-            panel=LEARNING,
-            help="What the program is to do well. Default: its own instructions.",
-        ),
-    ] = None
-    ground_truth: Annotated[
-        bool,
-        option(
-            "--ground-truth/--no-ground-truth",
-            panel=LEARNING,
-            help="Whether reflection is shown the expected answers. Default: it is.",
-        ),
-    ] = True
+    group: ClassVar[str] = "safeguards"
+
+    gate: Sequence[str] | None = setting(
+        None,
+        "Examples on which an update has to be shown not to be worse before it enters; judge: the reflection LM looks "
+        "at each text; screen: answers and names of training problems are refused. Repeatable.",
+        metavar="FILE|judge|screen",
+    )
+    test: str | None = setting(
+        None, "Held-out examples on which the bare and the learned program are compared at the end.", metavar="FILE"
+    )
+    review: bool = setting(False, "Whether you are asked before each operation on the library is applied.")
+    review_file: Path | None = setting(
+        None,
+        "Each step's operations are written there and the run stops; with decisions filled in, the same command goes "
+        "on.",
+        metavar="FILE",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """Where a run's files are and where it works."""
+
+    library: Path | None = setting(None, "Library to start from, any format.", metavar="FILE", group="method")
+    reflection_lm: str | None = setting(
+        None,
+        "Summarises and compares, at the same endpoint; the program's LM if left out.",
+        metavar="MODEL",
+        group="models",
+    )
+    executor: Literal["threads", "ray"] = setting(
+        "threads", "Where rollouts run: threads here, or tasks of a Ray cluster.", group="endpoint"
+    )
+    ray_address: str | None = setting(
+        None,
+        "Ray cluster to use, or auto for the one on this machine; one is started for the run if left out.",
+        metavar="HOST:PORT",
+        group="endpoint",
+    )
+    out: Path = setting(
+        Path("out"),
+        "Folder for program.json, library.json with its history, library.md, report.md and recipe.yaml.",
+        metavar="DIR",
+        group="records",
+        common=True,
+    )
+    log_dir: Path | None = setting(
+        None, "Folder for the run's journal; log in the `out` folder if left out.", metavar="DIR", group="records"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MomentOptions:
+    """What is wanted of this one command, and is no part of the run that it makes."""
+
+    group: ClassVar[str] = "limits"
+
+    dry_run: bool = setting(False, "Roll out a small pilot, forecast calls, tokens, cost and time; stop.", common=True)
+    pilot: int = setting(4, "Examples of the pilot.", at_least(1))
+    paper: bool = setting(False, "Whether the paper's published cost is shown beside the forecast.")
+    confirm_above: float | None = setting(
+        None, "Forecast the run first, and ask if it is expected to cost more.", metavar="USD"
+    )
+    restart: bool = setting(False, "Put the journal aside, and start over.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class CompileOptions(
-    ForecastOptions,
-    GuardingOptions,
-    TrackingOptions,
-    PlaceOptions,
-    SafetyOptions,
-    LearningOptions,
-    LMOptions,
-    DataOptions,
-    ProgramOptions,
+    Taken, ProgramOptions, DataOptions, LMOptions, GuardOptions, TrackingOptions, RunOptions, MomentOptions
 ):
     """Options of `tfgrpo compile`."""
 
-    program: Annotated[
-        str,
-        typer.Argument(
-            metavar="PROGRAM",
-            help="package.module:attribute or file.py:attribute. Options of a function that makes it follow TRAINSET.",
-        ),
-    ]
-    trainset: Annotated[str, typer.Argument(metavar="TRAINSET", help="JSONL, JSON, CSV, Parquet or a Hub dataset id.")]
-    out: Annotated[
-        Path,
-        typer.Option(
-            "--out",
-            metavar="DIR",
-            help="Folder for program.json, library.json with its history, library.md and report.md.",
-        ),
-    ] = Path("out")
-    valset: Annotated[
-        str | None,
-        option("--valset", metavar="FILE", panel=DATA, help="Examples by which the best step's library is chosen."),
-    ] = None
-    reflection_lm: Annotated[
-        str | None,
-        option(
-            "--reflection-lm",
-            metavar="MODEL",
-            panel=MODELS,
-            help="Summarises and compares, at the same endpoint. Default: --lm.",
-        ),
-    ] = None
+    takes = (Settings, Budget)
+    arguments = ("program", "trainset")
+
+    program: str = setting(
+        "",
+        "package.module:attribute or file.py:attribute. Options of a function that makes it follow TRAINSET.",
+        group="data",
+    )
+    trainset: str = setting("", f"{_EXAMPLES}.", group="data")
+    valset: str | None = setting(
+        None, "Examples by which the best step's library is chosen.", metavar="FILE", group="data", common=True
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateOptions(LMOptions, DataOptions, ProgramOptions):
+class EvaluateOptions(Taken, ProgramOptions, DataOptions, LMOptions):
     """Options of `tfgrpo evaluate`."""
 
-    program: Annotated[
-        str,
-        typer.Argument(
-            metavar="PROGRAM", help="package.module:attribute, file.py:attribute, or a program.json of tfgrpo compile."
-        ),
-    ]
-    devset: Annotated[str, typer.Argument(metavar="DEVSET", help="JSONL, JSON, CSV, Parquet or a Hub dataset id.")]
-    load: Annotated[
-        Path | None, typer.Option("--load", metavar="FILE", help="A saved program.json to load into PROGRAM.")
-    ] = None
-    baseline: Annotated[
-        bool, typer.Option("--baseline/--no-baseline", help="Evaluate the bare program too, and show the gain.")
-    ] = True
-    k: Annotated[int, typer.Option("-k", metavar="K", help="Rollouts per question.")] = 5
+    takes = (RolloutSettings, LimitSettings, EndpointSettings, Budget)
+    arguments = ("program", "devset")
+
+    program: str = setting(
+        "", "package.module:attribute, file.py:attribute, or a program.json of tfgrpo compile.", group="data"
+    )
+    devset: str = setting("", f"{_EXAMPLES}.", group="data")
+    load: Path | None = setting(
+        None, "A saved program.json to load into PROGRAM.", metavar="FILE", group="data", common=True
+    )
+    baseline: bool = setting(
+        True, "Whether the bare program is evaluated too, and the gain shown.", group="data", common=True
+    )
+    k: int = setting(5, "Rollouts per question.", at_least(1), group="data", common=True)
 
 
 @dataclass(frozen=True, kw_only=True)
-class DemoOptions(TrackingOptions):
+class DemoOptions(Taken, TrackingOptions):
     """Options of `tfgrpo demo`."""
 
-    seed: Annotated[
-        int, typer.Option("--seed", metavar="N", help="Draws the problems, the simulated LM's answers and the run.")
-    ] = 0
-    examples: Annotated[int, typer.Option("--examples", metavar="N", help="Problems to learn from.")] = 48
-    held_out: Annotated[int, typer.Option("--held-out", metavar="N", help="Problems to measure the gain on.")] = 60
-    epochs: Annotated[int, typer.Option("--epochs", metavar="N", help="Passes over the problems.")] = 3
-    group_size: Annotated[int, typer.Option("--group-size", metavar="G", help="Rollouts per problem.")] = 5
-    threads: Annotated[int, typer.Option("--threads", metavar="N", help="LM calls at once.")] = 4
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the files.")] = Path("out/demo")
+    takes = (Settings,)
+
+    seed: int = setting(0, "Draws the problems, the simulated LM's answers and the run.", group="method", common=True)
+    examples: int = setting(48, "Problems to learn from.", at_least(1), group="data", common=True)
+    held_out: int = setting(60, "Problems to measure the gain on.", at_least(1), group="data", common=True)
+    num_threads: int = setting(4, "LM calls at once.", at_least(1), group="endpoint")
+    out: Path = setting(Path("out/demo"), "Folder for the files.", metavar="DIR", group="records", common=True)

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from typing import Annotated, Any, NoReturn, Union, get_args, get_origin, get_type_hints
 
 import typer
-from typer.core import TyperCommand
 
+from tfgrpo_dspy.cli.options.taking import SettingsCommand
 from tfgrpo_dspy.errors import SettingsError
 
 ACCEPTED = {"ignore_unknown_options": True, "allow_extra_args": True}
@@ -51,16 +51,19 @@ class UnknownOption(SettingsError):
         self.option = option.partition(" ")[0].partition("=")[0]
 
 
-class TakesProgramOptions(TyperCommand):
+class TakesProgramOptions(SettingsCommand):
     """A command that keeps what it does not know as `program_options`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse; the rest is for the program."""
         super().parse_args(ctx, args)
-        for parameter in self.params:
-            given = ctx.params.get(parameter.name or "")
-            if parameter.param_type_name == "argument" and isinstance(given, str) and given.startswith("-"):
-                needed = " and ".join((p.name or "").upper() for p in self.params if p.param_type_name == "argument")
+        places = [parameter.name or "" for parameter in self.params if parameter.param_type_name == "argument"]
+        for name in places:
+            given = ctx.params.get(name)
+            if given is None:
+                ctx.fail(f"Missing argument '{name.upper()}'.")
+            if isinstance(given, str) and given.startswith("-"):
+                needed = " and ".join(place.upper() for place in places)
                 ctx.fail(f"{given} is no option of {ctx.info_name}; options of a program of yours follow {needed}")
         ctx.params["program_options"] = list(ctx.args)
         ctx.args = []

@@ -1,0 +1,173 @@
+"""The options of the commands are made from declarations: one parser, one spelling, one help."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.tfgrpo_dspy.command_line import ROOT, SOLVER, problems, run, the_error
+from tfgrpo_dspy import BM25, Budget, Settings, Tokenizer
+from tfgrpo_dspy.cli.options.common import CompileOptions, DemoOptions, EvaluateOptions
+from tfgrpo_dspy.cli.options.reading import read
+from tfgrpo_dspy.cli.options.spelling import option_of, spelled
+from tfgrpo_dspy.declaration import Setting, settings_of
+from tfgrpo_dspy.run.setup import Setup
+
+KNOWN = CompileOptions.known()
+OPTIONS = {option_of(name) for name in KNOWN}
+COMPILE = ("compile", SOLVER, "train.jsonl", "--lm", "simulated", "--no-tracking")
+
+
+def shown_by(*arguments: str) -> set[str]:
+    result = run(*arguments, env={"COLUMNS": "300"})
+    assert result.exit_code == 0, result.output
+    return set(re.findall(r"^│ +(--?[a-z][a-z0-9-]*)", result.output, re.MULTILINE))
+
+
+def a_wrong_text(one: Setting) -> str:
+    return "maybe" if one.kind is bool or one.choices or one.read else "x"
+
+
+# --- help ---
+
+
+def test_the_help_of_compile_shows_the_dozen_options_that_most_runs_need():
+    shown = shown_by("compile", "--help")
+    assert len(shown) <= 15
+    assert {"--metric", "--lm", "--out", "--set", "--help-all"} <= shown
+
+
+@pytest.mark.parametrize(
+    ("command", "options"), [("compile", CompileOptions), ("evaluate", EvaluateOptions), ("demo", DemoOptions)]
+)
+def test_help_all_shows_every_setting_and_help_only_some(command, options):
+    everything = {option_of(name) for name in options.known() if name not in options.arguments}
+    assert everything <= shown_by(command, "--help-all")
+    assert len(shown_by(command, "--help")) <= 15, "asking for all does not change what is asked for next"
+
+
+def test_the_help_of_an_option_is_the_sentence_of_its_setting_in_the_words_of_a_command_line():
+    shown = " ".join(run("compile", "--help-all", env={"COLUMNS": "400"}).output.split())
+    for name, one in KNOWN.items():
+        assert " ".join(spelled(one.sentence, OPTIONS).split()) in shown, name
+
+
+def test_showing_the_help_imports_neither_dspy_nor_mlflow():
+    code = "import sys; from tfgrpo_dspy.cli.app import app; print({'dspy', 'mlflow', 'litellm'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+# --- every setting can be given ---
+
+
+def test_every_setting_of_the_optimizer_is_an_option_but_those_that_only_a_program_can_give():
+    in_python_only = {"observers", "display_progress", "budget"}
+    assert settings_of(Settings, Setup).keys() - KNOWN.keys() == in_python_only
+    assert settings_of(Budget).keys() <= KNOWN.keys(), "which stand for the budget"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("epochs", "2", 2),
+        ("temperature", "0.5", 0.5),
+        ("temperature", "none", None),
+        ("tolerance", "1e-6", 1e-6),
+        ("require_gain", "true", True),
+        ("require_gain", "no", False),
+        ("on_uniform", "hint", "hint"),
+        ("conditioned", "a, b", ("a", "b")),
+        ("objective", "solve it", "solve it"),
+        ("retrieval", "4", BM25(4)),
+        ("price_per_million", "1,2,0.5", (1.0, 2.0, 0.5)),
+        ("library", "a.json", Path("a.json")),
+    ],
+)
+def test_a_text_becomes_a_value_of_the_settings_type(name, text, value):
+    assert read(KNOWN[name], text) == value
+
+
+def test_a_setting_given_by_its_name_in_python_is_the_same_as_its_option():
+    problems()
+    plan = run(*COMPILE, "--set", "epochs=1", "--set", "group-size=3").stdout
+    assert "1 epoch of 1 step, groups of 3" in " ".join(plan.split())
+
+
+# --- errors ---
+
+
+@pytest.mark.parametrize("name", [name for name, one in KNOWN.items() if one.kind not in (str, Path)])
+def test_a_wrong_value_is_refused_in_the_words_of_a_command_line_with_what_the_setting_is(name):
+    one = KNOWN[name]
+    if (one.is_list and not one.choices) or one.read is Tokenizer:
+        pytest.skip("any text will do")
+    result = run(*COMPILE, "--set", f"{name}={a_wrong_text(one)}")
+    said = the_error(result)
+    assert result.exit_code == 2
+    assert option_of(name) in said
+    assert f"got '{a_wrong_text(one)}'" in said or f"('{a_wrong_text(one)}',)" in said
+    assert not re.search(r"`|\bNone\b|\bTrue\b|\bFalse\b", said.replace("`BM25", "").replace("BM25(k)`", ""))
+    if one.read is None:
+        assert spelled(one.why or one.briefly, OPTIONS) in said
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("--set epoch=3", "there is no setting 'epoch'; did you mean --epochs?"),
+        ("--set epochs", "--set is written name=value, e.g. epochs=3"),
+        ("--temperature 0", "--temperature must be a number > 0 or none, got 0.0: at 0 the rollouts of a group hardly"),
+        ("--prune harmful", "--prune needs measured effects: set --dropout above 0 too, e.g. --dropout 0.3"),
+        ("--on-uniform hint --no-use-ground-truth", "--on-uniform hint shows the expected output, which --no-use-gr"),
+        ("--max-cost-usd 5", "in and out, e.g. --price-per-million 0.4,1.6, or cap --max-tokens or --max-lm-calls"),
+        ("--price-per-million 1,2", "--price-per-million does nothing without --max-cost-usd"),
+        ("--log-model", "--log-model records the model with MLflow, so it does not go with --no-tracking"),
+        ("--ray-address auto", "--ray-address needs --executor ray"),
+    ],
+)
+def test_what_does_not_go_together_is_said_in_the_words_of_a_command_line(given, said):
+    problems()
+    result = run(*COMPILE, *given.split())
+    assert said in the_error(result)
+    assert result.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("python", "typed"),
+    [
+        ("`epochs` must be", "--epochs must be"),
+        ("set `dropout=0.3`", "set --dropout 0.3"),
+        ("`use_ground_truth=False` forbids", "--no-use-ground-truth forbids"),
+        ('`on_uniform="hint"` needs', "--on-uniform hint needs"),
+        ("`price_per_million=(0.4, 1.6)`", "--price-per-million 0.4,1.6"),
+        ("`temperature=None` or `None`", "--temperature none or none"),
+        ("`k` of `tfgrpo ui`", "`k` of `tfgrpo ui`"),
+    ],
+)
+def test_python_between_backticks_is_spelled_as_it_is_typed(python, typed):
+    assert spelled(python, OPTIONS) == typed
+
+
+def texts_of_errors(path: Path) -> list[tuple[int, str]]:
+    """Line and text of every error that a module makes; what is put in at run time is left out."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        is_error = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id.endswith("Error")
+        if is_error and node.args:
+            parts = node.args[0].values if isinstance(node.args[0], ast.JoinedStr) else [node.args[0]]
+            found.append((node.lineno, "".join(str(p.value) for p in parts if isinstance(p, ast.Constant))))
+    return found
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tfgrpo_dspy").rglob("*.py")), ids=lambda path: path.name)
+def test_errors_put_python_between_backticks_so_that_it_can_be_spelled(path):
+    names = [name for name in (*settings_of(Settings, Setup, Budget), *KNOWN) if "_" in name]
+    python = re.compile(rf"\b(?:None|True|False|{'|'.join(names)})\b")
+    for line, text in texts_of_errors(path):
+        assert not python.search(re.sub(r"`[^`]*`", "", text)), f"{path}:{line}: {text}"

@@ -1,0 +1,52 @@
+"""Python's words in a message, as they are written on a command line: the one place that knows both spellings.
+
+Whoever writes of a setting puts what is Python between backticks: `epochs`, `dropout=0.3`, `None`.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Collection
+
+_SPAN = re.compile(r"`([^`\n]+)`")
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+def spelled(text: str, options: Collection[str]) -> str:
+    """The text with `epochs` as --epochs, `require_contrast=False` as --no-require-contrast, `None` as none.
+
+    Args:
+        text: Of an error or a help, its Python between backticks.
+        options: Names of the command's options, e.g. `--epochs`; other names are left as they are.
+    """
+    return _SPAN.sub(lambda match: _spelled(match[1], options), text)
+
+
+def _spelled(python: str, options: Collection[str]) -> str:
+    name, equals, value = python.partition("=")
+    option = option_of(name)
+    if _NAME.fullmatch(name) and option in options:
+        if value in ("True", "False"):
+            return option if value == "True" else f"--no{option[1:]}"
+        return f"{option} {_text(value)}" if equals else option
+    return _text(python) if _text(python) != python else f"`{python}`"
+
+
+def option_of(name: str) -> str:
+    """`--max-words` for max_words, `-k` for k."""
+    return f"{'-' if len(name) == 1 else '--'}{name.replace('_', '-')}"
+
+
+def text_of(value: object) -> str:
+    """A value as one types it."""
+    if isinstance(value, tuple | list):
+        return ",".join(map(text_of, value))
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
+
+
+def _text(python: str) -> str:
+    try:
+        return text_of(ast.literal_eval(python))
+    except (ValueError, SyntaxError):
+        return python

@@ -212,7 +212,7 @@ class TrainingFreeGRPO(Teleprompter):
         """
         from tfgrpo_dspy.forecast.pilot import forecast
 
-        return forecast(self._paid(), self.settings, student, trainset, valset, pilot, price_per_million)
+        return forecast(self._paid(), self.settings, student, trainset, valset, pilot, price_per_million, learn)
 
     def _paid(self) -> Setup:
         return replace(self.setup, spent=self.spent)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from evals.paper.optimizers import FromElsewhere, settings_in
 from evals.paper.rows import PartPlan
+from evals.paper.tables import PAPER
 from evals.rows import Row
-from tfgrpo_dspy.forecast import PAPER
 
 ASSUMPTIONS = (
     "Learning with tools: the paper's 38M + 6.6M tokens per 1,500 rollouts, reflection included, in 7 calls a rollout "

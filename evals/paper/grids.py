@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from evals.comparison import Line as Measured
 from evals.grid import Grid
 from evals.paper.outcome import Outcome, Part, passing_of, score_of
-from evals.paper.tables import MODELS, RL_TRAINED, SOURCE, Column, Line
+from evals.paper.tables import MODELS, PAPER, RL_TRAINED, SOURCE, Column, Line
 from evals.rows import Row, Took
 from tfgrpo_dspy import Difference, Estimate
-from tfgrpo_dspy.forecast import PAPER
 from tfgrpo_dspy.kit import counted
 
 _TONES = {"better": "good", "worse": "bad"}

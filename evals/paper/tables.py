@@ -16,6 +16,21 @@ Program = Literal["direct", "react"]
 Kind = Literal["scores", "cost"]
 
 SOURCE = "arXiv 2510.08191"
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What learning is reported to have taken."""
+
+    rollouts: int
+    cost_usd: float
+    prompt_tokens: float
+    completion_tokens: float
+    seconds: float
+
+
+PAPER = Published(1500, 18.0, 38e6, 6.6e6, 6 * 3600.0)
+"""For mathematics with tools by DeepSeek-V3.1-Terminus: 100 problems, 3 epochs of one batch, G = 5."""
 MODELS: Mapping[str, str] = {
     "deepseek": "DeepSeek-V3.1-Terminus",
     "qwen3-32b": "Qwen3-32B",

@@ -61,9 +61,7 @@ def compile_program(options: CompileOptions) -> None:
         job = _prepare(program, options)
         _show_plan(job, options)
         if options.dry_run:
-            show_forecast(
-                forecast_of(job, options.pilot, options.settings.get("price_per_million")), paper=options.paper
-            )
+            show_forecast(forecast_of(job, options.pilot, options.settings.get("price_per_million")))
             return
         if options.confirm_above is not None:
             made = forecast_of(job, options.pilot, options.settings.get("price_per_million"))

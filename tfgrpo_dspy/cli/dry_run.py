@@ -5,10 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import typer
-from rich.padding import Padding
 
-from tfgrpo_dspy.cli.terminal import out, say, section, table_of
-from tfgrpo_dspy.forecast.plan import ASSUMED, PAPER, PLAN
+from tfgrpo_dspy.cli.terminal import say, section, table_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,7 +15,6 @@ if TYPE_CHECKING:
 
     from tfgrpo_dspy.cli.job import Job
     from tfgrpo_dspy.forecast.forecast import Forecast, Range, StageForecast
-    from tfgrpo_dspy.forecast.plan import Amount, Published
     from tfgrpo_dspy.lm.budget import Price
 
     _Text = Callable[[float], str]
@@ -34,16 +31,14 @@ def forecast_of(job: Job, pilot: int, price: Price | None) -> Forecast:
     return job.optimizer.forecast(job.program, job.trainset, valset=job.valset, pilot=pilot, price_per_million=price)
 
 
-def show_forecast(made: Forecast, *, paper: bool) -> None:
-    """The whole run by stage, what the pilot took, and the published cost where it says something."""
+def show_forecast(made: Forecast) -> None:
+    """The whole run by stage, and what the pilot took."""
     simulated = " (simulated)" if made.simulated else ""
     section(f"Forecast of the whole run{simulated}, expected and 90% range", _table(made))
     rows = [f"wall-clock time: {_time_text(made)}", _pilot_text(made)]
     if made.total.cost_usd is None:
         rows.append("the price of an LM is unknown, so the cost is too: give it with --price-per-million IN,OUT")
     section("Of these figures", *rows, *made.notes)
-    if paper or _is_the_papers(made):
-        _show_paper(made)
     say("\nNothing was written; DSPy's cache keeps what the pilot paid. Without --dry-run the run begins.")
 
 
@@ -88,68 +83,20 @@ def _weight(stage: StageForecast, made: Forecast | None = None) -> float:
 
 
 def _pilot_text(made: Forecast) -> str:
-    took = made.pilot_took
-    groups, informative = len(made.pilot.groups), made.pilot.informative
-    text = f"the pilot took {_amount(took)}; {informative} of its {groups} groups were informative"
-    if made.pilot_paid.calls == 0:
+    pilot = made.pilot
+    took = sum((group.took for group in pilot.groups), pilot.update)
+    tokens = f"{_count(took.prompt_tokens)} + {_count(took.completion_tokens)} tokens"
+    text = f"the pilot took {_count(took.calls)} calls, {tokens}"
+    if made.spent.lm_calls == 0:
         return f"{text}; DSPy's cache answered all of it"
-    extra = made.stages["pilot"].calls.expected
+    extra = made.stages["pilot"].calls.expected if "pilot" in made.stages else 0
     return f"{text}; all of it is in the total, and {_count(extra)} of its calls the run cannot use"
-
-
-def _show_paper(made: Forecast) -> None:
-    """The published cost beside the forecast, and beside one of that run itself."""
-    from tfgrpo_dspy.forecast.forecast import extrapolate
-
-    rollouts = made.plan.rollouts
-    rows = [("this run", *_figures(made)), (_name(rollouts), *_published(PAPER.of(rollouts)))]
-    rows.append(("the paper's run, from our assumptions per call", *_figures(extrapolate(ASSUMED, PLAN))))
-    rows += [("the paper's run", *_published(PAPER))] if rollouts != PAPER.rollouts else []
-    section("Beside the paper", table_of(("", "rollouts", "tokens in", "tokens out", "cost", "time"), rows))
-    said = f"The paper's figures: {PAPER.source}; another LM, program or price takes another amount."
-    out().print(Padding(said, (0, 0, 0, 2)), style="dim")
-
-
-def _name(rollouts: int) -> str:
-    return "the paper's run" if rollouts == PAPER.rollouts else "the paper's run, scaled per rollout"
-
-
-def _figures(made: Forecast) -> tuple[str, ...]:
-    total = made.total
-    return (
-        _count(made.plan.rollouts),
-        _cell(total.prompt_tokens, _count),
-        _cell(total.completion_tokens, _count),
-        "unknown" if total.cost_usd is None else _cell(total.cost_usd, _usd),
-        "unknown" if made.seconds is None else _cell(made.seconds, _time),
-    )
-
-
-def _published(paper: Published) -> tuple[str, ...]:
-    return (
-        _count(paper.rollouts),
-        _count(paper.prompt_tokens),
-        _count(paper.completion_tokens),
-        f"about {_usd(paper.cost_usd)}",
-        _time(paper.seconds),
-    )
-
-
-def _is_the_papers(made: Forecast) -> bool:
-    plan = made.plan
-    return (plan.steps, plan.epochs, plan.group_size) == (PLAN.steps, PLAN.epochs, PLAN.group_size)
 
 
 def _time_text(made: Forecast) -> str:
     if made.seconds is None:
         return "unknown, as DSPy's cache answered the pilot"
     return f"{_range(made.seconds, _time)} with {made.plan.threads} calls at once, at the latency of the pilot"
-
-
-def _amount(amount: Amount) -> str:
-    cost = "cost unknown" if amount.cost_usd is None else _usd(amount.cost_usd)
-    tokens = f"{_count(amount.prompt_tokens)} + {_count(amount.completion_tokens)} tokens"
-    return f"{_count(amount.calls)} calls, {tokens}, {cost}"
 
 
 def _cell(figure: Range, text: _Text) -> str:

@@ -8,9 +8,8 @@ from tfgrpo_dspy.names.public import lazily
 
 if TYPE_CHECKING:
     from tfgrpo_dspy.forecast.forecast import Forecast, Range
-    from tfgrpo_dspy.forecast.plan import PAPER, Published
 
-__all__ = ["PAPER", "Forecast", "Published", "Range"]
+__all__ = ["Forecast", "Range"]
 
 __getattr__, __dir__ = lazily(
     __name__,
@@ -18,10 +17,6 @@ __getattr__, __dir__ = lazily(
         "forecast.forecast": (
             "Forecast",
             "Range",
-        ),
-        "forecast.plan": (
-            "PAPER",
-            "Published",
         ),
     },
 )

@@ -8,6 +8,7 @@ from typing import Any
 from dspy.utils.exceptions import LMProviderError, LMTimeoutError, LMTransportError, is_retryable_lm_error
 
 from tfgrpo_dspy.lm.usage import Usage
+from tfgrpo_dspy.text import estimate_tokens
 
 _OK = 200
 
@@ -116,9 +117,26 @@ def _usage_of(entry: Mapping[str, Any] | None) -> Usage:
         return Usage(lm_calls=1, cost_usd=None)
     reported = entry.get("usage") or {}
     if not reported and _is_from_cache(entry["response"]):
-        return Usage(lm_calls=1, cached_calls=1)
+        return Usage(1, 1, 0, 0, 0.0, None, *_spared(entry))
     prompt, completion = reported.get("prompt_tokens") or 0, reported.get("completion_tokens") or 0
     return Usage(1, 0, int(prompt), int(completion), entry.get("cost"), cached_tokens_of(reported))
+
+
+def _spared(entry: Mapping[str, Any]) -> tuple[int, int]:
+    """Tokens that a cached answer would have taken, estimated from the texts where it does not say."""
+    kept = getattr(entry["response"], "usage", None)
+    read, written = (getattr(kept, name, None) for name in ("input_tokens", "output_tokens"))
+    asked, answered = entry.get("messages") or entry.get("prompt"), entry.get("outputs")
+    return int(read or estimate_tokens(_all_text(asked))), int(written or estimate_tokens(_all_text(answered)))
+
+
+def _all_text(value: Any) -> str:
+    """The texts in messages or outputs."""
+    if isinstance(value, Mapping):
+        return _all_text(value.get("content", value.get("text")))
+    if isinstance(value, list | tuple):
+        return "".join(map(_all_text, value))
+    return "" if value is None else str(value)
 
 
 def _is_from_cache(response: Any) -> bool:

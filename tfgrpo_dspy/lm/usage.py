@@ -20,6 +20,9 @@ class Usage:
     """US dollars by DSPy's price data; None when the price of any paid call is unknown (which is not 0)."""
     cached_tokens: int | None = None
     """Of the prompt tokens, those that the provider read from its prompt cache; None when no reply said so."""
+    spared_prompt_tokens: int = 0
+    """Tokens that the answers of DSPy's cache would have taken, estimated from their texts where they do not say."""
+    spared_completion_tokens: int = 0
 
     @property
     def cached_share(self) -> float | None:
@@ -40,6 +43,8 @@ class Usage:
             self.completion_tokens + other.completion_tokens,
             cost,
             self.cached_tokens if other.cached_tokens is None else (self.cached_tokens or 0) + other.cached_tokens,
+            self.spared_prompt_tokens + other.spared_prompt_tokens,
+            self.spared_completion_tokens + other.spared_completion_tokens,
         )
 
 

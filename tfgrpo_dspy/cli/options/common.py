@@ -145,7 +145,6 @@ class MomentOptions:
 
     dry_run: bool = setting(False, "Roll out a small pilot, forecast calls, tokens, cost and time; stop.", common=True)
     pilot: int = setting(4, "Examples of the pilot.", at_least(1))
-    paper: bool = setting(False, "Whether the paper's published cost is shown beside the forecast.")
     confirm_above: float | None = setting(
         None, "Forecast the run first, and ask if it is expected to cost more.", metavar="USD"
     )

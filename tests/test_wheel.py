@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
 import re
 import shutil
 import sys
@@ -175,4 +174,4 @@ def test_another_distribution_brings_what_the_page_on_extending_says(installed, 
     for promised in ("of my-plugins", "proverb", "Scores (simulated)", "1 experience written to library.json"):
         assert promised in said, promised
     assert "second fall" in (tmp_path / "again.toml").read_text()
-    assert json.loads((tmp_path / "out/run.json").read_text())["metric"] == "brief"
+    assert "\nmetric: brief\n" in (tmp_path / "out/recipe.yaml").read_text()

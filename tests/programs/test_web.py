@@ -9,6 +9,7 @@ from pathlib import Path
 
 import dspy
 import pytest
+import yaml
 
 from programs.web import AnswerFromWeb, WebAgent, react, web_agent
 from tests.tfgrpo_dspy.command_line import ROOT, run, the_error
@@ -66,7 +67,7 @@ def test_the_command_line_hands_it_its_options():
 def test_compile_and_evaluate_go_through_with_local_search():
     result = run("compile", "programs.web:react", "train.jsonl", "--search", "local:pages", "--limit", "2", *QUICK)
     assert result.exit_code == 0, result.output
-    assert json.loads(Path("out/run.json").read_text())["program_options"] == ["--search", "local:pages"]
+    assert yaml.safe_load(Path("out/recipe.yaml").read_text())["program_options"] == ["--search", "local:pages"]
     again = run("evaluate", "out/program.json", "train.jsonl", "-k", "2", "--lm", "simulated")
     assert again.exit_code == 0, again.output
 

@@ -56,7 +56,7 @@ def attach_libraries(options: AttachOptions) -> None:
 
     if options.out.suffix != ".json":
         raise SettingsError(f"a program is written as .json, got {options.out}; name a file such as program.json")
-    program = load_program(options.program, options.program_options or ())
+    program = load_program(options.program, options.program_options)
     program = load_state(program, options.load) if options.load is not None else program
     paths = [options.library, *(options.also or ())]
     read = [read_any(path) for path in paths]
@@ -87,7 +87,7 @@ def _show(options: AttachOptions, attached: dspy.Module, entries: int, tokens: i
 
     readers = [name for name, p in attached.named_predictors() if find_section(p.signature.instructions)]
     say(f"{counted(entries, 'experience')} (about {tokens} tokens) attached to {options.program}", style="bold")
-    words = " ".join(options.program_options or ())
+    words = " ".join(options.program_options)
     use = f"{us()} evaluate {options.program} <examples> --load {show_path(options.out)} {words}".strip()
     out().print(facts([("read by", ", ".join(readers)), ("written", show_path(options.out)), ("to use it", use)]))
 

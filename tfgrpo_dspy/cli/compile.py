@@ -13,11 +13,12 @@ import typer
 
 from tfgrpo_dspy.cli import view
 from tfgrpo_dspy.cli.boundary import ENDED_EARLY, UNRECORDED, Interrupted, Waiting, why
-from tfgrpo_dspy.cli.data import described, examples_for, split_names
+from tfgrpo_dspy.cli.data import described, examples_for
 from tfgrpo_dspy.cli.dry_run import confirm, forecast_of, show_forecast
-from tfgrpo_dspy.cli.files import PROGRAM, REPORT, Keeper, RunFile, check_folder, write_run
+from tfgrpo_dspy.cli.files import PROGRAM, REPORT, Keeper, check_folder, write_run
 from tfgrpo_dspy.cli.job import Job
 from tfgrpo_dspy.cli.lms import check_configured, lm_named, lm_of
+from tfgrpo_dspy.cli.options.recipe import RECIPE, render_recipe
 from tfgrpo_dspy.cli.references import load_metric, load_program
 from tfgrpo_dspy.cli.review import FileReview, TerminalReview
 from tfgrpo_dspy.cli.terminal import say, show_path, show_warnings_of_the_library, terminal_progress, us, warn
@@ -55,11 +56,11 @@ if TYPE_CHECKING:
 def compile_program(options: CompileOptions) -> None:
     """Carry out the command."""
     show_warnings_of_the_library()
-    program = load_program(options.program, options.program_options or ())
+    program = load_program(options.program, options.program_options)
     with dspy.context(**lm_of(options, _seed(options))):
         check_configured(program)
-        job = _prepare(program, options)
-        _show_plan(job, options)
+        job = prepare(program, options)
+        show_plan(job, options)
         if options.dry_run:
             show_forecast(forecast_of(job, options.pilot, options.settings.get("price_per_million")))
             return
@@ -67,10 +68,9 @@ def compile_program(options: CompileOptions) -> None:
             made = forecast_of(job, options.pilot, options.settings.get("price_per_million"))
             confirm(made, options.confirm_above)
             job.optimizer.spent = made.spent
-        story = learn(job, partial(_measured, job) if job.testset is not None else None)
+        story = learn(job, partial(measured, job) if job.testset is not None else None)
     view.show_story(story, job.keeper.folder, job.tracking)
-    again = f"{us()} evaluate {show_path(job.keeper.folder / PROGRAM)} <held-out examples>"
-    say(f"\nNext: {again}" + (f" --api-base {safe(options.api_base)}" if options.api_base else ""))
+    say(f"\nNext: {us()} evaluate {show_path(job.keeper.folder / PROGRAM)} <held-out examples>")
     finish(story)
 
 
@@ -102,14 +102,14 @@ def learn(job: Job, measure: Callable[[dspy.Module], Comparison] | None = None) 
     if story is None:
         first = first_loss(better.detailed_results)
         raise TooManyErrors(f"every rollout was lost, first: {first}; nothing was learned or written")
-    write_run(job.keeper.folder, better, story.result.library, job.run, render_report(story))
+    write_run(job.keeper.folder, better, story.result.library, render_report(story))
     if measure is not None:
         story = job.story(gain=measure(better)) or story
         write_atomically(render_report(story), job.keeper.folder / REPORT)
     return story
 
 
-def _measured(job: Job, learned: dspy.Module) -> Comparison:
+def measured(job: Job, learned: dspy.Module) -> Comparison:
     """Bare against learned program on the test set, with fresh rollouts of both."""
     settings = job.optimizer.settings
     bare, better = (
@@ -157,7 +157,8 @@ def tracking_for(options: TrackingOptions, **more: Any) -> MLflowTracking | None
     return MLflowTracking(options.experiment, tracking_uri=options.tracking_uri, log_model=options.log_model, **more)
 
 
-def _prepare(program: dspy.Module, options: CompileOptions) -> Job:
+def prepare(program: dspy.Module, options: CompileOptions, *, keeps_journal: bool = True) -> Job:
+    """Read and check everything that the run needs, before anything is paid."""
     metric, keeper = load_metric(options.metric), Keeper(options.out, _history(options.library))
     examples = partial(examples_for, program, options=options)
     trainset = examples(options.trainset)
@@ -166,28 +167,19 @@ def _prepare(program: dspy.Module, options: CompileOptions) -> Job:
         metric,
         **those_of(Settings, options.settings),
         **_objects(options, examples),
-        log_dir=options.log_dir or options.out / "log",
+        log_dir=(options.log_dir or options.out / "log") if keeps_journal else None,
         restart=options.restart,
         observers=[keeper, terminal_progress(still=options.review)],
         display_progress=False,
     )
+    keeper.recipe = render_recipe(options, optimizer.settings, options.out / RECIPE)
     tracking = None
     if not options.dry_run:
         check_folder(options.out)
         tracking = tracking_for(options)
     optimizer.setup = replace(optimizer.setup, tracking=tracking or False)
-    run = RunFile(
-        options.program,
-        options.metric,
-        split_names(options.inputs),
-        options.answer,
-        options.lm,
-        options.engine,
-        0.7,
-        tuple(options.program_options or ()),
-    )
     testset = examples(options.test) if options.test is not None else None
-    return Job(program, trainset, valset, optimizer, keeper, tracking, run, options.trainset, testset)
+    return Job(program, trainset, valset, optimizer, keeper, tracking, options, options.trainset, testset)
 
 
 def _objects(options: CompileOptions, examples_in: Callable[[str], list[dspy.Example]]) -> dict[str, Any]:
@@ -251,7 +243,8 @@ def _history(path: Path | None) -> History | None:
     return load_tracked(path).history if path is not None and history_path(path).is_file() else None
 
 
-def _show_plan(job: Job, options: CompileOptions) -> None:
+def show_plan(job: Job, options: CompileOptions, title: str = "") -> None:
+    """What is about to be done."""
     settings, examples = job.optimizer.settings, len(job.trainset)
     batches = -(-examples // (settings.batch_size or examples))
     rollouts = examples * settings.epochs * settings.group_size
@@ -265,10 +258,11 @@ def _show_plan(job: Job, options: CompileOptions) -> None:
     )
     data = described(options.trainset, job.trainset)
     data += f"; validation on {len(job.valset)} of {options.valset}" if job.valset is not None else ""
-    rows = [("data", data), ("metric", job.run.metric), ("LM", _roles(lms)), ("plan", plan)]
+    rows = [("data", data), ("metric", options.metric), ("LM", _roles(lms)), ("plan", plan)]
     if len(settings.library):
         rows.append(("start", f"{counted(len(settings.library), 'experience')} of {options.library}"))
-    view.show_plan(f"Training-Free GRPO of {' '.join((options.program, *(options.program_options or ())))}", rows, lms)
+    named = f"Training-Free GRPO of {' '.join((options.program, *options.program_options))}"
+    view.show_plan(title or named, rows, lms)
 
 
 def _reading(job: Job, library: ExperienceLibrary) -> dspy.Module:
@@ -293,6 +287,6 @@ def _leave(job: Job, stopped: str) -> str:
     if story is None or started is None:
         return "no step had been finished yet, so no file was written"
     library = story.result.library
-    write_run(folder, _reading(job, library), library, job.run, render_report(story))
+    write_run(folder, _reading(job, library), library, render_report(story))
     steps = f"{len(story.result.steps)} of {counted(started.steps, 'step')}"
     return f"what was learned in {steps} ({counted(len(library), 'experience')}) is in {show_path(folder)}/"

@@ -9,9 +9,11 @@ import dspy
 from tfgrpo_dspy.cli import view
 from tfgrpo_dspy.cli.compile import budget_of
 from tfgrpo_dspy.cli.data import described, examples_for
-from tfgrpo_dspy.cli.files import REPORT, load_state, read_run
+from tfgrpo_dspy.cli.files import REPORT, load_state
 from tfgrpo_dspy.cli.lms import check_configured, lm_of
-from tfgrpo_dspy.cli.options.common import EvaluateOptions
+from tfgrpo_dspy.cli.options.common import CompileOptions, DataOptions, EvaluateOptions, LMOptions
+from tfgrpo_dspy.cli.options.recipe import RECIPE, read_recipe
+from tfgrpo_dspy.cli.options.taken import WORDS
 from tfgrpo_dspy.cli.references import load_metric, load_program
 from tfgrpo_dspy.cli.terminal import say, show_path, show_warnings_of_the_library
 from tfgrpo_dspy.declaration import settings_of
@@ -33,7 +35,7 @@ def evaluate_program(options: EvaluateOptions) -> None:
     """Carry out the command."""
     show_warnings_of_the_library()
     options = _completed(options)
-    bare = load_program(options.program, options.program_options or ())
+    bare = load_program(options.program, options.program_options)
     metric = load_metric(options.metric)
     learned = load_state(bare, options.load) if options.load is not None else None
     with dspy.context(**lm_of(options, options.settings.get("seed", Settings.seed))):
@@ -57,7 +59,7 @@ def evaluate_program(options: EvaluateOptions) -> None:
 
 
 def _completed(options: EvaluateOptions) -> EvaluateOptions:
-    """With a `program.json` in place of a program, what its `run.json` says where the command line says nothing."""
+    """With a `program.json` in place of a program, what the recipe beside it says where the command line does not."""
     if not options.program.endswith(".json"):
         if options.load is not None and not options.load.is_file():
             raise DataError(f"there is no file {options.load} to load; check the path")
@@ -65,11 +67,18 @@ def _completed(options: EvaluateOptions) -> EvaluateOptions:
     path = Path(options.program)
     if not path.is_file():
         raise DataError(f"there is no file {path}; tfgrpo compile writes one into its --out folder")
-    run = read_run(path)
-    said = {"metric": run.metric, "inputs": run.inputs, "answer": run.answer, "lm": run.lm}
-    written = {**{name: value for name, value in said.items() if value is not None}, **options.written}
-    words = [*run.program_options, *(options.program_options or ())]
-    return EvaluateOptions.asked({**written, "program": run.program, "load": str(path)}, program_options=words)
+    beside = path.with_name(RECIPE)
+    if not beside.is_file():
+        raise DataError(
+            f"{path} holds a program's state only, and there is no {RECIPE} beside it; "
+            f"name the program too: tfgrpo evaluate module:attribute DEVSET --load {path}"
+        )
+    made_by = read_recipe(beside, CompileOptions.repeated()).written
+    taken = {*settings_of(DataOptions), WORDS} - {"limit", "split"}
+    if options.lm is None:  # an endpoint belongs to the model that was asked there
+        taken |= settings_of(LMOptions).keys()
+    said = {name: value for name, value in made_by.items() if name in taken}
+    return EvaluateOptions.asked({**said, **options.written, "program": made_by["program"], "load": str(path)})
 
 
 def _evaluated(

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import tempfile
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
-from pydantic import ConfigDict, TypeAdapter
-
+from tfgrpo_dspy.cli.options.recipe import RECIPE
 from tfgrpo_dspy.cli.terminal import show_path, warn
 from tfgrpo_dspy.errors import DataError, ProgramError, SettingsError
 from tfgrpo_dspy.history.file import save_tracked
@@ -28,31 +26,12 @@ if TYPE_CHECKING:
     from tfgrpo_dspy.records.events import Event
     from tfgrpo_dspy.records.result import CompileResult
 
-PROGRAM, LIBRARY, LIBRARY_TEXT, REPORT, RUN = "program.json", "library.json", "library.md", "report.md", "run.json"
-_FORMAT, _VERSION = "tfgrpo-run", 1
+PROGRAM, LIBRARY, LIBRARY_TEXT, REPORT = "program.json", "library.json", "library.md", "report.md"
 _SECRETS = ("api_key", "api_base", "base_url", "headers", "extra_headers", "default_headers", "api_version")
 
 
-@dataclass(frozen=True, slots=True)
-class RunFile:
-    """How a program in a folder was made: enough to evaluate it by its `program.json` alone. Holds no secret."""
-
-    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
-
-    program: str
-    metric: str
-    inputs: tuple[str, ...] | None
-    answer: str | None
-    lm: str | None
-    """Model name; the endpoint is not kept, as an address may hold credentials."""
-    engine: str
-    temperature: float
-    program_options: tuple[str, ...] = ()
-    """Options of the function that makes the program, as they were typed."""
-
-
 class Keeper:
-    """An observer that keeps what is known of a run, and writes the library after every step.
+    """An observer that keeps what is known of a run, and writes the library and how it is made after every step.
 
     Args:
         folder: Where to.
@@ -62,6 +41,8 @@ class Keeper:
     def __init__(self, folder: Path, base: History | None = None) -> None:
         self.folder = folder
         self.history = base or History()
+        self.recipe = ""
+        """What makes the run again."""
         self.started: RunStarted | None = None
         self.result: CompileResult | None = None
 
@@ -85,6 +66,7 @@ class Keeper:
         if aside is not None:
             warn(f"another library was in {show_path(self.folder)}; it was put aside as {aside.name}")
         write_atomically(to_markdown(self.history.library), self.folder / LIBRARY_TEXT)
+        write_atomically(self.recipe, self.folder / RECIPE)
 
 
 def check_folder(folder: Path) -> None:
@@ -109,13 +91,11 @@ def write_library_files(library: ExperienceLibrary, folder: Path) -> None:
     write_atomically(to_markdown(library), folder / LIBRARY_TEXT)
 
 
-def write_run(folder: Path, program: dspy.Module, library: ExperienceLibrary, run: RunFile, report: str) -> None:
-    """Everything: program, library, report and how it was made."""
+def write_run(folder: Path, program: dspy.Module, library: ExperienceLibrary, report: str) -> None:
+    """Program, library and report."""
     save_program(program, folder / PROGRAM)
     write_library_files(library, folder)
     write_atomically(report, folder / REPORT)
-    document = {"format": _FORMAT, "version": _VERSION, **asdict(run)}
-    write_atomically(json.dumps(document, indent=2, ensure_ascii=False) + "\n", folder / RUN)
 
 
 def save_program(program: dspy.Module, path: Path) -> None:
@@ -209,28 +189,6 @@ def _signatures(state: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def _has_signature(value: object) -> bool:
     return isinstance(value, dict) and isinstance(value.get("signature"), dict)
-
-
-def read_run(path: Path) -> RunFile:
-    """The `run.json` beside a `program.json`.
-
-    Raises:
-        DataError: There is none, or it is damaged.
-    """
-    beside = path.with_name(RUN)
-    if not beside.is_file():
-        raise DataError(
-            f"{path} holds a program's state only, and there is no {RUN} beside it; "
-            f"name the program too: tfgrpo evaluate module:attribute DEVSET --load {path}"
-        )
-    document = _read_json(beside)
-    try:
-        if (document.pop("format", None), document.pop("version", None)) != (_FORMAT, _VERSION):
-            raise ValueError
-        return TypeAdapter(RunFile).validate_python(document)
-    except ValueError as error:
-        said = f"{beside} is no {_FORMAT} file of version {_VERSION}; name the program and use --load {path}"
-        raise DataError(said) from error
 
 
 def _read_json(path: Path) -> dict[str, Any]:

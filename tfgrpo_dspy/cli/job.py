@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import dspy
 
 from tfgrpo_dspy.cli import view
-from tfgrpo_dspy.cli.files import Keeper, RunFile
+from tfgrpo_dspy.cli.files import Keeper
+from tfgrpo_dspy.cli.options.common import CompileOptions
 from tfgrpo_dspy.observers.mlflow.tracking import MLflowTracking
 from tfgrpo_dspy.records.evaluation import Comparison
 from tfgrpo_dspy.reports.story import Story, Told, nothing_was_scored, story_of
@@ -24,7 +25,8 @@ class Job:
     optimizer: TrainingFreeGRPO
     keeper: Keeper
     tracking: MLflowTracking | None
-    run: RunFile
+    options: CompileOptions
+    """What was asked for."""
     source: str
     """What the trainset was read from."""
     testset: list[dspy.Example] | None = None
@@ -41,5 +43,5 @@ class Job:
         if result is None or nothing_was_scored(result):
             return None
         recorded = view.mlflow_text(self.tracking)
-        told = Told(self.run.program, self.source, self.run.metric, stopped, recorded, gain)
+        told = Told(self.options.program, self.source, self.options.metric, stopped, recorded, gain)
         return story_of(result, self.keeper.started, told)

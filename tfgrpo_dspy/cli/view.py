@@ -11,6 +11,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from tfgrpo_dspy.cli.files import LIBRARY, LIBRARY_TEXT, PROGRAM, REPORT
+from tfgrpo_dspy.cli.options.recipe import RECIPE
 from tfgrpo_dspy.cli.terminal import SIMULATED, facts, out, say, section, show_path, table_of, us, visible
 from tfgrpo_dspy.library.experience import Experience
 from tfgrpo_dspy.records.effects import Effect
@@ -42,7 +43,10 @@ def show_story(story: Story, folder: Path, tracking: MLflowTracking | None) -> N
     for each in (*story.details, Section("How it ended", story.ending), verdict):
         show_section(each)
     shown = show_path(folder)
-    rows = [("files", f"{shown}/{PROGRAM}, {LIBRARY}, {LIBRARY_TEXT}, {REPORT}"), ("MLflow", mlflow_text(tracking))]
+    rows = [
+        ("files", f"{shown}/{PROGRAM}, {LIBRARY}, {LIBRARY_TEXT}, {REPORT}, {RECIPE}"),
+        ("MLflow", mlflow_text(tracking)),
+    ]
     if tracking is not None and tracking.model_uri is not None:
         rows.append(("model", tracking.model_uri))
     section("Where it is", facts(rows))

@@ -181,8 +181,8 @@ def test_a_program_file_without_the_run_beside_it():
     assert "tfgrpo compile writes one" in the_error(run("evaluate", "out/program.json", "test.jsonl"))
     Path("program.json").write_text("{}", encoding="utf-8")
     assert "--load program.json" in the_error(run("evaluate", "program.json", "test.jsonl"))
-    Path("run.json").write_text('{"format": "something"}', encoding="utf-8")
-    assert "is no tfgrpo-run file" in the_error(run("evaluate", "program.json", "test.jsonl"))
+    Path("recipe.yaml").write_text("- something\n", encoding="utf-8")
+    assert "recipe.yaml is no recipe" in the_error(run("evaluate", "program.json", "test.jsonl"))
 
 
 def test_a_missing_argument_is_shown_with_the_usage():

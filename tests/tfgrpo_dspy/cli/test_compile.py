@@ -44,7 +44,7 @@ def test_it_learns_over_real_http_and_leaves_no_secret(url, engine):
     assert "SIMULATED" in result.stdout
     assert "8 examples of train.jsonl (question -> answer)" in result.stdout
     assert "tfgrpo ui" in result.stdout
-    assert f"tfgrpo evaluate out/program.json <held-out examples> --api-base {url}" in result.stdout
+    assert "tfgrpo evaluate out/program.json <held-out examples>" in result.stdout
     library = read_library("out/library.json")
     assert len(library)
     assert library.learned_with == ("openai/simulated",)
@@ -54,11 +54,11 @@ def test_it_learns_over_real_http_and_leaves_no_secret(url, engine):
         "library.md",
         "log",
         "program.json",
+        "recipe.yaml",
         "report.md",
-        "run.json",
     ]
     assert not files_with(KEY)
-    assert not files_with("127.0.0.1", Path("out")), "an endpoint is nobody's business but the user's"
+    assert files_with("127.0.0.1", Path("out")) == [Path("out/recipe.yaml")], "which is to make the run again"
 
 
 def test_the_saved_program_reads_the_library():
@@ -164,7 +164,7 @@ def test_a_program_with_its_own_lm_keeps_its_secrets_to_itself(url):
     assert result.exit_code == 0, result.output
     for secret in (KEY, "sesame-open"):
         assert [path for path in files_with(secret) if path.name != "own.py" and path.suffix != ".pyc"] == []
-    assert not files_with(url, Path("out"))
+    assert not files_with(url, Path("out")), "an endpoint that only the program knows is nobody else's business"
     assert json.loads(Path("out/program.json").read_text())["predict"]["lm"]["model"] == "openai/simulated"
 
 
@@ -284,7 +284,7 @@ def test_the_installed_command_learns_and_shows_the_gain(url):
         assert KEY not in done.stdout + done.stderr
     assert "Gain on held-out questions: +" in done.stdout
     assert not files_with(KEY)
-    assert str(ROOT) not in Path("out/run.json").read_text()
+    assert str(ROOT) not in Path("out/recipe.yaml").read_text()
 
 
 @pytest.mark.slow

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,8 +9,9 @@ import dspy
 import pytest
 
 from tests.tfgrpo_dspy.command_line import problems, run, the_error
-from tfgrpo_dspy.cli.files import read_run
+from tfgrpo_dspy.cli.options.common import CompileOptions
 from tfgrpo_dspy.cli.options.program import arguments_of
+from tfgrpo_dspy.cli.options.recipe import read_recipe
 from tfgrpo_dspy.cli.references import load_program
 from tfgrpo_dspy.errors import ProgramError, SettingsError
 
@@ -103,9 +103,9 @@ def test_options_reach_the_function_and_are_kept_for_evaluation():
     result = run("compile", "made.py:solver", "train.jsonl", *options, "--limit", "4", *SIMULATED)
     assert result.exit_code == 0, result.output
     assert "made.py:solver --style terse --no-careful" in result.stdout
-    kept = read_run(Path("out/program.json"))
-    assert kept.program_options == options
-    program = load_program(kept.program, kept.program_options)
+    kept = read_recipe(Path("out/recipe.yaml"), CompileOptions.repeated()).written
+    assert kept["program_options"] == list(options)
+    program = load_program(kept["program"], kept["program_options"])
     assert program.made_with == ("terse", 3, False, ["a", "b"])
 
 
@@ -124,14 +124,6 @@ def test_a_run_is_not_taken_up_with_other_options():
     assert compiled("terse").exit_code == 0
     assert compiled("terse").exit_code == 0
     assert "student was" in the_error(compiled("florid"))
-
-
-def test_a_run_of_an_earlier_version_has_none():
-    run("compile", "made.py:solver", "train.jsonl", "--limit", "4", *SIMULATED)
-    document = json.loads(Path("out/run.json").read_text(encoding="utf-8"))
-    del document["program_options"]
-    Path("out/run.json").write_text(json.dumps(document), encoding="utf-8")
-    assert read_run(Path("out/program.json")).program_options == ()
 
 
 def test_a_function_that_needs_an_argument_says_how_to_give_it():

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from tfgrpo_dspy.cli.options.program import ProgramOptions
-from tfgrpo_dspy.cli.options.taking import Taken
+from tfgrpo_dspy.cli.options.taken import Taken
 from tfgrpo_dspy.declaration import at_least, setting
 from tfgrpo_dspy.lm.budget import Budget
 from tfgrpo_dspy.settings import EndpointSettings, LimitSettings, RolloutSettings, Settings
@@ -158,6 +158,7 @@ class CompileOptions(
     """Options of `tfgrpo compile`."""
 
     takes = (Settings, Budget)
+    moment = MomentOptions
     arguments = ("program", "trainset")
 
     program: str = setting(

@@ -3,7 +3,7 @@
     tfgrpo compile programs.web:react train.jsonl --search local --limit 5
 
 `--limit` is the command's own, `--search` is none of its options: it becomes the argument `search="local"` of
-`programs.web.react`. Words that follow TRAINSET are kept as they were typed, so that `run.json` can repeat them.
+`programs.web.react`. Words that follow TRAINSET are kept as they were typed, so that a recipe can repeat them.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import re
 import types
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, NoReturn, Union, get_args, get_origin, get_type_hints
+from typing import Any, NoReturn, Union, get_args, get_origin, get_type_hints
 
-import typer
-
+from tfgrpo_dspy.cli.options.taken import WORDS
 from tfgrpo_dspy.cli.options.taking import SettingsCommand
+from tfgrpo_dspy.declaration import setting
 from tfgrpo_dspy.errors import SettingsError
 
 ACCEPTED = {"ignore_unknown_options": True, "allow_extra_args": True}
@@ -35,8 +35,9 @@ _HELP = re.compile(r"^ {4,12}(\w+): (.+)$", re.MULTILINE)
 class ProgramOptions:
     """What was typed that is no option of the command."""
 
-    program_options: Annotated[list[str] | None, typer.Option(hidden=True)] = None
-    """Set by `TakesProgramOptions`, never typed under this name."""
+    program_options: Sequence[str] = setting(
+        (), "Options of the function that makes the program, as they are typed after TRAINSET.", group="data"
+    )
 
 
 class UnknownOption(SettingsError):
@@ -60,12 +61,16 @@ class TakesProgramOptions(SettingsCommand):
         places = [parameter.name or "" for parameter in self.params if parameter.param_type_name == "argument"]
         for name in places:
             given = ctx.params.get(name)
-            if given is None:
+            if given is None and not ctx.params.get("recipe"):
                 ctx.fail(f"Missing argument '{name.upper()}'.")
+            if isinstance(given, str) and given.startswith("-") and ctx.params.get("recipe"):
+                ctx.args = [ctx.params[place] for place in places[places.index(name) :] if ctx.params[place]] + ctx.args
+                ctx.params.update(dict.fromkeys(places[places.index(name) :]))
+                break  # the recipe names what is given by its place, so these are words for the program
             if isinstance(given, str) and given.startswith("-"):
                 needed = " and ".join(place.upper() for place in places)
                 ctx.fail(f"{given} is no option of {ctx.info_name}; options of a program of yours follow {needed}")
-        ctx.params["program_options"] = list(ctx.args)
+        ctx.params[WORDS] = list(ctx.args)
         ctx.args = []
         return []
 

@@ -33,9 +33,21 @@ def _spelled(python: str, options: Collection[str]) -> str:
     return _text(python) if _text(python) != python else f"`{python}`"
 
 
+def in_yaml(text: str) -> str:
+    """The text with `None` as null, `dropout=0.3` as dropout: 0.3."""
+    return _SPAN.sub(lambda match: _in_yaml(match[1]), text)
+
+
 def option_of(name: str) -> str:
     """`--max-words` for max_words, `-k` for k."""
     return f"{'-' if len(name) == 1 else '--'}{name.replace('_', '-')}"
+
+
+def _in_yaml(python: str) -> str:
+    name, equals, value = python.partition("=")
+    if _NAME.fullmatch(name):
+        return f"{name}: {'null' if value == 'None' else _text(value)}" if equals else name
+    return "null" if python == "None" else _text(python) if _text(python) != python else f"`{python}`"
 
 
 def text_of(value: object) -> str:

@@ -9,53 +9,22 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields
-from typing import Annotated, Any, ClassVar, Self, TypeVar, get_type_hints
+from dataclasses import MISSING, Field, fields
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 from typer.core import TyperCommand
 
-from tfgrpo_dspy.cli.options.reading import pairs_of, read
+from tfgrpo_dspy.cli.options.reading import pairs_of
+from tfgrpo_dspy.cli.options.recipe import Recipe, read_recipe
 from tfgrpo_dspy.cli.options.spelling import option_of, spelled, text_of
-from tfgrpo_dspy.declaration import GROUPS, Setting, settings_of, those_of
+from tfgrpo_dspy.cli.options.taken import WORDS, Taken
+from tfgrpo_dspy.declaration import GROUPS, Setting
+from tfgrpo_dspy.errors import SettingsError
 
 Options = TypeVar("Options")
 _ALL = "tfgrpo_dspy.help_all"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Taken:
-    """What a command line says, of a command with settings."""
-
-    takes: ClassVar[tuple[type[Any], ...]] = ()
-    """Classes whose settings are options too, where they can be written down."""
-    arguments: ClassVar[tuple[str, ...]] = ()
-    """Settings that are given by their place."""
-
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    """Those of `takes` that were given."""
-    written: Mapping[str, Any] = field(default_factory=dict)
-    """All settings that were given, as they were written."""
-
-    @classmethod
-    def known(cls) -> dict[str, Setting]:
-        """All settings of the command by name; its own stand for those of the same name that cannot be written down."""
-        written = {name: one for name, one in settings_of(*cls.takes).items() if one.is_written}
-        found = {**written, **settings_of(cls)}
-        return dict(sorted(found.items(), key=lambda item: list(GROUPS).index(item[1].group)))
-
-    @classmethod
-    def asked(cls, written: Mapping[str, Any], **more: Any) -> Self:
-        """What is said by settings as they were written.
-
-        Raises:
-            SettingsError: A setting cannot have its value.
-        """
-        known = cls.known()
-        values = {name: read(known[name], value) for name, value in written.items()}
-        own = those_of(cls, values)
-        settings = {name: value for name, value in values.items() if name not in own}
-        return cls(**own, **more, settings=settings, written=written)
 
 
 class SettingsCommand(TyperCommand):
@@ -65,7 +34,7 @@ class SettingsCommand(TyperCommand):
         """The parameters; nothing is hidden when all are asked for."""
         found: list[Any] = [copy.copy(parameter) for parameter in super().get_params(ctx)]
         for parameter in found if ctx.meta.get(_ALL) else ():
-            parameter.hidden = getattr(parameter, "name", None) == "program_options"
+            parameter.hidden = parameter.name == WORDS
         return found
 
 
@@ -74,7 +43,16 @@ def taking(options: type[Options]) -> Callable[[Callable[[Options], None]], Call
 
     def decorate(run: Callable[[Options], None]) -> Callable[..., None]:
         def command(**typed: Any) -> None:
-            run(_asked(options, typed))
+            if not issubclass(options, Taken):
+                run(options(**{name: value for name, value in typed.items() if (name, value) != (WORDS, None)}))
+                return
+            given, path = _given(options, typed), typed.get("recipe")
+            recipe = read_recipe(Path(path), options.repeated()) if path is not None else Recipe()
+            try:
+                run(options.asked({**recipe.written, **given}))
+            except SettingsError as error:
+                recipe.place(error, given)
+                raise
 
         parameters = list(_parameters(options))
         command.__doc__, command.__name__ = run.__doc__, run.__name__
@@ -90,30 +68,35 @@ def option(*names: str, help: str, panel: str, metavar: str | None = None) -> An
     return typer.Option(*names, help=help, rich_help_panel=panel, metavar=metavar, show_default=False)
 
 
-def _asked(options: type[Options], typed: Mapping[str, Any]) -> Options:
-    if not issubclass(options, Taken):
-        return options(**typed)
+def _given(options: type[Taken], typed: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by name, as they were typed in one way or the other."""
     known = options.known()
-    written = {name: value for name, value in typed.items() if name in known and value is not None}
-    written |= pairs_of(typed.get("set_") or (), known)
-    return options.asked(written, **{name: typed[name] for name in ("program_options",) if name in typed})
+    given = {name: value for name, value in typed.items() if name in known and value not in (None, [])}
+    return {**given, **pairs_of(typed.get("set_") or (), known)}
 
 
 def _parameters(options: type[Any]) -> Iterator[inspect.Parameter]:
     hints = get_type_hints(options, include_extras=True)
-    known = options.known() if issubclass(options, Taken) else {}
     for each in fields(options):
-        if each.name not in known and hasattr(hints[each.name], "__metadata__"):
+        if hasattr(hints[each.name], "__metadata__"):
             yield _parameter(each.name, hints[each.name], _default(each))
-    if not known:
-        return
+        elif each.name == WORDS:  # set by the command, never typed
+            yield _parameter(WORDS, Annotated[list[str] | None, typer.Option(hidden=True)])
+    if issubclass(options, Taken):
+        yield from _declared(options)
+
+
+def _declared(options: type[Taken]) -> Iterator[inspect.Parameter]:
+    known = options.known()
     names = {option_of(name) for name in known}
-    for name in options.arguments:
-        told = typer.Argument(metavar=name.upper(), help=spelled(known[name].sentence, names), show_default=False)
-        yield _parameter(name, Annotated[str | None, told])
     for name, one in known.items():
-        if name not in options.arguments:
+        if name in options.arguments:
+            told = typer.Argument(metavar=name.upper(), help=spelled(one.sentence, names), show_default=False)
+            yield _parameter(name, Annotated[str | None, told])
+        elif name != WORDS:
             yield _parameter(name, _annotation(one, names))
+    if options.moment is not None:
+        yield _parameter("recipe", Annotated[str | None, _RECIPE])
     yield _parameter("set_", Annotated[list[str] | None, _SET])
     yield _parameter("help_all", Annotated[bool, _HELP_ALL], False)
 
@@ -158,6 +141,9 @@ def _show_all(ctx: typer.Context, asked: bool) -> None:
         raise typer.Exit
 
 
+_RECIPE = typer.Option(
+    "--recipe", metavar="FILE", help="All of this from a file, e.g. one that a run has left; what is typed wins."
+)
 _SET = typer.Option("--set", metavar="NAME=VALUE", help="Any setting by its name in Python; repeatable.")
 _HELP_ALL = typer.Option(
     "--help-all", is_eager=True, callback=_show_all, help="Show every option, not only those that most runs need."

@@ -12,8 +12,7 @@ import dspy
 from tfgrpo_dspy.declaration import documented
 from tfgrpo_dspy.errors import BudgetError, DataError, SettingsError, TooManyErrors
 from tfgrpo_dspy.lm.budget import Budget
-from tfgrpo_dspy.lm.metered import metering
-from tfgrpo_dspy.lm.prices import find_prices
+from tfgrpo_dspy.lm.metering import find_prices, metering
 from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.observers.progress import rollout_bar
 from tfgrpo_dspy.program.checks import check_examples, check_lms, lms_of
@@ -93,7 +92,7 @@ def evaluate(  # noqa: PLR0913, D417 - flat keywords, as DSPy users expect; `doc
     meter = meter_for(settings, threads)
     find_prices(lms_of(program), meter)
     with (
-        metering(meter),
+        metering(meter, lms_of(program)),
         rollout_bar(len(examples) * k, display_progress) as show,
         Workers(threads, Watch(max_errors, show)) as workers,
     ):

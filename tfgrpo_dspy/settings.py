@@ -213,7 +213,10 @@ class EndpointSettings:
         share(may_be_all=True),
     )
     call_timeout: float | None = setting(
-        None, "Seconds that an LM call may take; `None` learns it from the latency observed.", above(0)
+        None,
+        "Seconds that an LM call of a rollout may take, over connecting, headers and body; one of reflection may take "
+        "at least four times as long. `None` learns both from the latency observed.",
+        above(0),
     )
     rollout_timeout: float | None = setting(
         None,

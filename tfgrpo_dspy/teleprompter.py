@@ -169,7 +169,7 @@ class TrainingFreeGRPO(Teleprompter):
             self.setup.executor.open(run.pace) as place,
             run.memory as memory,
             run.recorded(),
-            Workers(run.num_threads, run.watch, memory, place) as workers,
+            Workers(run.num_threads, run.watch, memory, place, run.dues) as workers,
         ):
             library, carried = run.initial_library(workers), Carried()
             for step in run.plan():

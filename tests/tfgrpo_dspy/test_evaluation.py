@@ -7,11 +7,11 @@ import threading
 import dspy
 import pytest
 from dspy import lm15
-from dspy.utils.callback import BaseCallback
 from dspy.utils.exceptions import LMAuthError
 
 from tests.tfgrpo_dspy.scripted import Asked, Engine, exact, examples, script
 from tfgrpo_dspy import DataError, SettingsError, TooManyErrors, TrainingFreeGRPO, compare, evaluate
+from tfgrpo_dspy.lm.scope import scope_here
 from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.statistics.estimates import mean_at_k, pass_at_k
 
@@ -84,25 +84,22 @@ def test_a_wrong_key_is_the_providers_error():
     assert engine.calls == 1
 
 
-class Ids(BaseCallback):
-    def __init__(self):
-        self.ids: list[int] = []
-
-    def on_lm_start(self, call_id, instance, inputs):
-        if instance.kwargs.get("rollout_id") is not None:
-            self.ids.append(instance.kwargs["rollout_id"])
-
-
 def test_rollouts_are_fresh_apart_from_training_from_validation_and_from_other_evaluations():
-    callback, engine = Ids(), Engine(script())
-    with dspy.context(callbacks=[callback], lm=engine.lm()):
+    drawn, reply = [], script()
+
+    def noted(asked):
+        if (draw := scope_here().draw) is not None:
+            drawn.append(draw.name)
+        return reply(asked)
+
+    engine = Engine(noted)
+    with dspy.context(lm=engine.lm()):
         optimizer = TrainingFreeGRPO(exact, epochs=2, display_progress=False)
         program = optimizer.compile(dspy.Predict(QA), examples(4), valset=examples(4))
     for seed in (None, None, 0, 1):
-        with dspy.context(callbacks=[callback]):
-            evaluated(engine, program=program, seed=seed)
+        evaluated(engine, program=program, seed=seed)
     rollouts = 2 * 4 * 5 + 3 * 4 + 4 * 4 * 3
-    assert len(callback.ids) == len(set(callback.ids)) == rollouts
+    assert len(drawn) == len(set(drawn)) == rollouts
 
 
 def test_an_evaluation_is_not_answered_by_the_cache_but_its_own_repetition_with_the_same_seed_is():

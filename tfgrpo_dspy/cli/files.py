@@ -111,7 +111,10 @@ def save_program(program: dspy.Module, path: Path) -> None:
 
 
 def load_state(program: dspy.Module, path: Path) -> dspy.Module:
-    """A copy of the program with the state of a saved `program.json`.
+    """A copy of the program with the state of a saved `program.json`; its LMs stay those that its code made.
+
+    A saved LM has no address, as that may hold credentials: loaded, it would ask its provider's public endpoint, with
+    whatever key is in the environment.
 
     Raises:
         DataError: The file cannot be read.
@@ -126,11 +129,20 @@ def load_state(program: dspy.Module, path: Path) -> dspy.Module:
             f"{path} holds the state of a program with {', '.join(sorted(saved)) or 'no predictor'}, "
             f"but this program has {', '.join(sorted(names))}; load it into the program it was compiled from"
         )
+    own = {name: predictor.lm for name, predictor in copy.named_predictors()}
     try:
-        copy.load(str(path))
+        copy.load_state(_without_lms(state))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ProgramError(f"{path} cannot be loaded into this program: {type(error).__name__}: {error}") from error
+    for name, predictor in copy.named_predictors():
+        predictor.lm = own[name]
     return copy
+
+
+def _without_lms(state: Any) -> Any:
+    if not isinstance(state, dict):
+        return state
+    return {name: None if name == "lm" else _without_lms(value) for name, value in state.items()}
 
 
 def library_of_program(path: Path) -> ExperienceLibrary | None:

@@ -16,8 +16,8 @@ from tfgrpo_dspy.forecast.scaling import scale
 from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.lm.budget import Price, Spent
 from tfgrpo_dspy.lm.ledger import spent_in
-from tfgrpo_dspy.lm.metered import metering
-from tfgrpo_dspy.lm.prices import price_of
+from tfgrpo_dspy.lm.metering import metering
+from tfgrpo_dspy.lm.undocumented import price_of
 from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.program.checks import lms_of
 from tfgrpo_dspy.program.instructions import check_conditioned
@@ -85,7 +85,8 @@ def forecast(  # noqa: PLR0913, PLR0917 - what `TrainingFreeGRPO.forecast` takes
     run = prepare(quiet, student, trainset, valset, settings)
     steps, whole = list(run.plan()), run.valset
     run.gate = run.review = None  # what they take is known beforehand, or is a person's time
-    with metering(run.meter), Workers(run.num_threads, run.watch) as workers:
+    lms = lms_of(run.student, run.reflection.lm)
+    with metering(run.meter, lms), Workers(run.num_threads, run.watch, at_once=run.dues) as workers:
         run.valset = whole[:pilot] if whole is not None else None
         library, run.valset = run.initial_library(workers), None
         learn(run, steps[0]._replace(queries=_sample(run, steps[0], pilot)), library, Carried(), workers)

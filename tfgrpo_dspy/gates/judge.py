@@ -12,7 +12,7 @@ from tfgrpo_dspy.gates.gate import Hearing
 from tfgrpo_dspy.library.apply import Refusal
 from tfgrpo_dspy.library.operations import Add, Modify
 from tfgrpo_dspy.library.section import render_lines
-from tfgrpo_dspy.lm.meter import UPDATE
+from tfgrpo_dspy.lm.budget import UPDATE
 from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.records.updates import Ruling
 from tfgrpo_dspy.signatures import ScreenExperience
@@ -61,7 +61,7 @@ class Judge:
         return hearing.workers.task(f"judge s{hearing.briefing.step}", Opinion, make, reads=shown.values())
 
     def _opinion(self, hearing: Hearing, shown: dict[str, str]) -> Opinion:
-        reflection = replace(hearing.reflection, lm=self.lm or hearing.reflection.lm, role=UPDATE)
+        reflection = replace(hearing.reflection, lm=self.lm or hearing.reflection.lm, kind=UPDATE)
         try:
             answer = reflection.ask(ScreenExperience, shown)
         except Unusable as error:

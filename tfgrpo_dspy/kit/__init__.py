@@ -9,7 +9,7 @@ from tfgrpo_dspy.names.public import lazily
 if TYPE_CHECKING:
     from tfgrpo_dspy.library.file import write_atomically
     from tfgrpo_dspy.lm.budget import OutOfBudget
-    from tfgrpo_dspy.lm.replies import usage_of
+    from tfgrpo_dspy.lm.usage import usage_of
     from tfgrpo_dspy.names.plugins import load_plugin, plugins
     from tfgrpo_dspy.program.instructions import copy_program, default_conditioned
     from tfgrpo_dspy.program.transcript import render_values
@@ -49,7 +49,7 @@ __getattr__, __dir__ = lazily(
     {
         "library.file": ("write_atomically",),
         "lm.budget": ("OutOfBudget",),
-        "lm.replies": ("usage_of",),
+        "lm.usage": ("usage_of",),
         "names.plugins": ("load_plugin", "plugins"),
         "program.instructions": (
             "copy_program",

@@ -28,9 +28,10 @@ class Claim:
     """By the length of the prompt."""
     max_completion_tokens: int | None = None
     """The bound that the request sets; None for none."""
-    calls: int = 1
     kept: int = 0
     """Calls that must remain possible after it: for later stages, which would make use of it."""
+    candidates: int = 1
+    """Replies asked for in one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,8 @@ class Reservation:
     claim: Claim
     tokens: int
     cost_usd: float
+    owner: object = None
+    """The thread or task that waits for the call."""
 
 
 @dataclass(slots=True)
@@ -56,7 +59,7 @@ class _Seen:
 
 
 def _reserved_by(reservation: Reservation) -> Spent:
-    return Spent(reservation.claim.calls, reservation.tokens, reservation.cost_usd)
+    return Spent(1, reservation.tokens, reservation.cost_usd)
 
 
 class Spending:
@@ -77,7 +80,8 @@ class Spending:
         self._reserved = Spent()
         self._seen: dict[str, _Seen] = {}
         self._prices: dict[str, Price] = {}
-        self._settled = threading.Condition()
+        self._lock = threading.Lock()
+        self._waiting: dict[object, Callable[[], None]] = {}
         self._latency = 0.0
         self._stopped: str | None = None
         self.refusal: str | None = None
@@ -86,7 +90,7 @@ class Spending:
     @property
     def spent(self) -> Spent:
         """Up to now; what is in flight is not part of it."""
-        with self._settled:
+        with self._lock:
             return replace(self._spent, seconds=self._spent.seconds + self._clock() - self._started)
 
     @property
@@ -99,6 +103,11 @@ class Spending:
         """Whether a claim's tokens matter; else they need not be counted."""
         return self.budget is not None and (self.budget.max_tokens is not None or self.budget.max_cost_usd is not None)
 
+    @property
+    def is_stopped(self) -> bool:
+        """Whether nothing new may start, whatever the budget would allow."""
+        return self._stopped is not None
+
     def carry(self, before: Spent) -> None:
         """Count what was spent before, e.g. by a pilot; not once it is kept in a ledger."""
         self._spent += before
@@ -109,7 +118,7 @@ class Spending:
         Raises:
             OSError: It cannot be written.
         """
-        with self._settled:
+        with self._lock:
             if self._spent != Spent():
                 ledger.add(self._spent)
             self._spent += ledger.before
@@ -121,43 +130,63 @@ class Spending:
 
     def stop(self, reason: str) -> None:
         """Let nothing new start, whatever the budget."""
-        with self._settled:
+        with self._lock:
             self._stopped = self._stopped or reason
             self.refusal = self.refusal or reason
-            self._settled.notify_all()
+            self._wake()
 
-    def reserve(self, claim: Claim) -> Reservation:
-        """Set aside what a call will take, waiting for calls in flight when they may leave enough.
+    def reserve(self, claim: Claim, *, is_needed: bool = True) -> Reservation | None:
+        """Set aside what a call will take; None where calls in flight may leave enough. Never waits.
+
+        Args:
+            claim: What it is expected to take.
+            is_needed: Whether being refused ends the run, which that of a hedge does not.
 
         Raises:
             OutOfBudget: It would exceed a cap.
         """
-        with self._settled:
-            while (reservation := self._try(claim)) is None:
-                self._settled.wait(1.0)
-            return reservation
+        with self._lock:
+            return self._try(claim, is_needed=is_needed)
 
-    def try_reserve(self, claim: Claim, *, is_needed: bool = True) -> Reservation | None:
-        """`reserve` without waiting; None when it would have to. Refusing what is not needed does not end the run."""
-        with self._settled:
-            return self._try(claim, is_needed)
+    def reserve_or_wake(self, claim: Claim, owner: object, wake: Callable[[], None]) -> Reservation | None:
+        """`reserve`, and where that gives None, call `wake` once it is worth to try again.
+
+        Args:
+            claim: What the call is expected to take.
+            owner: Of the call: the thread or task that asks, and waits if it has to.
+            wake: Called once, by any thread.
+
+        Raises:
+            OutOfBudget: It would exceed a cap, or the wait would never end.
+        """
+        with self._lock:
+            self._waiting.pop(owner, None)
+            reservation = self._try(claim, owner=owner)
+            if reservation is None:
+                if all(flying.owner in self._waiting or flying.owner == owner for flying in self._flying.values()):
+                    reason, _ = self._exceeded(claim, *self._expected(claim))
+                    raise OutOfBudget(
+                        f"{reason}; and whoever makes the calls in flight waits for one like this: an LM must not be "
+                        "asked while the reply of another is being read"
+                    )
+                self._waiting[owner] = wake
+            return reservation
 
     def settle(
         self,
         reservation: Reservation,
         *,
-        calls: int | None = None,
         prompt_tokens: int = 0,
         completion_tokens: int = 0,
         cost_usd: float = 0.0,
         seconds: float | None = None,
     ) -> None:
-        """Write down what a call took, a failed one nothing but itself; `calls` when it is not what was claimed."""
+        """Write down what a call took, a failed one nothing but itself."""
         tokens = prompt_tokens + completion_tokens
-        with self._settled:
+        with self._lock:
             if not self._land(reservation):
                 return
-            took = Spent(reservation.claim.calls if calls is None else calls, tokens, cost_usd)
+            took = Spent(1, tokens, cost_usd)
             self._spent += took
             self._write(took - _reserved_by(reservation))
             if tokens or cost_usd:
@@ -167,13 +196,13 @@ class Spending:
 
     def charge(self, reservation: Reservation) -> None:
         """Settle a call of which nobody knows what it took (it was given up) with what was set aside for it."""
-        with self._settled:
+        with self._lock:
             if self._land(reservation):
                 self._spent += _reserved_by(reservation)
 
     def release(self, reservation: Reservation) -> None:
         """Give back what was set aside for a call that was not made after all."""
-        with self._settled:
+        with self._lock:
             if self._land(reservation):
                 self._write(Spent() - _reserved_by(reservation))
 
@@ -187,8 +216,14 @@ class Spending:
         if self._flying.pop(id(reservation), None) is None:
             return False
         self._reserved -= _reserved_by(reservation)
-        self._settled.notify_all()
+        if self._waiting:
+            self._wake()
         return True
+
+    def _wake(self) -> None:
+        waiting, self._waiting = self._waiting, {}
+        for wake in waiting.values():
+            wake()
 
     def _write(self, change: Spent) -> None:
         """Into the ledger, with the time since the last change; what cannot be written down is not spent any more."""
@@ -203,7 +238,7 @@ class Spending:
 
     def _learn(self, claim: Claim, prompt_tokens: int, completion_tokens: int, cost_usd: float) -> None:
         seen = self._seen.setdefault(claim.model, _Seen())
-        seen.calls += claim.calls
+        seen.calls += 1
         seen.prompt_tokens += prompt_tokens
         seen.expected_prompt_tokens += claim.prompt_tokens
         seen.completion_tokens += completion_tokens
@@ -211,7 +246,7 @@ class Spending:
         seen.cost_usd += cost_usd
         seen.dearest = max(seen.dearest, cost_usd)
 
-    def _try(self, claim: Claim, is_needed: bool = True) -> Reservation | None:
+    def _try(self, claim: Claim, owner: object = None, *, is_needed: bool = True) -> Reservation | None:
         """A reservation, or None to wait for what is in flight."""
         if self._stopped is not None:
             raise OutOfBudget(self._stopped)
@@ -223,7 +258,7 @@ class Spending:
             if reason:
                 self.refusal = self.refusal or (reason if is_needed else None)
                 raise OutOfBudget(reason)
-        reservation = Reservation(claim, tokens, cost)
+        reservation = Reservation(claim, tokens, cost, owner)
         self._write(_reserved_by(reservation))
         if self._stopped is not None:
             raise OutOfBudget(self._stopped)
@@ -239,8 +274,7 @@ class Spending:
         if late := self._too_late(budget.max_seconds, claim):
             return late, False
         if many := self._too_many_calls(budget.max_lm_calls, claim):
-            # A call in flight is made, but those that stand for retries as well may turn out to be one.
-            return many, self._reserved.lm_calls > len(self._flying)
+            return many, False
         spent, reserved, (mean_tokens, mean_cost) = self._spent, self._reserved, self._means()
         if (cap := budget.max_tokens) is not None:
             kept = min(claim.kept * mean_tokens, _KEPT * cap)
@@ -257,7 +291,7 @@ class Spending:
         if cap is None:
             return ""
         made, kept = self._spent.lm_calls + self._reserved.lm_calls, min(claim.kept, int(_KEPT * cap))
-        if made + claim.calls + kept <= cap:
+        if made + 1 + kept <= cap:
             return ""
         return f"max_lm_calls={cap}: {made} calls were made" + (f", {kept} are kept for reflection" if kept else "")
 
@@ -276,16 +310,16 @@ class Spending:
         if seen is None or not seen.calls:
             # Nothing is known yet: the first call goes alone if the caps are tight, and is never refused for a guess.
             guess = min(bound or _FIRST_REPLY_TOKENS, _FIRST_REPLY_TOKENS) if self._flying else 0
-            prompt, completion = claim.prompt_tokens, guess
+            prompt, completion = claim.prompt_tokens, claim.candidates * guess
         else:
             ratio = seen.prompt_tokens / seen.expected_prompt_tokens if seen.expected_prompt_tokens else 1.0
             prompt = math.ceil(claim.prompt_tokens * ratio)
-            completion = min(seen.longest, bound) if bound else seen.longest
+            completion = min(seen.longest, claim.candidates * bound) if bound else seen.longest
         price = self.price_of(claim.model)
         if price is None:
-            return claim.calls * (prompt + completion), claim.calls * (seen.dearest if seen else 0.0)
+            return prompt + completion, seen.dearest if seen else 0.0
         cost = (prompt * price[0] + completion * price[1]) / 1e6
-        return claim.calls * (prompt + completion), claim.calls * cost
+        return prompt + completion, cost
 
     def _means(self) -> tuple[float, float]:
         """Tokens and US dollars of a call so far, over all models."""

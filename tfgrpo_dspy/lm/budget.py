@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields
-from typing import ClassVar
+from typing import ClassVar, Literal, TypeAlias
 
 from tfgrpo_dspy.declaration import above, at_least, check_settings, like, setting
 from tfgrpo_dspy.errors import SettingsError
@@ -16,8 +16,24 @@ Price = tuple[float, float] | tuple[float, float, float]
 that the provider reads from its prompt cache."""
 
 
+Kind: TypeAlias = Literal["policy", "summary", "extraction", "update"]
+POLICY: Kind = "policy"
+SUMMARY: Kind = "summary"
+EXTRACTION: Kind = "extraction"
+UPDATE: Kind = "update"
+"""Kinds of calls, in the order of a step: each leaves of a budget what the later ones need."""
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What a group will need to be learned from, unless its rewards turn out equal."""
+
+    group: str
+    calls: int
+
+
 class OutOfBudget(BaseException):
-    """A call that was not made, because nothing new may start.
+    """A call that was not made, or not waited for to its end, because nothing new may start.
 
     Control flow, not a failure: no `Exception`, so that a program's own `except Exception` cannot take it for one.
     """
@@ -51,13 +67,31 @@ def _is_price(given: object) -> bool:
     )
 
 
+class Unpriced(BaseException):
+    """A call's cost is unknown under a cap in US dollars; carries the `SettingsError` that stops the run."""
+
+    def __init__(self, model: str) -> None:
+        self.error = no_price(model)
+        super().__init__(str(self.error))
+
+
+def no_price(model: str) -> SettingsError:
+    """The error for a cap in US dollars that cannot be kept."""
+    return SettingsError(
+        f"`max_cost_usd` cannot be kept: the price of {model} is unknown; give it in US dollars per million tokens in "
+        "and out, e.g. `price_per_million=(0.4, 1.6)`, or cap `max_tokens` or `max_lm_calls` instead"
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Budget:
     """Caps of a run; what would exceed one is not started, and the run ends with what it has learned.
 
     Calls are counted at the endpoint, retries and hedges included, and never exceed their cap. Tokens and money are
     reserved for before a call by what calls of its model have taken at most so far, so a reply that is longer than
-    every one before it may exceed those caps by its surplus. Answers from DSPy's cache count for nothing.
+    every one before it may exceed those caps by its surplus. Where an endpoint reports no tokens, they are estimated
+    from the texts, and these caps are kept on the estimate, which the run says. Answers from DSPy's cache count for
+    nothing.
 
     With `log_dir` the caps hold for a run however often it was killed and taken up again: what it spent is written down
     there, and calls in flight at a kill count as what was set aside for them.
@@ -74,7 +108,7 @@ class Budget:
     max_seconds: float | None = setting(
         None,
         "Wall-clock time at most, without that between a kill and the resumption; calls that are expected to end later "
-        "are not started.",
+        "are not started, and those still in flight ten seconds after it are given up.",
         above(0),
         metavar="SECONDS",
     )

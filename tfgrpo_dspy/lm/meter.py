@@ -1,55 +1,36 @@
-"""The meter of a run: what every request to its endpoints must pass, whoever makes it.
-
-Budget, adaptive concurrency, timeouts and the allowance for hedging are kept here, once, for rollouts and reflection
-alike; `metered` makes the LMs that ask it.
-"""
+"""The meter of a run: budget, pace and patience, for every request that `engine` makes, whoever asks."""
 
 from __future__ import annotations
 
+import logging
 import random
 import threading
+import time
+import weakref
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import Any
+from collections.abc import Callable
+from dataclasses import replace
 
-import dspy
-from dspy.utils.exceptions import LMServerError
-
-from tfgrpo_dspy.errors import SettingsError
-from tfgrpo_dspy.lm.account import Claim, Spending
-from tfgrpo_dspy.lm.budget import Budget, cost_at
-from tfgrpo_dspy.lm.pacing import Latencies, Limiter
-from tfgrpo_dspy.lm.replies import cut_short, is_empty, timed_out, tokens_of
+from tfgrpo_dspy.lm.account import Reservation, Spending
+from tfgrpo_dspy.lm.budget import POLICY, SUMMARY, UPDATE, Budget, Due, Kind, OutOfBudget, Unpriced, cost_at
+from tfgrpo_dspy.lm.flight import CLOCK, Flight
+from tfgrpo_dspy.lm.pacing import UNKNOWN, Latencies, Limiter
 from tfgrpo_dspy.lm.usage import Traffic, Usage
+from tfgrpo_dspy.lm.verdicts import CutReply, EmptyReply, Reply, fault_of, reason_of, timed_out
 
-POLICY, SUMMARY, EXTRACTION, UPDATE = "policy", "summary", "extraction", "update"
-"""Roles of calls, in the order of a step: each leaves of a budget what the later ones need."""
+logger = logging.getLogger(__name__)
 
-_LONGEST_WAIT = 120.0
+LONGEST_WAIT = 120.0
 """Seconds that a Retry-After may ask for; longer, and the call is given up with the endpoint's message."""
+GRACE = 10.0
+"""Seconds that calls in flight have when nothing new may start any more; then they are given up."""
 _FOR_UPDATE = 3
 """Calls kept for the update, on which all that a step learned depends: it may have to be repeated."""
 _FIRST_WAIT = 0.25
 """Seconds before the first repetition at most: single faults are over at once. Each further wait is 4 times longer."""
 _LONGEST_BACKOFF = 30.0
-
-
-class EmptyReply(LMServerError):
-    """The endpoint answered without content."""
-
-
-class CutReply(LMServerError):
-    """The endpoint cut a reply off before it was as long as it was allowed to be."""
-
-
-class Unpriced(BaseException):
-    """A call's cost is unknown under a cap in US dollars; carries the `SettingsError` that stops the run."""
-
-    def __init__(self, error: SettingsError) -> None:
-        super().__init__(str(error))
-        self.error = error
+_REFLECTION = 4.0
+"""Times a rollout's limit that a call of reflection may take at least: an update is longer than an answer."""
 
 
 class Meter:
@@ -58,7 +39,7 @@ class Meter:
     Args:
         budget: The caps; None for none.
         most: Calls at once at most, >= 1.
-        call_timeout: Seconds that a call may take, > 0; None learns it from the latencies observed.
+        call_timeout: Seconds that a call of a rollout may take, > 0; None learns it from the latencies observed.
         hedge: Share of the calls that may be repeated because they are slow, in [0, 1]; 0 for none.
         seed: Of the jitter of waits.
     """
@@ -75,18 +56,17 @@ class Meter:
         self.spending = Spending(budget)
         self.limiter = Limiter(most)
         self.latencies = Latencies()
-        self.is_learning = False
-        """Whether groups are owed a reflection; in an evaluation they are not."""
-        self.shared: dict[tuple[int, str], tuple[dspy.BaseLM, dspy.BaseLM]] = {}
-        """LM and role to the copy that is asked in that role; `metered.share_lm` makes them."""
         self._owed: dict[str, int] = {}
+        self.models: set[str] = set()
+        """Names of the LMs that were asked in its contexts."""
         self._call_timeout, self._hedge, self._seed = call_timeout, hedge, seed
         self._longest: dict[str, int] = {}
         self._lock = threading.Lock()
-        self._stopped = threading.Event()
-        self._retries = self._hedges = 0
-        self._sent = 0
+        self._flights: set[Flight] = set()
+        self._pauses: dict[object, Callable[[], None]] = {}
+        self._retries = self._hedges = self._sent = 0
         self._failures: Counter[str] = Counter()
+        self._said: set[str] = set()
 
     @property
     def stopped_by(self) -> str | None:
@@ -99,101 +79,143 @@ class Meter:
         with self._lock:
             return Traffic(self._sent, self._retries, self._hedges, dict(self._failures))
 
+    @property
+    def can_hedge(self) -> bool:
+        """Whether stragglers may be repeated at all."""
+        return self._hedge > 0
+
+    def say(self, message: str) -> None:
+        """Tell people, once."""
+        if message not in self._said:
+            self._said.add(message)
+            logger.warning("%s", message)
+
+    def begin(self) -> None:
+        """The run starts: from now on its seconds are watched, also while nothing is asked for."""
+        budget, known = self.spending.budget, weakref.ref(self)
+        if budget is not None and budget.max_seconds is not None:
+            left = budget.max_seconds - self.spending.spent.seconds
+            CLOCK.at(time.monotonic() + left, lambda: _stop_late(known))
+
     def stop(self, reason: str) -> None:
-        """Let nothing new start; what is in flight is kept."""
+        """Let nothing new start, end every wait, and, after a grace, what is still in flight."""
         self.spending.stop(reason)
-        self._stopped.set()
+        self.limiter.wake_all()
+        with self._lock:
+            pauses, self._pauses = self._pauses, {}
+        for wake in pauses.values():
+            wake()
+        CLOCK.at(time.monotonic() + GRACE, lambda: self._cut(OutOfBudget(reason)))
 
-    @contextmanager
-    def active(self) -> Iterator[Meter]:
-        """Copies that `metered.copy_lm` makes ask this meter, also in the workers of a pool made meanwhile."""
-        token = _METER.set(self)
-        try:
-            yield self
-        finally:
-            _METER.reset(token)
+    def _cut(self, reason: OutOfBudget) -> None:
+        for flight in list(self._flights):
+            flight.cut(reason)
 
-    def owe(self, group: str, calls: int) -> None:
-        """A group is being rolled out: it will need calls to be learned from, unless its rewards turn out equal."""
-        if self.is_learning:
-            with self._lock:
-                self._owed.setdefault(group, calls)
+    def departs(self, flight: Flight) -> None:
+        """A request goes out; it may be ended from now on."""
+        with self._lock:
+            self._flights.add(flight)
 
-    def pay(self, group: str) -> None:
-        """One of them was made."""
+    def answered(self, kind: tuple[str, str], seconds: float) -> None:
+        """A call took that long; others begun when nothing was known of their kind need not take for ever."""
+        if self.latencies.add(kind, seconds):
+            for flight in list(self._flights):
+                if flight.seconds == UNKNOWN:
+                    flight.hasten(self.allowed(flight.kind, 0, None))
+
+    def returns(self, flight: Flight) -> None:
+        """It is no longer on its way."""
+        flight.land()
+        with self._lock:
+            self._flights.discard(flight)
+
+    def check(self) -> None:
+        """Raises `OutOfBudget` if nothing new may start, whatever the caps."""
+        if self.spending.is_stopped:
+            raise OutOfBudget(self.stopped_by or "")
+
+    def wake_at_stop(self, owner: object, wake: Callable[[], None] | None) -> None:
+        """`wake` is called when the run is stopped, unless None takes it back before."""
+        with self._lock:
+            self._pauses.pop(owner, None)
+            if wake is not None:
+                self._pauses[owner] = wake
+        self.check()
+
+    def kept_from(self, kind: Kind, due: Due | None) -> int:
+        """Calls that one of a kind leaves to those after it, so that what was paid for becomes part of the library.
+
+        Args:
+            kind: What is asked for.
+            due: What the group of a rollout will need to be learned from; None if it is not to be.
+        """
+        if kind == UPDATE or (kind == POLICY and due is None):
+            return 0
+        with self._lock:
+            if due is not None:
+                self._owed.setdefault(due.group, due.calls)
+            return _FOR_UPDATE + {POLICY: sum(self._owed.values()), SUMMARY: len(self._owed)}.get(kind, 0)
+
+    def paid(self, group: str) -> None:
+        """A call that a group was to need was made."""
         with self._lock:
             if self._owed.get(group):
                 self._owed[group] -= 1
 
-    def forgive(self, group: str) -> None:
-        """It needs no more."""
+    def forgiven(self, group: str) -> None:
+        """A group needs no more calls."""
         with self._lock:
             self._owed.pop(group, None)
-
-    def kept_from(self, role: str) -> int:
-        """Calls that a role must leave to those after it, so that what was paid for becomes part of the library."""
-        if not self.is_learning or role == UPDATE:
-            return 0
-        with self._lock:
-            return _FOR_UPDATE + {POLICY: sum(self._owed.values()), SUMMARY: len(self._owed)}.get(role, 0)
-
-    def claim(self, lm: dspy.BaseLM, call: Any) -> Claim:
-        """What a prepared call is expected to take."""
-        kept = self.kept_from(getattr(lm, "tfgrpo_role", POLICY))
-        if not self.spending.needs_tokens:
-            return Claim(lm.model, calls=call.n, kept=kept)
-        messages = call.legacy.get("messages") or ()
-        read = sum(len(str(m.get("content", ""))) if isinstance(m, dict) else len(str(m)) for m in messages) // 4
-        return Claim(lm.model, read, completion_bound(lm), call.n, kept)
 
     def hedging_delay(self, kind: tuple[str, str]) -> float | None:
         """Seconds after which a call may be repeated; None when it may not."""
         slow = self.latencies.slow(kind) if self._hedge else None
         return None if slow is None or (self._hedges + 1) > self._hedge * self._sent else slow
 
-    def allowed(self, kind: tuple[str, str], timeouts: int) -> float | None:
-        """Seconds that a call may take; None while that is not known."""
-        return self._call_timeout or self.latencies.allowed(kind, timeouts)
+    def allowed(self, kind: tuple[str, str], timeouts: int, own: float | None) -> float:
+        """Seconds that a call may take in all.
 
-    @property
-    def can_hedge(self) -> bool:
-        """Whether stragglers may be repeated at all."""
-        return self._hedge > 0
+        Args:
+            kind: Model and what it is asked for.
+            timeouts: How often this call has timed out already: each doubles the time that was learned.
+            own: The time that its LM was given, which is not made shorter; None for none.
+        """
+        set_here = self._call_timeout
+        if set_here is not None and kind[1] == POLICY:
+            return set_here
+        learned = self.latencies.allowed(kind)
+        if set_here is not None:
+            learned = max(learned or 0.0, _REFLECTION * set_here)
+        return max(min((learned or UNKNOWN) * 2.0**timeouts, UNKNOWN), own or 0.0)
 
-    @property
-    def fixed_timeout(self) -> float | None:
-        """The timeout that was set; None when it is learned."""
-        return self._call_timeout
-
-    def wait(self, lm: dspy.BaseLM, error: Exception, attempt: int) -> float:
+    def wait_for(self, error: BaseException, attempt: int, what: str) -> float:
         """Seconds before a failed call is repeated: as the endpoint asks, else growing, with jitter.
 
-        Raises:
-            Exception: The error itself, when the endpoint asks for more than anyone would wait.
+        Args:
+            error: How it failed.
+            attempt: How often it failed before.
+            what: Tells calls apart, for the jitter.
         """
-        with self._lock:
-            self._retries += 1
-        asked = getattr(error, "retry_after", None)
+        asked: object = getattr(error, "retry_after", None)
         if isinstance(asked, int | float) and asked >= 0:  # which NaN is not
-            if asked > _LONGEST_WAIT:
-                raise error
             return float(asked)
         if timed_out(error) or isinstance(error, EmptyReply | CutReply):
             return 0.0
-        jitter = random.Random(f"{self._seed}/{lm.kwargs.get('rollout_id')}/{attempt}").uniform(0.5, 1.0)
-        return float(min(_FIRST_WAIT * 4**attempt, _LONGEST_BACKOFF) * jitter)
-
-    def pause(self, seconds: float) -> None:
-        """Wait, unless the run is told to stop."""
-        self._stopped.wait(seconds)
+        jitter = random.Random(f"{self._seed}/{what}/{attempt}").uniform(0.5, 1.0)
+        return min(_FIRST_WAIT * 4.0**attempt, _LONGEST_BACKOFF) * jitter
 
     def sent(self) -> None:
-        """A request goes out."""
+        """A request is made."""
         with self._lock:
             self._sent += 1
 
+    def retried(self) -> None:
+        """A call is repeated because it failed."""
+        with self._lock:
+            self._retries += 1
+
     def hedged(self) -> None:
-        """It is a second one."""
+        """A second request was sent for one that is slow."""
         with self._lock:
             self._hedges += 1
 
@@ -207,62 +229,50 @@ class Meter:
 
     def failed(self, error: BaseException) -> None:
         """A request failed."""
-        status = getattr(error, "status", None)
-        reason = "timeout" if timed_out(error) else type(error).__name__ + (f" {status}" if status else "")
         with self._lock:
-            self._failures[reason] += 1
+            self._failures[reason_of(error)] += 1
 
-    def judge(self, lm: dspy.BaseLM, result: Any) -> None:
-        """Look at a reply before anyone uses it.
+    def settle(self, reservation: Reservation, took: Usage, seconds: float) -> Usage:
+        """Write down what an answer took; returns it with its cost.
 
         Raises:
-            EmptyReply, CutReply: The endpoint failed, though it said it had not.
+            Unpriced: A cap in US dollars cannot be kept.
         """
-        _, written = tokens_of(result)
-        error: LMServerError | None = None
-        if is_empty(result):
-            error = EmptyReply("the endpoint answered without content", model=lm.model)
-        elif cut_short(result, completion_bound(lm), self._longest.get(lm.model)):
-            error = CutReply(f"the reply was cut off after {written} tokens", model=lm.model)
-        if error is not None:
-            self.failed(error)
-            raise error
-        with self._lock:
-            self._longest[lm.model] = max(self._longest.get(lm.model, 0), written)
-
-    def cost_of(self, model: str, took: Usage) -> float | None:
-        """US dollars of a call by the price given with the budget, else as DSPy reports them; None if unknown."""
-        budget = self.spending.budget
+        model, budget = reservation.claim.model, self.spending.budget
         given = budget.price_of(model) if budget is not None else None
-        if given is None:
-            return took.cost_usd
-        return cost_at(given, took.prompt_tokens, took.completion_tokens, took.cached_tokens or 0)
-
-    def check_price(self, model: str, cost: float | None) -> None:
-        """Raises `Unpriced` if a cap in US dollars cannot be kept."""
-        budget = self.spending.budget
+        cost = took.cost_usd
+        if given is not None:
+            cost = cost_at(given, took.prompt_tokens, took.completion_tokens, took.cached_tokens or 0)
+        self.spending.settle(
+            reservation,
+            prompt_tokens=took.prompt_tokens,
+            completion_tokens=took.completion_tokens,
+            cost_usd=cost or 0.0,
+            seconds=seconds,
+        )
+        if took.is_estimate:
+            self._say_estimated(model)
         if cost is None and budget is not None and budget.max_cost_usd is not None:
             self.stop("the price of its calls is unknown")
-            raise Unpriced(no_price(model))
+            raise Unpriced(model)
+        return took if cost == took.cost_usd else replace(took, cost_usd=cost)
+
+    def _say_estimated(self, model: str) -> None:
+        budget = self.spending.budget
+        caps = [] if budget is None else [n for n in ("max_tokens", "max_cost_usd") if getattr(budget, n) is not None]
+        kept = f"; {' and '.join(caps)} can be kept on that estimate only" if caps else ""
+        self.say(f"the endpoint of {model} does not report its tokens: they are estimated from the texts{kept}")
+
+    def judge(self, reply: Reply, model: str, bound: int | None) -> Exception | None:
+        """The failure that a reply is, though it came with success; None for a proper one."""
+        fault = fault_of(reply, bound, self._longest.get(model))
+        if fault is None:
+            with self._lock:
+                self._longest[model] = max(self._longest.get(model, 0), reply.written)
+        return fault
 
 
-_METER: ContextVar[Meter | None] = ContextVar("tfgrpo_meter", default=None)
-
-
-def active_meter() -> Meter | None:
-    """The meter of the run that this thread works for."""
-    return _METER.get()
-
-
-def no_price(model: str) -> SettingsError:
-    """The error for a cap in US dollars that cannot be kept."""
-    return SettingsError(
-        f"`max_cost_usd` cannot be kept: the price of {model} is unknown; give it in US dollars per million tokens in "
-        "and out, e.g. `price_per_million=(0.4, 1.6)`, or cap `max_tokens` or `max_lm_calls` instead"
-    )
-
-
-def completion_bound(lm: dspy.BaseLM) -> int | None:
-    """Output tokens that the LM's requests allow; None when they set no bound."""
-    bound = lm.kwargs.get("max_completion_tokens") or lm.kwargs.get("max_tokens")
-    return bound if isinstance(bound, int) else None
+def _stop_late(known: weakref.ref[Meter]) -> None:
+    meter = known()
+    if meter is not None and (budget := meter.spending.budget) is not None:
+        meter.stop(f"max_seconds={budget.max_seconds:g}: {meter.spending.spent.seconds:.1f} s have passed")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections import deque
+from collections.abc import Callable
 
 _RISE = 1.0
 """Calls more at once per round of answers, while below the bound."""
@@ -14,8 +14,6 @@ _SUSTAINED = 0.2
 """Share of recent answers that must be refusals before that happens; single ones are only retried."""
 _MEMORY = 0.1
 """Weight of the newest answer in that share."""
-_PER_POOL = 96
-"""Calls that share one of DSPy's connection pools, each of which holds 100 connections at most."""
 
 _ENOUGH = 20
 """Answers of a kind after which their latency is taken as known."""
@@ -24,9 +22,11 @@ _SLOW = 0.95
 _PATIENCE = 3.0
 """Times the 95th percentile that a call may take."""
 _STEPS = (10.0, 12.0, 15.0, 20.0, 25.0, 30.0, 45.0, 60.0, 90.0, 120.0, 180.0, 300.0, 600.0)
-"""Seconds that a timeout is rounded up to; few, as DSPy opens a pool of connections for each value."""
+"""Seconds that a timeout is rounded up to, so that it does not change with every answer."""
 _OTHER_KIND = 3.0
 """Factor on the timeout of a kind of call that was not seen yet, when the others of its model were."""
+UNKNOWN = 600.0
+"""Seconds that a call may take while nothing is known of its kind, as with DSPy itself."""
 
 
 class Limiter:
@@ -44,52 +44,50 @@ class Limiter:
         self._limit = float(most)
         self._refused = 0.0
         self._round = 0
-        self._free = threading.Condition()
-        self._pools = [0] * math.ceil(most / _PER_POOL)
+        self._lock = threading.Lock()
+        self._waiting: deque[Callable[[], None]] = deque()
+        self.in_flight = 0
+        """Calls between `enter` and `leave`."""
 
     @property
     def limit(self) -> int:
         """Calls at once, at present."""
         return max(1, int(self._limit))
 
-    @property
-    def in_flight(self) -> int:
-        """Calls between `acquire` and `release`."""
-        return sum(self._pools)
+    def enter(self, wake: Callable[[], None] | None = None) -> int | None:
+        """Take a place; returns the round, for `leave`, or None where there is none.
 
-    def acquire(self) -> tuple[int, int]:
-        """Wait for a place; returns the connection pool to use and the round, for `release`."""
-        with self._free:
-            while (place := self._take()) is None:
-                self._free.wait()
-            return place
+        Args:
+            wake: Called, by any thread, when there is one again; None not to be called.
+        """
+        with self._lock:
+            if self.in_flight < self.limit:
+                self.in_flight += 1
+                return self._round
+            if wake is not None:
+                self._waiting.append(wake)
+            return None
 
-    def try_acquire(self) -> tuple[int, int] | None:
-        """`acquire` without waiting; None when all places are taken."""
-        with self._free:
-            return self._take()
-
-    def release(self, place: tuple[int, int], *, refused: bool | None) -> None:
+    def leave(self, begun: int, *, refused: bool | None) -> None:
         """Give a place back.
 
         Args:
-            place: What `acquire` returned.
+            begun: What `enter` returned.
             refused: True when the endpoint refused the call for its rate, False when it answered, None when neither
                 can be said.
         """
-        pool, begun = place
-        with self._free:
-            self._pools[pool] -= 1
+        with self._lock:
+            self.in_flight -= 1
             if refused is not None:
                 self._adapt(begun, refused)
-            self._free.notify(1 + int(self._limit < self._most))
+            for _ in range(min(len(self._waiting), 1 + int(self._limit < self._most))):
+                self._waiting.popleft()()
 
-    def _take(self) -> tuple[int, int] | None:
-        if self.in_flight >= self.limit:
-            return None
-        pool = self._pools.index(min(self._pools))
-        self._pools[pool] += 1
-        return pool, self._round
+    def wake_all(self) -> None:
+        """Let everyone who waits look again."""
+        with self._lock:
+            while self._waiting:
+                self._waiting.popleft()()
 
     def _adapt(self, begun: int, refused: bool) -> None:
         self._refused += _MEMORY * (refused - self._refused)
@@ -103,7 +101,7 @@ class Limiter:
 class Latencies:
     """How long answers took, by kind of call, and how long one may take.
 
-    A kind is (model, role): an update takes longer than an answer of the same model.
+    A kind is (model, what it is asked for): an update takes longer than an answer of the same model.
     """
 
     def __init__(self) -> None:
@@ -112,31 +110,28 @@ class Latencies:
         self._slow: dict[tuple[str, str], float] = {}
         self._lock = threading.Lock()
 
-    def add(self, kind: tuple[str, str], seconds: float) -> None:
-        """An answer took that long."""
+    def add(self, kind: tuple[str, str], seconds: float) -> bool:
+        """An answer took that long; whether more is known now of how long one may take."""
         with self._lock:
             seen = self._seen.setdefault(kind, deque(maxlen=_RECENT))
             seen.append(seconds)
             self._added[kind] = added = self._added.get(kind, 0) + 1
-            if added % _ENOUGH == 0:
+            is_enough = added % _ENOUGH == 0
+            if is_enough:
                 self._slow[kind] = sorted(seen)[int(_SLOW * (len(seen) - 1))]
+            return is_enough
 
     def slow(self, kind: tuple[str, str]) -> float | None:
         """The 95th percentile of recent answers, in seconds; None before enough were seen."""
         return self._slow.get(kind)
 
-    def allowed(self, kind: tuple[str, str], timeouts: int = 0) -> float | None:
-        """Seconds that a call may take; None while too little is known.
-
-        Args:
-            kind: Of the call.
-            timeouts: How often this call has timed out already; each doubles the time.
-        """
+    def allowed(self, kind: tuple[str, str]) -> float | None:
+        """Seconds that a call may take; None while too little is known."""
         slow = self.slow(kind)
         if slow is None:
             others = [s for other, s in list(self._slow.items()) if other[0] == kind[0]]
             slow = max([_OTHER_KIND * max(others), *self._seen.get(kind, ())]) if others else None
-        return None if slow is None else _rounded_up(_PATIENCE * slow * 2**timeouts)
+        return None if slow is None else _rounded_up(_PATIENCE * slow)
 
 
 def _rounded_up(seconds: float) -> float:

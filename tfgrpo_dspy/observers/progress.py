@@ -28,7 +28,7 @@ from tfgrpo_dspy.records.result import StepRecord
 from tfgrpo_dspy.records.rollouts import Group, Rollout, Scored, count_groups
 from tfgrpo_dspy.reports.counts import reward_estimate
 from tfgrpo_dspy.reports.tables import operations_text
-from tfgrpo_dspy.reports.wording import cost_text, estimate_text, is_simulated
+from tfgrpo_dspy.reports.wording import about, cost_text, estimate_text, is_simulated
 from tfgrpo_dspy.text import one_line, shorten
 
 if TYPE_CHECKING:
@@ -231,7 +231,7 @@ def describe_step(record: StepRecord, tolerance: float) -> str:
 
 
 def _cost(usage: Usage) -> str:
-    return f"{usage.prompt_tokens + usage.completion_tokens:,} tokens, {cost_text(usage.cost_usd)}"
+    return f"{about(usage)}{usage.prompt_tokens + usage.completion_tokens:,} tokens, {cost_text(usage)}"
 
 
 def _bars(console: Console) -> Progress:

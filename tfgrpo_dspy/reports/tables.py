@@ -13,7 +13,7 @@ from tfgrpo_dspy.records.failures import Failure
 from tfgrpo_dspy.records.result import StepRecord
 from tfgrpo_dspy.records.rollouts import count_groups
 from tfgrpo_dspy.reports.counts import operation_counts, reward_estimate
-from tfgrpo_dspy.reports.wording import cost_text, estimate_text, interval_text, lost_text
+from tfgrpo_dspy.reports.wording import about, cost_text, estimate_text, interval_text, lost_text
 from tfgrpo_dspy.text import one_line
 
 _TOOK_EFFECT = {"add": "added", "modify": "modified", "delete": "deleted", "keep": "kept"}
@@ -148,6 +148,6 @@ def cost_table(usages: Mapping[str, Usage]) -> Table:
     rows = []
     for name, used in usages.items():
         share = f" ({used.cached_share:.0%} cached there)" if used.cached_share is not None else ""
-        numbers = (f"{used.lm_calls:,}", f"{used.cached_calls:,}", f"{used.prompt_tokens:,}{share}")
-        rows.append((name, *numbers, f"{used.completion_tokens:,}", cost_text(used.cost_usd)))
+        numbers = (f"{used.lm_calls:,}", f"{used.cached_calls:,}", f"{about(used)}{used.prompt_tokens:,}{share}")
+        rows.append((name, *numbers, f"{about(used)}{used.completion_tokens:,}", cost_text(used)))
     return Table(columns, tuple(row for row in rows if row[1] != "0"), columns[1:])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from tfgrpo_dspy.library.experience import Experience
-from tfgrpo_dspy.lm.usage import Traffic
+from tfgrpo_dspy.lm.usage import Traffic, Usage
 from tfgrpo_dspy.records.evaluation import Comparison
 from tfgrpo_dspy.statistics.estimates import Difference, Estimate
 from tfgrpo_dspy.text import counted
@@ -44,9 +44,14 @@ def lost_text(lost: Mapping[str, int]) -> str:
     return ", ".join(f"{n} {cause}" for cause, n in sorted(lost.items()) if n)
 
 
-def cost_text(cost: float | None) -> str:
-    """A cost in US dollars."""
-    return "cost unknown" if cost is None else f"${cost:.4f}"
+def cost_text(usage: Usage) -> str:
+    """A cost in US dollars; `about` where the endpoint did not report the tokens."""
+    return "cost unknown" if usage.cost_usd is None else f"{about(usage)}${usage.cost_usd:.4f}"
+
+
+def about(usage: Usage) -> str:
+    """What stands before numbers that are estimated, because the endpoint did not report its tokens."""
+    return "about " if usage.is_estimate else ""
 
 
 def traffic_text(traffic: Traffic) -> str:

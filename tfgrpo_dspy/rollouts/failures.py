@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, TypeAlias, TypeVar
 
 from dspy.utils.exceptions import (
@@ -14,10 +14,9 @@ from dspy.utils.exceptions import (
 )
 
 from tfgrpo_dspy.errors import MetricError
-from tfgrpo_dspy.lm.budget import OutOfBudget
-from tfgrpo_dspy.lm.meter import Meter, Unpriced
-from tfgrpo_dspy.lm.request import HelperTimeout, within
-from tfgrpo_dspy.lm.unmetered import Guard
+from tfgrpo_dspy.lm.budget import OutOfBudget, Unpriced
+from tfgrpo_dspy.lm.flight import HelperTimeout, within
+from tfgrpo_dspy.lm.scope import Listener, active_meter
 
 T = TypeVar("T")
 
@@ -34,20 +33,30 @@ class Loss(NamedTuple):
     error: str
 
 
-def guarded(attempt: Callable[[], T], guard: Guard, meter: Meter, timeout: float | None) -> T | Loss:
-    """What an attempt returns, if it takes no longer than it may; not made at all when nothing new may start."""
-    if meter.stopped_by is not None:
+def guarded(attempt: Callable[[], T], listeners: Sequence[Listener], timeout: float | None) -> T | Loss:
+    """What an attempt returns, if it takes no longer than it may; not made at all when nothing new may start.
+
+    Args:
+        attempt: What is to be done.
+        listeners: Those that hear the calls which it makes, and refuse further ones once it is given up.
+        timeout: Seconds that it may take; None for no limit.
+    """
+    meter = active_meter()
+    if meter is not None and meter.stopped_by is not None:
         return Loss("budget", meter.stopped_by)
+    signal: BaseException | None = None
     try:
         outcome = attempt() if timeout is None else within(timeout, attempt)
     except HelperTimeout as late:
-        guard.abandon(str(late))
+        for listener in listeners:
+            listener.abandon(str(late))
         return Loss("infrastructure", str(late))
-    except (OutOfBudget, Unpriced) as signal:
-        guard.signal = signal
-    if isinstance(guard.signal, Unpriced):
-        raise guard.signal.error
-    return outcome if guard.signal is None else Loss("budget", str(guard.signal))
+    except (OutOfBudget, Unpriced) as raised:
+        signal = raised
+    signal = next((s for s in (listener.signal for listener in listeners) if s is not None), signal)
+    if isinstance(signal, Unpriced):
+        raise signal.error
+    return outcome if signal is None else Loss("budget", str(signal))
 
 
 def loss_by_metric(error: MetricError) -> Loss:

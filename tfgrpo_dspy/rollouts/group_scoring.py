@@ -12,8 +12,7 @@ from typing import NamedTuple
 import dspy
 
 from tfgrpo_dspy.errors import MetricError
-from tfgrpo_dspy.lm.meter import Meter, active_meter
-from tfgrpo_dspy.lm.unmetered import Guard
+from tfgrpo_dspy.lm.metering import metered
 from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.program.recorder import Recorder
 from tfgrpo_dspy.records.rollouts import Lost, Made, Rollout, Scored, Unscored
@@ -57,10 +56,8 @@ class Jury(NamedTuple):
 
     def _ask(self, example: dspy.Example, waiting: Sequence[Unscored]) -> Verdict:
         started = time.perf_counter()
-        meter = active_meter() or Meter()
-        guard = Guard(meter)
-        recorder = Recorder(guard=guard)
-        outcome = guarded(partial(self._attempt, example, waiting, recorder), guard, meter, self.timeout)
+        recorder = Recorder()
+        outcome = guarded(partial(self._attempt, example, waiting, recorder), [recorder], self.timeout)
         lost, rewards = (outcome, ()) if isinstance(outcome, Loss) else (None, outcome)
         return Verdict(rewards, lost, recorder.usage, time.perf_counter() - started)
 
@@ -69,7 +66,7 @@ class Jury(NamedTuple):
     ) -> tuple[Reward, ...] | Loss:
         predictions = [dspy.Prediction(**each.outputs) for each in waiting]
         try:
-            with recorder.recording(trace=None):
+            with metered(), recorder.recording():
                 return score_together(self.metric, example, predictions)
         except MetricError as error:
             return loss_by_metric(error)

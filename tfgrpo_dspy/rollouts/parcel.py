@@ -11,6 +11,7 @@ import cloudpickle
 import dspy
 
 from tfgrpo_dspy.errors import ProgramError
+from tfgrpo_dspy.lm.scope import KEY
 from tfgrpo_dspy.program.instructions import copy_program
 from tfgrpo_dspy.rollouts.sampling import Policy
 from tfgrpo_dspy.runtime.pickling import own_modules, sent_by_value
@@ -27,6 +28,7 @@ _STAYS = frozenset(
         "caller_predict",
         "send_stream",
         "stream_listeners",
+        KEY,
         "trace",
         "usage_tracker",
     }

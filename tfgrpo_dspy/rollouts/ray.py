@@ -26,8 +26,9 @@ import cloudpickle
 import dspy
 
 from tfgrpo_dspy.errors import MissingExtraError, ProgramError, SettingsError
-from tfgrpo_dspy.lm.meter import Meter, active_meter
-from tfgrpo_dspy.lm.metered import metering
+from tfgrpo_dspy.lm.meter import Meter
+from tfgrpo_dspy.lm.metering import metering
+from tfgrpo_dspy.lm.scope import active_meter
 from tfgrpo_dspy.lm.usage import Traffic, Usage
 from tfgrpo_dspy.records.rollouts import Lost, Made
 from tfgrpo_dspy.rollouts.parcel import Parcel, pack

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import dspy
 
-from tfgrpo_dspy.lm.metered import copy_lm
-from tfgrpo_dspy.program.instructions import copy_program, library_of, withhold
+from tfgrpo_dspy.lm.budget import Due
+from tfgrpo_dspy.lm.scope import Draw
+from tfgrpo_dspy.program.instructions import copy_program, library_of
 from tfgrpo_dspy.rollouts.adaptive import Stopping
 from tfgrpo_dspy.runtime.journal import fingerprint
 
@@ -29,8 +30,6 @@ class Policy(NamedTuple):
     program: dspy.Module
     names: Mapping[int, str]
     """Its predictors' names by `id(predictor)`."""
-    has_lms: bool
-    """Whether any predictor has an LM of its own."""
     fingerprint: str
     """Changes with what its predictors are told, the library included."""
 
@@ -40,7 +39,7 @@ class Policy(NamedTuple):
         named = program.named_predictors()
         retrieved = [program.told] if hasattr(program, "without_library") else []
         told = fingerprint(*(p.signature.instructions for _, p in named), *retrieved)
-        return cls(program, {id(p): name for name, p in named}, any(p.lm is not None for _, p in named), told)
+        return cls(program, {id(p): name for name, p in named}, told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +58,8 @@ class Sampling:
     """Seconds that program and metric may take together for one rollout; None for no limit."""
     stopping: Stopping | None = None
     """When a group that starts small is large enough; None makes all rollouts of a group at once."""
+    is_learned_from: bool = False
+    """Whether groups are to be reflected on; those of an evaluation are not."""
     dropout: float = 0.0
     """Chance that a rollout does not read an experience, each by itself, in [0, 1)."""
 
@@ -67,19 +68,20 @@ class Sampling:
         """Rollouts per query that are made whatever comes out of them."""
         return self.size if self.stopping is None else self.stopping.start
 
-    def lm(self, lm: dspy.BaseLM, rollout: str) -> dspy.BaseLM:
-        """A copy of the LM for one rollout.
+    def draw(self, rollout: str) -> Draw:
+        """What tells the calls of a rollout apart from those of any other, and the same on a re-run."""
+        return Draw(f"{self.purpose}|{rollout}", self._number(rollout) % 2**31)
 
-        Its `rollout_id` makes DSPy's cache answer a re-run but nothing else. An LM that was given a `seed` gets
-        another one for each rollout, or a provider that honours it would return the same answer G times.
-        """
-        number = self._number(rollout)
-        changed: dict[str, Any] = {"rollout_id": number}
-        if self.temperature is not None:
-            changed["temperature"] = self.temperature
-        if lm.kwargs.get("seed") is not None:
-            changed["seed"] = number % 2**31
-        return copy_lm(lm, **changed)
+    def due(self, rollout: str) -> Due | None:
+        """What must be left of a budget for learning from the rollout's group: its summaries and its extraction."""
+        return Due(rollout.rpartition("/")[0], self.size + 1) if self.is_learned_from else None
+
+    def lm(self, lm: dspy.BaseLM) -> dspy.BaseLM:
+        """The LM as rollouts ask it."""
+        if self.temperature is None:
+            return lm
+        copied: dspy.BaseLM = lm.copy(temperature=self.temperature)
+        return copied
 
     def withheld(self, program: dspy.Module, rollout: str) -> tuple[str, ...]:
         """Ids of the experiences of the program's library that a rollout does not read, drawn for it alone."""
@@ -88,15 +90,15 @@ class Sampling:
         bound = self.dropout * 2**63
         return tuple(e.id for e in library_of(program) if self._number(f"{rollout} without {e.id}") < bound)
 
-    def policy(self, policy: Policy, rollout: str, withheld: Sequence[str] = ()) -> Policy:
-        """The policy for one rollout: a copy if it is not to read all, or a predictor's own LM is to be drawn apart."""
-        if not policy.has_lms and not withheld:
-            return policy
-        copied = withhold(policy.program, withheld) if withheld else copy_program(policy.program)
+    def program(self, program: dspy.Module) -> dspy.Module:
+        """The program as it is rolled out: a copy if a predictor has an LM of its own."""
+        if self.temperature is None or all(predictor.lm is None for predictor in program.predictors()):
+            return program
+        copied = copy_program(program)
         for predictor in copied.predictors():
             if predictor.lm is not None:
-                predictor.lm = self.lm(predictor.lm, rollout)
-        return Policy.of(copied)
+                predictor.lm = self.lm(predictor.lm)
+        return copied
 
     def _number(self, drawn: str) -> int:
         """63 random bits that belong to what is drawn."""

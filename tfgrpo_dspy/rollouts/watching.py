@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import dspy
 
+from tfgrpo_dspy.lm.scope import scope_here
+from tfgrpo_dspy.program.instructions import copy_program
 from tfgrpo_dspy.program.recorder import Recorder
 from tfgrpo_dspy.program.transcript import render_trajectory
 from tfgrpo_dspy.rollouts.sampling import Policy, Sampling
@@ -35,20 +38,39 @@ def watch(
             drawn apart from others already. None leaves the LMs as they are.
         temperature: Of a draw; None keeps each LM's own.
     """
-    policy, lm = Policy.of(program), dspy.settings.lm
-    if draw is not None:
-        sampling = _sampling(f"sample of {lm.kwargs.get('rollout_id') if lm else None}", temperature)
-        policy, lm = sampling.policy(policy, draw), sampling.lm(lm, draw) if lm else None
+    scope = scope_here()
+    outer = scope.draw.name if scope is not None and scope.draw is not None else None
+    sampling = Sampling(f"sample of {outer}", 0, 1, temperature, 0.0)
+    policy, lm = Policy.of(sampling.program(program)), dspy.settings.lm
     recorder = Recorder(policy.names)
-    with dspy.context(lm=lm, callbacks=[*(dspy.settings.callbacks or []), recorder]):
+    settings: dict[str, Any] = {"callbacks": [*(dspy.settings.callbacks or []), recorder]}
+    if draw is None:
+        context = dspy.context(**settings)
+    elif scope is not None:
+        settings["lm"] = None if lm is None else sampling.lm(lm)
+        context = replace(scope, draw=sampling.draw(draw)).entered(**settings)
+    else:
+        policy = Policy.of(_with_drawn_lms(program, draw, temperature))
+        context = dspy.context(lm=None if lm is None else draw_lm(lm, draw, temperature), **settings)
+    with context:
         prediction = policy.program(**inputs)
     return Attempt(prediction, render_trajectory(recorder.calls), render_answer(prediction))
 
 
+def _with_drawn_lms(program: dspy.Module, draw: str, temperature: float | None) -> dspy.Module:
+    if all(predictor.lm is None for predictor in program.predictors()):
+        return program
+    copied = copy_program(program)
+    for predictor in copied.predictors():
+        if predictor.lm is not None:
+            predictor.lm = draw_lm(predictor.lm, draw, temperature)
+    return copied
+
+
 def draw_lm(lm: dspy.BaseLM, draw: str, temperature: float | None = None) -> dspy.BaseLM:
     """A copy of an LM whose answers are a draw of its own, told by its name; see `watch`."""
-    return _sampling("drawn", temperature).lm(lm, draw)
-
-
-def _sampling(purpose: str, temperature: float | None) -> Sampling:
-    return Sampling(purpose, 0, 1, temperature, 0.0)
+    sampling = Sampling("drawn", 0, 1, temperature, 0.0)
+    number = sampling.draw(draw).seed
+    seeded = {} if lm.kwargs.get("seed") is None else {"seed": number}
+    copied: dspy.BaseLM = sampling.lm(lm).copy(rollout_id=number, **seeded)
+    return copied

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import dspy
 
-from tfgrpo_dspy.lm.prices import find_prices
+from tfgrpo_dspy.lm.metering import find_prices
 from tfgrpo_dspy.program.checks import check_examples, check_lms, check_sampling, lms_of
 from tfgrpo_dspy.program.instructions import check_conditioned, detach
 from tfgrpo_dspy.run.gain import check_gain

@@ -22,9 +22,9 @@ from tfgrpo_dspy.gates.screen import known_of
 from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.library.operations import Keep
 from tfgrpo_dspy.library.retrieval import Shelf
-from tfgrpo_dspy.lm.metered import metering
+from tfgrpo_dspy.lm.metering import metering
 from tfgrpo_dspy.lm.usage import Usage
-from tfgrpo_dspy.program.checks import lm_names
+from tfgrpo_dspy.program.checks import lm_names, lms_of
 from tfgrpo_dspy.program.instructions import check_conditioned
 from tfgrpo_dspy.records.advantages import Contrast, SemanticAdvantage
 from tfgrpo_dspy.records.evaluation import Evaluation, Gain
@@ -41,6 +41,7 @@ from tfgrpo_dspy.run.identity import circumstances_of
 from tfgrpo_dspy.run.policy import as_policy, run_cues
 from tfgrpo_dspy.run.trials import RunBench
 from tfgrpo_dspy.runtime.announcer import Announcer
+from tfgrpo_dspy.runtime.dues import Dues
 from tfgrpo_dspy.runtime.executor import Pace
 from tfgrpo_dspy.runtime.journal import Memory
 from tfgrpo_dspy.runtime.losses import Watch, warn_if_little_was_learnable
@@ -84,6 +85,7 @@ class Run:
         self.num_threads: int = self.settings.num_threads or dspy.settings.num_threads or 1
         self.lms = lm_names(self.student, self.reflection.lm)
         self.meter = meter_for(self.settings, self.num_threads)
+        self.dues = Dues(self.meter, self.settings)
         start = self.settings.min_group_size
         self.stopping = Stopping(start, self.settings.tolerance) if start is not None else None
         self.credit = Credit(self.settings.dropout)
@@ -115,7 +117,7 @@ class Run:
             )
         )
         try:
-            with metering(self.meter):
+            with metering(self.meter, lms_of(self.student, self.reflection.lm)):
                 yield
         except BaseException as error:
             result = self._result(Carried())
@@ -156,7 +158,6 @@ class Run:
         """Announce a step."""
         self.step_started = time.perf_counter()
         examples = len(step.queries)
-        self.meter.is_learning = True
         self.announcer(StepStarted(step.epoch, step.number, examples, examples * self.settings.group_size))
 
     def policy(self, library: ExperienceLibrary) -> dspy.Module:
@@ -186,7 +187,7 @@ class Run:
     def sampling(self, step: Step) -> Sampling:
         """How the step's rollouts are drawn."""
         sampling = self._sampling("training", step.number, self.settings.group_size, self.stopping)
-        return replace(sampling, dropout=self.settings.dropout)
+        return replace(sampling, dropout=self.settings.dropout, is_learned_from=True)
 
     def weigh(self, contrasts: Sequence[Contrast], briefing: Briefing) -> Briefing:
         """What step 3 is told: what experiences were measured to do as well, if rollouts read parts of them."""
@@ -204,7 +205,7 @@ class Run:
 
     def bench(self, workers: Workers) -> RunBench:
         """Where libraries are tried out on examples with fresh rollouts."""
-        return RunBench(self.policy, self.metric, self.settings, self.meter, workers)
+        return RunBench(self.policy, self.metric, self.settings, workers)
 
     def record(
         self,
@@ -218,7 +219,6 @@ class Run:
         """Validate the library of a finished step, and record and announce what it did."""
         groups = _groups_of(step.number, contrasts)
         self.stopping = self.stopping.after(groups) if self.stopping is not None else None
-        self.meter.is_learning = False
         record = StepRecord(
             epoch=step.epoch,
             step=step.number,

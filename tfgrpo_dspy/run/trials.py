@@ -9,7 +9,6 @@ import dspy
 
 from tfgrpo_dspy.gates.gate import Tried
 from tfgrpo_dspy.library.library import ExperienceLibrary
-from tfgrpo_dspy.lm.meter import Meter
 from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.records.rollouts import Group
 from tfgrpo_dspy.rewards.reward import Metric
@@ -27,7 +26,6 @@ class RunBench:
     """The student reading a library."""
     metric: Metric
     settings: Settings
-    meter: Meter
     workers: Workers
 
     def try_out(
@@ -42,7 +40,6 @@ class RunBench:
         """See `gate.Bench`; the libraries are tried at the same time."""
         settings = self.settings
         sampling = Sampling(purpose, step, k, settings.temperature, settings.failure_score, settings.rollout_timeout)
-        self.meter.is_learning = False  # nothing of the budget has to be kept for reflection on these
         queries = [Query(i, example) for i, example in enumerate(examples)]
         futures = [
             future

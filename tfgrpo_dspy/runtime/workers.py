@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
+from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Generic, ParamSpec, TypeVar
 
+from tfgrpo_dspy.lm.meter import GRACE
+from tfgrpo_dspy.lm.scope import active_meter
 from tfgrpo_dspy.records.advantages import Extraction, Summary
 from tfgrpo_dspy.records.events import Event, ReflectionFinished
 from tfgrpo_dspy.records.updates import Update
@@ -29,9 +31,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 S = TypeVar("S")
 
-_GLANCE = 0.02
-"""Seconds between looks at what was announced."""
-
 
 class Workers:
     """A bounded pool whose tasks see the dspy context of the thread that made it.
@@ -42,6 +41,7 @@ class Workers:
         announce: Receives the events which tasks announce, one at a time, in the thread that calls `results`.
         memory: Where tasks keep their results, so that a killed run is taken up; None keeps nothing.
         place: Where rollouts run; None for the threads of this pool.
+        at_once: Receives the same events as soon as they are announced, in the thread that does.
     """
 
     def __init__(
@@ -50,6 +50,7 @@ class Workers:
         announce: Callable[[Event], None] = lambda event: None,
         memory: Memory | None = None,
         place: Place | None = None,
+        at_once: Callable[[Event], None] = lambda event: None,
     ) -> None:
         self._pool = ThreadPoolExecutor(num_threads, thread_name_prefix="tfgrpo")
         self.memory = memory or NoMemory()
@@ -57,8 +58,8 @@ class Workers:
         self.spill = Spill()
         """Where the tasks put what is too large to keep."""
         self._context = copy_context()
-        self._announce = announce
-        self._announced: deque[Event] = deque()
+        self._announce, self._at_once = announce, at_once
+        self._announced: SimpleQueue[Event | Future[Any]] = SimpleQueue()
         self._error: BaseException | None = None
 
     def __enter__(self) -> Workers:
@@ -68,13 +69,19 @@ class Workers:
         # After an error, what has not started never starts, and nobody waits for what is in flight; a person who
         # interrupts the run keeps what is in flight, and interrupts again to leave that as well.
         interrupted = isinstance(error, KeyboardInterrupt)
+        if error is not None and (meter := active_meter()) is not None:
+            meter.stop("a person interrupted the run" if interrupted else "the run was stopped by an error")
         if interrupted:
-            logger.warning("interrupted: what is in flight is waited for and kept; interrupt again to leave at once")
+            logger.warning(
+                "interrupted: what is in flight is kept if it comes back within %g s; interrupt again to leave at once",
+                GRACE,
+            )
         self._pool.shutdown(wait=error is None or interrupted, cancel_futures=error is not None)
 
     def announce(self, event: Event) -> None:
         """Hand an event to the observer; from any thread."""
-        self._announced.append(event)
+        self._at_once(event)
+        self._announced.put(event)
 
     def submit(self, task: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         """Run a task in the pool."""
@@ -144,21 +151,17 @@ class Workers:
 
     def results(self, futures: Sequence[Future[R]]) -> list[R]:
         """Wait for all results, in the given order, handing on events meanwhile; raises the first error at once."""
-        everything, ended = self.gather(futures), threading.Event()
-        everything.add_done_callback(lambda _: ended.set())
-        while not ended.wait(_GLANCE):  # to be woken by each event would cost more than most events do
-            self._hand_on()
-        self._hand_on()
+        everything = self.gather(futures)
+        everything.add_done_callback(self._announced.put)
+        while (event := self._announced.get()) is not everything:
+            if not isinstance(event, Future):  # of results that nobody waited for to the end
+                self._announce(event)
         try:
             return everything.result()
         except CancelledError:
             if self._error is not None:
                 raise self._error from None
             raise
-
-    def _hand_on(self) -> None:
-        while self._announced:
-            self._announce(self._announced.popleft())
 
     def _run(self, task: Callable[[], R]) -> R:
         if self._error is not None:  # no task starts after one has failed, however late the caller notices

@@ -12,7 +12,7 @@ import dspy
 
 from tfgrpo_dspy.library.experience import Source
 from tfgrpo_dspy.library.latex import restore_latex
-from tfgrpo_dspy.lm.meter import EXTRACTION, Meter, active_meter
+from tfgrpo_dspy.lm.budget import EXTRACTION
 from tfgrpo_dspy.records.advantages import Contrast, Extraction, SemanticAdvantage, Summary
 from tfgrpo_dspy.records.failures import Failure
 from tfgrpo_dspy.records.rollouts import Group, Scored
@@ -46,10 +46,9 @@ def contrast(
     Returns:
         One future per carried contrast, then one per group, in order.
     """
-    meter = active_meter() or Meter()
     extract = partial(_extract, briefing, reflection.again(briefing.step), workers)
     again = [extract(c.group, c.to_be_extracted_again.summaries) for c in carried]
-    return again + [workers.bind(g, partial(_contrast_group, briefing, reflection, workers, meter)) for g in groups]
+    return again + [workers.bind(g, partial(_contrast_group, briefing, reflection, workers)) for g in groups]
 
 
 def is_hinted(group: Group, briefing: Briefing) -> bool:
@@ -60,18 +59,13 @@ def is_hinted(group: Group, briefing: Briefing) -> bool:
     return max(group.rewards) < 1 - settings.tolerance and bool(briefing.expected(group.example))
 
 
-def _contrast_group(
-    briefing: Briefing, reflection: Reflection, workers: Workers, meter: Meter, group: Group
-) -> Future[Contrast]:
+def _contrast_group(briefing: Briefing, reflection: Reflection, workers: Workers, group: Group) -> Future[Contrast]:
     settings = briefing.settings
     teaches = group.is_informative(settings.tolerance) or is_hinted(group, briefing)
     if not group.scored or (settings.require_contrast and not teaches):
-        meter.forgive(group.name)
         return done(Contrast(group))
     asked = [_summarise(briefing, reflection, workers, group.example, rollout) for rollout in group.scored]
-    for summary in asked:
-        summary.add_done_callback(lambda _: meter.pay(group.name))
-    extract = partial(_extract_whole, briefing, reflection, workers, meter, group)
+    extract = partial(_extract_whole, briefing, reflection, workers, group)
     return workers.bind(workers.gather(asked), extract)
 
 
@@ -79,17 +73,13 @@ def _extract_whole(
     briefing: Briefing,
     reflection: Reflection,
     workers: Workers,
-    meter: Meter,
     group: Group,
     summaries: Sequence[Summary],
 ) -> Future[Contrast]:
     """The contrast of a group all of whose summaries are there; what is left of a budget goes to such groups."""
     if not all(summary.was_tried for summary in summaries):
-        meter.forgive(group.name)
         return done(Contrast(group, tuple(summaries)))
-    made = _extract(briefing, reflection, workers, group, summaries)
-    made.add_done_callback(lambda _: meter.forgive(group.name))
-    return made
+    return _extract(briefing, reflection, workers, group, summaries)
 
 
 def _summarise(
@@ -164,7 +154,7 @@ def _write_extraction(
         return {**shown, "attempts": render_attempts(summaries, tokens // len(summaries))}
 
     try:
-        answer = replace(reflection, role=EXTRACTION).ask_within(
+        answer = replace(reflection, kind=EXTRACTION).ask_within(
             settings.max_trajectory_tokens, signature, inputs_within, lambda reply: _misfits(reply, settings)
         )
     except Unusable as error:

@@ -16,7 +16,7 @@ from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.library.operations import Delete, Modify, Operation
 from tfgrpo_dspy.library.section import render_lines
 from tfgrpo_dspy.library.tokens import tokens_of
-from tfgrpo_dspy.lm.meter import UPDATE
+from tfgrpo_dspy.lm.budget import UPDATE
 from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.records.failures import Failure
 from tfgrpo_dspy.records.updates import Update
@@ -80,7 +80,7 @@ def condense(
             "limits": limits,
         }
 
-    answer = replace(reflection, role=UPDATE).ask_within(max_tokens, CondenseLibrary, inputs_within)
+    answer = replace(reflection, kind=UPDATE).ask_within(max_tokens, CondenseLibrary, inputs_within)
     asked: list[Operation] = answer.fields["operations"]
     return tuple(o for o in asked if isinstance(o, Modify | Delete)), answer.usage
 

@@ -13,7 +13,7 @@ from tfgrpo_dspy.credit.prune import prune
 from tfgrpo_dspy.library.draft import Draft
 from tfgrpo_dspy.library.operations import Add, Modify, Operation, settle_scope
 from tfgrpo_dspy.library.tokens import tokens_of
-from tfgrpo_dspy.lm.meter import UPDATE
+from tfgrpo_dspy.lm.budget import UPDATE
 from tfgrpo_dspy.records.advantages import SemanticAdvantage
 from tfgrpo_dspy.records.failures import Failure
 from tfgrpo_dspy.records.updates import Proposal, Update
@@ -100,7 +100,7 @@ def _write_update(advantages: Sequence[SemanticAdvantage], briefing: Briefing, r
     if all(advantage.group.partition("/")[0] != f"s{briefing.step}" for advantage in advantages):
         reflection = reflection.again(briefing.step)  # all are carried: the prompt may be that of the failed update
     try:
-        answer = replace(reflection, role=UPDATE).ask_within(_UPDATE_TOKENS, signature, inputs_within, find_problems)
+        answer = replace(reflection, kind=UPDATE).ask_within(_UPDATE_TOKENS, signature, inputs_within, find_problems)
     except Unusable as error:
         remedy = "its advantages are carried to the next step"
         failure = Failure("update", f"s{briefing.step}", str(error), remedy, error.is_error)

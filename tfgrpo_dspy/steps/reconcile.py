@@ -13,7 +13,7 @@ from tfgrpo_dspy.library.library import Applied, ExperienceLibrary
 from tfgrpo_dspy.library.operations import Add, Delete, Operation
 from tfgrpo_dspy.library.retrieval import BM25, Shelf
 from tfgrpo_dspy.library.section import render_lines
-from tfgrpo_dspy.lm.meter import UPDATE
+from tfgrpo_dspy.lm.budget import UPDATE
 from tfgrpo_dspy.signatures import UpdateLibrary
 from tfgrpo_dspy.steps.reflection import Reflection
 from tfgrpo_dspy.text import one_line
@@ -101,7 +101,7 @@ def _ask(
         "advantages": told,
         "limits": f"pinned, not to be changed: {', '.join(pinned)}" if pinned else "none",
     }
-    operations: Sequence[Operation] = replace(reflection, role=UPDATE).ask(UpdateLibrary, inputs).fields["operations"]
+    operations: Sequence[Operation] = replace(reflection, kind=UPDATE).ask(UpdateLibrary, inputs).fields["operations"]
     return tuple(operations)
 
 

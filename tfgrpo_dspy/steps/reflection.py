@@ -10,10 +10,10 @@ import dspy
 from dspy.utils.exceptions import AdapterParseError, ContextWindowExceededError, LMError
 
 from tfgrpo_dspy.errors import TFGRPOError
-from tfgrpo_dspy.lm.budget import OutOfBudget
-from tfgrpo_dspy.lm.meter import SUMMARY, Unpriced
-from tfgrpo_dspy.lm.metered import share_lm
+from tfgrpo_dspy.lm.budget import SUMMARY, Kind, OutOfBudget, Unpriced
+from tfgrpo_dspy.lm.metering import metered
 from tfgrpo_dspy.lm.usage import Usage
+from tfgrpo_dspy.lm.verdicts import TooLongReply
 from tfgrpo_dspy.program.recorder import Recorder
 from tfgrpo_dspy.rollouts.failures import FATAL
 from tfgrpo_dspy.signatures import CORRECTION, with_correction
@@ -53,8 +53,8 @@ class Reflection:
     lm: dspy.BaseLM
     retries: int
     """Further tries for a reply that does not validate."""
-    role: str = SUMMARY
-    """What it asks for, of `meter`: of a budget, summaries leave enough for extractions, and both for the update."""
+    kind: Kind = SUMMARY
+    """What it asks for: of a budget, summaries leave enough for extractions, and both for the update."""
 
     def again(self, step: int) -> Reflection:
         """For what failed in an earlier step: DSPy's cache does not answer with the reply that could not be used."""
@@ -79,7 +79,8 @@ class Reflection:
         recorder, parsed, correction = Recorder(), None, ""
         for _ in range(self.retries + 1):
             try:
-                reply = self._try(signature, inputs, correction, recorder)
+                with metered(lambda: [self.lm]):
+                    reply = self._try(signature, inputs, correction, recorder)
             except Unusable:
                 if parsed is None:
                     raise
@@ -130,12 +131,10 @@ class Reflection:
         if correction:
             signature, shown[CORRECTION] = with_correction(signature), correction
         try:
-            with recorder.recording_lm(share_lm(self.lm, self.role)):
+            with recorder.recording_lm(self.kind, self.lm):
                 return dspy.Predict(signature)(**shown)
         except (AdapterParseError, ValueError) as error:  # pydantic's ValidationError is a ValueError
             return shorten(getattr(error, "message", "") or str(error), _SHOWN_ERROR_TOKENS)
-        except ContextWindowExceededError as error:
-            raise TooLong(str(error), recorder.usage) from error
         except FATAL:
             raise
         except OutOfBudget as refused:
@@ -143,4 +142,13 @@ class Reflection:
         except Unpriced as unpriced:
             raise unpriced.error from None
         except LMError as error:
-            raise Unusable(f"{type(error).__name__}: {error}", recorder.usage) from error
+            return _correction(error, recorder.usage)
+
+
+def _correction(error: LMError, usage: Usage) -> str:
+    """What the LM is told of a reply that was none; raises if asking again would not help."""
+    if isinstance(error.__cause__, TooLongReply):
+        return str(error.__cause__)
+    if isinstance(error, ContextWindowExceededError):
+        raise TooLong(str(error), usage) from error
+    raise Unusable(f"{type(error).__name__}: {error}", usage) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import dspy
@@ -137,16 +136,36 @@ def test_tokens_are_reserved_by_the_longest_reply_so_far_and_the_length_of_the_p
 
 
 def test_a_call_that_may_yet_fit_waits_for_those_in_flight():
-    spending = Spending(Budget(max_tokens=1000))
+    spending, woken = Spending(Budget(max_tokens=1000)), []
     spending.settle(spending.reserve(Claim("m", 100)), prompt_tokens=100, completion_tokens=300)
     flying = spending.reserve(Claim("m", 100))
-    assert spending.try_reserve(Claim("m", 100)) is None
-    waiting = threading.Thread(target=lambda: spending.reserve(Claim("m", 100)))
-    waiting.start()
+    assert spending.reserve(Claim("m", 100)) is None
+    assert spending.reserve_or_wake(Claim("m", 100), "me", lambda: woken.append("me")) is None
     spending.settle(flying, prompt_tokens=100, completion_tokens=10)
-    waiting.join(10)
-    assert not waiting.is_alive()
+    assert woken == ["me"]
+    assert spending.reserve_or_wake(Claim("m", 100), "me", lambda: woken.append("me")) is not None
     assert spending.in_flight == 1
+
+
+def test_a_wait_that_can_never_end_is_none_but_an_error_that_says_why():
+    spending = Spending(Budget(max_tokens=1000))
+    spending.settle(spending.reserve(Claim("m", 100)), prompt_tokens=100, completion_tokens=300)
+    for owner in ("one", "two"):
+        assert spending.reserve_or_wake(Claim("m", 1, max_completion_tokens=99), owner, lambda: None) is not None
+    assert spending.reserve_or_wake(Claim("m", 150), "one", lambda: None) is None, "two may yet leave enough"
+    with pytest.raises(OutOfBudget, match="whoever makes the calls in flight waits for one like this"):
+        spending.reserve_or_wake(Claim("m", 150), "two", lambda: None)
+
+
+def test_a_stop_ends_every_wait():
+    spending, woken = Spending(Budget(max_tokens=1000)), []
+    spending.settle(spending.reserve(Claim("m", 100)), prompt_tokens=100, completion_tokens=300)
+    spending.reserve_or_wake(Claim("m", 100), "other", lambda: None)
+    assert spending.reserve_or_wake(Claim("m", 100), "me", lambda: woken.append("me")) is None
+    spending.stop("interrupted")
+    assert woken == ["me"]
+    with pytest.raises(OutOfBudget, match="interrupted"):
+        spending.reserve_or_wake(Claim("m", 100), "me", lambda: None)
 
 
 def test_a_call_that_cannot_fit_is_refused_once_nothing_is_in_flight():

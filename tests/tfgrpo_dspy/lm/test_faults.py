@@ -94,10 +94,10 @@ def test_every_request_that_failed_is_in_the_record_with_its_reason():
         ("rate_limit", "LMRateLimitError"),
         ("error", "LMServerError"),
         ("bad_gateway", "LMServerError"),
-        ("cut", "CutReply"),
-        ("empty", "EmptyReply"),
+        ("cut", "LMServerError"),
+        ("empty", "LMServerError"),
         ("malformed", "LMProviderError"),
-        ("hang", "LMTransportError"),
+        ("hang", "LMTimeoutError"),
     ],
 )
 def test_an_endpoint_that_always_fails_scores_nothing_and_says_why(fault, reason):

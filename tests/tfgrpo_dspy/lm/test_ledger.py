@@ -80,7 +80,7 @@ def test_a_call_is_written_down_before_it_is_sent_and_corrected_when_it_ends(tmp
     reservation = spending.reserve(Claim("m"))
     assert spent_in(tmp_path).lm_calls == 1
     spending.settle(reservation, prompt_tokens=30, completion_tokens=12, cost_usd=0.5)
-    spending.release(spending.reserve(Claim("m", calls=3)))
+    spending.release(spending.reserve(Claim("m")))
     found = spent_in(tmp_path)
     assert (found.lm_calls, found.tokens, found.cost_usd) == (1, 42, 0.5)
 

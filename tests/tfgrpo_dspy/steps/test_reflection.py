@@ -137,12 +137,6 @@ def test_the_usage_of_requests_that_were_too_long_is_not_forgotten_when_the_repl
     assert caught.value.usage.lm_calls == engine.calls
 
 
-def test_the_lm_is_copied_so_that_its_history_is_not_shared_between_threads():
-    lm = in_turn({"number": 1}).lm()
-    Reflection(lm, 0).ask(Count, {"text": "x"})
-    assert lm.history == []
-
-
 def test_it_asks_the_reflection_lm_through_the_callers_adapter():
     engine, other = Engine(lambda asked: {"number": 1}), Engine(lambda asked: {"number": 2})
     with dspy.context(lm=other.lm(), adapter=dspy.JSONAdapter()):

@@ -20,6 +20,7 @@ from dspy.utils.exceptions import (
 
 from tests.tfgrpo_dspy.scripted import Asked, Engine, exact, examples
 from tfgrpo_dspy.library.library import ExperienceLibrary
+from tfgrpo_dspy.lm.scope import Draw, scope_here
 from tfgrpo_dspy.program.attach import attach
 from tfgrpo_dspy.records.events import GroupFinished, RolloutFinished
 from tfgrpo_dspy.records.rollouts import Group, GroupCounts, Lost, Scored, count_groups
@@ -53,36 +54,25 @@ def answering(text: str = "1"):
 # --- drawn apart ---
 
 
-class Ids(BaseCallback):
-    """The rollout ids, seeds and temperatures of the LMs that were called."""
+def draws_of(**changes) -> list[Draw]:
+    drawn = []
 
-    def __init__(self):
-        self.seen: list[tuple] = []
+    def reply(asked):
+        drawn.append(scope_here().draw)
+        return {"answer": "1"}
 
-    def on_lm_start(self, call_id, instance, inputs):
-        kwargs = instance.kwargs
-        self.seen.append((kwargs.get("rollout_id"), kwargs.get("seed"), kwargs.get("temperature")))
-
-    @property
-    def ids(self) -> list[int]:
-        return [rollout_id for rollout_id, _, _ in self.seen]
+    groups_of(dspy.Predict(QA), Engine(reply).lm(), **changes)
+    return drawn
 
 
-def ids_of(program=None, **changes) -> list[int]:
-    callback = Ids()
-    with dspy.context(callbacks=[callback]):
-        groups_of(program or dspy.Predict(QA), answering().lm(), **changes)
-    return callback.ids
-
-
-def test_each_rollout_of_a_run_has_its_own_id():
+def test_each_rollout_of_a_run_is_a_draw_of_its_own():
     purposes = ("training seed 0", "training seed 1", "validation seed 0", "evaluation 0", "evaluation seed 0")
-    ids = [i for purpose in purposes for step in (1, 2) for i in ids_of(purpose=purpose, step=step, count=3)]
-    assert len(set(ids)) == len(ids) == 5 * 2 * 3 * 3
+    drawn = [d for purpose in purposes for step in (1, 2) for d in draws_of(purpose=purpose, step=step, count=3)]
+    assert len({d.name for d in drawn}) == len({d.seed for d in drawn}) == len(drawn) == 5 * 2 * 3 * 3
 
 
-def test_the_same_rollout_has_the_same_id_whatever_the_threads():
-    assert sorted(ids_of(threads=8, count=4)) == sorted(ids_of(threads=1, count=4))
+def test_the_same_rollout_is_the_same_draw_whatever_the_threads():
+    assert set(draws_of(threads=8, count=4)) == set(draws_of(threads=1, count=4))
 
 
 def test_a_second_sampling_is_answered_by_the_cache_and_is_the_same():
@@ -134,7 +124,6 @@ def test_predictors_with_an_lm_of_their_own_are_drawn_apart_as_well():
     assert len({asked.seed for asked in own.asked}) == 6
     assert program.first.lm is lm_before
     assert lm_before.kwargs["seed"] == 3
-    assert "rollout_id" not in lm_before.kwargs
 
 
 def test_no_lm_needs_to_be_configured_when_every_predictor_has_its_own():
@@ -216,7 +205,7 @@ def test_a_prompt_that_outgrows_the_context_window_is_the_policys_failure():
 def test_an_infrastructure_failure_is_lost_not_scored(error):
     rollouts = rollouts_of(dspy.Predict(QA), Engine(lambda asked: error).lm())
     assert all(isinstance(r, Lost) and r.cause == "infrastructure" for r in rollouts)
-    assert all(str(error) in r.error and r.usage.lm_calls == 1 for r in rollouts)
+    assert all(str(error) in r.error and r.usage.lm_calls == 1 for r in rollouts), "its LM repeats nothing"
 
 
 @pytest.mark.parametrize("error", [TimeoutError("tool"), ConnectionResetError("tool")])
@@ -416,19 +405,25 @@ def test_the_program_is_not_changed_by_being_rolled_out():
 
 
 def test_the_callers_adapter_callbacks_and_usage_tracker_reach_the_worker_threads():
-    callback, engine, main = Ids(), answering(), threading.get_ident()
+    heard: list[str] = []
+
+    class Hears(BaseCallback):
+        def on_lm_start(self, call_id, instance, inputs):
+            heard.append(call_id)
+
+    engine, main = answering(), threading.get_ident()
     threads: set[int] = set()
 
     def metric(example, prediction, trace=None):
         threads.add(threading.get_ident())
         return isinstance(dspy.settings.adapter, dspy.JSONAdapter)
 
-    context = dspy.context(adapter=dspy.JSONAdapter(), callbacks=[callback])
+    context = dspy.context(adapter=dspy.JSONAdapter(), callbacks=[Hears()])
     with context, dspy.track_usage() as tracker:
         rollouts = rollouts_of(dspy.Predict(QA), engine.lm(), metric=metric, threads=3)
     assert [r.reward for r in rollouts] == [1.0] * 6
     assert all("JSON object" in asked.system for asked in engine.asked)
-    assert len(callback.seen) == 6
+    assert len(heard) == 6
     assert tracker.get_total_tokens()["scripted/model"]["prompt_tokens"] == 60
     assert main not in threads
 

@@ -103,7 +103,10 @@ def final_metrics(result: CompileResult) -> dict[str, float]:
 
 
 def usage_numbers(usage: Usage) -> dict[str, float]:
-    """A usage by name, without what is unknown of its cost and of the provider's prompt cache."""
+    """A usage by name, without what is unknown of its cost and of the provider's prompt cache.
+
+    Calls whose tokens are estimates are counted where there are any.
+    """
     numbers: dict[str, float] = {
         "lm_calls": usage.lm_calls,
         "cached_calls": usage.cached_calls,
@@ -112,6 +115,8 @@ def usage_numbers(usage: Usage) -> dict[str, float]:
     }
     if usage.cached_tokens is not None and usage.cached_share is not None:
         numbers |= {"cached_tokens": usage.cached_tokens, "cached_token_share": usage.cached_share}
+    if usage.is_estimate:
+        numbers["estimated_calls"] = usage.estimated_calls
     return numbers if usage.cost_usd is None else {**numbers, "cost_usd": usage.cost_usd}
 
 

@@ -235,7 +235,8 @@ def _lms_of(student: dspy.Module) -> list[object]:
 
 
 def _cost_tag(usage: Usage) -> dict[str, str]:
-    return {"cost": "unknown"} if usage.cost_usd is None else {}
+    tags = {"cost": "unknown"} if usage.cost_usd is None else {}
+    return {**tags, "tokens": "about: estimated from the texts"} if usage.is_estimate else tags
 
 
 def _difference(before: ExperienceLibrary, after: ExperienceLibrary) -> str:

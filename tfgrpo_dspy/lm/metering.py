@@ -1,0 +1,61 @@
+"""A run's meter at work: from here on, whatever is asked of an LM is metered, and belongs to a draw of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+
+import dspy
+
+from tfgrpo_dspy.lm.budget import no_price
+from tfgrpo_dspy.lm.draws import drawn
+from tfgrpo_dspy.lm.host import held, hold_engines_of
+from tfgrpo_dspy.lm.meter import Meter
+from tfgrpo_dspy.lm.scope import Scope, active_meter, live
+from tfgrpo_dspy.lm.undocumented import price_of
+
+
+@contextmanager
+def metering(meter: Meter, lms: Sequence[dspy.BaseLM] = ()) -> Iterator[None]:
+    """Calls in this context, in workers made meanwhile, and in threads that the program starts, are this meter's.
+
+    Args:
+        meter: Of the run.
+        lms: Those that are known to be asked; the configured one is.
+    """
+    known = [lm for lm in (*lms, dspy.settings.lm) if lm is not None]
+    with ExitStack() as stack:
+        for context in (held(), drawn(), live(meter), Scope(meter).entered()):
+            stack.enter_context(context)
+        hold_engines_of(known)
+        meter.models |= {lm.model for lm in known}
+        meter.begin()
+        yield
+
+
+def metered(lms: Callable[[], Sequence[dspy.BaseLM]] = tuple) -> AbstractContextManager[None]:
+    """Within it some meter is at work: that of the run under way here, or one that has no limits."""
+    return nullcontext() if active_meter() is not None else metering(Meter(), lms())
+
+
+def find_prices(lms: Sequence[dspy.BaseLM], meter: Meter) -> None:
+    """Tell the meter the prices that a cap in US dollars needs.
+
+    Raises:
+        SettingsError: One is unknown, and known to stay so.
+    """
+    budget = meter.spending.budget
+    if budget is None or budget.max_cost_usd is None:
+        return
+    for lm in lms:
+        if meter.spending.price_of(lm.model) is not None or _is_priced_elsewhere(lm):
+            continue
+        price = price_of(lm)
+        if price is None:
+            raise no_price(lm.model)
+        meter.spending.set_price(lm.model, price)
+
+
+def _is_priced_elsewhere(lm: dspy.BaseLM) -> bool:
+    """Whether LiteLLM, or the LM itself, may report the cost of a call; that shows with the first one."""
+    return getattr(lm, "engine", "litellm") == "litellm"

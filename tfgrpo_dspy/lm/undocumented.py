@@ -1,0 +1,231 @@
+"""All that a run needs of DSPy beyond its documented contracts; a test per name says what to do when DSPy moves it.
+
+- Connections with an end: a deadline over connecting, headers and body, and a bound on the body. DSPy's native engine
+  takes a transport through its public `RouterConfig`; the ones here are its own, with sockets that look at the
+  request's `Flight` at each read, and replies that can be read once more.
+- Prices, which a cap in US dollars needs before the first call.
+- The engines that an LM was given.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import Any
+
+import dspy
+from dspy._vendor.lm15.transports import (
+    AsyncTransportResponse,
+    StdlibAsyncTransport,
+    StdlibTransport,
+    TransportRequest,
+    TransportResponse,
+)
+from dspy.clients.capabilities import resolve
+from dspy.clients.costs import estimate_cost
+from dspy.clients.model_metadata import model_info, rate
+from dspy.lm15 import LM15Error, Request, Response
+from dspy.utils.exceptions import LMError
+
+from tfgrpo_dspy.lm.budget import Price
+from tfgrpo_dspy.lm.flight import FLIGHT, Flight, shut
+
+MOST_CONNECTIONS = 100_000
+"""No bound of its own: the run bounds its calls."""
+
+
+class _Socket:
+    """A socket whose reads are those of the request under way."""
+
+    __slots__ = ("_patience", "_socket", "flight")
+
+    def __init__(self, socket: Any) -> None:
+        self._socket = socket
+        self._patience: float | None = None
+        self.flight: Flight | None = None
+
+    def settimeout(self, seconds: float | None) -> None:
+        self._patience = seconds
+
+    def recv(self, size: int) -> bytes:
+        flight = self.flight
+        if flight is None:
+            self._socket.settimeout(self._patience)
+            received: bytes = self._socket.recv(size)
+            return received
+        left = flight.left()
+        self._socket.settimeout(left if self._patience is None else min(left, self._patience))
+        try:
+            received = self._socket.recv(size)
+        except TimeoutError:
+            if self._patience is None or left <= self._patience:
+                raise flight.over(flight.late()) from None
+            raise
+        flight.received(len(received))
+        return received
+
+    def sendall(self, data: bytes) -> None:
+        left = None if self.flight is None else self.flight.left()
+        known = [seconds for seconds in (left, self._patience) if seconds is not None]
+        self._socket.settimeout(min(known, default=None))
+        self._socket.sendall(data)
+
+    def end(self, flight: Flight) -> None:
+        if self.flight is flight:  # else it is another request's by now
+            shut(self._socket)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._socket, name)
+
+
+class Transport(StdlibTransport):
+    """DSPy's transport, bound to the flight of the thread that asks."""
+
+    def stream(self, request: TransportRequest) -> TransportResponse:
+        """Open a stream."""
+        flight = FLIGHT.get()
+        if flight is None:
+            return super().stream(request)
+        if flight.replay is not None:
+            return TransportResponse(
+                status=200, reason="OK", headers=[], http_version="1.1", chunks=iter([flight.replay]), release=_nothing
+            )
+        request.connect_timeout = min(flight.left(), self._connect_timeout)
+        response = super().stream(request)
+        response._chunks = _kept(response._chunks, flight)
+        return response
+
+    def _open(self, *args: Any, **kwargs: Any) -> Any:
+        connection = super()._open(*args, **kwargs)
+        connection.sock = _Socket(connection.sock)
+        return connection
+
+    def _send_request(self, conn: Any, *args: Any, **kwargs: Any) -> None:
+        conn.sock.flight = flight = FLIGHT.get()
+        if flight is not None:
+            flight.ended_by(partial(conn.sock.end, flight))
+        super()._send_request(conn, *args, **kwargs)
+
+
+class AsyncTransport(StdlibAsyncTransport):
+    """The same for coroutines, which are cancelled when their time is up."""
+
+    async def _do_stream(self, request: TransportRequest) -> AsyncTransportResponse:
+        flight = FLIGHT.get()
+        if flight is None:
+            return await super()._do_stream(request)
+        if flight.replay is not None:
+            return AsyncTransportResponse(
+                status=200,
+                reason="OK",
+                headers=[],
+                http_version="1.1",
+                chunks=_once(flight.replay),
+                release=_anothing,
+            )
+        response = await super()._do_stream(request)
+        response._chunks = _akept(response._chunks, flight)
+        return response
+
+
+def _kept(chunks: Iterator[bytes], flight: Flight) -> Iterator[bytes]:
+    for chunk in chunks:
+        flight.body.append(chunk)
+        yield chunk
+
+
+async def _akept(chunks: AsyncIterator[bytes], flight: Flight) -> AsyncIterator[bytes]:
+    async for chunk in chunks:
+        flight.received(len(chunk))
+        flight.body.append(chunk)
+        yield chunk
+
+
+async def _once(chunk: bytes) -> AsyncIterator[bytes]:
+    yield chunk
+
+
+def _nothing(_: bool) -> None: ...
+
+
+async def _anothing(_: bool) -> None: ...
+
+
+def without_odd_usage(flight: Flight) -> bytes | None:
+    """The reply that was read, less the token counts that are none; None if there was nothing odd about them.
+
+    Gateways report tokens as text, as fractions or below zero, which DSPy's native engine does not read past.
+    """
+    try:
+        document = json.loads(b"".join(flight.body))
+    except ValueError:
+        return None
+    if not isinstance(document, dict):
+        return None
+    changed = {name: _counts(document[name]) for name in ("usage", "usageMetadata") if name in document}
+    if all(document[name] == value for name, value in changed.items()):
+        return None
+    return json.dumps({**document, **changed}).encode()
+
+
+def _counts(usage: object) -> dict[str, Any] | None:
+    if not isinstance(usage, dict):
+        return None
+    read = {name: _counts(value) if isinstance(value, dict) else value for name, value in usage.items()}
+    return {n: v for n, v in read.items() if v is None or isinstance(v, dict) or (type(v) is int and v >= 0)}
+
+
+# Prices.
+
+
+@dataclass(frozen=True, slots=True)
+class Pricing:
+    """Where the price of a model is to be found."""
+
+    provider: str
+    model: str
+
+    @property
+    def rates(self) -> Price | None:
+        """US dollars per million tokens of input, output and cached input; None if DSPy does not know them."""
+        return _rates(self.provider, self.model)
+
+    def cost_of(self, request: Request, response: Response) -> float | None:
+        """US dollars of a reply, by what it reports."""
+        if self.rates is None:
+            return None
+        cost: float | None
+        cost, _ = estimate_cost(response, provider=self.provider, requested_model=self.model, request=request)
+        return cost
+
+
+@lru_cache(maxsize=256)
+def _rates(provider: str, model: str) -> Price | None:
+    info = model_info(provider, model)
+    read, written = rate(info, "input_cost_per_token"), rate(info, "output_cost_per_token")
+    if read is None or written is None:
+        return None
+    cached = rate(info, "cache_read_input_token_cost")
+    return (1e6 * read, 1e6 * written) if cached is None else (1e6 * read, 1e6 * written, 1e6 * cached)
+
+
+def price_of(lm: dspy.BaseLM) -> Price | None:
+    """US dollars per million input and output tokens; None if DSPy does not know them."""
+    if not isinstance(getattr(lm, "engine", None), str):
+        return None
+    try:
+        route = resolve(lm)
+    except (LM15Error, LMError):
+        return None
+    return _rates(route.provider, route.model)
+
+
+# Engines.
+
+
+def engines_of(lm: object) -> list[Any]:
+    """The engines that an LM was given in place of DSPy's own; of `DummyLM`, its own."""
+    given = [getattr(lm, name, None) for name in ("_engine_spec", "_async_engine_spec")]
+    return [engine for engine in given if engine is not None and not isinstance(engine, str)]

@@ -17,9 +17,9 @@ Every keyword of `TrainingFreeGRPO(metric, ...)`, by group. This page is made fr
 *From* says where the default comes from: the paper (its settings for mathematics), the authors' code, or us. A run is
 taken up after a kill only with the same values of what is *part of its identity*; everything else may be changed.
 
-On the command line (`tfgrpo compile --help-all`) `max_words=20` is `--max-words 20` or `--set max_words=20`, and `None` is
-`none`; in a recipe it is `max_words: 20`, and `null`. Every run writes `recipe.yaml` into its folder, with each setting and
-its sentence: `tfgrpo compile --recipe out/recipe.yaml` makes the run again, and what is typed besides wins.
+On the command line (`tfgrpo compile --help-all`) `max_words=20` is `--max-words 20` or `--set max_words=20`, and `None`
+is `none`; in a recipe it is `max_words: 20`, and `null`. Every run writes `recipe.yaml` into its folder, each setting
+below its sentence: `tfgrpo compile --recipe out/recipe.yaml` makes the run again, and what is typed besides wins.
 """
 
 

@@ -109,7 +109,7 @@ def test_another_model_can_judge():
     with dspy.context(lm=own.lm()):
         assert scores(SelfDiscrimination(lm=other.lm()), "4", "5") == [0, 1]
     assert (own.calls, other.calls) == (0, 1)
-    with pytest.raises(SettingsError, match=r"lm must be a dspy\.LM or None"):
+    with pytest.raises(SettingsError, match=r"`lm` must be a `dspy\.LM` or `None`"):
         SelfDiscrimination(lm="openai/gpt")
 
 

@@ -7,7 +7,10 @@ import contextvars
 import os
 import resource
 import signal
+import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import dspy
 import pytest
@@ -23,6 +26,7 @@ from tfgrpo_dspy.lm import flight
 from tfgrpo_dspy.lm import meter as metering_module
 from tfgrpo_dspy.lm.budget import Budget, OutOfBudget
 from tfgrpo_dspy.lm.meter import Meter
+from tfgrpo_dspy.runtime.workers import Workers
 
 QA = "question -> answer"
 ENGINES = ["auto", "litellm"]
@@ -170,16 +174,40 @@ def test_one_interrupt_ends_waits_at_once_and_calls_after_a_grace(waits, monkeyp
             endpoints.silent(connection, number, server)
         connection.sendall(b"HTTP/1.1 429 Later\r\nretry-after: 100\r\ncontent-length: 0\r\n\r\n")
 
-    def interrupt() -> None:
-        begun.wait(30)
-        os.kill(os.getpid(), signal.SIGINT)
+    with (
+        watchdog(),
+        raw(behave) as server,
+        dspy.context(lm=lm(server, num_retries=3)),
+        interrupted_after(begun),
+        pytest.raises(KeyboardInterrupt),
+    ):
+        TrainingFreeGRPO(exact, epochs=1, group_size=2, num_threads=2, display_progress=False).compile(
+            dspy.Predict(QA), examples(4)
+        )
 
-    with watchdog(), raw(behave) as server, dspy.context(lm=lm(server, num_retries=3)):
-        threading.Thread(target=interrupt, daemon=True).start()
-        with pytest.raises(KeyboardInterrupt):
-            TrainingFreeGRPO(exact, epochs=1, group_size=2, num_threads=2, display_progress=False).compile(
-                dspy.Predict(QA), examples(4)
-            )
+
+@contextmanager
+def interrupted_after(begun: threading.Event) -> Iterator[None]:
+    """Interrupts this process once, when the run waits for its workers; never once the run is over.
+
+    A signal at any other moment may be raised where nobody can pass it on (within a finalizer), or in pytest itself.
+    """
+    over, main = threading.Event(), threading.main_thread().ident
+
+    def interrupt() -> None:
+        while not over.wait(0.01):
+            frame = sys._current_frames().get(main)
+            if begun.is_set() and frame is not None and frame.f_code is Workers.results.__code__:
+                os.kill(os.getpid(), signal.SIGINT)
+                return
+
+    thread = threading.Thread(target=interrupt, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def test_a_wait_for_a_place_ends_with_the_run():

@@ -26,6 +26,7 @@ from tfgrpo_dspy import TrainingFreeGRPO, evaluate
 from tfgrpo_dspy.lm.budget import Price, cost_at
 from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.rewards.metrics import number
+from tfgrpo_dspy.settings import WHOLES, Settings
 from tfgrpo_dspy.simulated import SimulatedEngine, demo_examples
 from tfgrpo_dspy.simulated.endpoint.prefix_cache import PrefixCache
 from tfgrpo_dspy.simulated.engine import CHARACTERS_PER_TOKEN, MODEL, text_of
@@ -38,6 +39,8 @@ RULES: Mapping[str, Mapping[str, Any]] = {
     "adaptive, 3 to 5": {"group_size": 5, "min_group_size": 3},
     "smaller, G = 3": {"group_size": 3},
     "smaller, G = 2": {"group_size": 2},
+    'auto="light"': {"auto": "light"},
+    'auto="heavy"': {"auto": "heavy"},
 }
 WORLDS = {"scarce": (12, 1), "plenty": (48, 3)}
 """Problems and epochs: with few problems each group counts, with many the library ends up knowing all there is."""
@@ -105,13 +108,14 @@ def learn(rule: Mapping[str, Any], seed: int, world: tuple[int, int], options: a
     with dspy.context(lm=lm):
         program, steps = make_solver(), ()
         if rule:
-            optimizer = TrainingFreeGRPO(number, seed=seed, epochs=epochs, **rule, **settings)
+            passes = min(epochs, WHOLES[rule["auto"]].get("epochs", epochs)) if "auto" in rule else epochs
+            optimizer = TrainingFreeGRPO(number, seed=seed, epochs=passes, **rule, **settings)
             program = optimizer.compile(program, demo_examples(problems, seed))
             steps = program.detailed_results.steps
         held_out = demo_examples(options.held_out, seed, "test")
         measured = evaluate(program, held_out, number, k=options.k, seed=seed, **settings)
     groups = [group for step in steps for group in step.groups]
-    small = [group for group in groups if len(group.rollouts) < rule["group_size"]]
+    small = [group for group in groups if len(group.rollouts) < rule.get("group_size", Settings.group_size)]
     return Outcome(
         sum(len(group.rollouts) for group in groups),
         sum(group.is_informative(TOLERANCE) for group in groups),

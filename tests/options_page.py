@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tfgrpo_dspy.declaration import GROUPS, Setting, settings_of
 from tfgrpo_dspy.run.setup import Setup
-from tfgrpo_dspy.settings import Settings
+from tfgrpo_dspy.settings import WHOLES, Settings
 
 PAGE = Path(__file__).parents[1] / "docs" / "options.md"
 INTRODUCTION = """# Options
@@ -26,7 +26,16 @@ below its sentence: `tfgrpo compile --recipe out/recipe.yaml` makes the run agai
 def page() -> str:
     """The whole page."""
     known = settings_of(Settings, Setup)
-    return "\n".join([INTRODUCTION, *(section(group, known.values()) for group in GROUPS)])
+    return "\n".join([INTRODUCTION, wholes(), *(section(group, known.values()) for group in GROUPS)])
+
+
+def wholes() -> str:
+    """What each value of `auto` stands for."""
+    rows = [
+        f'| `auto="{name}"` | {", ".join(f"`{one}={value!r}`" for one, value in whole.items()) or "the paper"} |'
+        for name, whole in WHOLES.items()
+    ]
+    return "\n".join(["| whole | what it sets |", "|---|---|", *rows, ""])
 
 
 def section(group: str, settings) -> str:

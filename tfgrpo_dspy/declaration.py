@@ -86,8 +86,6 @@ class Setting:
     """Where the default comes from."""
     why: str
     """What an error adds, in place of the sentence."""
-    auto: Mapping[str, object]
-    """Its value in a whole such as `light`, where that is another than the default."""
     common: bool
     """Whether most runs need to think of it."""
     param: Callable[[Any], object] | None
@@ -178,7 +176,6 @@ def setting(  # noqa: PLR0913 - one keyword per fact
     *,
     source: str = OURS,
     why: str = "",
-    auto: Mapping[str, Value] | None = None,
     common: bool = False,
     param: Callable[[Any], object] | None = None,
     read: Callable[[str], Any] | None = None,
@@ -189,7 +186,7 @@ def setting(  # noqa: PLR0913 - one keyword per fact
 
     Its group is that of the dataclass, its attribute `group`, unless it is given here.
     """
-    declared = Setting(sentence, fits, source, why, auto or {}, common, param, read, metavar, group)
+    declared = Setting(sentence, fits, source, why, common, param, read, metavar, group)
     return field(default=default, metadata={_METADATA: declared})
 
 

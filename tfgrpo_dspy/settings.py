@@ -6,7 +6,8 @@ delete both. `docs/options.md` is made from here: `python -m tests.options_page`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -254,6 +255,16 @@ class Settings(DecidingSettings, LimitSettings, EndpointSettings):
         SettingsError: A value is out of its range; the message says which and why.
     """
 
+    group: ClassVar[str] = "method"
+
+    auto: Literal["light", "medium", "heavy"] | None = setting(
+        None,
+        'A whole of settings: `"light"` spends the least that was measured to learn nearly as much, `"medium"`, which '
+        '`None` means too, is the paper\'s, `"heavy"` measures what each experience does and deletes what harms. '
+        "Single settings override it.",
+        common=True,
+    )
+
     def __post_init__(self) -> None:
         check_settings(self)
         check_retrieval(self.retrieval)
@@ -265,8 +276,9 @@ class Settings(DecidingSettings, LimitSettings, EndpointSettings):
 
     @classmethod
     def chosen(cls, given: Mapping[str, Any]) -> Settings:
-        """The settings among the keywords of a constructor, those left out at their defaults."""
-        return cls(**those_of(cls, given))
+        """The settings among the keywords of a constructor, those left out as `auto` has them, else by default."""
+        own = those_of(cls, given)
+        return cls(**{**WHOLES.get(own.get("auto") or "medium", {}), **own})
 
     def overridden(self, values: Mapping[str, Any]) -> Settings:
         """These settings with the given values in place of theirs; a None value leaves a setting as it is."""
@@ -281,6 +293,29 @@ class Settings(DecidingSettings, LimitSettings, EndpointSettings):
         """Name to value, for records, of all settings or those of one class; of objects what can be told of them."""
         declared = settings_of(declared_by or type(self))
         return {name: one.shown(getattr(self, name)) for name, one in declared.items()}
+
+
+WHOLES: Mapping[str, Mapping[str, object]] = {
+    "light": {"epochs": 2, "min_group_size": 2},
+    "medium": {},
+    "heavy": {"dropout": 0.3, "prune": "harmful"},
+}
+"""What each value of `auto` sets otherwise than by default; `benchmarks/README.md` has what each gained."""
+
+
+@contextmanager
+def naming_the_whole(given: Mapping[str, Any]) -> Iterator[None]:
+    """Say in an error about a setting that nobody wrote that it came with `auto`, and how to be rid of it."""
+    try:
+        yield
+    except SettingsError as error:
+        for name, value in WHOLES.get(given.get("auto") or "medium", {}).items():
+            if name not in given and f"`{name}" in str(error):
+                default = f"`{name}={getattr(Settings, name)!r}`"
+                came = f"`{name}={value!r}` came with `auto={given['auto']!r}`; to leave it out, give {default} too"
+                error.args = (f"{error} ({came})",)
+                break
+        raise
 
 
 def _check_group_size(settings: Settings) -> None:

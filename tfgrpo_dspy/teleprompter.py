@@ -27,7 +27,7 @@ from tfgrpo_dspy.run.run import Run
 from tfgrpo_dspy.run.setup import Setup, check_together
 from tfgrpo_dspy.runtime.executor import Executor
 from tfgrpo_dspy.runtime.workers import Workers
-from tfgrpo_dspy.settings import Settings
+from tfgrpo_dspy.settings import Settings, naming_the_whole
 from tfgrpo_dspy.steps.advantage import contrast
 from tfgrpo_dspy.steps.optimisation import propose
 from tfgrpo_dspy.steps.rollout import roll_out
@@ -67,6 +67,7 @@ class TrainingFreeGRPO(Teleprompter):
         self,
         metric: Metric,
         *,
+        auto: Literal["light", "medium", "heavy"] | None = Settings.auto,
         reflection_lm: dspy.BaseLM | None = Setup.reflection_lm,
         temperature: float | None = Settings.temperature,
         failure_score: float = Settings.failure_score,
@@ -111,10 +112,11 @@ class TrainingFreeGRPO(Teleprompter):
         display_progress: bool | None = Setup.display_progress,
     ) -> None:
         super().__init__()
-        self.settings = Settings.chosen(self.given)
         gate = check_gate(gate)
-        self.setup = Setup(metric=metric, **{**those_of(Setup, self.given), "gate": gate})
-        check_together(self.setup, self.settings)
+        with naming_the_whole(self.given):
+            self.settings = Settings.chosen(self.given)
+            self.setup = Setup(metric=metric, **{**those_of(Setup, self.given), "gate": gate})
+            check_together(self.setup, self.settings)
         self.spent = Spent()
         """What counts against the budget before `compile` begins, e.g. the `spent` of a forecast."""
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import ast
 import dataclasses
 import inspect
+import re
 from pathlib import Path
 from typing import get_type_hints
 
 import pytest
 
 from tests import options_page
-from tfgrpo_dspy import Settings, SettingsError, TrainingFreeGRPO, evaluate, teleprompter
+from tfgrpo_dspy import BM25, MajorityVote, Settings, SettingsError, TrainingFreeGRPO, evaluate, teleprompter
 from tfgrpo_dspy.declaration import AUTHORS, GROUPS, OURS, PAPER, settings_of
 from tfgrpo_dspy.library.library import ExperienceLibrary, Limits
+from tfgrpo_dspy.records.planned import auto_text
 from tfgrpo_dspy.run.setup import Setup
-from tfgrpo_dspy.settings import DecidingSettings, EndpointSettings, LimitSettings
+from tfgrpo_dspy.settings import WHOLES, DecidingSettings, EndpointSettings, LimitSettings
 
 DECLARED = settings_of(Settings, Setup)
 
@@ -90,7 +92,7 @@ def test_what_decides_the_library_is_apart_from_what_does_not():
     decides = settings_of(DecidingSettings).keys()
     does_not = settings_of(LimitSettings).keys() | settings_of(EndpointSettings).keys()
     assert not decides & does_not
-    assert decides | does_not == settings_of(Settings).keys()
+    assert decides | does_not | {"auto"} == settings_of(Settings).keys(), "which stands for settings that decide"
     assert {DECLARED[name].group for name in decides} == {"method", "safeguards"}
     assert {"epochs", "group_size", "seed", "dropout", "patience"} <= decides
     assert {"num_threads", "budget", "hedge", "call_timeout", "max_errors"} <= does_not
@@ -171,3 +173,56 @@ def test_a_value_of_another_kind_is_refused_by_name_and_the_message_says_what_th
 def test_ranges_and_what_excludes_each_other_are_checked(values, message):
     with pytest.raises(SettingsError, match=message):
         Settings(**values)
+
+
+# --- wholes ---
+
+
+def metric(example, prediction, trace=None):
+    return 1.0
+
+
+def test_every_value_of_auto_is_a_whole_of_settings_that_decide_and_medium_is_the_paper():
+    assert WHOLES.keys() == set(DECLARED["auto"].choices)
+    assert WHOLES["medium"] == {}
+    for whole in WHOLES.values():
+        assert whole.keys() <= settings_of(DecidingSettings).keys()
+        assert all(value != getattr(Settings, name) for name, value in whole.items())
+
+
+@pytest.mark.parametrize("auto", WHOLES)
+def test_a_whole_sets_what_the_table_says_and_nothing_else(auto):
+    made = TrainingFreeGRPO(metric, auto=auto).settings
+    assert made == dataclasses.replace(Settings(), auto=auto, **WHOLES[auto])
+
+
+def test_a_single_keyword_overrides_the_whole_also_with_the_default():
+    assert TrainingFreeGRPO(metric, auto="light", epochs=3).settings.epochs == 3
+    assert TrainingFreeGRPO(metric, auto="light", min_group_size=None).settings.min_group_size is None
+
+
+@pytest.mark.parametrize(
+    ("auto", "given", "came", "remedy"),
+    [
+        ("light", {"group_size": 2}, "`min_group_size=2` came with `auto='light'`", "`min_group_size=None`"),
+        ("light", {"metric": MajorityVote()}, "`min_group_size=2` came with", "`min_group_size=None`"),
+        ("heavy", {"retrieval": BM25(4)}, "`dropout=0.3` came with", "`dropout=0.0`"),
+    ],
+)
+def test_what_a_whole_brought_and_something_given_excludes_is_told_with_the_way_out(auto, given, came, remedy):
+    with pytest.raises(SettingsError, match=re.escape(came)) as raised:
+        TrainingFreeGRPO(**{"metric": metric, "auto": auto, **given})
+    assert remedy in str(raised.value)
+
+
+def test_a_run_with_a_whole_says_what_that_means_in_calls():
+    def said(**given):
+        return auto_text(TrainingFreeGRPO(metric, **given).settings, 48)
+
+    assert said() == said(epochs=2) == ""
+    light = said(auto="light")
+    assert light.startswith("light (epochs=2, min_group_size=2): 192 to 480 rollouts")
+    assert "at most 1,056 LM calls" in light
+    assert "1,584 with the paper's settings" in light
+    assert "light (min_group_size=2): 96 to 240 rollouts" in said(auto="light", epochs=1)
+    assert "1,584 LM calls and the updates if a rollout is one call, as many as the paper" in said(auto="heavy")

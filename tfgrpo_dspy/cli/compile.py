@@ -31,6 +31,7 @@ from tfgrpo_dspy.library.formats import read_library
 from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.lm.budget import Budget
 from tfgrpo_dspy.program.instructions import detach
+from tfgrpo_dspy.records.planned import Planned, auto_text
 from tfgrpo_dspy.records.result import RunStopped
 from tfgrpo_dspy.reports.markdown import render_report
 from tfgrpo_dspy.reports.redaction import safe
@@ -247,7 +248,7 @@ def show_plan(job: Job, options: CompileOptions, title: str = "") -> None:
     """What is about to be done."""
     settings, examples = job.optimizer.settings, len(job.trainset)
     batches = -(-examples // (settings.batch_size or examples))
-    rollouts = examples * settings.epochs * settings.group_size
+    rollouts = Planned.of(settings, examples).rollouts
     lms = planned_lms(job.program, job.optimizer)
     size, most = str(settings.group_size), ""
     if settings.min_group_size is not None:
@@ -259,6 +260,7 @@ def show_plan(job: Job, options: CompileOptions, title: str = "") -> None:
     data = described(options.trainset, job.trainset)
     data += f"; validation on {len(job.valset)} of {options.valset}" if job.valset is not None else ""
     rows = [("data", data), ("metric", options.metric), ("LM", _roles(lms)), ("plan", plan)]
+    rows.append(("auto", auto_text(settings, examples)))
     if len(settings.library):
         rows.append(("start", f"{counted(len(settings.library), 'experience')} of {options.library}"))
     named = f"Training-Free GRPO of {' '.join((options.program, *options.program_options))}"

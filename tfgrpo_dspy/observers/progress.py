@@ -24,6 +24,7 @@ from tfgrpo_dspy.records.events import (
     StepFinished,
     StepStarted,
 )
+from tfgrpo_dspy.records.planned import auto_text
 from tfgrpo_dspy.records.result import StepRecord
 from tfgrpo_dspy.records.rollouts import Group, Rollout, Scored, count_groups
 from tfgrpo_dspy.reports.counts import reward_estimate
@@ -103,6 +104,8 @@ class ProgressBar:
             f"rollouts, {len(event.trainset)} examples; "
             f"LM {lms}{' (simulated LM: shows the machinery, not a model)' if simulated else ''}"
         )
+        if said := auto_text(event.settings, len(event.trainset)):
+            self._say(f"auto={said}")
         if self._console.is_terminal:
             self._bars = _bars(self._console)
             self._bars.start()

@@ -21,7 +21,7 @@ from tfgrpo_dspy.cli.options.taken import Taken
 from tfgrpo_dspy.declaration import GROUPS, Setting, settings_of, unknown
 from tfgrpo_dspy.errors import SettingsError
 from tfgrpo_dspy.reports.redaction import safe
-from tfgrpo_dspy.settings import Settings
+from tfgrpo_dspy.settings import WHOLES, Settings
 
 RECIPE = "recipe.yaml"
 _HEAD = """\
@@ -39,6 +39,11 @@ class Recipe:
     written: Mapping[str, Any] = field(default_factory=dict)
     """Name to value, as YAML has it."""
     lines: Mapping[str, int] = field(default_factory=dict)
+
+    def beside(self, typed: Collection[str]) -> Mapping[str, Any]:
+        """What it says where nothing else was typed; typing `auto` takes the place of all single settings of wholes."""
+        wholes = {name for whole in WHOLES.values() for name in whole} if "auto" in typed else set()
+        return {name: value for name, value in self.written.items() if name not in wholes}
 
     def place(self, error: SettingsError, typed: Collection[str]) -> None:
         """Say in an error which line of the file it is about, unless that was typed."""
@@ -83,7 +88,8 @@ def render_recipe(options: Taken, settings: Settings, path: Path) -> str:
     """
     lines = [_HEAD.format(name=path).rstrip()]
     group = ""
-    for name, one in options.repeated().items():
+    resolved = {name: one for name, one in options.repeated().items() if name != "auto"}  # into single settings
+    for name, one in resolved.items():
         if one.group != group:
             group = one.group
             lines += ["", f"# --- {group}: {GROUPS[group]}"]

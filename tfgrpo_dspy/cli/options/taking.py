@@ -49,7 +49,7 @@ def taking(options: type[Options]) -> Callable[[Callable[[Options], None]], Call
             given, path = _given(options, typed), typed.get("recipe")
             recipe = read_recipe(Path(path), options.repeated()) if path is not None else Recipe()
             try:
-                run(options.asked({**recipe.written, **given}))
+                run(options.asked({**recipe.beside(given), **given}))
             except SettingsError as error:
                 recipe.place(error, given)
                 raise

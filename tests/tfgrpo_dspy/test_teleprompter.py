@@ -243,8 +243,8 @@ def test_a_second_compile_with_the_same_seed_is_answered_by_the_cache():
     assert usage == Usage(
         taken.lm_calls,
         taken.lm_calls,
-        spared_prompt_tokens=taken.prompt_tokens,
-        spared_completion_tokens=taken.completion_tokens,
+        spared_prompt_tokens=taken.prompt_tokens + taken.spared_prompt_tokens,
+        spared_completion_tokens=taken.completion_tokens + taken.spared_completion_tokens,
     )
     compiled(engine, lm=lm, epochs=1, seed=1)
     assert engine.calls > made

@@ -7,7 +7,7 @@ any adapter shows them alike; outputs are typed, so that a reply which does not 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import dspy
 from pydantic import AfterValidator
@@ -132,6 +132,26 @@ class ScreenExperience(dspy.Signature):
     objection: Literal["none", "not general", "contradiction", "leaked answer", "hostile"] = dspy.OutputField(
         desc="the first that applies"
     )
+
+
+THOUGHT = "room to think"
+"""Marks outputs, as `Annotated[str, THOUGHT]`, that a reply may leave out: they let a model think before it decides."""
+
+
+def may_lack(signature: type[dspy.Signature]) -> frozenset[str]:
+    """The outputs that are there to think in."""
+    return frozenset(name for name, field in signature.output_fields.items() if THOUGHT in field.metadata)
+
+
+@lru_cache(maxsize=256)
+def asking_only_for(signature: Any, *missing: str) -> Any:
+    """The signature of a second try that asks for some outputs alone; the others were given, and are shown."""
+    asked = signature
+    for name, field in signature.output_fields.items():
+        if name not in missing:
+            given = dspy.InputField(desc=f"given already: {field.json_schema_extra['desc']}")
+            asked = asked.delete(name).append(name, given, str)
+    return asked
 
 
 CORRECTION = "correction"

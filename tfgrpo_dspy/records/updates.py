@@ -61,9 +61,12 @@ class Trial:
 class Update:
     """What the LM would do to the library, of a batch's advantages or of a library that is too long."""
 
-    operations: tuple[Operation, ...] = ()
+    rounds: tuple[tuple[Operation, ...], ...] = ()
+    """Operations, those of a later question on the library that those before it make."""
+    undecided: tuple[str, ...] = ()
+    """Names of the groups whose advantages nothing could be had about."""
     failures: tuple[Failure, ...] = ()
-    """Why nothing could be had; empty otherwise."""
+    """Why not; empty if all was decided."""
     usage: Usage = Usage()
 
     @property
@@ -90,7 +93,7 @@ class Proposal:
     refusals: tuple[Refusal, ...] = ()
     """Operations of the update that are no part of it any more."""
     carried: tuple[SemanticAdvantage, ...] = ()
-    """All advantages, if the update failed: they go into the next step's update."""
+    """Advantages about which the update failed: they go into the next step's."""
     failures: tuple[Failure, ...] = ()
     usage: Usage = Usage()
 

@@ -23,6 +23,7 @@ from tfgrpo_dspy.records.updates import Update
 from tfgrpo_dspy.runtime.workers import Workers
 from tfgrpo_dspy.signatures import CondenseLibrary
 from tfgrpo_dspy.steps.briefing import Briefing
+from tfgrpo_dspy.steps.reading.operations import Items
 from tfgrpo_dspy.steps.reflection import Reflection, Unusable
 from tfgrpo_dspy.text import quarter_tokens
 
@@ -46,7 +47,8 @@ def fit(draft: Draft, briefing: Briefing, reflection: Reflection, workers: Worke
     ask = partial(_condense, draft.now, briefing, reflection)
     asked = workers.task(f"condensation s{step}", Update, ask, reads=[render_lines(draft.now)])
     made = workers.results([asked])[0]
-    condensed = draft.then(made.operations, "condense", step=step, limits=Limits(max_words=settings.max_words))
+    asked_for = [operation for operations in made.rounds for operation in operations]
+    condensed = draft.then(asked_for, "condense", step=step, limits=Limits(max_words=settings.max_words))
     if tokens_of(condensed.now, count) < tokens_of(draft.now, count):
         draft = condensed
     gone = trim(draft.now, most, count=count, effects=briefing.effects)
@@ -81,8 +83,8 @@ def condense(
         }
 
     answer = replace(reflection, kind=UPDATE).ask_within(max_tokens, CondenseLibrary, inputs_within)
-    asked: list[Operation] = answer.fields["operations"]
-    return tuple(o for o in asked if isinstance(o, Modify | Delete)), answer.usage
+    asked: Items = answer.fields["operations"]
+    return tuple(o for o in asked.operations if isinstance(o, Modify | Delete)), answer.usage
 
 
 def _condense(library: ExperienceLibrary, briefing: Briefing, reflection: Reflection) -> Update:
@@ -95,8 +97,8 @@ def _condense(library: ExperienceLibrary, briefing: Briefing, reflection: Reflec
         operations, usage = condense(library, briefing.objective, limits, reflection)
     except Unusable as error:
         failure = Failure("update", f"s{briefing.step}", str(error), "entries were taken out instead", error.is_error)
-        return Update((), (failure,), error.usage)
-    return Update(operations, (), usage)
+        return Update(failures=(failure,), usage=error.usage)
+    return Update((operations,), usage=usage)
 
 
 def _longest(library: ExperienceLibrary, tokens: int) -> ExperienceLibrary:

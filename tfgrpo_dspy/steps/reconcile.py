@@ -15,6 +15,7 @@ from tfgrpo_dspy.library.retrieval import BM25, Shelf
 from tfgrpo_dspy.library.section import render_lines
 from tfgrpo_dspy.lm.budget import UPDATE
 from tfgrpo_dspy.signatures import UpdateLibrary
+from tfgrpo_dspy.steps.reading.operations import Items
 from tfgrpo_dspy.steps.reflection import Reflection
 from tfgrpo_dspy.text import one_line
 
@@ -101,8 +102,8 @@ def _ask(
         "advantages": told,
         "limits": f"pinned, not to be changed: {', '.join(pinned)}" if pinned else "none",
     }
-    operations: Sequence[Operation] = replace(reflection, kind=UPDATE).ask(UpdateLibrary, inputs).fields["operations"]
-    return tuple(operations)
+    items: Items = replace(reflection, kind=UPDATE).ask(UpdateLibrary, inputs).fields["operations"]
+    return items.operations
 
 
 def _said_by(operations: Sequence[Operation], applied: Applied, labels: Mapping[str, object]) -> dict[str, str]:

@@ -17,6 +17,8 @@ from tfgrpo_dspy.lm.verdicts import TooLongReply
 from tfgrpo_dspy.program.recorder import Recorder
 from tfgrpo_dspy.rollouts.failures import FATAL
 from tfgrpo_dspy.signatures import CORRECTION, with_correction
+from tfgrpo_dspy.steps.reading.adapter import reading
+from tfgrpo_dspy.steps.reading.again import asked_for, sorted_out
 from tfgrpo_dspy.text import shorten
 
 _SHOWN_ERROR_TOKENS = 400
@@ -25,11 +27,18 @@ LEAST_TOKENS = 200
 
 
 class Unusable(TFGRPOError):
-    """The reflection LM gave no usable reply; `usage` is what the tries took, `is_error` False if none was allowed."""
+    """The reflection LM gave no usable reply.
 
-    def __init__(self, reason: str, usage: Usage, is_error: bool = True) -> None:
+    Args:
+        reason: Why.
+        usage: What the tries took.
+        is_error: False if none was allowed.
+        broke_off: Whether what it wrote was cut off, so that a smaller question may help.
+    """
+
+    def __init__(self, reason: str, usage: Usage, is_error: bool = True, broke_off: bool = False) -> None:
         super().__init__(reason)
-        self.usage, self.is_error = usage, is_error
+        self.usage, self.is_error, self.broke_off = usage, is_error, broke_off
 
 
 class TooLong(Unusable):
@@ -55,6 +64,8 @@ class Reflection:
     """Further tries for a reply that does not validate."""
     kind: Kind = SUMMARY
     """What it asks for: of a budget, summaries leave enough for extractions, and both for the update."""
+    can_split: bool = False
+    """Whether who asks goes on with smaller questions when a reply breaks off: it is not asked again as it was."""
 
     def again(self, step: int) -> Reflection:
         """For what failed in an earlier step: DSPy's cache does not answer with the reply that could not be used."""
@@ -76,11 +87,11 @@ class Reflection:
             Unusable: No reply parsed, or the LM could not be reached.
             LMError: One of `boundary.FATAL`, which stops the run.
         """
-        recorder, parsed, correction = Recorder(), None, ""
+        recorder, parsed, correction, read = Recorder(), None, "", dict[str, Any]()
         for _ in range(self.retries + 1):
             try:
                 with metered(lambda: [self.lm]):
-                    reply = self._try(signature, inputs, correction, recorder)
+                    reply = self._try(*asked_for(signature, inputs, read), correction, recorder)
             except Unusable:
                 if parsed is None:
                     raise
@@ -88,8 +99,12 @@ class Reflection:
             if isinstance(reply, str):
                 correction = reply
                 continue
-            problems = tuple(find_problems(reply))
-            parsed = Answer(dict(reply.items()), Usage(), problems)
+            read, odd = sorted_out(signature, read, reply)
+            if odd:
+                correction = " ".join(odd)
+                continue
+            problems = tuple(find_problems(dspy.Prediction(**read)))
+            parsed, read = Answer(read, Usage(), problems), {}
             if not problems:
                 break
             correction = "; ".join(problems)
@@ -119,7 +134,7 @@ class Reflection:
                 if tokens < LEAST_TOKENS:
                     raise TooLong(str(error), spent) from error
             except Unusable as error:
-                raise Unusable(str(error), spent + error.usage, error.is_error) from error
+                raise Unusable(str(error), spent + error.usage, error.is_error, error.broke_off) from error
             else:
                 return replace(answer, usage=spent + answer.usage)
 
@@ -131,7 +146,7 @@ class Reflection:
         if correction:
             signature, shown[CORRECTION] = with_correction(signature), correction
         try:
-            with recorder.recording_lm(self.kind, self.lm):
+            with recorder.recording_lm(self.kind, self.lm), dspy.context(adapter=reading(dspy.settings.adapter)):
                 return dspy.Predict(signature)(**shown)
         except (AdapterParseError, ValueError) as error:  # pydantic's ValidationError is a ValueError
             return shorten(getattr(error, "message", "") or str(error), _SHOWN_ERROR_TOKENS)
@@ -142,13 +157,14 @@ class Reflection:
         except Unpriced as unpriced:
             raise unpriced.error from None
         except LMError as error:
-            return _correction(error, recorder.usage)
+            return self._correction(error, recorder.usage)
 
-
-def _correction(error: LMError, usage: Usage) -> str:
-    """What the LM is told of a reply that was none; raises if asking again would not help."""
-    if isinstance(error.__cause__, TooLongReply):
-        return str(error.__cause__)
-    if isinstance(error, ContextWindowExceededError):
-        raise TooLong(str(error), usage) from error
-    raise Unusable(f"{type(error).__name__}: {error}", usage) from error
+    def _correction(self, error: LMError, usage: Usage) -> str:
+        """What the LM is told of a reply that was none; raises if it should not be asked for the same again."""
+        if isinstance(error.__cause__, TooLongReply) and not self.can_split:
+            return str(error.__cause__)
+        if isinstance(error.__cause__, TooLongReply):
+            raise Unusable(str(error.__cause__), usage, broke_off=True) from error
+        if isinstance(error, ContextWindowExceededError):
+            raise TooLong(str(error), usage) from error
+        raise Unusable(f"{type(error).__name__}: {error}", usage) from error

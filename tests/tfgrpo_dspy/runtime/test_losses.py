@@ -19,7 +19,7 @@ def lost(cause="infrastructure", error="LMServerError: busy") -> RolloutFinished
 
 
 SCORED = RolloutFinished(1, Scored("s1/e0/r0", 0.0, "", "", "", 0, Usage(), 0.0, "ValueError: no answer"))
-FAILED = ReflectionFinished(Update((), (Failure("update", "s1", "no reply", "carried"),)))
+FAILED = ReflectionFinished(Update(failures=(Failure("update", "s1", "no reply", "carried"),)))
 
 
 def test_every_event_is_passed_on_the_last_one_included():

@@ -83,11 +83,11 @@ def test_a_comparison_without_candidates_may_still_change_a_library():
 def test_an_operation_that_does_not_validate_is_asked_again_with_the_reason():
     def mended(asked: Asked):
         ok = "correction" in asked.system
-        return {"operations": [{"op": "delete", "id": "G0"} if ok else {"op": "delete", "text": "When lost"}]}
+        return {"operations": [{"op": "delete", "id": "G0"} if ok else {"op": "delete", "text": "that one"}]}
 
     engine = Engine(script(update=mended))
     assert proposed(engine, advantage(1, "When a, b.")).operations == (Delete(id="G0", sources=("A0",)),)
-    assert "id" in engine.asked[-1].field("correction")
+    assert engine.asked[-1].field("correction") == 'It does not say which entry to delete: "delete that one".'
 
 
 def test_an_over_long_text_is_asked_again_and_what_stays_over_long_is_refused():
@@ -99,7 +99,13 @@ def test_an_over_long_text_is_asked_again_and_what_stays_over_long_is_refused():
 
 
 @pytest.mark.parametrize(
-    "reply", ["nonsense", {"operations": "none"}, lm15.ServerError("busy"), lm15.ContextLengthError("no")]
+    "reply",
+    [
+        "nonsense",
+        {"operations": [{"op": "polish", "text": "When a, b."}]},
+        lm15.ServerError("busy"),
+        lm15.ContextLengthError("no"),
+    ],
 )
 def test_a_failed_update_carries_all_its_advantages_and_says_so(reply):
     engine, announced = Engine(script(update=reply)), []
@@ -130,7 +136,7 @@ def test_the_limits_of_the_library_and_what_is_pinned_are_said():
 
 
 def test_carried_alone_into_the_next_step_they_are_asked_anew_not_answered_from_the_cache():
-    engine = Engine(script(update=lambda asked: add_all(asked) if engine.calls > 2 else "nonsense"))
+    engine = Engine(script(update=lambda asked: add_all(asked) if engine.calls > 1 else "nonsense"))
     lm = engine.lm(cache=True, seed=None)
     failed = proposed(engine, advantage(1, "When a, b."), lm=lm, retries=0)
     assert failed.carried

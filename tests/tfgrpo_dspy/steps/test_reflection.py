@@ -24,16 +24,8 @@ def reflection(engine: Engine, retries: int = 2) -> Reflection:
 
 
 def in_turn(*replies):
-    """Replies by turn; as the chat adapter falls back to JSON by itself, both prompts of one try get the same."""
     turns = iter(replies)
-    last = [None]
-
-    def reply(asked: Asked):
-        if "Outputs will be a JSON object" not in asked.system:
-            last[0] = next(turns)
-        return last[0]
-
-    return Engine(reply)
+    return Engine(lambda asked: next(turns))
 
 
 def test_a_reply_that_parses_is_the_answer():
@@ -50,7 +42,7 @@ def test_a_reply_that_does_not_parse_is_asked_again_with_the_error_shown():
     assert "correction" not in first.user
     assert "many" in last.field("correction")
     assert last.field("text") == "one two three"
-    assert answer.usage.lm_calls == engine.calls == 3  # chat, its fallback to JSON, chat again
+    assert answer.usage.lm_calls == engine.calls == 2
 
 
 def test_a_reply_with_problems_is_asked_again_with_the_problems_shown():
@@ -71,7 +63,7 @@ def test_when_no_reply_can_be_used_the_error_says_what_the_last_lacked_and_what_
     engine = in_turn({"number": "a"}, {"number": "b"}, {"number": "cc"})
     with pytest.raises(Unusable, match=r"(?s)no reply in 3 tries could be used; the last: .*cc") as caught:
         reflection(engine).ask(Count, {"text": "x"})
-    assert caught.value.usage.lm_calls == engine.calls == 6
+    assert caught.value.usage.lm_calls == engine.calls == 3
 
 
 def test_no_retries_means_one_try():
@@ -146,11 +138,11 @@ def test_it_asks_the_reflection_lm_through_the_callers_adapter():
 
 
 def test_asked_again_in_a_later_step_the_cache_does_not_repeat_the_reply_that_could_not_be_used():
-    engine = Engine(lambda asked: {"number": "many"} if engine.calls <= 2 else {"number": 3})
+    engine = Engine(lambda asked: {"number": "many"} if engine.calls <= 1 else {"number": 3})
     first = Reflection(engine.lm(cache=True, seed=None), 0)
     with pytest.raises(Unusable):
         first.ask(Count, {"text": "x"})
     with pytest.raises(Unusable):
         first.ask(Count, {"text": "x"})
-    assert engine.calls == 2
+    assert engine.calls == 1
     assert first.again(2).ask(Count, {"text": "x"}).fields == {"number": 3}

@@ -75,7 +75,7 @@ def test_the_prompts_differ_only_by_the_scope():
 
 def test_a_scope_is_kept_when_an_update_is_read_back():
     adapter = TypeAdapter(Update)
-    update = Update((Add(text="t", scope="plan"),))
+    update = Update(((Add(text="t", scope="plan"),),))
     assert adapter.validate_python(adapter.dump_python(update, mode="json")) == update
 
 

@@ -1,0 +1,212 @@
+"""The paper's update: one question for all of a batch, read item by item; what is odd is asked again alone."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+from tfgrpo_dspy.library.library import ExperienceLibrary
+from tfgrpo_dspy.library.operations import Add, Modify, Operation, settle_scope
+from tfgrpo_dspy.library.tokens import tokens_of
+from tfgrpo_dspy.lm.budget import UPDATE
+from tfgrpo_dspy.lm.usage import Usage
+from tfgrpo_dspy.records.advantages import SemanticAdvantage
+from tfgrpo_dspy.records.failures import Failure
+from tfgrpo_dspy.records.updates import Update
+from tfgrpo_dspy.signatures import UpdateLibrary, with_correction, with_effects, with_scopes
+from tfgrpo_dspy.steps.briefing import Briefing
+from tfgrpo_dspy.steps.reading.operations import Items
+from tfgrpo_dspy.steps.reflection import Reflection, Unusable
+from tfgrpo_dspy.text import count_words, neutralise, one_line, shorten
+
+_UPDATE_TOKENS = 60_000
+"""Estimated tokens of advantages that an update is shown at most; beyond, comparisons lose their middle (ours)."""
+_LABEL = re.compile(r"\bA\d+\b")
+
+Labelled = Mapping[str, SemanticAdvantage]
+
+
+class _Part(NamedTuple):
+    """Some of a batch's advantages, to be asked about in one question."""
+
+    labelled: Labelled
+    tries: int
+    """How often it may be asked again."""
+    correction: str = ""
+    """What was odd about the last reply, a sentence or several."""
+
+    def halves(self) -> list[_Part]:
+        """It in two questions."""
+        labels = list(self.labelled)
+        middle = len(labels) // 2
+        return [
+            _Part({label: self.labelled[label] for label in half}, self.tries)
+            for half in (labels[:middle], labels[middle:])
+        ]
+
+
+@dataclass
+class _Asking:
+    """An update under way: the library as far as it has come, and what is known of the questions."""
+
+    briefing: Briefing
+    reflection: Reflection
+    library: ExperienceLibrary
+    rounds: list[tuple[Operation, ...]] = field(default_factory=list)
+    undecided: dict[str, str] = field(default_factory=dict)
+    """Label to why nothing could be had."""
+    is_error: bool = False
+    usage: Usage = Usage()
+
+
+def update_at_once(advantages: Sequence[SemanticAdvantage], briefing: Briefing, reflection: Reflection) -> Update:
+    """One question for the whole batch; one that is answered in part is asked again about what is left.
+
+    Operations that can be read are kept, whatever stands beside them. A reply that broke off is asked again in halves.
+
+    Args:
+        advantages: Of the batch.
+        briefing: What the prompt is told.
+        reflection: The LM that answers.
+    """
+    labelled = {f"A{i}": advantage for i, advantage in enumerate(advantages)}
+    if all(advantage.group.partition("/")[0] != f"s{briefing.step}" for advantage in advantages):
+        reflection = reflection.again(briefing.step)  # all are carried: the prompt may be that of the failed update
+    reflection = replace(reflection, kind=UPDATE, can_split=True)
+    asking = _Asking(briefing, reflection, briefing.library)
+    parts = deque([_Part(labelled, reflection.retries)])
+    while parts:
+        parts.extendleft(reversed(_ask(asking, parts.popleft())))
+    undecided = tuple(labelled[label].group for label in labelled if label in asking.undecided)
+    why = "; ".join(dict.fromkeys(asking.undecided.values()))
+    remedy = "its advantages are carried to the next step"
+    failures = (Failure("update", f"s{briefing.step}", why, remedy, asking.is_error),) if undecided else ()
+    return Update(tuple(asking.rounds), undecided, failures, asking.usage)
+
+
+def _ask(asking: _Asking, part: _Part) -> list[_Part]:
+    """Ask about some advantages; returns what is to be asked further."""
+    signature, shown = _question(asking, part)
+
+    def inputs_within(tokens: int) -> dict[str, str]:
+        return {**shown, "advantages": render_advantages(part.labelled, tokens // len(part.labelled))}
+
+    try:
+        answer = asking.reflection.ask_within(_UPDATE_TOKENS, signature, inputs_within)
+    except Unusable as error:
+        asking.usage += error.usage
+        if error.broke_off and len(part.labelled) > 1:
+            return part.halves()
+        asking.undecided |= dict.fromkeys(part.labelled, str(error))
+        asking.is_error = asking.is_error or error.is_error
+        return []
+    asking.usage += answer.usage
+    items: Items = answer.fields["operations"]
+    return _take(asking, part, items)
+
+
+def _take(asking: _Asking, part: _Part, items: Items) -> list[_Part]:
+    """Keep what was decided; returns what is to be asked again: what odd items, over-long texts and a cut left open."""
+    settings = asking.briefing.settings
+    made = [settle_scope(operation, asking.briefing.readers) for operation in items.operations]
+    long = [o for o in made if isinstance(o, Add | Modify) and count_words(o.text) > settings.max_words]
+    whys = [*(odd.why for odd in items.odd), *(_too_long(o.text, settings.max_words) for o in long)]
+    left = _left(part, [o for o in made if o not in long], _cited_by(items, long)) if whys or not items.is_whole else {}
+    if left and part.tries > 0:
+        made = [o for o in made if o not in long]
+    chosen = tuple(_citing(operation, tuple(part.labelled)) for operation in made)
+    if chosen:
+        asking.rounds.append(chosen)
+        asking.library = asking.library.apply(chosen, limits=settings.limits).library
+    if not left:
+        return []
+    if part.tries <= 0:
+        asking.undecided |= {
+            label: " ".join(whys) or "the reply broke off" for label in left if label not in _cited(long)
+        }
+        asking.is_error = True
+        return []
+    rest = _Part(left, part.tries - 1, " ".join(whys))
+    return [rest] if items.is_whole or len(left) == 1 else rest.halves()
+
+
+def _left(part: _Part, good: Sequence[Operation], named: set[str]) -> Labelled:
+    """Advantages with candidates that no good operation cites, or that an odd one named; all if nothing was read."""
+    if not good and not named:
+        return part.labelled
+    cited = _cited(good) - named
+    return {label: a for label, a in part.labelled.items() if label not in cited and (a.experiences or label in named)}
+
+
+def _cited(operations: Iterable[Operation]) -> set[str]:
+    return {label for operation in operations for label in operation.sources}
+
+
+def _cited_by(items: Items, long: Sequence[Operation]) -> set[str]:
+    return {label for odd in items.odd for label in _LABEL.findall(odd.raw)} | _cited(long)
+
+
+def _too_long(text: str, most: int) -> str:
+    return f'A text has {count_words(text)} words, at most {most} are allowed: "{shorten(text, 60)}".'
+
+
+def _question(asking: _Asking, part: _Part) -> tuple[Any, dict[str, str]]:
+    briefing = asking.briefing
+    now = replace(briefing, library=asking.library) if asking.rounds else briefing
+    shown = {
+        "objective": briefing.objective,
+        "experiences": experiences_about(now, part.labelled.values()),
+        "limits": describe_limits(now),
+    }
+    signature: Any = with_scopes(UpdateLibrary, briefing.readers) if briefing.readers else UpdateLibrary
+    if effects := render_effects(briefing):
+        shown["effects"], signature = effects, with_effects(signature)
+    if part.correction:
+        shown["correction"], signature = part.correction, with_correction(signature)
+    return signature, shown
+
+
+def _citing(operation: Operation, labels: tuple[str, ...]) -> Operation:
+    """The operation; one that cites no label of the batch rests on all of them."""
+    known = any(label in labels for label in operation.sources)
+    return operation if known else operation.model_copy(update={"sources": labels})
+
+
+def experiences_about(briefing: Briefing, advantages: Iterable[SemanticAdvantage]) -> str:
+    """The present library, or what of it fits the advantages."""
+    return briefing.experiences_about(*(text for a in advantages for text in (a.task, *a.experiences)))
+
+
+def render_advantages(labelled: Labelled, tokens: int) -> str:
+    """The batch's advantages as the updater reads them, each within about the given estimated tokens."""
+    return "\n\n".join(
+        "\n".join(
+            [
+                f"{label} (task: {one_line(shorten(advantage.task, 60))})",
+                f"Why some won: {shorten(neutralise(advantage.comparison), tokens)}",
+                "Candidates:",
+                *([f"- {text}" for text in advantage.experiences] or ["(none)"]),
+            ]
+        )
+        for label, advantage in labelled.items()
+    )
+
+
+def render_effects(briefing: Briefing) -> str:
+    """The measured effects of the library's entries, one a line; empty for none."""
+    return "\n".join(f"[{effect.id}] {effect.to_text()}" for effect in briefing.effects)
+
+
+def describe_limits(briefing: Briefing) -> str:
+    """The bounds of the library in words, with how much of them is used."""
+    settings, library = briefing.settings, briefing.library
+    said = [f"each text at most {settings.max_words} words"]
+    if settings.max_experiences is not None:
+        said.append(f"at most {settings.max_experiences} entries (now {len(library)})")
+    if settings.max_library_tokens is not None:
+        said.append(f"at most {settings.max_library_tokens} tokens (now {tokens_of(library, settings.count_tokens)})")
+    pinned = [e.id for e in library if e.pinned]
+    return "; ".join([*said, *([f"pinned, not to be changed: {', '.join(pinned)}"] if pinned else [])])

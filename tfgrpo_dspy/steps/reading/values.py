@@ -1,0 +1,185 @@
+"""What a model wrote for one field, read as the field's type; what cannot be is `Odd`, and says why in a sentence."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from pydantic import TypeAdapter, ValidationError
+
+from tfgrpo_dspy.steps.reading.fields import split_reply
+from tfgrpo_dspy.steps.reading.json_text import parse_json, unfenced
+from tfgrpo_dspy.steps.reading.odd import BROKE_OFF, REPEATS, Odd
+from tfgrpo_dspy.steps.reading.operations import Items, is_operation, read_operations
+from tfgrpo_dspy.steps.reading.soundness import is_babble
+from tfgrpo_dspy.text import shorten
+
+_NOTHING = frozenset({"", "none", "null", "nil", "n/a", "na", "nothing", "no", "-", "–", "—", "not applicable"})
+_QUOTES = {'"': '"', "'": "'", "`": "`", "“": "”", "«": "»"}
+_TYPE_SHOWN = re.compile(r"\A(?:Literal|str|Optional)\[(.*)\]\Z", re.DOTALL)
+_BULLET = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s+(.*)$")
+_NEGATION = re.compile(
+    r"(?:\bnot|\bno|\bnever|n't|\bneither|\bnor|\bwithout|\brather than|\binstead of)(?:\W+\w+)?\W*\Z"
+)
+_SHOWN_TOKENS = 60
+
+
+def read_reply(reply: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Each wanted field of a reply as a value of its type, or `Odd`. Total: no reply raises.
+
+    Args:
+        reply: As the model wrote it.
+        fields: Name to annotation.
+    """
+    parts = split_reply(reply, fields)
+    missing = BROKE_OFF if not parts.is_whole else ""
+    found: dict[str, Any] = {}
+    for name, annotation in fields.items():
+        if name in parts.values:
+            found[name] = read_value(parts.values[name], annotation)
+        else:
+            found[name] = Odd(missing or f"The reply says nothing under {name.replace('_', ' ')}.")
+        if not parts.is_whole and isinstance(found[name], Items):
+            found[name] = found[name]._replace(is_whole=False)
+    return found
+
+
+def read_value(raw: Any, annotation: Any) -> Any:
+    """A value of the annotated type, or `Odd`."""
+    kind = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+    if isinstance(raw, str) and is_babble(raw):
+        return Odd(REPEATS, raw)
+    if kind is str:
+        return read_text(raw)
+    if get_origin(kind) is Literal:
+        return read_choice(raw, get_args(kind))
+    if kind is int:
+        return _read_whole_number(raw)
+    if get_origin(kind) is list:
+        item = get_args(kind)[0]
+        return _read_operations(raw) if is_operation(item) else _read_list(raw, item)
+    return _read_other(raw, kind)
+
+
+def read_text(raw: Any) -> str:
+    """A text; of a list its items on lines of their own. A model's quotes and fences around all of it are taken off."""
+    if raw is None:
+        return ""
+    if isinstance(raw, list | tuple):
+        return "\n".join(read_text(item) for item in raw)
+    if isinstance(raw, dict):
+        return read_text(next(iter(raw.values()))) if len(raw) == 1 else "\n".join(map(read_text, raw.values()))
+    text = str(raw).strip()
+    if text.startswith("```"):
+        text = unfenced(text)
+    return _unquoted(text)
+
+
+def says_nothing(text: str) -> bool:
+    """Whether a text is a model's word for no text: "none", "N/A", "(none)"."""
+    return text.strip().strip("()[]<>.\"'`*_ ").casefold() in _NOTHING
+
+
+def read_choice(raw: Any, options: Sequence[Any]) -> Any:
+    """The option that was meant: in any case, in brackets or quotes, at the head of a sentence or alone in one."""
+    if isinstance(raw, list | tuple | dict):
+        raw = read_text(raw)
+    shown = "" if raw is None else str(raw)
+    by_key = {_key(str(option)): option for option in options}
+    text = _TYPE_SHOWN.sub(r"\1", shown.strip())
+    key = _key(text)
+    for told in (key, _key(text.partition("\n")[0]), _key(text.rpartition(":")[2])):
+        if told in by_key:
+            return by_key[told]
+    if says_nothing(text) and "none" in by_key:
+        return by_key["none"]
+    named = _numbered(text, by_key) or _begun_with(key, by_key) or _named_in(key, by_key)
+    if len(named) == 1:
+        return by_key[named[0]]
+    listed = ", ".join(map(str, options))
+    said = f'"{shorten(shown.strip(), _SHOWN_TOKENS)}"' if shown.strip() else "Nothing"
+    return Odd(f"{said} is {'not one' if not named else 'more than one'} of these: {listed}.", shown)
+
+
+def _numbered(text: str, by_key: Mapping[str, Any]) -> list[str]:
+    """Of options such as `G7`, the one whose number alone was written."""
+    number = re.fullmatch(r"(?:id|entry|experience|no\.?|number|#)?[\s:=#]*\[?(\d+)(?:\.0)?\]?\.?", text, re.IGNORECASE)
+    if number is None:
+        return []
+    return [key for key in by_key if re.fullmatch(rf"[a-z]?{number[1]}", key)]
+
+
+def _begun_with(key: str, by_key: Mapping[str, Any]) -> list[str]:
+    """The option that a reply opens with, unless it goes on with another one: `new or sharpens`."""
+    begun = max((option for option in by_key if re.match(rf"{re.escape(option)}(?!\w)", key)), key=len, default=None)
+    if begun is None:
+        return []
+    others = "|".join(re.escape(option) for option in by_key if option != begun)
+    goes_on = re.match(rf"\W*(?:(?:or|and|but)\b)?\W*(?:{others})(?!\w)", key[len(begun) :]) if others else None
+    return [] if goes_on else [begun]
+
+
+def _named_in(key: str, by_key: Mapping[str, Any]) -> list[str]:
+    """Options that a sentence names, those that are denied and those within a longer one left out."""
+    found: list[str] = []
+    for option in sorted(by_key, key=len, reverse=True):
+        match = re.search(rf"(?<!\w){re.escape(option)}(?!\w)", key)
+        if match and not _NEGATION.search(key[: match.start()]):
+            found.append(option)
+            key = key[: match.start()] + " " + key[match.end() :]
+    return found
+
+
+def _key(text: str) -> str:
+    """A choice without what models vary in it."""
+    folded = re.sub(r"[\s_]+", " ", text.casefold()).strip()
+    return re.sub(r"(?<!\w)-|-(?!\w)", " ", folded).replace("-", " ").strip(" .!?:;,\"'`*()[]{}<>")
+
+
+def _read_operations(raw: Any) -> Items | Odd:
+    """The items; where all of them are odd, the first of these."""
+    items = read_operations(raw)
+    return items.odd[0] if items.odd and not items.operations else items
+
+
+def _read_whole_number(raw: Any) -> int | Odd:
+    numbers = re.findall(r"(?<![\w.])-?\d+(?!\.?\d)", str(raw).replace(",", "").removesuffix(".0"))
+    if len(set(numbers)) == 1:
+        return int(numbers[0])
+    return Odd(f'"{shorten(str(raw), _SHOWN_TOKENS)}" is not one whole number.', str(raw))
+
+
+def _read_list(raw: Any, item: Any) -> list[Any] | Odd:
+    """A list of texts or other values: JSON, or a line for each."""
+    if isinstance(raw, str):
+        parsed = parse_json(raw)
+        if not parsed.is_whole:
+            return Odd(BROKE_OFF, raw)
+        raw = parsed.value if isinstance(parsed.value, list) else _lines(unfenced(raw))
+    items = list(raw) if isinstance(raw, list | tuple) else [] if raw is None else [raw]
+    read = [read_value(each, item) for each in items if not (isinstance(each, str) and says_nothing(each))]
+    return next((value for value in read if isinstance(value, Odd)), None) or read
+
+
+def _lines(text: str) -> list[str]:
+    """The points of a list in words; a text without any is one item."""
+    points = [found[1] for line in text.splitlines() if (found := _BULLET.match(line))]
+    return points or [line for line in text.splitlines() if line.strip()]
+
+
+def _read_other(raw: Any, kind: Any) -> Any:
+    adapter = TypeAdapter(kind)
+    parsed = parse_json(raw).value if isinstance(raw, str) else None
+    for value in (raw, parsed, read_text(raw)):
+        try:
+            return adapter.validate_python(value)
+        except ValidationError:
+            continue
+    return Odd(f'"{shorten(str(raw), _SHOWN_TOKENS)}" does not fit what was asked.', str(raw))
+
+
+def _unquoted(text: str) -> str:
+    closing = _QUOTES.get(text[:1])
+    is_quoted = closing is not None and len(text) > 1 and text.endswith(closing) and closing not in text[1:-1]
+    return text[1:-1].strip() if is_quoted else text

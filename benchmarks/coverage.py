@@ -1,7 +1,11 @@
-"""How often the intervals of `tfgrpo_dspy.statistics.estimates` hold the truth: `python -m benchmarks.coverage`.
+"""How often the intervals that people are shown hold the truth: `python -m benchmarks.coverage`.
 
 A question's difficulty (its chance to be answered) is drawn from a beta distribution, its k rollouts are right or
 wrong with that chance. `b` answers a question that `a` fails with a chance that makes the true gain exact.
+
+Effects of an experience are measured inside groups of five, of which some rollouts read it. Rewards are right or wrong,
+or graded between; `opposing` helps half of the questions and harms the others, `sparse` helps one question in five.
+Where rollouts cite what they followed, the successful ones oftener, nothing changes: citations are not looked at.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfgrpo_dspy.statistics.estimates import mean_at_k, paired_difference
+from tfgrpo_dspy.statistics.within import Split, within_groups
 
 AIME_LIKE = (0.9, 0.4)
 """Many easy questions, some hopeless ones; mean 0.69."""
@@ -23,6 +28,16 @@ POPULATIONS = (AIME_LIKE, (2.0, 2.0), (9.0, 0.4), (0.1, 2.0))
 """The one above, a middling one, a nearly solved one (mean 0.957) and a nearly hopeless one (mean 0.048)."""
 
 Matrix = NDArray[np.float64]
+WORLDS = {
+    "strong": (0.4, 0.4),
+    "weak": (0.05, 0.05),
+    "null": (0.0, 0.0),
+    "opposing": (-0.3, 0.3),
+    "sparse": (0.0, 0.0, 0.0, 0.0, 0.4),
+}
+"""What an experience does to the chance to be right, of questions drawn evenly from these."""
+GROUP, GRADES = 5, 6.0
+"""Rollouts of a group, and how narrowly graded rewards lie about their mean."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +88,45 @@ def measure_difference(
     return Cell(population, n, k, gain, held / repeats, significant / repeats, width / 2 / repeats)
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """How an effect's interval did in one world."""
+
+    world: str
+    kind: str
+    n: int
+    """Questions."""
+    coverage: float
+    significant: float
+    half_width: float
+
+
+def held_by_effects(world: str, n: int, kind: str, *, repeats: int, seed: int) -> Held:
+    """Coverage of `within_groups` at 95%, with `kind` "binary" or "graded" rewards."""
+    rng = np.random.default_rng(seed)
+    truth = float(np.mean(WORLDS[world]))
+    held, significant, width = 0, 0, 0.0
+    for _ in range(repeats):
+        found = within_groups([_group(rng, world, kind, f"e{i}") for i in range(n)])
+        if found is None:
+            raise ValueError("every group has both sides")
+        held += found.low <= truth <= found.high
+        significant += found.low > 0 or found.high < 0
+        width += found.high - found.low
+    return Held(world, kind, n, held / repeats, significant / repeats, width / 2 / repeats)
+
+
+def _group(rng: np.random.Generator, world: str, kind: str, question: str) -> Split:
+    has = np.concatenate([rng.permutation([True, False]) for _ in range(GROUP)])[:GROUP]
+    base = rng.uniform(0.32, 0.58)
+    chance = base + has * rng.choice(WORLDS[world])
+    if kind == "binary":
+        made = (rng.random(GROUP) < chance).astype(float)
+    else:
+        made = rng.beta(chance * GRADES, (1 - chance) * GRADES)
+    return Split(question, made.tolist(), has.tolist())
+
+
 def rollouts(rng: np.random.Generator, chance: Matrix, k: int) -> list[list[float]]:
     """Rewards of 0 or 1, k per question, right with the question's chance."""
     drawn: list[list[float]] = (rng.random((len(chance), k)) < chance[:, None]).astype(float).tolist()
@@ -102,6 +156,12 @@ def main() -> None:
         significant = "" if cell.gain is None else f"{cell.significant:.3f}"
         sys.stdout.write(
             f"| {name} | {cell.n} x {cell.k} | {gain} | {cell.coverage:.3f} | {significant} | {cell.half_width:.3f} |\n"
+        )
+    sys.stdout.write("\n| effect | rewards | questions | coverage | significant | half width |\n" + "|--" * 6 + "|\n")
+    for world, kind, n in product(WORLDS, ("binary", "graded"), (10, 30, 100)):
+        held = held_by_effects(world, n, kind, repeats=options.repeats // 4, seed=options.seed)
+        sys.stdout.write(
+            f"| {world} | {kind} | {n} | {held.coverage:.3f} | {held.significant:.3f} | {held.half_width:.3f} |\n"
         )
 
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+Verdict = Literal["helps", "hurts", "does nothing", "undecided"]
+"""What the evidence on an experience allows to say."""
 
 LEVEL = 0.95
 

@@ -17,6 +17,7 @@ from tfgrpo_dspy import (
     Decision,
     Delete,
     ExperienceLibrary,
+    Limits,
     MajorityVote,
     Modify,
     Proposed,
@@ -75,11 +76,11 @@ class DirectTips(Teleprompter):
         reply = dspy.Predict(WriteExperiences)(
             objective=student.predictors()[0].signature.instructions,
             tasks=shown,
-            limits=f"{self.size} experiences, each of at most 32 words",
+            limits=f"{self.size} experiences, of about 32 words each",
         )
         texts = [text for text in reply.experiences if text.strip()]
-        library = ExperienceLibrary().apply([Add(text=text) for text in texts[: self.size]]).library
-        return attach(student, library)
+        written = [Add(text=text) for text in texts[: self.size]]
+        return attach(student, ExperienceLibrary().apply(written, limits=Limits(max_words=None)).library)
 
 
 def tfgrpo(metric: Metric, seed: int, calls: int | None, **settings: Any) -> Teleprompter:

@@ -1,72 +1,102 @@
-"""ACE: a generator, a reflector and a curator write a playbook from one trajectory per task (arXiv 2510.04618).
+"""ACE: a generator, a reflector and a curator write a playbook, one task at a time (arXiv 2510.04618).
 
-Own implementation of the idea. The playbook only grows, repeats are left out, and each bullet counts how often it was
-found helpful and harmful.
+Own implementation. As in the paper: sections, counters that the generator sees, a playbook that only grows, repeats
+left out, and rounds in which the generator tries a failed task again with the reflection in hand. Different: bullets
+that say the same in other words are not merged by embeddings, which the authors' code leaves off too.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import dspy
 from dspy.teleprompt import Teleprompter
 
-from optimizers.notes import SHOWN_TOKENS, describe_task, practise
+from optimizers.notes import SHOWN_TOKENS, describe_task, practise, with_notes
 from optimizers.scaling import AtBudget, Examples, Fitted, Task
-from optimizers.signatures import CuratePlaybook, ReflectOnTrajectory
-from tfgrpo_dspy import Add, ExperienceLibrary, Scored, attach
-from tfgrpo_dspy.kit import neutralise, render_values, shorten
+from optimizers.signatures import SECTIONS, CuratePlaybook, ReflectOnTrajectory
+from tfgrpo_dspy import Add, Scored
+from tfgrpo_dspy.kit import neutralise, one_line, render_values, shorten
 from tfgrpo_dspy.rewards import Metric
 
 EPOCHS = 5
-"""Passes over the trainset without a budget (ACE's offline adaptation: at most 5)."""
+"""Passes over the trainset at most (the paper's offline adaptation)."""
+ROUNDS = 5
+"""Reflections on one task at most (the paper; its code takes 3 unless told otherwise)."""
+SOLVED = 1.0
+"""Reward from which a task is not tried again."""
+
+_HEADING = "A playbook from earlier tasks; the counters say how often a bullet helped and harmed. Use what applies:"
+
+
+@dataclass(frozen=True, slots=True)
+class Bullet:
+    """One line of a playbook."""
+
+    id: str
+    text: str
+    section: str = SECTIONS[0]
+    helpful: int = 0
+    harmful: int = 0
+
+    def __str__(self) -> str:
+        return f"[{self.id}] {self.text} (helpful {self.helpful}, harmful {self.harmful})"
 
 
 @dataclass(frozen=True, slots=True)
 class Playbook:
-    """Bullets with counters."""
+    """Bullets with counters, in sections; it only grows."""
 
-    bullets: ExperienceLibrary = field(default_factory=ExperienceLibrary)
-    helpful: dict[str, int] = field(default_factory=dict)
-    harmful: dict[str, int] = field(default_factory=dict)
+    bullets: tuple[Bullet, ...] = ()
 
     def rendered(self) -> str:
-        """One bullet a line, with its counters."""
-        lines = [
-            f"[{b.id}] {b.text} (helpful {self.helpful.get(b.id, 0)}, harmful {self.harmful.get(b.id, 0)})"
-            for b in self.bullets
-        ]
-        return "\n".join(lines) or "(none yet)"
+        """One bullet a line with its counters, under the headings of the sections that have any."""
+        found = {section: [str(b) for b in self.bullets if b.section == section] for section in SECTIONS}
+        return "\n\n".join("\n".join([f"## {name}", *lines]) for name, lines in found.items() if lines) or "(none yet)"
 
     def marked(self, helpful: Sequence[str], harmful: Sequence[str]) -> Playbook:
         """The playbook with those bullets counted once more; ids that it does not have are passed over."""
-        return replace(self, helpful=self._counted(self.helpful, helpful), harmful=self._counted(self.harmful, harmful))
+        good, bad = ({id.strip("[] ") for id in ids} for ids in (helpful, harmful))
+        return Playbook(
+            tuple(
+                replace(b, helpful=b.helpful + (b.id in good), harmful=b.harmful + (b.id in bad)) for b in self.bullets
+            )
+        )
 
-    def grown(self, texts: Sequence[str]) -> Playbook:
-        """The playbook with those bullets at its end; repeats of present ones are left out."""
-        return replace(self, bullets=self.bullets.apply([Add(text=text) for text in texts]).library)
-
-    def _counted(self, counts: dict[str, int], ids: Sequence[str]) -> dict[str, int]:
-        named = {id.strip("[] ") for id in ids}
-        return counts | {id: counts.get(id, 0) + 1 for id in named if id in self.bullets}
+    def grown(self, texts: Sequence[str], section: str = SECTIONS[0]) -> Playbook:
+        """The playbook with those bullets at the end of a section, of any length; repeats are left out."""
+        said = dict.fromkeys(one_line(text) for text in texts)
+        new = [text for text in said if text and text not in {b.text for b in self.bullets}]
+        at = len(self.bullets)
+        return Playbook((*self.bullets, *(Bullet(f"G{at + i}", text, section) for i, text in enumerate(new))))
 
 
 class ACE(Teleprompter):
-    """Learns a playbook, one trajectory per task.
+    """Learns a playbook from up to five passes over the trainset.
 
-    The returned program reads the playbook as its `experience_library`, and has it as `playbook` with the counters.
+    The returned program reads the playbook with its counters, and has it as `playbook`.
 
     Args:
-        metric: Scores the trajectories.
-        tasks: Trajectories in all, over as many passes as it takes; None for five passes over the trainset.
+        metric: Scores the attempts; a reward of 1 ends the rounds on a task.
+        calls: LM calls after which no further task is begun; None for all passes.
+        per_rollout: LM calls that one attempt takes.
+        rounds: Reflections on one task at most, >= 1.
         seed: Draws the order of the tasks.
     """
 
-    def __init__(self, metric: Metric, *, tasks: int | None = None, seed: int = 0) -> None:
+    def __init__(
+        self,
+        metric: Metric,
+        *,
+        calls: float | None = None,
+        per_rollout: float = 1.0,
+        rounds: int = ROUNDS,
+        seed: int = 0,
+    ) -> None:
         super().__init__()
-        self.metric, self.tasks, self.seed = metric, tasks, seed
+        self.metric, self.calls, self.per_rollout, self.rounds, self.seed = metric, calls, per_rollout, rounds, seed
 
     def compile(
         self,
@@ -77,41 +107,86 @@ class ACE(Teleprompter):
         valset: Examples | None = None,
     ) -> dspy.Module:
         """The student with its playbook."""
-        playbook, draw = Playbook(), random.Random(self.seed)
-        left = EPOCHS * len(trainset) if self.tasks is None else self.tasks
-        while left > 0:
-            for example in draw.sample(trainset, min(left, len(trainset))):
-                generator = attach(student, playbook.bullets)
-                for rollout in practise(generator, [example], self.metric, self.seed, left)[0]:
-                    playbook = self._learn(playbook, example, rollout)
-                left -= 1
-        program = attach(student, playbook.bullets)
-        program.playbook = playbook
+        course = _Course(self, student)
+        for example in _passes(trainset, self.seed):
+            if self.calls is not None and course.spent >= self.calls:
+                break
+            course.take(example)
+        program = with_notes(student, "playbook", _HEADING, course.playbook.rendered())
+        program.playbook = course.playbook
         return program
 
-    def _learn(self, playbook: Playbook, example: dspy.Example, rollout: Scored) -> Playbook:
+
+def _passes(trainset: Examples, seed: int) -> Iterator[dspy.Example]:
+    draw = random.Random(seed)
+    for _ in range(EPOCHS):
+        yield from draw.sample(trainset, len(trainset))
+
+
+@dataclass
+class _Course:
+    """One compile under way: the playbook, and what has been spent on it."""
+
+    ace: ACE
+    student: dspy.Module
+    playbook: Playbook = field(default_factory=Playbook)
+    spent: float = 0.0
+    attempts: int = 0
+
+    def take(self, example: dspy.Example) -> None:
+        """One task: attempts with reflections between them until one is right, then what is worth writing down."""
+        reflected: dspy.Prediction | None = None
+        for _ in range(self.ace.rounds):
+            attempt = self._attempt(example, reflected.reflection if reflected else "")
+            if attempt is None or (reflected and attempt.reward >= SOLVED):
+                break
+            reflected = self._reflect(example, attempt)
+            if attempt.reward >= SOLVED:
+                break
+        if reflected:
+            self._curate(reflected)
+
+    def _attempt(self, example: dspy.Example, reflection: str) -> Scored | None:
+        """What the generator does with the playbook, and the reflection on its last attempt; None if it was lost."""
+        notes = self.playbook.rendered() + (
+            f"\n\nOf your last attempt at this very task:\n{reflection}" * bool(reflection)
+        )
+        generator = with_notes(self.student, "playbook", _HEADING, notes)
+        (made,) = practise(generator, [example], self.ace.metric, self.ace.seed, self.attempts)
+        self.attempts += 1
+        self.spent += self.ace.per_rollout
+        return made[0] if made else None
+
+    def _reflect(self, example: dspy.Example, attempt: Scored) -> dspy.Prediction:
         reflected = dspy.Predict(ReflectOnTrajectory)(
             task=describe_task(dict(example.inputs())),
-            trajectory=shorten(rollout.trajectory, SHOWN_TOKENS),
-            reward=f"{rollout.reward:g}",
-            feedback=neutralise(rollout.feedback),
+            trajectory=shorten(attempt.trajectory, SHOWN_TOKENS),
+            reward=f"{attempt.reward:g}",
+            feedback=neutralise(attempt.feedback),
             expected=render_values(dict(example.labels())),
-            playbook=playbook.rendered(),
+            playbook=self.playbook.rendered(),
         )
-        playbook = playbook.marked(reflected.helpful_bullets, reflected.harmful_bullets)
+        self.playbook = self.playbook.marked(reflected.helpful_bullets, reflected.harmful_bullets)
+        self.spent += 1
+        return reflected
+
+    def _curate(self, reflected: dspy.Prediction) -> None:
         curated = dspy.Predict(CuratePlaybook)(
-            playbook=playbook.rendered(),
+            playbook=self.playbook.rendered(),
             reflection=reflected.reflection,
             insights="\n".join(f"- {text}" for text in reflected.insights) or "(none)",
         )
-        return playbook.grown([o.text for o in curated.operations if isinstance(o, Add)])
+        named = one_line(curated.section).upper()
+        section = next((name for name in SECTIONS if name in named), SECTIONS[-1])
+        self.playbook = self.playbook.grown([o.text for o in curated.operations if isinstance(o, Add)], section)
+        self.spent += 1
 
 
 def ace(metric: Metric, seed: int, calls: int | None) -> Teleprompter:
-    """ACE; a budget sets the number of trajectories, each with a call of the reflector and one of the curator."""
+    """ACE; a budget sets how many tasks are taken, each with its attempts, reflections and a call of the curator."""
     return AtBudget(_fit, metric, seed, calls)
 
 
 def _fit(task: Task) -> Fitted:
-    tasks = None if task.calls is None else max(1, int(task.calls / (task.per_rollout + 2)))
-    return Fitted(ACE(task.metric, tasks=tasks, seed=task.seed), {"trainset": task.trainset})
+    optimizer = ACE(task.metric, calls=task.calls, per_rollout=task.per_rollout, seed=task.seed)
+    return Fitted(optimizer, {"trainset": task.trainset})

@@ -1,8 +1,12 @@
-"""Best of n and self-consistency: several answers at inference, one chosen without being told what is right."""
+"""Best of n, self-consistency, DSPy's BestOfN and Refine: several answers at inference, one of which is chosen.
+
+None is told what is right. Self-consistency counts answers that are equal, numbers by value, as one; DSPy's modules,
+which take a reward function, are given the LM's own judgement, as by people who have no other at inference.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
+from functools import partial
 from typing import Any
 
 import dspy
@@ -10,12 +14,15 @@ from dspy.teleprompt import Teleprompter
 
 from optimizers.notes import attempt, describe_task, render_shown
 from optimizers.refining import Wrapping
-from optimizers.signatures import ChooseBest
-from tfgrpo_dspy.kit import Attempt
+from optimizers.signatures import ChooseBest, EvaluateAttempt
+from tfgrpo_dspy import MajorityVote
+from tfgrpo_dspy.kit import Attempt, render_values
 from tfgrpo_dspy.rewards import Metric
 
 TEMPERATURE = 0.7
 """Of the n answers, unless the caller's LM has one of its own."""
+TRIED = 3
+"""Answers of DSPy's modules at most, as in its documentation."""
 
 
 class BestOfN(dspy.Module):
@@ -40,7 +47,7 @@ class BestOfN(dspy.Module):
 
 
 class SelfConsistency(dspy.Module):
-    """n answers of a program, of which the most common is taken, the earliest of equals.
+    """n answers of a program, of which the most common is taken, the earliest of those equal to it.
 
     Args:
         program: What answers; its last output is what is counted.
@@ -53,10 +60,9 @@ class SelfConsistency(dspy.Module):
 
     def forward(self, **inputs: Any) -> dspy.Prediction:
         """The first prediction whose last output is the most common one."""
-        made = _sample(self.program, inputs, self.n)
-        answers = [_last_output(one.prediction) for one in made]
-        chosen = Counter(answers).most_common(1)[0][0]
-        return made[answers.index(chosen)].prediction
+        made = [one.prediction for one in _sample(self.program, inputs, self.n)]
+        votes = MajorityVote(field=list(made[0].keys())[-1]).score_group(dspy.Example(**inputs), made)
+        return next((one for one, vote in zip(made, votes, strict=True) if vote.score), made[0])
 
 
 def _sample(program: dspy.Module, inputs: dict[str, Any], n: int) -> list[Attempt]:
@@ -65,8 +71,10 @@ def _sample(program: dspy.Module, inputs: dict[str, Any], n: int) -> list[Attemp
     return [attempt(program, inputs, draw=f"sample {i}", temperature=heat) for i in range(n)]
 
 
-def _last_output(prediction: dspy.Prediction) -> str:
-    return str(next(reversed(list(prediction.values())), "")).strip().casefold()
+def judged(inputs: dict[str, Any], prediction: dspy.Prediction) -> float:
+    """The reward that DSPy's BestOfN and Refine go by here: 1 where the LM takes the answer for right, else 0."""
+    shown = render_values(dict(prediction.items()))
+    return float(dspy.Predict(EvaluateAttempt)(task=describe_task(inputs), trajectory=shown).is_correct)
 
 
 def best_of_n(metric: Metric, seed: int, calls: int | None) -> Teleprompter:
@@ -77,3 +85,13 @@ def best_of_n(metric: Metric, seed: int, calls: int | None) -> Teleprompter:
 def self_consistency(metric: Metric, seed: int, calls: int | None) -> Teleprompter:
     """Five answers and a vote; a budget of compile changes nothing."""
     return Wrapping(SelfConsistency)
+
+
+def dspy_best_of_n(metric: Metric, seed: int, calls: int | None) -> Teleprompter:
+    """DSPy's BestOfN over three answers; a budget of compile changes nothing."""
+    return Wrapping(partial(dspy.BestOfN, N=TRIED, reward_fn=judged, threshold=1.0))
+
+
+def dspy_refine(metric: Metric, seed: int, calls: int | None) -> Teleprompter:
+    """DSPy's Refine over three answers; a budget of compile changes nothing."""
+    return Wrapping(partial(dspy.Refine, N=TRIED, reward_fn=judged, threshold=1.0))

@@ -11,9 +11,12 @@ from dspy.teleprompt import Teleprompter
 from optimizers import rivals
 from optimizers.ablations import DirectTips, Nothing, add_only, no_ground_truth, no_group, tfgrpo
 from optimizers.ace import ace
-from optimizers.agent_kb import agent_kb
-from optimizers.best_of_n import best_of_n, self_consistency
+from optimizers.authors import authors
+from optimizers.best_of_n import best_of_n, dspy_best_of_n, dspy_refine, self_consistency
+from optimizers.cheatsheet import dynamic_cheatsheet
 from optimizers.icrl import icrl
+from optimizers.nearest import nearest_attempts
+from optimizers.reasoning_bank import reasoning_bank
 from optimizers.refining import reflexion, self_refine
 from optimizers.scaling import AtBudget, Make
 from optimizers.textgrad_rival import textgrad_rival
@@ -75,6 +78,20 @@ ENTRIES = (
         "Budget: how many training examples; the valset is left out, as in the paper.",
         family="ours",
         make=tfgrpo,
+    ),
+    Entry(
+        name="tfgrpo-authors",
+        description="The paper's own code, stage by stage: an operation from each comparison, one call that revises. "
+        "Budget: training examples.",
+        family="ours",
+        make=authors,
+    ),
+    Entry(
+        name="tfgrpo-authors-2026",
+        description="The authors' later code: experiences of a group, its operations, and one call that merges all. "
+        "Budget: training examples.",
+        family="ours",
+        make=partial(authors, version="2026"),
     ),
     Entry(
         name="tfgrpo-direct",
@@ -170,8 +187,8 @@ ENTRIES = (
     ),
     Entry(
         name="ace",
-        description="ACE: a growing playbook with counters, reflected from one trajectory per task. "
-        "Budget: trajectories.",
+        description="ACE: a growing playbook in sections with counters; tasks are tried again with the reflection in "
+        "hand. Budget: tasks.",
         family="neighbour",
         make=ace,
     ),
@@ -210,6 +227,24 @@ ENTRIES = (
         spends=False,
     ),
     Entry(
+        name="dspy-best-of-n",
+        description="DSPy's BestOfN: up to three answers, until the LM takes one for right. "
+        "Budget: takes no call to compile.",
+        family="dspy",
+        make=dspy_best_of_n,
+        at_inference=True,
+        spends=False,
+    ),
+    Entry(
+        name="dspy-refine",
+        description="DSPy's Refine: as BestOfN, with advice to each module between the answers. "
+        "Budget: takes no call to compile.",
+        family="dspy",
+        make=dspy_refine,
+        at_inference=True,
+        spends=False,
+    ),
+    Entry(
         name="textgrad",
         description="TextGrad: instructions improved by textual gradients, kept when they score higher. "
         "Budget: steps, and examples they are scored on.",
@@ -218,16 +253,31 @@ ENTRIES = (
         needs_extra="optimizers",
     ),
     Entry(
-        name="agent-kb",
-        description="Agent KB: summaries of past attempts, the three nearest shown with a task. "
+        name="reasoning-bank",
+        description="ReasoningBank: items from attempts that the LM judged itself, those of the nearest task shown. "
+        "Budget: training examples.",
+        family="neighbour",
+        make=reasoning_bank,
+        needs_extra="retrieval",
+    ),
+    Entry(
+        name="dynamic-cheatsheet",
+        description="Dynamic Cheatsheet: a text rewritten after every task, without reward or label. Budget: tasks.",
+        family="neighbour",
+        make=dynamic_cheatsheet,
+    ),
+    Entry(
+        name="nearest-attempts",
+        description="Summaries of past attempts that earned something, the three nearest shown with a task. "
         "Budget: attempts per example.",
         family="neighbour",
-        make=agent_kb,
+        make=nearest_attempts,
         needs_extra="retrieval",
     ),
     Entry(
         name="icrl",
-        description="In-context RL: past answers with scalar rewards in the prompt. Budget: episodes.",
+        description="In-context RL, explorative: a draw of past answers that earned a reward in every prompt. "
+        "Budget: episodes.",
         family="neighbour",
         make=icrl,
     ),

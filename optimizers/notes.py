@@ -50,6 +50,14 @@ def practise(
     return [group.scored for group in made.groups]
 
 
+def ask_all(question: type[dspy.Signature], asked: Sequence[Mapping[str, str]]) -> list[dspy.Prediction | None]:
+    """The answers to a question about each of several, side by side; None where a call failed."""
+    if not asked:
+        return []
+    examples = [dspy.Example(**one).with_inputs(*one) for one in asked]
+    return list(dspy.Predict(question).batch(examples, max_errors=len(examples) + 1, disable_progress_bar=True))
+
+
 def describe_task(inputs: Mapping[str, Any]) -> str:
     """The inputs of a task, as text."""
     return shorten(render_values(inputs), SHOWN_TOKENS)

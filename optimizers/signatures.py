@@ -6,6 +6,9 @@ import dspy
 
 from tfgrpo_dspy import Operation
 
+SECTIONS = ("STRATEGIES", "COMMON MISTAKES", "FORMULAS AND CODE", "OTHERS")
+"""Of a playbook; what belongs to none of them goes into the last."""
+
 
 class WriteExperiences(dspy.Signature):
     """Write experiences that would help somebody who is about to work on tasks like these.
@@ -50,6 +53,7 @@ class CuratePlaybook(dspy.Signature):
     playbook: str = dspy.InputField(desc="the present bullets, one a line, with their counters")
     reflection: str = dspy.InputField(desc="what was learned from the latest attempt")
     insights: str = dspy.InputField(desc="candidate bullets, one a line")
+    section: str = dspy.OutputField(desc=f"where the new bullets belong: {', '.join(SECTIONS)}")
     operations: list[Operation] = dspy.OutputField(desc="`add` or `keep`")
 
 
@@ -91,3 +95,122 @@ class ChooseBest(dspy.Signature):
     task: str = dspy.InputField(desc="the inputs of the task")
     attempts: str = dspy.InputField(desc="the attempts, each under its number")
     best: int = dspy.OutputField(desc="number of the attempt that is most likely right")
+
+
+class SummarizeAttempt(dspy.Signature):
+    """Tell step by step what an attempt at a task did, and which experiences it made use of.
+
+    Say of each step whether it brought the attempt nearer to what was expected or led it astray, and why. Where the
+    attempt failed, name the step at which it did.
+    """
+
+    agent_objective: str = dspy.InputField(desc="what the attempts are to do")
+    learning_objective: str = dspy.InputField(desc="what is to be learned from them")
+    task: str = dspy.InputField(desc="the inputs of the task")
+    trajectory: str = dspy.InputField(desc="every model call and tool call of the attempt, in order")
+    reward: str = dspy.InputField(desc="the score this attempt was given; higher is better")
+    feedback: str = dspy.InputField(desc="what the scorer said about it")
+    expected: str = dspy.InputField(desc="the expected output")
+    summary: str = dspy.OutputField(desc="step by step")
+
+
+class CompareAndOperate(dspy.Signature):
+    """Compare attempts at one task, and change the experiences by one operation, so that the better way is taken.
+
+    Find what the successful attempts did otherwise than the failed ones, and what the experiences lack for that. Add
+    an experience, or modify one of those present. It speaks to tasks of this kind, not to this one alone, and opens
+    with when it applies.
+    """
+
+    agent_objective: str = dspy.InputField(desc="what the attempts are to do")
+    learning_objective: str = dspy.InputField(desc="what is to be learned from them")
+    task: str = dspy.InputField(desc="the inputs of the task")
+    attempts: str = dspy.InputField(desc="each attempt in summary, with its reward")
+    expected: str = dspy.InputField(desc="the expected output")
+    experiences: str = dspy.InputField(desc="the present experiences, one a line under its id")
+    lessons: str = dspy.OutputField(desc="what set the successful attempts apart")
+    operations: list[Operation] = dspy.OutputField(desc="one `add` or `modify`")
+
+
+class ReviseExperiences(dspy.Signature):
+    """Revise a list of experiences: carry out the modifications asked for, and bring together what says the same.
+
+    An experience stays general, opens with when it applies, and takes about 32 words. Modify an entry to hold what
+    several say, and delete those that it makes needless.
+    """
+
+    agent_objective: str = dspy.InputField(desc="what the experiences are to help with")
+    learning_objective: str = dspy.InputField(desc="what they were learned for")
+    experiences: str = dspy.InputField(desc="the present and the new experiences, one a line under its id")
+    modifications: str = dspy.InputField(desc="modifications asked for, one a line")
+    operations: list[Operation] = dspy.OutputField(desc="`modify` and `delete`, of entries above")
+
+
+class CompareAttempts(dspy.Signature):
+    """Compare attempts at one task, and write down what they teach.
+
+    Find what the successful attempts did otherwise than the failed ones. An experience speaks to tasks of this kind,
+    not to this one alone, opens with when it applies, and says what to do.
+    """
+
+    agent_objective: str = dspy.InputField(desc="what the attempts are to do")
+    learning_objective: str = dspy.InputField(desc="what is to be learned from them")
+    task: str = dspy.InputField(desc="the inputs of the task")
+    attempts: str = dspy.InputField(desc="each attempt in summary, with its reward")
+    expected: str = dspy.InputField(desc="the expected output")
+    limits: str = dspy.InputField(desc="how many experiences")
+    experiences: list[str] = dspy.OutputField(desc='each "When ..., do ..."')
+
+
+class OperateOnExperiences(dspy.Signature):
+    """Say what becomes of new experiences, given those that are there: add, modify one present, delete, or keep.
+
+    Add what is new; modify an entry that a new one sharpens; delete an entry that a new one shows to be wrong; keep
+    where all has been said.
+    """
+
+    agent_objective: str = dspy.InputField(desc="what the experiences are to help with")
+    learning_objective: str = dspy.InputField(desc="what they were learned for")
+    experiences: str = dspy.InputField(desc="the present experiences, one a line under its id")
+    advantages: str = dspy.InputField(desc="the new experiences, one a line")
+    operations: list[Operation] = dspy.OutputField(desc="one for each new experience")
+
+
+class MergeOperations(dspy.Signature):
+    """Merge operations on a list of experiences, written independently of each other, into one plan.
+
+    At most one operation for an entry; what several would add is added once, in the fullest wording; what they
+    contradict each other on is decided.
+    """
+
+    agent_objective: str = dspy.InputField(desc="what the experiences are to help with")
+    learning_objective: str = dspy.InputField(desc="what they were learned for")
+    experiences: str = dspy.InputField(desc="the present experiences, one a line under its id")
+    advantages: str = dspy.InputField(desc="the operations, one a line")
+    operations: list[Operation] = dspy.OutputField(desc="the plan")
+
+
+class ExtractMemories(dspy.Signature):
+    """Draw up to three memory items from one attempt at a task, for later tasks of the same kind.
+
+    From an attempt that succeeded: why it did, as strategies to take again. From one that failed: what to watch for,
+    and what to do instead. An item does not speak of this task's own names and numbers.
+    """
+
+    task: str = dspy.InputField(desc="the inputs of the task")
+    trajectory: str = dspy.InputField(desc="every model call and tool call of the attempt, in order")
+    outcome: str = dspy.InputField(desc="whether the attempt was judged a success or a failure")
+    insights: list[str] = dspy.OutputField(desc='at most three, each "title: when it applies, and what to do"')
+
+
+class RewriteCheatsheet(dspy.Signature):
+    """Rewrite a cheatsheet of strategies and snippets after one more task.
+
+    Keep what proved useful, in its words; add what this task teaches for others like it; take out what was wrong. What
+    you leave out of the new cheatsheet is forgotten.
+    """
+
+    cheatsheet: str = dspy.InputField(desc="the present cheatsheet")
+    task: str = dspy.InputField(desc="the inputs of the task")
+    trajectory: str = dspy.InputField(desc="every model call and tool call of the attempt, in order")
+    new_cheatsheet: str = dspy.OutputField(desc="the whole of it, as it is to be")

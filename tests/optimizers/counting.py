@@ -7,7 +7,7 @@ import threading
 import dspy
 from dspy.lm15 import Request, Response
 
-from tfgrpo_dspy.simulated.engine import MODEL, AsyncSimulatedEngine, SimulatedEngine
+from tfgrpo_dspy.simulated.engine import MODEL, AsyncSimulatedEngine, SimulatedEngine, text_of
 
 
 class CountingEngine(SimulatedEngine):
@@ -16,14 +16,16 @@ class CountingEngine(SimulatedEngine):
     def __init__(self, seed: int = 0) -> None:
         super().__init__(seed)
         self.calls = 0
+        self.prompts: list[str] = []
         self._counting = threading.Lock()
 
     def complete(self, request: Request) -> Response:
         with self._counting:
             self.calls += 1
+            self.prompts.append(text_of(request))
         return super().complete(request)
 
 
-def counting_lm(engine: CountingEngine) -> dspy.LM:
+def counting_lm(engine: CountingEngine, **kwargs: object) -> dspy.LM:
     """The engine as an LM that sends no seed, as optimizers need that vary `rollout_id` alone."""
-    return dspy.LM(MODEL, engine=engine, async_engine=AsyncSimulatedEngine(engine))
+    return dspy.LM(MODEL, engine=engine, async_engine=AsyncSimulatedEngine(engine), **kwargs)

@@ -11,15 +11,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optimizers.ace import ACE, Playbook
-from optimizers.agent_kb import AgentKB, Case, KnowledgeBase
+from optimizers.authors import Authors, carried_out
 from optimizers.best_of_n import BestOfN, SelfConsistency
+from optimizers.cheatsheet import DynamicCheatsheet
 from optimizers.icrl import ICRL
+from optimizers.nearest import Case, KnowledgeBase, NearestAttempts
 from optimizers.notes import attempt, render_shown, with_notes
+from optimizers.reasoning_bank import ReasoningBank
 from optimizers.refining import Reflexion, SelfRefine
 from programs.demo_world import make_solver
-from tfgrpo_dspy import SettingsError
+from tests.optimizers.counting import CountingEngine, counting_lm
+from tfgrpo_dspy import Add, Delete, ExperienceLibrary, Modify, SettingsError
 from tfgrpo_dspy.rewards.metrics import number
 from tfgrpo_dspy.simulated import demo_examples, simulated_lm
+
+
+@pytest.fixture
+def asked():
+    engine = CountingEngine()
+    with dspy.context(lm=counting_lm(engine, cache=False)):
+        yield engine.prompts
+
 
 QUESTION = demo_examples(1, 3, "test")[0].question
 
@@ -35,15 +47,82 @@ def test_a_playbook_counts_and_only_grows():
     playbook = Playbook().grown(["When a, do b.", "When c, do d."]).grown(["When a, do b."])
     assert [bullet.id for bullet in playbook.bullets] == ["G0", "G1"]
     marked = playbook.marked(["[G0]", "G0", "G9"], ["G1"]).marked(["G0"], [])
-    assert (marked.helpful, marked.harmful) == ({"G0": 2}, {"G1": 1})
-    assert marked.rendered().splitlines()[0] == "[G0] When a, do b. (helpful 2, harmful 0)"
+    assert [(bullet.helpful, bullet.harmful) for bullet in marked.bullets] == [(2, 0), (0, 1)]
+    assert marked.rendered().splitlines()[:2] == ["## STRATEGIES", "[G0] When a, do b. (helpful 2, harmful 0)"]
+    assert marked.grown(["no"], "OTHERS").rendered().endswith("\n\n## OTHERS\n[G2] no (helpful 0, harmful 0)")
 
 
-def test_ace_takes_one_trajectory_per_task_and_its_program_reads_the_playbook(lm):
-    program = ACE(number, tasks=10).compile(make_solver(), demo_examples(6, 0))
-    assert program.experience_library == program.playbook.bullets
-    rolled = [call for call in lm.history if "reasoning" in str(call["outputs"]) and "Here " in str(call["outputs"])]
-    assert len(rolled) <= 10
+@given(
+    st.lists(st.text("ab ", min_size=1, max_size=400).filter(str.strip), unique_by=lambda text: " ".join(text.split()))
+)
+def test_no_default_of_ours_keeps_a_bullet_out_of_a_rivals_playbook(texts):
+    assert [bullet.text for bullet in Playbook().grown(texts).bullets] == [" ".join(text.split()) for text in texts]
+
+
+def test_ace_tries_a_failed_task_again_with_the_reflection_and_its_program_reads_the_counters(asked):
+    program = ACE(number, calls=60, rounds=3).compile(make_solver(), demo_examples(6, 0))
+    told = program.predictors()[0].signature.instructions
+    assert program.playbook.bullets
+    assert program.playbook.rendered() in told
+    again = sum("Of your last attempt at this very task" in prompt for prompt in asked)
+    assert 0 < again < len(asked) / 2
+
+
+def test_icrl_shows_what_earned_something_another_draw_with_each_task_and_never_the_task_itself(asked):
+    trainset = demo_examples(12, 0)
+    program = ICRL(number, rollouts=24, shown=6).compile(make_solver(), trainset)
+    assert program.episodes
+    assert all(reward > 0 for _, reward in program.episodes)
+    asked.clear()
+    for example in trainset:
+        program(question=example.question)
+    shown = [text.partition("<earlier-attempts>")[2].partition("</earlier-attempts>")[0] for text in asked]
+    assert len(set(shown)) > 1
+    assert not any(example.question in text for example, text in zip(trainset, shown, strict=True))
+
+
+def test_reasoning_bank_judges_by_itself_and_looks_at_no_label(asked):
+    def unusable(example, prediction, trace=None):
+        return 0.0
+
+    program = ReasoningBank(unusable).compile(make_solver(), demo_examples(8, 0))
+    assert program.base.cases
+    assert all(case.reward is None and case.summary.startswith("- ") for case in program.base.cases)
+    assert not any("expected" in prompt.lower() for prompt in asked)
+
+
+def test_a_cheatsheet_is_read_by_the_next_task_and_by_the_program(asked):
+    program = DynamicCheatsheet(number, tasks=4).compile(make_solver(), demo_examples(6, 0))
+    assert program.cheatsheet in program.predictors()[0].signature.instructions
+    read = ["(empty)" in prompt for prompt in asked if "<cheatsheet>" in prompt]
+    assert read == [True, False, False, False]
+
+
+@pytest.mark.parametrize("version", ["paper", "2026"])
+def test_the_authors_pipelines_learn_from_mixed_groups_and_number_entries_anew(lm, version):
+    program = Authors(number, version=version, epochs=2).compile(make_solver(), demo_examples(8, 0))
+    library = program.experience_library
+    assert [entry.id for entry in library] == [f"G{i}" for i in range(len(library))]
+    assert len(library) > 2
+    assert "[G0]" in program.predictors()[0].signature.instructions
+
+
+def test_the_authors_filter_passes_over_groups_that_are_all_right_or_all_wrong(asked):
+    program = Authors(lambda *_: 1.0, epochs=1).compile(make_solver(), demo_examples(3, 0))
+    assert not program.experience_library
+    assert len(asked) == 15
+
+
+def test_of_the_authors_operations_the_last_on_an_entry_counts_and_one_on_no_entry_is_added():
+    library = ExperienceLibrary().apply([Add(text="a"), Add(text="b")]).library
+    plan = [
+        Modify(id="G0", text="x " * 60),
+        Delete(id="G1"),
+        Modify(id="G0", text="y " * 60),
+        Modify(id="G9", text="z"),
+    ]
+    texts = [entry.text for entry in carried_out(library, plan)]
+    assert texts == [("y " * 60).strip(), "z"]
 
 
 def test_reflexion_stops_at_the_trial_that_the_lm_takes_for_right(lm):
@@ -94,7 +173,7 @@ def test_the_most_common_answer_is_taken(monkeypatch):
     class Scripted(dspy.Module):
         def __init__(self):
             super().__init__()
-            self.answers = iter(["7", " 8", "8 ", "9", "7 or 8"])
+            self.answers = iter(["7", " 8", "8.0", "9", "7 or 8"])
 
         def forward(self, question):
             return dspy.Prediction(answer=next(self.answers))
@@ -118,18 +197,9 @@ def test_a_search_never_fails(tasks, wanted):
 
 
 def test_a_knowledge_base_keeps_what_earned_something(lm):
-    program = AgentKB(number, k=2).compile(make_solver(), demo_examples(8, 0))
+    program = NearestAttempts(number, k=2).compile(make_solver(), demo_examples(8, 0))
     assert program.base.cases
     assert all(case.reward > 0 for case in program.base.cases)
-
-
-def test_episodes_are_shown_with_their_rewards_and_no_words(lm):
-    program = ICRL(number, rollouts=12, shown=6).compile(make_solver(), demo_examples(8, 0))
-    (predictor,) = program.predictors()
-    told = predictor.signature.instructions
-    assert told.count("Attempt ") == 6
-    assert "(reward 0)" in told or "(reward 1)" in told
-    assert "expected" not in told
 
 
 def test_notes_cannot_close_their_own_tags_by_a_field_marker():

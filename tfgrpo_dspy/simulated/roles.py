@@ -21,7 +21,7 @@ from tfgrpo_dspy.simulated.updating import update
 _OPERATIONS = re.compile(r"operation|edits?$|delta", re.IGNORECASE)
 _OBJECTION = re.compile(r"^objections?$", re.IGNORECASE)
 _ADVICE = re.compile(
-    r"experience|insight|lesson|tip|advice|guideline|heuristic|rules?$|instruction|strateg|playbook|bullet|principle",
+    r"experience|insight|lesson|tip|advice|guideline|heuristic|rules?$|instruction|strateg|playbook|bullet|principle|cheat_?sheet",
     re.IGNORECASE,
 )
 _SUMMARY = re.compile(r"summar|observation|description", re.IGNORECASE)
@@ -31,8 +31,8 @@ _HELPFUL = re.compile(r"^helpful", re.IGNORECASE)
 _HARMFUL = re.compile(r"^harmful", re.IGNORECASE)
 _THOUGHT = re.compile(r"reason|thought|rationale|explan|steps|working|analysis|think", re.IGNORECASE)
 _PREFIX = re.compile(r"prefix", re.IGNORECASE)
-_INSTRUCTION = re.compile(r"instruction", re.IGNORECASE)
-_PRESENT_INSTRUCTION = re.compile(r"^(?:basic|current|present|old|previous)?_?instructions?$", re.IGNORECASE)
+_INSTRUCTION = re.compile(r"instruction|cheat_?sheet", re.IGNORECASE)
+_PRESENT_INSTRUCTION = re.compile(r"^(?:basic|current|present|old|previous)?_?(?:instructions?|cheat_?sheet)$", re.IGNORECASE)
 _TRIED = re.compile(r"\bInstruction #(\d+): (.*?)(?=\n?»|\n(?:\[\d+\]|\w+(?: Score)? #)|\Z)", re.DOTALL)
 _SCORE = re.compile(r"\bScore #(\d+): (-?\d+(?:\.\d+)?)")
 _CONCLUSION = re.compile(r"((?:Here |I am not sure)[^\n]*?So the answer is (?:perhaps )?(-?[\d,]+(?:\.\d+)?))\.")
@@ -48,7 +48,7 @@ def _play(prompt: Prompt, temperature: float | None, rng: random.Random, confusi
     """What the reply says, in the role that the output fields call for."""
     if not prompt.outputs:
         return reply_in_words(prompt, temperature, rng)
-    if (kept := _keep_library(prompt, rng)) is not None:
+    if (kept := _keep_library(prompt, rng, confusion)) is not None:
         return kept
     if _asks_for(prompt, _ADVICE):
         return _advise(prompt, rng, confusion)
@@ -65,12 +65,16 @@ def _play(prompt: Prompt, temperature: float | None, rng: random.Random, confusi
     return {field.name: _answer(field, made) for field in prompt.outputs}
 
 
-def _keep_library(prompt: Prompt, rng: random.Random) -> Values | None:
+def _keep_library(prompt: Prompt, rng: random.Random, confusion: float) -> Values | None:
     """What a prompt about the library itself asks for: an objection to a proposal, or operations; None for others."""
     if _asks_for(prompt, _OBJECTION):
         objection = screen(prompt)
         return _fill(prompt, {_OBJECTION: objection.name}, objection.reason)
-    return _fill(prompt, {_OPERATIONS: update(prompt, rng)}) if _asks_for(prompt, _OPERATIONS) else None
+    if not _asks_for(prompt, _OPERATIONS):
+        return None
+    compared = any(shown.steps for shown in read_attempts(prompt.inputs))
+    lessons = draw_lesson(prompt, rng, confusion).experiences if compared else []
+    return _fill(prompt, {_OPERATIONS: update(prompt, rng, lessons)})
 
 
 def _asks_for(prompt: Prompt, names: re.Pattern[str]) -> bool:

@@ -39,8 +39,11 @@ class Candidate:
     sources: tuple[str, ...]
 
 
-def update(prompt: Prompt, rng: random.Random) -> list[Operation]:
-    """Operations that bring the library shown in the prompt up to date with the candidates shown, or condense it."""
+def update(prompt: Prompt, rng: random.Random, lessons: Sequence[str] = ()) -> list[Operation]:
+    """Operations that bring the library shown in the prompt up to date, or condense it.
+
+    The candidates are those shown, or else the lessons of the attempts shown.
+    """
     entries = {label: text for label, text, _ in _entries(prompt) if label}
     operations: list[Operation] = []
     touched: set[str] = set()
@@ -49,7 +52,8 @@ def update(prompt: Prompt, rng: random.Random) -> list[Operation]:
     touched |= set(re.findall(r"G\d+", pinned[1])) if pinned else set()
     if _CONDENSE.search(prompt.instructions):
         return condense({id: text for id, text in entries.items() if id not in touched})
-    for candidate in merge(read_candidates(prompt.inputs.get("advantages", "") or prompt.question)):
+    drawn = [Candidate(text, ()) for text in lessons]
+    for candidate in merge(drawn or read_candidates(prompt.inputs.get("advantages", "") or prompt.question)):
         if len(candidate.text.split()) > max_words(prompt):
             continue
         made = _place(candidate, {k: v for k, v in entries.items() if k not in touched}, rng)

@@ -1,6 +1,7 @@
-"""Agent KB: past attempts in a knowledge base, the nearest of which are shown with a new task (arXiv 2507.06229).
+"""Nearest past attempts: summaries of what earned something, the nearest of which are shown with a new task.
 
-Own implementation of the idea, with BM25 over the words of the tasks.
+The plain form of learning from one's own cases, with BM25 over the words of the tasks. Agent KB (arXiv 2507.06229),
+which shares it, is more: two levels of knowledge, a teacher who revises the trace, and a gate on disagreement.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ class Case:
 
     task: str
     summary: str
-    reward: float
+    reward: float | None = None
+    """None where it is not known."""
 
 
 class KnowledgeBase:
@@ -64,7 +66,7 @@ class Retrieving(dspy.Module):
         return with_notes(self.program, "earlier-attempts", _HEADING, shown)(**inputs)
 
 
-class AgentKB(Teleprompter):
+class NearestAttempts(Teleprompter):
     """Fills a knowledge base with the best of k attempts at each training example that earned anything, in summary.
 
     Args:
@@ -110,15 +112,15 @@ def _case(example: dspy.Example, rollout: Scored, objective: str) -> Case:
     return Case(task, told.summary, rollout.reward)
 
 
-def agent_kb(metric: Metric, seed: int, calls: int | None) -> Teleprompter:
-    """Agent KB; a budget sets the attempts per example, and draws examples where it does not cover one for each."""
+def nearest_attempts(metric: Metric, seed: int, calls: int | None) -> Teleprompter:
+    """Nearest past attempts; a budget sets the attempts per example, and draws examples where it is too small."""
     BM25().rank([])  # says what is not installed before anything is paid for
     return AtBudget(_fit, metric, seed, calls)
 
 
 def _fit(task: Task) -> Fitted:
     if task.calls is None:
-        return Fitted(AgentKB(task.metric, seed=task.seed), {"trainset": task.trainset})
+        return Fitted(NearestAttempts(task.metric, seed=task.seed), {"trainset": task.trainset})
     shown = task.sample(task.trainset, int(task.calls / (task.per_rollout + 1)))
     k = max(1, task.affordable(task.calls - len(shown)) // len(shown))
-    return Fitted(AgentKB(task.metric, k=k, seed=task.seed), {"trainset": shown})
+    return Fitted(NearestAttempts(task.metric, k=k, seed=task.seed), {"trainset": shown})

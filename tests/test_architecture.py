@@ -234,6 +234,22 @@ def test_the_simulated_lm_knows_neither_the_optimizer_nor_its_prompts():
         assert used <= {"errors", "names", "simulated"}, label(path)
 
 
+IMPORT_ROOMS = """
+import importlib, json, sys
+rooms = {rooms!r}
+for room in rooms:
+    importlib.import_module(room)
+print(json.dumps(sorted({{name.partition(".")[0] for name in sys.modules}})))
+"""
+
+
+def test_importing_a_public_room_loads_nothing_heavy(tmp_path):
+    code = IMPORT_ROOMS.format(rooms=sorted(public_names()))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert not set(json.loads(done.stdout)) & {"dspy", "rich", *HEAVY}
+
+
 REPORT = """
 import json, logging, random, sys, threading
 state = random.getstate()

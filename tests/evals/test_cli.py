@@ -62,6 +62,12 @@ def test_what_can_be_mended_is_said_in_one_sentence(arguments, said):
     assert said in " ".join(done.output.split())
 
 
+def test_any_chain_of_optimizers_can_be_compared():
+    done = call(*SMALL, "--optimizers", "none,labeled-fewshot->tfgrpo-direct", "--seeds", "1")
+    assert done.exit_code == 0, done.output
+    assert "labeled-fewshot->tfgrpo-direct, seed 0" in done.output
+
+
 def test_help_shows_an_example():
     done = call("compare", "--help")
     assert "tfgrpo compare --task demo" in " ".join(done.output.split())

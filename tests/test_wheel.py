@@ -16,7 +16,7 @@ from tests.installed import ROOT, Installed, build, commands_of
 from tests.tfgrpo_dspy.loopback import free_port
 
 sys.path.insert(0, str(ROOT))
-from hatch_build import FOLDERS, LIBRARY, files_of, moved
+from hatch_build import FOLDERS, LIBRARY, CustomBuildHook, files_of, moved
 
 MODULES = [path for path in files_of(ROOT) if path.suffix == ".py"]
 SMALL = "--seeds 1 --train 4 --test 4 -k 2 --calls 60 --no-tracking"
@@ -85,6 +85,14 @@ def test_the_wheel_of_the_sdist_is_the_wheel(wheel, tmp_path):
         archive.extractall(tmp_path, filter="data")
     [tree] = [path for path in tmp_path.iterdir() if path.is_dir()]
     assert contents(build("wheel", tmp_path / "again", tree)) == contents(wheel)
+
+
+@pytest.mark.parametrize(("version", "added"), [("standard", len(list(files_of(ROOT)))), ("editable", 0)])
+def test_an_editable_install_leaves_the_clone_as_it_is(version, added):
+    hook, data = CustomBuildHook(str(ROOT), {}, None, None, "", "wheel"), {"force_include": {}}
+    hook.initialize(version, data)
+    assert len(data["force_include"]) == added
+    hook.finalize(version, data, "")
 
 
 # --- what it does ---

@@ -190,7 +190,8 @@ class TrainingFreeGRPO(Teleprompter):
     ) -> Forecast:
         """Roll out a small pilot, and forecast what `compile` with the same arguments will take.
 
-        The pilot is the run's own first step on a few of its examples: rollouts, summaries, extractions, an update.
+        The pilot is the run's own first step on a few of its examples: rollouts, summaries, extractions, an update;
+        gates and a review are left out, and what gates take is known from their settings.
         DSPy's cache hands its answers to the run, which pays anew for the update alone. The budget holds for it too,
         together with what an interrupted run in `log_dir` has spent; to make it hold for this pilot and the run
         together, set `spent` of the optimizer to that of the forecast.
@@ -205,7 +206,7 @@ class TrainingFreeGRPO(Teleprompter):
                 the budget's, else DSPy's price data. Without any, the cost is None: unknown.
 
         Returns:
-            Calls, tokens, cost and time of the whole run, with ranges; `forecast.extrapolate` says how.
+            Calls, tokens, cost and time of the whole run, with ranges; `forecast.scaling.scale` says how.
 
         Raises:
             SettingsError, DataError, ProgramError: As `compile`; no call was made.

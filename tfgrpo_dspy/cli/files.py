@@ -120,7 +120,7 @@ def load_state(program: dspy.Module, path: Path) -> dspy.Module:
         DataError: The file cannot be read.
         ProgramError: It is the state of another program.
     """
-    state = _read_json(path)
+    state = read_json(path)
     copy = Retrieving(program) if holds_memory(state) else program.deepcopy()
     names = {name for name, _ in copy.named_parameters()}
     saved = {"self"} if _has_signature(state) else set(state) - {"metadata"}
@@ -178,7 +178,7 @@ def refresh_files(library: ExperienceLibrary, path: Path) -> list[str]:
         write_atomically(to_markdown(library), text)
     if not program.is_file():
         return []
-    state = _read_json(program)
+    state = read_json(program)
     if holds_memory(state):
         write_atomically(json.dumps(with_library_in(state, library), indent=2, ensure_ascii=False) + "\n", program)
         return []
@@ -203,13 +203,18 @@ def _has_signature(value: object) -> bool:
     return isinstance(value, dict) and isinstance(value.get("signature"), dict)
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path, mend: str = "restore it or compile again") -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Raises:
+        DataError: There is none; the message ends with how to `mend` that.
+    """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DataError(f"{path} is no valid JSON ({error}); restore it or compile again") from error
+    except ValueError as error:
+        raise DataError(f"{show_path(path)} is no valid JSON ({error}); {mend}") from error
     if not isinstance(document, dict):
-        raise DataError(f"{path} must hold a JSON object; restore it or compile again")
+        raise DataError(f"{show_path(path)} must hold a JSON object; {mend}")
     return document
 
 

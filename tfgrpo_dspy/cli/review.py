@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 from rich.prompt import Prompt
-from rich.text import Text
 
+from tfgrpo_dspy.cli.files import read_json
 from tfgrpo_dspy.cli.terminal import out, say, show_path
+from tfgrpo_dspy.cli.view import show_change
 from tfgrpo_dspy.errors import DataError, ReviewStop
 from tfgrpo_dspy.gates.review import Decision, Proposed
 from tfgrpo_dspy.library.apply import Limits
 from tfgrpo_dspy.library.file import write_atomically
-from tfgrpo_dspy.library.operations import Delete, Operation
+from tfgrpo_dspy.library.operations import Delete, Operation, operation_id
 from tfgrpo_dspy.runtime.journal import fingerprint
 from tfgrpo_dspy.text import counted
 
@@ -133,22 +134,15 @@ def _stopped(step: int) -> ReviewStop:
 
 
 def _show(proposal: Proposed, number: str) -> None:
-    operation, console = proposal.operation, out()
-    named = getattr(operation, "id", None)
-    console.print()
-    console.print(Text(f"{number}  {operation.op}{f' {named}' if named else ''}", style="cyan"))
-    if proposal.before is not None:
-        console.print(Text(f"  - {proposal.before}", style="red"))
-    if not isinstance(operation, Delete):
-        console.print(Text(f"  + {getattr(operation, 'text', '')}", style="green"))
-    if operation.reason:
-        console.print(Text(f"  why: {operation.reason}"))
-    for evidence in proposal.evidence[:_EVIDENCE_SHOWN]:
-        rewards = " ".join(f"{reward:g}" for reward in evidence.rewards)
-        console.print(Text(f"  from {evidence.source.example} (rewards {rewards}): {evidence.task}", style="dim"))
-    more = len(proposal.evidence) - _EVIDENCE_SHOWN
-    if more > 0:
-        console.print(Text(f"  and {more} more", style="dim"))
+    operation, evidence = proposal.operation, proposal.evidence
+    head = " ".join(filter(None, [number, "", operation.op, operation_id(operation)]))
+    grounds = [("why", operation.reason)]
+    for found in evidence[:_EVIDENCE_SHOWN]:
+        rewards = " ".join(f"{reward:g}" for reward in found.rewards)
+        grounds.append(("from", f"{found.source.example} (rewards {rewards}): {found.task}"))
+    more = len(evidence) - _EVIDENCE_SHOWN
+    grounds += [("", f"and {more} more")] if more > 0 else []
+    show_change(head, proposal.before, getattr(operation, "text", None), grounds)
 
 
 def _document(proposals: Sequence[Proposed]) -> dict[str, Any]:
@@ -170,13 +164,8 @@ def _item(proposal: Proposed) -> dict[str, Any]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(
-            f"{show_path(path)} is no valid JSON ({error}); mend it, or take it away to begin anew"
-        ) from error
-    if not isinstance(document, dict) or document.get("format") != FORMAT or document.get("version") != VERSION:
+    document = read_json(path, "mend it, or take it away to begin anew")
+    if (document.get("format"), document.get("version")) != (FORMAT, VERSION):
         raise DataError(f"{show_path(path)} is no {FORMAT} file of version {VERSION}; name another with --review-file")
     return document
 
@@ -192,9 +181,8 @@ def _decided(item: dict[str, Any], proposal: Proposed, where: str) -> Decision:
     if verdict == "refuse":
         return Decision("refuse", reason)
     if (operation != proposal.operation) != (verdict == "edit"):
-        said = (
-            "as it was proposed, so there is no edit" if verdict == "edit" else "changed, which needs the verdict edit"
-        )
+        unchanged, changed = "as it was proposed, so there is no edit", "changed, which needs the verdict edit"
+        said = unchanged if verdict == "edit" else changed
         raise DataError(f"{where}.operation is {said}")
     return Decision("edit", operation=operation) if verdict == "edit" else Decision("accept")
 

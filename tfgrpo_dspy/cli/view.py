@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.padding import Padding
 from rich.table import Table as Grid
 from rich.text import Text
 
@@ -73,6 +74,17 @@ def _shown(block: Block) -> Sequence[object]:
 
 def _rest(number: int, file: str) -> list[str]:
     return [f"and {number} more, see {file}"] if number > 0 else []
+
+
+def show_change(head: str, before: str | None, after: str | None, grounds: Iterable[tuple[str, str]]) -> None:
+    """What became or is to become of a text: what it was, what it is, and what that rests on, as names and values."""
+    console = out()
+    console.print(Text(f"\n{head}", style="cyan"))
+    for sign, text, style in (("-", before, "red"), ("+", after, "green")):
+        if text is not None:
+            console.print(Text(f"  {sign} {visible(text)}", style=style))
+    if rows := [(name, visible(value)) for name, value in grounds if value]:
+        console.print(Padding(facts(rows), (0, 0, 0, 2)))
 
 
 def mlflow_text(tracking: MLflowTracking | None) -> str:

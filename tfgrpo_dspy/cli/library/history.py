@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
 
 from tfgrpo_dspy.cli.library.tracked import (
     described_changes,
@@ -185,21 +184,16 @@ def _score(mean: float | None, n: int | None) -> str:
 
 
 def _show_chapter(chapter: Chapter) -> None:
+    from tfgrpo_dspy.cli.view import show_change
+
     commit, change = chapter.commit, chapter.change
     when = _when(commit)
     head = f"{_DID[change.kind]} by {_BY[chapter.author]}{', ' if when else ''}{when}, commit {commit.id}"
-    out().print()
-    say(head, style="cyan")
-    if change.kind in {"modify", "delete"} and change.before is not None:
-        out().print(Text(f"  - {change.before}", style="red"))
-    if change.kind in {"add", "modify", "restore"} and change.after is not None:
-        out().print(Text(f"  + {change.after.text}", style="green"))
-    rows = [("why", chapter.reason)]
-    rows += [("from" if i == 0 else " ", text) for i, text in enumerate(_grounds(chapter.evidence, change.sources))]
-    if any(value for _, value in rows):
-        from rich.padding import Padding
-
-        out().print(Padding(facts(rows), (0, 0, 0, 2)))
+    before = change.before if change.kind in {"modify", "delete"} else None
+    after = change.after.text if change.kind in {"add", "modify", "restore"} and change.after is not None else None
+    grounds = _grounds(chapter.evidence, change.sources)
+    rows = [("why", chapter.reason), *(("from" if i == 0 else " ", text) for i, text in enumerate(grounds))]
+    show_change(head, before, after, rows)
 
 
 def _grounds(evidence: Sequence[Evidence], sources: Sequence[Source]) -> list[str]:

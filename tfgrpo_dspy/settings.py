@@ -31,6 +31,7 @@ from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.library.retrieval import BM25, Retrieval, can_retrieve, check_retrieval, described, name_of
 from tfgrpo_dspy.library.tokens import Tokenizer, tokens_of
 from tfgrpo_dspy.lm.budget import Budget
+from tfgrpo_dspy.looks.look import call_text
 
 if TYPE_CHECKING:
     from tfgrpo_dspy.lm.meter import Meter
@@ -245,7 +246,7 @@ class RecordSettings:
     display_progress: bool | None = setting(None, "Whether progress is shown; `None` shows it on a terminal.")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Settings(DecidingSettings, LimitSettings, EndpointSettings):
     """Everything that a run is told besides student, data, metric, LMs and who looks on.
 
@@ -273,6 +274,13 @@ class Settings(DecidingSettings, LimitSettings, EndpointSettings):
         _check_effects(self)
         if self.on_uniform == "hint" and not self.use_ground_truth:
             raise SettingsError('`on_uniform="hint"` shows the expected output, which `use_ground_truth=False` forbids')
+
+    def __repr__(self) -> str:
+        """What is otherwise than by default."""
+        told = {name: getattr(self, name) for name, one in settings_of(Settings).items()}
+        return call_text(
+            "Settings", {n: value for n, value in told.items() if value != settings_of(Settings)[n].default}
+        )
 
     @classmethod
     def chosen(cls, given: Mapping[str, Any]) -> Settings:

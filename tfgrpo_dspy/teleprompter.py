@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import dspy
 from dspy.teleprompt import Teleprompter
 
-from tfgrpo_dspy.declaration import documented, noting_given, those_of
+from tfgrpo_dspy.declaration import documented, noting_given, settings_of, those_of
 from tfgrpo_dspy.errors import SettingsError
 from tfgrpo_dspy.gates.enact import enact
 from tfgrpo_dspy.gates.gate import Gate, check_gate
@@ -18,6 +18,7 @@ from tfgrpo_dspy.gates.review import Review
 from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.library.retrieval import Retrieval
 from tfgrpo_dspy.lm.budget import Budget, Price, Spent
+from tfgrpo_dspy.looks.look import call_text
 from tfgrpo_dspy.records.events import Observer
 from tfgrpo_dspy.rewards.reward import Metric
 from tfgrpo_dspy.run.batches import Carried, Step
@@ -119,6 +120,12 @@ class TrainingFreeGRPO(Teleprompter):
             check_together(self.setup, self.settings)
         self.spent = Spent()
         """What counts against the budget before `compile` begins, e.g. the `spent` of a forecast."""
+
+    def __repr__(self) -> str:
+        """The metric, and what was set otherwise than by default."""
+        usual = settings_of(Settings, Setup)
+        chosen = {name: value for name, value in self.given.items() if name in usual and value != usual[name].default}
+        return call_text(type(self).__name__, {"metric": self.setup.metric, **chosen})
 
     def get_params(self) -> dict[str, Any]:
         """The optimizer's parameters by name; a copy, so that whoever records them can add to it."""

@@ -47,7 +47,7 @@ def show_rollout(
 
     With two rollouts of one example: side by side, with the first turn marked in which they differ.
     """
-    from tfgrpo_dspy.reports.wording import is_simulated
+    from tfgrpo_dspy.records.wording import is_simulated
     from tfgrpo_dspy.rollouts.recorded import lms_of
 
     names = list(names or ())

@@ -15,11 +15,11 @@ from tfgrpo_dspy.cli.files import LIBRARY, LIBRARY_TEXT, PROGRAM, REPORT
 from tfgrpo_dspy.cli.options.recipe import RECIPE
 from tfgrpo_dspy.cli.terminal import SIMULATED, facts, out, say, section, show_path, table_of, us, visible
 from tfgrpo_dspy.library.experience import Experience
+from tfgrpo_dspy.looks.look import Table
 from tfgrpo_dspy.records.effects import Effect
+from tfgrpo_dspy.records.wording import is_simulated, origin_text
 from tfgrpo_dspy.reports.redaction import safe
 from tfgrpo_dspy.reports.story import Block, Section, Story
-from tfgrpo_dspy.reports.tables import Table
-from tfgrpo_dspy.reports.wording import is_simulated, marks_of, origin_text
 
 if TYPE_CHECKING:
     from tfgrpo_dspy.observers.mlflow.tracking import MLflowTracking  # importing it must stay optional
@@ -105,7 +105,7 @@ def entries(
     table.add_column(style="cyan", no_wrap=True)
     table.add_column()
     for experience in library:
-        text, marks = Text(visible(experience.text)), marks_of(experience)
+        text, marks = Text(visible(experience.text)), experience.marks
         if provenance:
             text.append(f"\n{visible(origin_text(experience))}", style="dim")
         elif marks:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tfgrpo_dspy.lm.budget import Price, Spent
+from tfgrpo_dspy.looks.look import Look, Table
+from tfgrpo_dspy.looks.value import Shown
 
 STAGES = ("rollouts", "summaries", "extractions", "update", "gate", "validation", "gain")
 OF_REFLECTION = frozenset({"summaries", "extractions", "update"})
@@ -128,8 +130,8 @@ class StageForecast:
     """None when a price is unknown, which is not 0."""
 
 
-@dataclass(frozen=True, slots=True)
-class Forecast:
+@dataclass(frozen=True, slots=True, repr=False)
+class Forecast(Shown):
     """What a whole run will take, the pilot included."""
 
     stages: Mapping[str, StageForecast]
@@ -146,3 +148,20 @@ class Forecast:
     """What a reader should know of these figures."""
     simulated: bool = False
     """Whether any LM was the embedded one, whose figures say nothing of a real one."""
+
+    def look(self) -> Look:
+        """What is expected, of all and of each stage, with the range."""
+        columns = ("stage", "LM calls", "tokens in", "tokens out", "cost")
+        rows = [(stage, *_figures(taken)) for stage, taken in {**self.stages, "total": self.total}.items()]
+        seconds = f"about {self.seconds.expected:,.0f} s" if self.seconds is not None else ""
+        title = f"Forecast: {_range(self.total.calls)} LM calls{' (simulated)' if self.simulated else ''}"
+        return Look(title, (seconds, *self.notes), Table(columns, tuple(rows), columns[1:]))
+
+
+def _figures(taken: StageForecast) -> tuple[str, str, str, str]:
+    cost = "unknown" if taken.cost_usd is None else f"${taken.cost_usd.expected:.4f}"
+    return _range(taken.calls), _range(taken.prompt_tokens), _range(taken.completion_tokens), cost
+
+
+def _range(range_: Range) -> str:
+    return f"{range_.expected:,.0f} [{range_.low:,.0f}, {range_.high:,.0f}]"

@@ -25,7 +25,7 @@ from tfgrpo_dspy.records.advantages import Extraction, SemanticAdvantage, Summar
 from tfgrpo_dspy.records.events import Event, ReflectionFinished, RolloutFinished, StepFinished
 from tfgrpo_dspy.records.result import StepRecord
 from tfgrpo_dspy.records.rollouts import Group
-from tfgrpo_dspy.reports.wording import is_simulated
+from tfgrpo_dspy.records.wording import is_simulated
 from tfgrpo_dspy.rollouts.sampling import Query
 from tfgrpo_dspy.run.batches import Carried, Step
 from tfgrpo_dspy.run.gain import gain_rollouts, gate_rollouts, judges_in

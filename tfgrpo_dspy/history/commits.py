@@ -14,6 +14,8 @@ from tfgrpo_dspy.library.apply import Refusal
 from tfgrpo_dspy.library.experience import Circumstances, Experience, Source
 from tfgrpo_dspy.library.file import dump_library
 from tfgrpo_dspy.library.library import ExperienceLibrary
+from tfgrpo_dspy.looks.look import Look
+from tfgrpo_dspy.looks.value import Shown
 from tfgrpo_dspy.records.effects import Effect
 
 CommitAuthor = Literal["updater", "person", "gate", "import"]
@@ -68,8 +70,8 @@ class Scores:
     one that is gone back to."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Note:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Note(Shown):
     """What is said of a change to the library, besides the change."""
 
     author: CommitAuthor
@@ -83,8 +85,13 @@ class Note:
     evidence: tuple[Evidence, ...] = ()
     """The groups cited by its changes."""
 
+    def look(self) -> Look:
+        """By whom, and why."""
+        step = f", step {self.step}" if self.step is not None else ""
+        return Look(f"{type(self).__name__} by {self.author}{step}")
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Commit(Note):
     """One accepted change to a library; the commits before it and this one give the library after it."""
 
@@ -115,6 +122,12 @@ class Commit(Note):
         """What it did, in a few words: `2 added, 1 changed`."""
         counts = {word: sum(_WORDS[c.kind] == word for c in self.changes) for word in dict.fromkeys(_WORDS.values())}
         return ", ".join(f"{n} {word}" for word, n in counts.items() if n) or "no change"
+
+    def look(self) -> Look:
+        """What it did, by whom, and why."""
+        step = f", step {self.step}" if self.step is not None else ""
+        why = f": {self.reason}" if self.reason else ""
+        return Look(f"Commit {self.id} by {self.author}{step}: {self.summary}{why}")
 
 
 _WORDS: dict[Kind, str] = {

@@ -9,22 +9,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tfgrpo_dspy.errors import HistoryError
 from tfgrpo_dspy.history.commits import Commit, Evidence, Kind, Note, Revision, digest_of
 from tfgrpo_dspy.library.apply import Change
 from tfgrpo_dspy.library.experience import Experience, id_number
 from tfgrpo_dspy.library.library import ExperienceLibrary
+from tfgrpo_dspy.looks.look import Look, Table
+from tfgrpo_dspy.looks.value import Shown, Tabular
 from tfgrpo_dspy.records.effects import Effect
-from tfgrpo_dspy.text import one_line
+from tfgrpo_dspy.text import counted, one_line
 
 _SHORTEST_PREFIX = 4
 """Digits of a commit's id that name it, if they are those of no other."""
 
 
-@dataclass(frozen=True, slots=True)
-class LibraryDiff:
+@dataclass(frozen=True, slots=True, repr=False)
+class LibraryDiff(Shown):
     """How one library became another; every id of either is in exactly one of the four."""
 
     added: tuple[Experience, ...]
@@ -49,6 +51,13 @@ class LibraryDiff:
         ordered = sorted(lines, key=lambda line: line[0])  # stable: "-" stays before "+"
         return "".join(f"{sign} [{e.id}] {one_line(e.text)}{_marks(e)}\n" for _, sign, e in ordered)
 
+    def look(self) -> Look:
+        """The changes."""
+        counts = ((len(self.added), "added"), (len(self.removed), "removed"), (len(self.modified), "modified"))
+        told = ", ".join(f"{n} {what}" for n, what in counts if n) or "no difference"
+        rows = tuple((line[:1], line[2:]) for line in self.to_text().splitlines())
+        return Look(f"LibraryDiff: {told}", table=Table(("", ""), rows))
+
 
 def diff(a: ExperienceLibrary, b: ExperienceLibrary) -> LibraryDiff:
     """What turns library `a` into library `b`; provenance alone is no change."""
@@ -63,8 +72,8 @@ def diff(a: ExperienceLibrary, b: ExperienceLibrary) -> LibraryDiff:
     )
 
 
-@dataclass(frozen=True)
-class History:
+@dataclass(frozen=True, repr=False)
+class History(Tabular):
     """The commits of a library, oldest first.
 
     Raises:
@@ -90,6 +99,29 @@ class History:
     def library(self) -> ExperienceLibrary:
         """The library after the last commit; the empty one before the first."""
         return _replayed(self.commits)
+
+    def look(self) -> Look:
+        """Its commits, the last one first."""
+        rows = tuple((c.id, c.author, "" if c.step is None else str(c.step), c.summary, c.reason) for c in self)
+        table = Table(("commit", "by", "step", "changes", "reason"), rows[::-1])
+        return Look(f"History: {counted(len(self), 'commit')}, {counted(len(self.library), 'experience')}", table=table)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row per change of an experience."""
+        return [
+            {
+                "commit": commit.id,
+                "author": commit.author,
+                "step": commit.step,
+                "change": change.kind,
+                "id": change.id,
+                "before": change.before,
+                "after": change.after.text if change.after is not None else None,
+                "reason": change.reason or commit.reason,
+            }
+            for commit in self
+            for change in commit.changes
+        ]
 
     def at(self, to: str | int) -> ExperienceLibrary:
         """The library after a commit, given its id or the start of it, or after a step; 0 is before the first step.

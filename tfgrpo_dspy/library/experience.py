@@ -6,6 +6,9 @@ import re
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+from tfgrpo_dspy.looks.look import Look
+from tfgrpo_dspy.looks.value import Shown
+
 Author = Literal["updater", "person", "import"]
 """Who gave an experience its present text."""
 
@@ -67,8 +70,8 @@ class Circumstances:
     """What the program was meant to do well, where the settings said so."""
 
 
-@dataclass(frozen=True, slots=True)
-class Experience:
+@dataclass(frozen=True, slots=True, repr=False)
+class Experience(Shown):
     """One piece of advice in natural language, at best "When ..., do ..."."""
 
     __pydantic_config__: ClassVar = _STRICT
@@ -82,3 +85,17 @@ class Experience:
     scope: str | None = None
     """Name of the only predictor that reads it, e.g. `extract.predict`; None for all that are conditioned."""
     provenance: Provenance = field(default_factory=Provenance)
+
+    @property
+    def marks(self) -> list[str]:
+        """What is special about who may change or read it."""
+        return ["pinned"] * self.pinned + ([f"only for {self.scope}"] if self.scope else [])
+
+    @property
+    def marked_text(self) -> str:
+        """Its text, with its marks behind."""
+        return f"{self.text} ({', '.join(self.marks)})" if self.marks else self.text
+
+    def look(self) -> Look:
+        """Its id and its text."""
+        return Look(f"Experience {self.id}: {self.marked_text}")

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tfgrpo_dspy.library.apply import Application, By, Change, Limits, Mandate, Refusal
 from tfgrpo_dspy.library.experience import Author, Circumstances, Experience, Provenance, Source, id_number
 from tfgrpo_dspy.library.operations import Operation
 from tfgrpo_dspy.library.section import render_lines
-from tfgrpo_dspy.text import estimate_tokens, one_line
+from tfgrpo_dspy.looks.look import Look, Table
+from tfgrpo_dspy.looks.value import Tabular, plain
+from tfgrpo_dspy.text import counted, estimate_tokens, one_line
 
 
 class Applied(NamedTuple):
@@ -26,8 +28,8 @@ class Applied(NamedTuple):
     refusals: tuple[Refusal, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ExperienceLibrary:
+@dataclass(frozen=True, slots=True, repr=False)
+class ExperienceLibrary(Tabular):
     """The library E (paper, section 3): an ordered, immutable set of experiences.
 
     Raises:
@@ -122,6 +124,31 @@ class ExperienceLibrary:
         application.take_all(operations)
         library = replace(self, experiences=tuple(application.entries.values()), next_id=application.next_id)
         return Applied(library, tuple(application.changes), tuple(application.refusals))
+
+    def look(self) -> Look:
+        """Its entries."""
+        size = f"{counted(len(self), 'experience')}, about {self.tokens} tokens"
+        about = f", {self.domain}" if self.domain is not None else ""
+        learned = f", learned with {', '.join(self.learned_with)}" if self.learned_with else ""
+        rows = tuple((e.id, e.marked_text) for e in self)
+        return Look(f"ExperienceLibrary: {size}{about}{learned}", table=Table(("", ""), rows))
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row per experience."""
+        return [
+            {
+                "id": e.id,
+                "text": e.text,
+                "pinned": e.pinned,
+                "scope": e.scope,
+                "author": e.provenance.author,
+                "created_step": e.provenance.created_step,
+                "modified_step": e.provenance.modified_step,
+                "reason": e.provenance.reason,
+                "sources": plain(e.provenance.sources),
+            }
+            for e in self
+        ]
 
     def _with(self, changed: Experience) -> ExperienceLibrary:
         return replace(self, experiences=tuple(changed if e.id == changed.id else e for e in self.experiences))

@@ -26,10 +26,8 @@ from tfgrpo_dspy.records.events import (
 )
 from tfgrpo_dspy.records.planned import auto_text
 from tfgrpo_dspy.records.result import StepRecord
-from tfgrpo_dspy.records.rollouts import Group, Rollout, Scored, count_groups
-from tfgrpo_dspy.reports.counts import reward_estimate
-from tfgrpo_dspy.reports.tables import operations_text
-from tfgrpo_dspy.reports.wording import about, cost_text, estimate_text, is_simulated
+from tfgrpo_dspy.records.rollouts import Group, Rollout, Scored, reward_estimate
+from tfgrpo_dspy.records.wording import is_simulated, usage_text
 from tfgrpo_dspy.text import one_line, shorten
 
 if TYPE_CHECKING:
@@ -123,11 +121,11 @@ class ProgressBar:
 
     def _end_step(self, record: StepRecord) -> None:
         self._end_phase()
-        self._say(f"step {record.step}/{self._steps}: {describe_step(record, self._tolerance)}")
+        self._say(f"step {record.step}/{self._steps}: {record.to_text(self._tolerance)}")
 
     def _end(self, event: RunFinished) -> None:
         self.close()
-        entries = f"{len(event.result.library)} experiences, {_cost(event.result.usage)}"
+        entries = f"{len(event.result.library)} experiences, {usage_text(event.result.usage)}"
         if event.error is None:
             ended = "done" if event.result.stopped_by is None else f"ended early: {one_line(event.result.stopped_by)}"
             self._say(f"{ended}: {entries}")
@@ -137,7 +135,7 @@ class ProgressBar:
 
     def _draw(self, *, advance: bool) -> None:
         if self._bars is not None and self._task is not None:
-            text = f"{self._phase.describe()} · {_cost(self._usage)}"
+            text = f"{self._phase.describe()} · {usage_text(self._usage)}"
             done = 1 if advance else 0
             self._bars.update(self._task, advance=done, total=self._phase.planned, description=text)
 
@@ -211,30 +209,6 @@ class _Phase:
         if not self.rewards:
             return "no reward yet"
         return f"reward {sum(self.rewards) / len(self.rewards):.2f}{self.half_width} (n={len(self.rewards)})"
-
-
-def describe_step(record: StepRecord, tolerance: float) -> str:
-    """A finished step on one line: reward, informative groups, losses, operations, library, use, time."""
-    counts = count_groups(record.groups, tolerance)
-    lost = sum(len(g.lost) for g in record.groups)
-    validation = record.validation
-    parts = [
-        f"reward {estimate_text(reward_estimate(record.groups), questions=True)}",
-        f"{counts.informative}/{len(record.groups)} groups informative",
-        *([f"{lost} lost"] if lost else []),
-        *([f"{len(record.failures)} failed"] if record.failures else []),
-        operations_text(record) or "no operation",
-        *([f"{len(record.flags)} texts worth a look"] if record.flags else []),
-        f"{len(record.library)} experiences",
-        *([f"validation {estimate_text(validation.mean, questions=True)}"] if validation else []),
-        _cost(record.usage + validation.usage if validation else record.usage),
-        f"{record.seconds:.1f} s",
-    ]
-    return "; ".join(parts)
-
-
-def _cost(usage: Usage) -> str:
-    return f"{about(usage)}{usage.prompt_tokens + usage.completion_tokens:,} tokens, {cost_text(usage)}"
 
 
 def _bars(console: Console) -> Progress:

@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 
 from tfgrpo_dspy.library.experience import Source
 from tfgrpo_dspy.lm.usage import Usage
+from tfgrpo_dspy.looks.look import Look, brief
+from tfgrpo_dspy.looks.value import Shown
 from tfgrpo_dspy.records.failures import Failure
 from tfgrpo_dspy.records.rollouts import Group
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
+@dataclass(frozen=True, slots=True, repr=False)
+class Summary(Shown):
     """What a rollout did, in words."""
 
     rollout: str
@@ -28,9 +30,13 @@ class Summary:
         """Whether it was asked for, rather than left undone because no budget was left."""
         return were_tried(self.failures)
 
+    def look(self) -> Look:
+        """Its beginning."""
+        return Look(f"Summary of {self.rollout}, reward {self.reward:g}: {brief(self.text)}")
 
-@dataclass(frozen=True, slots=True)
-class SemanticAdvantage:
+
+@dataclass(frozen=True, slots=True, repr=False)
+class SemanticAdvantage(Shown):
     """A_text of one group: why some of its rollouts won, and what to remember."""
 
     group: str
@@ -42,6 +48,10 @@ class SemanticAdvantage:
     experiences: tuple[str, ...]
     """Candidate experiences, at most `experiences_per_group`, each at most `max_words` words."""
     source: Source
+
+    def look(self) -> Look:
+        """Why some won, and what to remember."""
+        return Look(f"SemanticAdvantage of {self.group}: {brief(self.comparison)}", self.experiences)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from tfgrpo_dspy.errors import SettingsError
 from tfgrpo_dspy.lm.usage import Traffic, Usage
-from tfgrpo_dspy.records.rollouts import Group
+from tfgrpo_dspy.looks.look import Look
+from tfgrpo_dspy.looks.value import Shown, Tabular, plain
+from tfgrpo_dspy.records.rollouts import Group, Scored
+from tfgrpo_dspy.records.wording import estimate_text, gain_text, interval_text, lost_text, usage_text
 from tfgrpo_dspy.statistics.estimates import Difference, Estimate, pass_at_k
 
 
-@dataclass(frozen=True, slots=True)
-class Evaluation:
+@dataclass(frozen=True, slots=True, repr=False)
+class Evaluation(Tabular):
     """A program's rewards on a devset, k rollouts a question."""
 
     groups: tuple[Group, ...]
@@ -57,9 +61,38 @@ class Evaluation:
             raise SettingsError(f"pass_at(k) needs 1 <= k <= {self.k}, the rollouts that were made, got {k}")
         return pass_at_k(self.rewards, k, threshold=threshold)
 
+    def look(self) -> Look:
+        """The mean, and what keeps it from being all of it."""
+        lost = lost_text(self.lost)
+        lines = (
+            f"lost, not part of the mean: {lost}" if lost else "",
+            f"scored as failures of the program: {self.policy_failures}" if self.policy_failures else "",
+            f"ended early: {self.stopped_by}" if self.stopped_by else "",
+            f"{self.usage.lm_calls:,} LM calls, {usage_text(self.usage)}, {self.seconds:.1f} s",
+        )
+        title = f"Evaluation: mean {estimate_text(self.mean)} over {self.mean.n} questions x {self.k} rollouts"
+        return Look(title, lines, more="each rollout: to_dataframe()")
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
+    def rows(self) -> list[dict[str, Any]]:
+        """A row per rollout."""
+        return [
+            {
+                "question": at,
+                **{str(name): plain(value) for name, value in group.example.items()},
+                "rollout": rollout.name,
+                "reward": rollout.reward if isinstance(rollout, Scored) else None,
+                "output": rollout.answer if isinstance(rollout, Scored) else "",
+                "feedback": rollout.feedback if isinstance(rollout, Scored) else "",
+                "failed": rollout.policy_failure if isinstance(rollout, Scored) else f"lost: {rollout.error}",
+                "seconds": rollout.seconds,
+            }
+            for at, group in enumerate(self.groups)
+            for rollout in group.rollouts
+        ]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Comparison(Tabular):
     """Two evaluations on the same questions, paired by question."""
 
     baseline: Evaluation
@@ -72,9 +105,33 @@ class Comparison:
         """`better`, `worse` or `not distinguishable`, of the candidate."""
         return self.difference.verdict
 
+    def look(self) -> Look:
+        """Whether the candidate is better, by how much, and how sure that is."""
+        rows = self.rows()
+        better, worse = (sum((row["difference"] or 0) * sign > 0 for row in rows) for sign in (1, -1))
+        lines = (
+            f"baseline: {estimate_text(self.baseline.mean)}",
+            f"candidate: {estimate_text(self.candidate.mean)}",
+            f"of {len(rows)} questions {better} went better, {worse} worse",
+        )
+        return Look(f"Comparison: {gain_text(self.difference)}", lines, more="each question: to_dataframe()")
 
-@dataclass(frozen=True, slots=True)
-class Gain:
+    def rows(self) -> list[dict[str, Any]]:
+        """A row per question."""
+        return [
+            {
+                "question": at,
+                **{str(name): plain(value) for name, value in before.example.items()},
+                "baseline": (old := _mean(before)),
+                "candidate": (new := _mean(after)),
+                "difference": None if old is None or new is None else new - old,
+            }
+            for at, (before, after) in enumerate(zip(self.baseline.groups, self.candidate.groups, strict=True))
+        ]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Gain(Shown):
     """The returned library against the one that the run began with."""
 
     difference: Difference | None
@@ -82,3 +139,12 @@ class Gain:
     withheld: str
     """Why the untouched student is returned; empty if the gain shows."""
     usage: Usage = Usage()
+
+    def look(self) -> Look:
+        """Whether it shows."""
+        shown = f"{interval_text(self.difference)}, {self.difference.verdict}" if self.difference else "not measured"
+        return Look(f"Gain: {shown}", (f"the student was returned: {self.withheld}" if self.withheld else "",))
+
+
+def _mean(group: Group) -> float | None:
+    return sum(group.rewards) / len(group.rewards) if group.rewards else None

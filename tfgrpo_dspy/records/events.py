@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tfgrpo_dspy.looks.look import Look
+from tfgrpo_dspy.looks.value import Shown
 from tfgrpo_dspy.records.advantages import Extraction, Summary
 from tfgrpo_dspy.records.result import CompileResult, StepRecord
 from tfgrpo_dspy.records.updates import Update
@@ -22,8 +24,8 @@ if TYPE_CHECKING:
     from tfgrpo_dspy.settings import Settings
 
 
-@dataclass(frozen=True, slots=True)
-class RunStarted:
+@dataclass(frozen=True, slots=True, repr=False)
+class RunStarted(Shown):
     """Before the first paid call."""
 
     settings: Settings
@@ -39,6 +41,11 @@ class RunStarted:
     """Rollouts planned, validation not included; at most so many if groups are adaptive."""
     token: str | None = None
     """Names the run for ever, also when it is taken up after a kill; None without a journal."""
+
+    def look(self) -> Look:
+        """What is planned."""
+        planned = f"{self.steps} steps, {self.rollouts} rollouts of {len(self.trainset)} examples"
+        return Look(f"RunStarted: {planned}", tuple(f"{role}: {name}" for role, name in self.lms.items()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from tfgrpo_dspy.lm.usage import Usage
+from tfgrpo_dspy.looks.look import Look, brief
+from tfgrpo_dspy.looks.value import Shown
+from tfgrpo_dspy.statistics.estimates import Estimate, mean_at_k
 
 if TYPE_CHECKING:
     import dspy
 
 
-@dataclass(frozen=True, slots=True)
-class Scored:
+@dataclass(frozen=True, slots=True, repr=False)
+class Scored(Shown):
     """A rollout that took place and was scored; a policy failure is one too, with the failure score."""
 
     name: str
@@ -37,9 +40,14 @@ class Scored:
     withheld: tuple[str, ...] = ()
     """Ids of the experiences that it did not read, by chance (`dropout`), in library order."""
 
+    def look(self) -> Look:
+        """Its reward, and what it answered or how it failed."""
+        said = self.answer if self.policy_failure is None else f"failed: {self.policy_failure}"
+        return Look(f"Scored {self.name}: reward {self.reward:g}, {brief(said)}")
 
-@dataclass(frozen=True, slots=True)
-class Lost:
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Lost(Shown):
     """A rollout that did not happen: never scored, never summarised, always counted."""
 
     name: str
@@ -50,12 +58,16 @@ class Lost:
     usage: Usage
     seconds: float
 
+    def look(self) -> Look:
+        """Why it did not happen."""
+        return Look(f"Lost {self.name} ({self.cause}): {brief(self.error)}")
+
 
 Rollout = Scored | Lost
 
 
-@dataclass(frozen=True, slots=True)
-class Unscored:
+@dataclass(frozen=True, slots=True, repr=False)
+class Unscored(Shown):
     """A rollout that took place and waits for its group, by which it is to be scored."""
 
     name: str
@@ -68,13 +80,17 @@ class Unscored:
     seconds: float
     withheld: tuple[str, ...] = ()
 
+    def look(self) -> Look:
+        """What it answered."""
+        return Look(f"Unscored {self.name}: {brief(self.answer)}")
+
 
 Made = Scored | Lost | Unscored
 """What comes back from where a rollout was made."""
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+@dataclass(frozen=True, slots=True, repr=False)
+class Group(Shown):
     """The rollouts of one query under one library."""
 
     name: str
@@ -110,6 +126,11 @@ class Group:
         """Whether rewards differ by more than the tolerance (std(r) > 0 in the paper), on any real-valued reward."""
         return len(self.rewards) > 1 and max(self.rewards) - min(self.rewards) > tolerance
 
+    def look(self) -> Look:
+        """Its rewards."""
+        lost = f", {len(self.lost)} lost" if self.lost else ""
+        return Look(f"Group {self.name}: rewards {', '.join(f'{r:g}' for r in self.rewards) or 'none'}{lost}")
+
 
 class GroupCounts(NamedTuple):
     """How the groups of a batch turned out; the five add up to its size."""
@@ -132,6 +153,16 @@ def count_groups(groups: Sequence[Group], tolerance: float) -> GroupCounts:
     for group in groups:
         counts[_outcome_of(group, tolerance)] += 1
     return GroupCounts(**counts)
+
+
+def reward_estimate(groups: Sequence[Group]) -> Estimate | None:
+    """Mean@G: the mean over queries of the mean reward of their rollouts, with its interval over queries.
+
+    Of adaptive groups the first rollouts alone, as sampling that stops when rewards differ draws the mean of the rest
+    towards the middle. Groups that lost every rollout are left out. None if that leaves none.
+    """
+    rewards = [g.fair_rewards for g in groups if g.fair_rewards]
+    return mean_at_k(rewards) if rewards else None
 
 
 def _outcome_of(group: Group, tolerance: float) -> str:

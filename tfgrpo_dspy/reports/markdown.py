@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator
 
 from tfgrpo_dspy.library.file import escape_markdown
+from tfgrpo_dspy.looks.look import Table
+from tfgrpo_dspy.records.wording import origin_text
 from tfgrpo_dspy.reports.redaction import safe
 from tfgrpo_dspy.reports.story import VERDICT, Block, Section, Story
-from tfgrpo_dspy.reports.tables import Table
-from tfgrpo_dspy.reports.wording import origin_text
 from tfgrpo_dspy.text import one_line
 
 SIMULATED_NOTE = (

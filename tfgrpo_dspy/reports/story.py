@@ -11,12 +11,13 @@ from typing import Literal
 
 from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.lm.usage import Usage
+from tfgrpo_dspy.looks.look import Table
 from tfgrpo_dspy.records.effects import Effect
 from tfgrpo_dspy.records.evaluation import Comparison
 from tfgrpo_dspy.records.events import RunStarted
 from tfgrpo_dspy.records.result import CompileResult
+from tfgrpo_dspy.records.wording import estimate_text, gain_text, is_simulated, lost_text, traffic_text
 from tfgrpo_dspy.reports.tables import (
-    Table,
     cost_table,
     evaluations_table,
     failures_table,
@@ -26,7 +27,6 @@ from tfgrpo_dspy.reports.tables import (
     steps_table,
 )
 from tfgrpo_dspy.reports.verdict import verdict_of, why_little_was_learnable
-from tfgrpo_dspy.reports.wording import estimate_text, gain_text, is_simulated, lost_text, traffic_text
 from tfgrpo_dspy.settings import Settings
 from tfgrpo_dspy.text import counted, one_line
 
@@ -164,7 +164,11 @@ def gain_section(gain: Comparison, intro: str = "") -> Section:
         for name, e in programs.items()
         if e.stopped_by
     ]
-    said: tuple[Block, ...] = (evaluations_table(programs), *short, f"Gain on held-out questions: {gain_text(gain)}.")
+    said: tuple[Block, ...] = (
+        evaluations_table(programs),
+        *short,
+        f"Gain on held-out questions: {gain_text(gain.difference)}.",
+    )
     return Section(VERDICT, (intro, *said) if intro else said)
 
 

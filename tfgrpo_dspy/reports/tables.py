@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from tfgrpo_dspy.library.operations import operation_id
 from tfgrpo_dspy.lm.usage import Usage
+from tfgrpo_dspy.looks.look import Table
 from tfgrpo_dspy.records.evaluation import Evaluation
 from tfgrpo_dspy.records.failures import Failure
-from tfgrpo_dspy.records.result import StepRecord
-from tfgrpo_dspy.records.rollouts import count_groups
-from tfgrpo_dspy.reports.counts import operation_counts, reward_estimate
-from tfgrpo_dspy.reports.wording import about, cost_text, estimate_text, interval_text, lost_text
+from tfgrpo_dspy.records.result import StepRecord, operations_text
+from tfgrpo_dspy.records.rollouts import count_groups, reward_estimate
+from tfgrpo_dspy.records.wording import about, cost_text, estimate_text, interval_text, lost_text
 from tfgrpo_dspy.text import one_line
-
-_TOOK_EFFECT = {"add": "added", "modify": "modified", "delete": "deleted", "keep": "kept"}
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Rows of plain texts below their headings."""
-
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    numeric: tuple[str, ...] = ()
-    """Columns to align on the right."""
 
 
 def evaluations_table(evaluations: Mapping[str, Evaluation]) -> Table:
@@ -79,14 +65,6 @@ def _step_row(record: StepRecord, tolerance: float) -> tuple[str, ...]:
         str(len(record.library)),
         f"{record.seconds:.0f} s",
     )
-
-
-def operations_text(*records: StepRecord) -> str:
-    """`3 added, 1 refused`: what became of the operations of some steps; empty for none."""
-    counts: Counter[str] = Counter()
-    for record in records:
-        counts.update(operation_counts(record))
-    return ", ".join(f"{n} {_TOOK_EFFECT.get(kind, kind)}" for kind, n in counts.items() if n)
 
 
 def gate_table(steps: Sequence[StepRecord]) -> Table:

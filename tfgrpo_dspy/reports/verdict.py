@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from tfgrpo_dspy.records.evaluation import Gain
 from tfgrpo_dspy.records.result import CompileResult, StepRecord
 from tfgrpo_dspy.records.rollouts import GroupCounts, count_groups
-from tfgrpo_dspy.reports.wording import interval_text
+from tfgrpo_dspy.records.wording import interval_text
 from tfgrpo_dspy.statistics.estimates import paired_difference
 from tfgrpo_dspy.text import counted, one_line
 

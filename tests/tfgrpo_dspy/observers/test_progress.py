@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from tests.tfgrpo_dspy.made_events import MadeRun
-from tfgrpo_dspy.observers.progress import ProgressBar, describe_step
+from tfgrpo_dspy.observers.progress import ProgressBar
 from tfgrpo_dspy.records.advantages import Extraction
 from tfgrpo_dspy.records.events import ReflectionFinished, RolloutFinished, RunFinished, StepFinished
 from tfgrpo_dspy.records.failures import Failure
@@ -41,7 +41,7 @@ def test_without_a_terminal_each_step_is_one_line():
 
 def test_a_step_line_says_what_was_learned_and_what_it_took():
     run = MadeRun(steps=1, cost=0.01)
-    line = describe_step(run.records[0], run.settings.tolerance)
+    line = run.records[0].to_text(run.settings.tolerance)
     parts = [part.strip() for part in line.split(";")]
     assert parts[0].startswith("reward 0.")
     assert parts[0].endswith("n=8")

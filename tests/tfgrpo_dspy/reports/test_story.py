@@ -14,13 +14,13 @@ from tfgrpo_dspy.library.experience import Experience, Provenance, Source
 from tfgrpo_dspy.library.leaks import Flag
 from tfgrpo_dspy.library.library import Change
 from tfgrpo_dspy.lm.usage import Traffic, Usage
+from tfgrpo_dspy.records import wording
 from tfgrpo_dspy.records.effects import Effect
 from tfgrpo_dspy.records.evaluation import Gain
 from tfgrpo_dspy.records.events import RunFinished
 from tfgrpo_dspy.records.result import CompileResult, StepRecord
 from tfgrpo_dspy.records.rollouts import Lost
 from tfgrpo_dspy.records.updates import Trial
-from tfgrpo_dspy.reports import wording
 from tfgrpo_dspy.reports.markdown import render_report, with_gain
 from tfgrpo_dspy.reports.story import Story, Told, gain_section, story_of
 from tfgrpo_dspy.reports.verdict import verdict_of, why_little_was_learnable
@@ -140,11 +140,11 @@ def test_a_gain_replaces_the_verdict_that_was_there():
 def test_a_gain_is_one_honest_sentence():
     run = MadeRun()
     same = compare(run.evaluation(0), run.evaluation(0))
-    assert "not distinguishable" in wording.gain_text(same)
+    assert "not distinguishable" in wording.gain_text(same.difference)
     for verdict, (low, high) in {"better": (0.1, 0.3), "worse": (-0.3, -0.1)}.items():
         value = (low + high) / 2
         difference = replace(same.difference, value=value, low=low, high=high, p_value=1e-9)
-        text = wording.gain_text(replace(same, difference=difference))
+        text = wording.gain_text(difference)
         assert text == f"{value:+.3f} [{low:+.3f}, {high:+.3f}], p < 0.0001, paired over 8 questions: {verdict}"
 
 

@@ -19,8 +19,7 @@ from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.observers.mlflow.metrics import step_metrics
 from tfgrpo_dspy.observers.progress import ProgressBar
 from tfgrpo_dspy.records.events import GroupFinished, RolloutFinished
-from tfgrpo_dspy.records.rollouts import Group, Lost, Scored
-from tfgrpo_dspy.reports.counts import reward_estimate
+from tfgrpo_dspy.records.rollouts import Group, Lost, Scored, reward_estimate
 from tfgrpo_dspy.rollouts.adaptive import Stopping
 from tfgrpo_dspy.settings import Settings
 from tfgrpo_dspy.statistics.estimates import mean_at_k

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tfgrpo_dspy.errors import MissingExtraError
-from tfgrpo_dspy.reports.counts import reward_estimate
+from tfgrpo_dspy.records.rollouts import reward_estimate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

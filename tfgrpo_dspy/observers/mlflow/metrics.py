@@ -7,8 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from tfgrpo_dspy.records.rollouts import count_groups
-from tfgrpo_dspy.reports.counts import operation_counts, reward_estimate
+from tfgrpo_dspy.records.rollouts import count_groups, reward_estimate
 from tfgrpo_dspy.statistics.estimates import Estimate
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ def step_metrics(record: StepRecord, settings: Settings) -> dict[str, float]:
         **_section("reward_parts", mean_parts(record.groups)),
         "library/entries": len(record.library),
         "library/tokens": record.library.tokens,
-        **_section("operations", operation_counts(record)),
+        **_section("operations", record.operation_counts),
         **_section("effects", _effects(record)),
         **_section("usage", usage_numbers(usage)),
         **_section("usage_policy", usage_numbers(record.policy_usage)),

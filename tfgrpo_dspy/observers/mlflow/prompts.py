@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tfgrpo_dspy.library.file import to_text
-from tfgrpo_dspy.reports.tables import operations_text
+from tfgrpo_dspy.records.result import operations_text
 
 if TYPE_CHECKING:
     from tfgrpo_dspy.library.library import ExperienceLibrary

@@ -23,11 +23,11 @@ from tfgrpo_dspy.observers.mlflow.prompts import LibraryVersion, message_of, pro
 from tfgrpo_dspy.observers.mlflow.provenance import source_tags, versions
 from tfgrpo_dspy.observers.mlflow.store import STATE_TAG, STEP_TAG, RunStore
 from tfgrpo_dspy.observers.mlflow.traces import put_trace, step_tree
+from tfgrpo_dspy.records.wording import is_simulated
 from tfgrpo_dspy.reports.markdown import SIMULATED_NOTE, render_report
 from tfgrpo_dspy.reports.redaction import Redactor, credentials_of
 from tfgrpo_dspy.reports.story import Story, Told, story_of
 from tfgrpo_dspy.reports.tables import failures_table, flags_table, gate_table
-from tfgrpo_dspy.reports.wording import is_simulated
 from tfgrpo_dspy.text import one_line, shorten
 
 if TYPE_CHECKING:

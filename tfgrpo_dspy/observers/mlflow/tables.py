@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
     from tfgrpo_dspy.library.apply import Change, Refusal
     from tfgrpo_dspy.library.experience import Source
+    from tfgrpo_dspy.looks import look
     from tfgrpo_dspy.records.effects import Effect
     from tfgrpo_dspy.records.result import StepRecord
     from tfgrpo_dspy.records.rollouts import Group
-    from tfgrpo_dspy.reports import tables
 
 Cell = str | int | float | bool | None
 Row = Mapping[str, Cell]
@@ -68,7 +68,7 @@ def effects_table(effects: Sequence[Effect], safe: Safe) -> Table:
     return table(columns, rows, safe)
 
 
-def of_story(told: tables.Table, safe: Safe) -> Table:
+def of_story(told: look.Table, safe: Safe) -> Table:
     """A table of the run's story, as it is."""
     return table(told.columns, (dict(zip(told.columns, row, strict=True)) for row in told.rows), safe)
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Mapping
 
 from tfgrpo_dspy.errors import SettingsError
+from tfgrpo_dspy.looks.look import call_text
 from tfgrpo_dspy.observers.mlflow.database import bounded_waiting
 from tfgrpo_dspy.observers.mlflow.links import Links, links_to
 from tfgrpo_dspy.observers.mlflow.prompts import prompt_name
@@ -86,6 +87,10 @@ class MLflowTracking:
         self._reasons: dict[str, str] = {}
         self._given_up: list[str] = []
         self._not_before = 0.0
+
+    def __repr__(self) -> str:
+        """Experiment, and the run once it was started."""
+        return call_text("MLflowTracking", {"experiment": self._destination.experiment, "run_id": self.run_id})
 
     @property
     def run_id(self) -> str | None:

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 
 from tfgrpo_dspy.library.experience import Experience
 from tfgrpo_dspy.lm.usage import Traffic, Usage
-from tfgrpo_dspy.records.evaluation import Comparison
 from tfgrpo_dspy.statistics.estimates import Difference, Estimate
 from tfgrpo_dspy.text import counted
 
@@ -31,12 +30,11 @@ def interval_text(difference: Difference) -> str:
     return f"{difference.value:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}]"
 
 
-def gain_text(gain: Comparison) -> str:
-    """The paired difference in one sentence, which says so when nothing can be said."""
-    d = gain.difference
+def gain_text(d: Difference) -> str:
+    """A paired difference in one sentence, which says so when nothing can be said."""
     p = "p < 0.0001" if d.p_value < 1e-4 else f"p = {d.p_value:.4f}"  # noqa: PLR2004 - four decimals
-    advice = " (more questions would narrow the interval)" if gain.verdict == "not distinguishable" else ""
-    return f"{interval_text(d)}, {p}, paired over {d.n} questions: {gain.verdict}{advice}"
+    advice = " (more questions would narrow the interval)" if d.verdict == "not distinguishable" else ""
+    return f"{interval_text(d)}, {p}, paired over {d.n} questions: {d.verdict}{advice}"
 
 
 def lost_text(lost: Mapping[str, int]) -> str:
@@ -47,6 +45,11 @@ def lost_text(lost: Mapping[str, int]) -> str:
 def cost_text(usage: Usage) -> str:
     """A cost in US dollars; `about` where the endpoint did not report the tokens."""
     return "cost unknown" if usage.cost_usd is None else f"{about(usage)}${usage.cost_usd:.4f}"
+
+
+def usage_text(usage: Usage) -> str:
+    """`129,096 tokens, $0.0203`."""
+    return f"{about(usage)}{usage.prompt_tokens + usage.completion_tokens:,} tokens, {cost_text(usage)}"
 
 
 def about(usage: Usage) -> str:
@@ -71,10 +74,5 @@ def origin_text(experience: Experience) -> str:
     if shown := [s.example for s in origin.sources[:_SOURCES_SHOWN]]:
         more = len(origin.sources) - len(shown)
         told.append(f"from {', '.join(shown)}{f' and {more} more' if more else ''}")
-    told += marks_of(experience)
+    told += experience.marks
     return f"{', '.join(told)}: {origin.reason}" if origin.reason else ", ".join(told)
-
-
-def marks_of(experience: Experience) -> list[str]:
-    """What is special about who may change or read it."""
-    return ["pinned"] * experience.pinned + ([f"only for {experience.scope}"] if experience.scope else [])

@@ -12,14 +12,14 @@ from optimizers.registry import LINE_UP
 PAGE = Path(__file__).parents[1] / "docs" / "line-up.md"
 INTRODUCTION = """# The line-up
 
-What `tfgrpo compare --optimizers a,b,c` can run, each at the same budget of LM calls: its own settings are fitted to it.
-`a->b` chains two, `tfgrpo-group-size-N` sets a group size, and other distributions bring further ones
+What `tfgrpo compare --optimizers a,b,c` can run, each at the same budget of LM calls: its own settings are fitted to
+it. `a->b` chains two, `tfgrpo-group-size-N` sets a group size, and other distributions bring further ones
 ([extending](extending.md)). This page is made from the code by `python -m tests.line_up_page`, and a test compares the
 two.
 
 No default of Training-Free GRPO reaches another entry: a playbook's bullets, a cheatsheet and instructions may be as
-long as their optimizer writes them. What an entry has in common with its source, and what is different, stands below the
-table; DSPy's own are DSPy's, unchanged.
+long as their optimizer writes them. What an entry has in common with its source, and what is different, stands below
+the table; DSPy's own are DSPy's, unchanged.
 """
 
 

@@ -215,6 +215,7 @@ def test_who_tells_of_a_run_never_steers_it(path):
         "errors",
         "history",
         "library",
+        "looks",
         "names",
         "program",
         "records",

@@ -32,7 +32,9 @@ _HARMFUL = re.compile(r"^harmful", re.IGNORECASE)
 _THOUGHT = re.compile(r"reason|thought|rationale|explan|steps|working|analysis|think", re.IGNORECASE)
 _PREFIX = re.compile(r"prefix", re.IGNORECASE)
 _INSTRUCTION = re.compile(r"instruction|cheat_?sheet", re.IGNORECASE)
-_PRESENT_INSTRUCTION = re.compile(r"^(?:basic|current|present|old|previous)?_?(?:instructions?|cheat_?sheet)$", re.IGNORECASE)
+_PRESENT_INSTRUCTION = re.compile(
+    r"^(?:basic|current|present|old|previous)?_?(?:instructions?|cheat_?sheet)$", re.IGNORECASE
+)
 _TRIED = re.compile(r"\bInstruction #(\d+): (.*?)(?=\n?»|\n(?:\[\d+\]|\w+(?: Score)? #)|\Z)", re.DOTALL)
 _SCORE = re.compile(r"\bScore #(\d+): (-?\d+(?:\.\d+)?)")
 _CONCLUSION = re.compile(r"((?:Here |I am not sure)[^\n]*?So the answer is (?:perhaps )?(-?[\d,]+(?:\.\d+)?))\.")

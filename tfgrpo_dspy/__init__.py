@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from tfgrpo_dspy.records.rollouts import Group, Lost, Rollout, Scored
     from tfgrpo_dspy.rewards.groups import MajorityVote, SelfDiscrimination
     from tfgrpo_dspy.rewards.reward import GroupMetric
+    from tfgrpo_dspy.rollouts.past import PastRollouts
     from tfgrpo_dspy.settings import Settings
     from tfgrpo_dspy.statistics.estimates import Difference, Estimate
     from tfgrpo_dspy.teleprompter import TrainingFreeGRPO
@@ -104,6 +105,7 @@ __all__ = [
     "Modify",
     "Observer",
     "Operation",
+    "PastRollouts",
     "Pluggable",
     "ProgramError",
     "Proposed",
@@ -259,6 +261,7 @@ __getattr__, __dir__ = lazily(
             "SelfDiscrimination",
         ),
         "rewards.reward": ("GroupMetric",),
+        "rollouts.past": ("PastRollouts",),
         "settings": ("Settings",),
         "statistics.estimates": (
             "Difference",

@@ -21,6 +21,7 @@ from tfgrpo_dspy.lm.budget import Budget, Price, Spent
 from tfgrpo_dspy.looks.look import call_text
 from tfgrpo_dspy.records.events import Observer
 from tfgrpo_dspy.rewards.reward import Metric
+from tfgrpo_dspy.rollouts.past import PastRollouts
 from tfgrpo_dspy.run.batches import Carried, Step
 from tfgrpo_dspy.run.gain import judge_gain
 from tfgrpo_dspy.run.preparation import prepare
@@ -31,7 +32,7 @@ from tfgrpo_dspy.runtime.workers import Workers
 from tfgrpo_dspy.settings import Settings, naming_the_whole
 from tfgrpo_dspy.steps.advantage import contrast
 from tfgrpo_dspy.steps.optimisation import propose
-from tfgrpo_dspy.steps.rollout import roll_out
+from tfgrpo_dspy.steps.rollout import recall, roll_out
 
 if TYPE_CHECKING:
     from tfgrpo_dspy.forecast.forecast import Forecast
@@ -145,6 +146,7 @@ class TrainingFreeGRPO(Teleprompter):
         max_errors: int | None = None,
         seed: int | None = None,
         require_gain: bool | None = None,
+        rollouts: PastRollouts | None = None,
     ) -> dspy.Module:
         """Learn a library for the student.
 
@@ -159,6 +161,8 @@ class TrainingFreeGRPO(Teleprompter):
             seed: See above.
             require_gain: Whether to compare the learned library with the one to start from on fresh rollouts of the
                 valset (or the gate's held-out problems), and to return the student as it was unless it is better.
+            rollouts: Attempts that were recorded before, to learn from instead of fresh ones, in one epoch: one group
+                for each example of the trainset, which may be their `examples`.
 
         Returns:
             A copy of the student that reads the library. `experience_library` is the library,
@@ -173,7 +177,10 @@ class TrainingFreeGRPO(Teleprompter):
         if teacher is not None:
             raise SettingsError("`teacher` must be `None`: Training-Free GRPO learns from the student's own rollouts")
         overrides = {"num_threads": num_threads, "max_errors": max_errors, "seed": seed, "require_gain": require_gain}
-        run = prepare(self._paid(), student, trainset, valset, self.settings.overridden(overrides))
+        settings = self.settings.overridden(overrides)
+        if rollouts is not None:
+            settings = self._of_the_past(settings, rollouts)
+        run = prepare(self._paid(), student, trainset, valset, settings, rollouts)
         with (
             self.setup.executor.open(run.pace) as place,
             run.memory as memory,
@@ -224,6 +231,12 @@ class TrainingFreeGRPO(Teleprompter):
 
         return forecast(self._paid(), self.settings, student, trainset, valset, pilot, price_per_million, learn)
 
+    def _of_the_past(self, settings: Settings, rollouts: PastRollouts) -> Settings:
+        """Settings for rollouts that were recorded: the same groups again would teach the same again."""
+        if self.given.get("epochs", 1) != 1:
+            raise SettingsError(f"past rollouts are learned from in one epoch; leave out epochs={settings.epochs}")
+        return settings.overridden({"epochs": 1, "group_size": rollouts.largest})
+
     def _paid(self) -> Setup:
         return replace(self.setup, spent=self.spent)
 
@@ -235,7 +248,10 @@ def learn(
     run.start(step)
     policy, briefing = run.policy(library), run.briefing(step, library)
     # 1. Rollout and reward: a group of G per query, scored.
-    groups = roll_out(policy, step.queries, run.metric, workers, run.sampling(step))
+    if run.past is None:
+        groups = roll_out(policy, step.queries, run.metric, workers, run.sampling(step))
+    else:
+        groups = recall(run.past, step.queries, workers, step.number)
     # 2. Group advantage: each group is summarised and compared as soon as it is whole.
     contrasts = workers.results(contrast(groups, carried.contrasts, briefing, run.reflection, workers))
     advantages, briefing = carried.with_advantages_of(contrasts), run.weigh(contrasts, briefing)

@@ -9,10 +9,12 @@ from tfgrpo_dspy.names.public import lazily
 if TYPE_CHECKING:
     from tfgrpo_dspy.interop.gepa import KeepLibrary
     from tfgrpo_dspy.interop.mlflow_prompts import TrainingFreeGRPOPromptOptimizer
+    from tfgrpo_dspy.interop.mlflow_traces import past_rollouts_of
 
 __all__ = [
     "KeepLibrary",
     "TrainingFreeGRPOPromptOptimizer",
+    "past_rollouts_of",
 ]
 
 __getattr__, __dir__ = lazily(
@@ -20,5 +22,6 @@ __getattr__, __dir__ = lazily(
     {
         "interop.gepa": ("KeepLibrary",),
         "interop.mlflow_prompts": ("TrainingFreeGRPOPromptOptimizer",),
+        "interop.mlflow_traces": ("past_rollouts_of",),
     },
 )

@@ -9,12 +9,13 @@ import dspy
 from tfgrpo_dspy.lm.metering import find_prices
 from tfgrpo_dspy.program.checks import check_examples, check_lms, check_sampling, lms_of
 from tfgrpo_dspy.program.instructions import check_conditioned, detach
+from tfgrpo_dspy.rollouts.past import PastRollouts, check_past
 from tfgrpo_dspy.run.gain import check_gain
 from tfgrpo_dspy.run.identity import described, identity_of
 from tfgrpo_dspy.run.run import Run
 from tfgrpo_dspy.run.setup import Setup
 from tfgrpo_dspy.runtime.announcer import Announcer
-from tfgrpo_dspy.runtime.journal import Journal, Memory, NoMemory
+from tfgrpo_dspy.runtime.journal import Journal, Memory, NoMemory, fingerprint
 from tfgrpo_dspy.settings import Settings
 from tfgrpo_dspy.steps.reflection import Reflection
 from tfgrpo_dspy.text import shorten
@@ -28,6 +29,7 @@ def prepare(
     trainset: Sequence[dspy.Example],
     valset: Sequence[dspy.Example] | None,
     settings: Settings,
+    past: PastRollouts | None = None,
 ) -> Run:
     """Check everything that can be checked before a call is paid.
 
@@ -39,6 +41,8 @@ def prepare(
     check_sampling(student, settings.temperature)
     train = check_examples(trainset, "trainset")
     val = check_examples(valset, "valset") if valset is not None else None
+    if past is not None:
+        check_past(past, train)
     check_gain(settings.require_gain, setup.gate, val)
     bare = detach(student)
     objective = settings.objective or _instructions(bare, conditioned)
@@ -50,11 +54,24 @@ def prepare(
         identity = identity_of(settings, bare, setup.metric, train, val, lms)
         if setup.review is not None:
             identity["review"] = True
+        if past is not None:
+            identity["rollouts"] = fingerprint(repr(past.attempts))
         if setup.gate is not None:
             identity["gate"] = described(setup.gate)
         memory = Journal(setup.log_dir, identity, restart=setup.restart)
     run = Run(
-        settings, bare, train, val, setup.metric, objective, reflection, announcer, memory, setup.gate, setup.review
+        settings,
+        bare,
+        train,
+        val,
+        setup.metric,
+        objective,
+        reflection,
+        announcer,
+        memory,
+        gate=setup.gate,
+        review=setup.review,
+        past=past,
     )
     run.meter.spending.carry(setup.spent)
     find_prices(lms_of(student, reflection_lm), run.meter)

@@ -34,6 +34,7 @@ from tfgrpo_dspy.records.rollouts import Group
 from tfgrpo_dspy.records.updates import Enacted, Learned, Proposal
 from tfgrpo_dspy.rewards.reward import Metric
 from tfgrpo_dspy.rollouts.adaptive import Stopping
+from tfgrpo_dspy.rollouts.past import PastRollouts
 from tfgrpo_dspy.rollouts.sampling import Query, Sampling
 from tfgrpo_dspy.run.batches import Carried, Step
 from tfgrpo_dspy.run.ending import best_step, epochs_without_progress, stopped, what_was_next, with_gain
@@ -75,6 +76,8 @@ class Run:
     """Where finished tasks keep their results."""
     gate: Gate | None = None
     review: Review | None = None
+    past: PastRollouts | None = None
+    """Rollouts to learn from instead of fresh ones."""
     records: list[StepRecord] = field(default_factory=list)
     initial_validation: Evaluation | None = None
     step_started: float = 0.0

@@ -12,6 +12,7 @@ from tfgrpo_dspy.records.events import GroupFinished, RolloutFinished
 from tfgrpo_dspy.records.rollouts import Group, Made, Rollout, Unscored
 from tfgrpo_dspy.rewards.reward import Metric
 from tfgrpo_dspy.rollouts.group_scoring import Jury
+from tfgrpo_dspy.rollouts.past import PastRollouts
 from tfgrpo_dspy.rollouts.sampling import Query, Sampling
 from tfgrpo_dspy.rollouts.task import RolloutTask
 from tfgrpo_dspy.runtime.executor import Roll
@@ -30,6 +31,16 @@ def roll_out(
     task = RolloutTask.of(policy, metric, sampling)
     make = workers.place.load(task)
     return [_roll_out_group(task, make, query, workers) for query in batch]
+
+
+def recall(past: PastRollouts, batch: Sequence[Query], workers: Workers, step: int) -> list[Future[Group]]:
+    """Step 1 where the rollouts were made and scored by others: the groups as they were recorded, at no call."""
+    groups = [past.group(query, step) for query in batch]
+    for group in groups:
+        for rollout in group.rollouts:
+            workers.announce(RolloutFinished(step, rollout))
+        workers.announce(GroupFinished(step, group))
+    return [done(group) for group in groups]
 
 
 def _roll_out_group(task: RolloutTask, make: Roll, query: Query, workers: Workers) -> Future[Group]:

@@ -1,7 +1,7 @@
 """Runs the rows of a comparison: each is compiled under its budget, then scored on k fresh rollouts per question.
 
 Whatever is finished is on disk at once, so the same call goes on after a kill: finished rows are read back, an
-evaluation goes on at its next question, and a compile of Training-Free GRPO is taken up from its journal. A row that
+evaluation goes on at its next question, and a compile of Training-Free GRPO is taken up from its store. A row that
 fails is recorded with its error, and the others go on.
 """
 

@@ -72,7 +72,7 @@ def train(
 
     Args:
         row: What to train.
-        folder: Gets `program.json`, `library.json` if there is one, and the journal of Training-Free GRPO.
+        folder: Gets `program.json`, `library.json` if there is one, and the store of Training-Free GRPO.
         num_threads: LM calls at once.
         observers: For a compile of Training-Free GRPO.
         show: Called with the number of LM calls so far.
@@ -123,7 +123,7 @@ class _EquippedPlan:
 
 
 def _equipped(optimizer: Any, log_dir: Path, observers: Sequence[Observer]) -> Any:
-    """The optimizer; one of ours keeps a journal and is listened to."""
+    """The optimizer; one of ours keeps a store and is listened to."""
     if isinstance(optimizer, TrainingFreeGRPO):
         listening = (*optimizer.setup.observers, *observers)
         optimizer.setup = replace(optimizer.setup, log_dir=log_dir, observers=listening)

@@ -5,7 +5,7 @@
     ├── DataError            examples, a file or a column           (also a ValueError)
     ├── LibraryFormatError   a damaged or foreign library file      (also a ValueError)
     ├── HistoryError         a commit that is not there, or a damaged history file (also a ValueError)
-    ├── JournalError         a run's folder that is in use, damaged or of another run
+    ├── StoreError           a run's folder that is in use, damaged or of another run
     ├── ProgramError         a program that cannot be found or conditioned (also a ValueError)
     ├── MetricError          a metric that raised or returned no reward
     ├── TooManyErrors        more rollouts or reflections were lost than `max_errors` tolerates
@@ -46,7 +46,7 @@ class HistoryError(TFGRPOError, ValueError):
     """A history has no such commit or experience, or its file is damaged or does not fit the library beside it."""
 
 
-class JournalError(TFGRPOError):
+class StoreError(TFGRPOError):
     """A run's folder is in use, damaged, or belongs to a run with other settings; the message says which."""
 
 

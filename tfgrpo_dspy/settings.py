@@ -236,13 +236,18 @@ class RecordSettings:
 
     log_dir: str | PathLike[str] | None = setting(
         None,
-        "Folder for the run's journal; `None` keeps none. A run that was killed is taken up by calling `compile` again "
+        "Folder for the run's store; `None` keeps none. A run that was killed is taken up by calling `compile` again "
         "with the same arguments: it ends in the same library and pays only for what was in flight.",
         like("a folder", str, PathLike),
         read=Path,
         metavar="DIR",
     )
-    restart: bool = setting(False, "Whether a journal that is in `log_dir` is put aside and the run starts over.")
+    restart: bool = setting(False, "Whether a run that is in `log_dir` is put aside, and this one starts over.")
+    accept_changes: bool = setting(
+        False,
+        "Whether a run in `log_dir` is gone on with though program, metric, data, LM, settings or versions changed "
+        "since; what changed is noted. By default it is refused, with the list.",
+    )
     display_progress: bool | None = setting(None, "Whether progress is shown; `None` shows it on a terminal.")
 
 

@@ -109,6 +109,7 @@ class TrainingFreeGRPO(Teleprompter):
         rollout_timeout: float | None = Settings.rollout_timeout,
         log_dir: str | PathLike[str] | None = Setup.log_dir,
         restart: bool = Setup.restart,
+        accept_changes: bool = Setup.accept_changes,
         tracking: bool | str | Observer = Setup.tracking,
         observers: Sequence[Observer] = Setup.observers,
         display_progress: bool | None = Setup.display_progress,
@@ -170,7 +171,7 @@ class TrainingFreeGRPO(Teleprompter):
 
         Raises:
             SettingsError, DataError, ProgramError: Something cannot be used; no call was made.
-            JournalError: `log_dir` is in use, damaged, or holds a run with other settings.
+            StoreError: `log_dir` is in use, damaged, or holds a run with other settings.
             RunStopped: The provider refused for good, too much was lost, or a review ended the run; `.result` holds
                 what was learned.
         """
@@ -183,9 +184,9 @@ class TrainingFreeGRPO(Teleprompter):
         run = prepare(self._paid(), student, trainset, valset, settings, rollouts)
         with (
             self.setup.executor.open(run.pace) as place,
-            run.memory as memory,
+            run.store as store,
             run.recorded(),
-            Workers(run.num_threads, run.watch, memory, place, run.dues) as workers,
+            Workers(run.num_threads, run.watch, store, place, run.dues) as workers,
         ):
             library, carried = run.initial_library(workers), Carried()
             for step in run.plan():

@@ -113,7 +113,7 @@ class _Killer(Listener):
         return [_Kill()]
 
 
-def test_a_killed_compile_of_ours_is_taken_up_from_its_journal(tmp_path):
+def test_a_killed_compile_of_ours_is_taken_up_from_its_store(tmp_path):
     row = small_row("tfgrpo")
     with pytest.raises(KeyboardInterrupt):
         run(row, tmp_path, listeners=[_Killer()])
@@ -194,9 +194,9 @@ def test_a_test_set_is_the_same_under_every_seed_and_shares_no_question_with_tra
     assert not asked & {example.question for d in data for example in d.train}
 
 
-def test_an_optimizer_that_fits_itself_to_the_budget_is_journalled_too(tmp_path):
+def test_an_optimizer_that_fits_itself_to_the_budget_has_a_store_too(tmp_path):
     row = small_row("tfgrpo", calls=200)
     result = run(row, tmp_path)
     assert result.error is None
-    assert (row.folder(tmp_path) / "log" / "journal.jsonl").exists()
+    assert (row.folder(tmp_path) / "log" / "run.db").exists()
     assert 0 < result.training.usage.lm_calls <= 200

@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 from programs.demo_world import write_problems
 from tfgrpo_dspy.cli.app import app
+from tfgrpo_dspy.runtime.stored import reading
 
 ROOT = Path(__file__).parents[2]
 KEY = "sk-a-very-secret-key"
@@ -97,3 +98,9 @@ def files_with(text: str, folder: Path = Path()) -> list[Path]:
 def process_environment(**more: str) -> dict[str, str]:
     """The environment for `tfgrpo` as a process of its own."""
     return {**os.environ, "PYTHONPATH": str(ROOT), **more}
+
+
+def results_in(folder: str) -> list[str]:
+    """Names of what the tasks of the run in a folder returned."""
+    with reading(folder) as stored:
+        return stored.names()

@@ -14,7 +14,8 @@ from tfgrpo_dspy.cli.library import commands as library
 from tfgrpo_dspy.cli.options.common import CompileOptions, DemoOptions, EvaluateOptions
 from tfgrpo_dspy.cli.options.program import ACCEPTED, TakesProgramOptions
 from tfgrpo_dspy.cli.options.taking import SettingsCommand, taking
-from tfgrpo_dspy.cli.show import show_rollout
+from tfgrpo_dspy.cli.runs.log import show_log
+from tfgrpo_dspy.cli.runs.show import show_rollout
 from tfgrpo_dspy.cli.terminal import say
 from tfgrpo_dspy.names.modules import find_module
 
@@ -125,6 +126,9 @@ app.command(
     name="show-rollout",
     epilog="Example: tfgrpo show-rollout out s1/e12/r0, or tfgrpo show-rollout out s1/e12/r0 s1/e12/r3",
 )(show_rollout)
+
+
+app.command(name="log", epilog="Example: tfgrpo log out, or tfgrpo log out --export run.jsonl")(show_log)
 
 
 @app.command(epilog="Example: tfgrpo simulate --port 8765 --latency-median 0.2 --latency-p99 1.5")

@@ -158,7 +158,7 @@ def tracking_for(options: TrackingOptions, **more: Any) -> MLflowTracking | None
     return MLflowTracking(options.experiment, tracking_uri=options.tracking_uri, log_model=options.log_model, **more)
 
 
-def prepare(program: dspy.Module, options: CompileOptions, *, keeps_journal: bool = True) -> Job:
+def prepare(program: dspy.Module, options: CompileOptions, *, is_kept: bool = True) -> Job:
     """Read and check everything that the run needs, before anything is paid."""
     metric, keeper = load_metric(options.metric), Keeper(options.out, _history(options.library))
     examples = partial(examples_for, program, options=options)
@@ -168,8 +168,9 @@ def prepare(program: dspy.Module, options: CompileOptions, *, keeps_journal: boo
         metric,
         **those_of(Settings, options.settings),
         **_objects(options, examples),
-        log_dir=(options.log_dir or options.out / "log") if keeps_journal else None,
+        log_dir=(options.log_dir or options.out / "log") if is_kept else None,
         restart=options.restart,
+        accept_changes=options.accept_changes,
         observers=[keeper, terminal_progress(still=options.review)],
         display_progress=False,
     )

@@ -36,7 +36,7 @@ def run_demo(options: DemoOptions) -> None:
     asked = _as_compile(options)
     program = load_program(SOLVER)
     with dspy.context(**lm_of(asked, options.seed)):
-        job = prepare(program, asked, keeps_journal=False)
+        job = prepare(program, asked, is_kept=False)
         show_plan(job, asked, "Training-Free GRPO, the whole loop on the embedded LM")
         story = learn(job, partial(_gain, job))
     view.show_story(story, options.out, job.tracking)

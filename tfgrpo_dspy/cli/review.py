@@ -18,8 +18,7 @@ from tfgrpo_dspy.gates.review import Decision, Proposed
 from tfgrpo_dspy.library.apply import Limits
 from tfgrpo_dspy.library.file import write_atomically
 from tfgrpo_dspy.library.operations import Delete, Operation, operation_id
-from tfgrpo_dspy.runtime.journal import fingerprint
-from tfgrpo_dspy.text import counted
+from tfgrpo_dspy.text import counted, fingerprint
 
 if TYPE_CHECKING:
     from tfgrpo_dspy.library.library import ExperienceLibrary

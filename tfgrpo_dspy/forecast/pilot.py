@@ -15,7 +15,6 @@ from tfgrpo_dspy.forecast.forecast import OF_REFLECTION, STAGES, Amount, Forecas
 from tfgrpo_dspy.forecast.scaling import scale
 from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.lm.budget import Price, Spent
-from tfgrpo_dspy.lm.ledger import spent_in
 from tfgrpo_dspy.lm.metering import metering
 from tfgrpo_dspy.lm.undocumented import price_of
 from tfgrpo_dspy.lm.usage import Usage
@@ -32,6 +31,7 @@ from tfgrpo_dspy.run.gain import gain_rollouts, gate_rollouts, judges_in
 from tfgrpo_dspy.run.preparation import prepare
 from tfgrpo_dspy.run.run import Run
 from tfgrpo_dspy.run.setup import Setup
+from tfgrpo_dspy.runtime.stored import spent_in
 from tfgrpo_dspy.runtime.workers import Workers
 from tfgrpo_dspy.settings import Settings
 

@@ -14,6 +14,7 @@ from tfgrpo_dspy.library.operations import Add, Modify
 from tfgrpo_dspy.library.section import render_lines
 from tfgrpo_dspy.lm.budget import UPDATE
 from tfgrpo_dspy.lm.usage import Usage
+from tfgrpo_dspy.records.failures import Cause
 from tfgrpo_dspy.records.updates import Ruling
 from tfgrpo_dspy.signatures import ScreenExperience
 from tfgrpo_dspy.steps.reflection import Unusable
@@ -30,6 +31,13 @@ class Opinion:
     objection: str
     """Empty for none."""
     usage: Usage
+    cause: Cause = "reply"
+    """Why there is none, if there is none."""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it is a result: the judge was reached, and the budget allowed it."""
+        return self.cause == "reply"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +73,7 @@ class Judge:
         try:
             answer = reflection.ask(ScreenExperience, shown)
         except Unusable as error:
-            return Opinion(f"the judge could not be asked: {one_line(str(error))}", error.usage)
+            return Opinion(f"the judge could not be asked: {one_line(str(error))}", error.usage, error.cause)
         if answer.fields["objection"] == "none":
             return Opinion("", answer.usage)
         return Opinion(f"{answer.fields['objection']}: {one_line(shorten(answer.fields['reason'], 80))}", answer.usage)

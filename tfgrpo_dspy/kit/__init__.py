@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from tfgrpo_dspy.reports.redaction import safe
     from tfgrpo_dspy.rollouts.watching import Attempt, draw_lm, watch
     from tfgrpo_dspy.run.identity import identity_of
-    from tfgrpo_dspy.runtime.journal import fingerprint, put_aside
+    from tfgrpo_dspy.runtime.locks import put_aside
     from tfgrpo_dspy.signatures import SummarizeRollout
-    from tfgrpo_dspy.text import count_words, counted, neutralise, one_line, shorten
+    from tfgrpo_dspy.text import count_words, counted, fingerprint, neutralise, one_line, shorten
 
 __all__ = [
     "Attempt",
@@ -63,14 +63,12 @@ __getattr__, __dir__ = lazily(
             "watch",
         ),
         "run.identity": ("identity_of",),
-        "runtime.journal": (
-            "fingerprint",
-            "put_aside",
-        ),
+        "runtime.locks": ("put_aside",),
         "signatures": ("SummarizeRollout",),
         "text": (
             "count_words",
             "counted",
+            "fingerprint",
             "neutralise",
             "one_line",
             "shorten",

@@ -7,9 +7,10 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Protocol
 
+from tfgrpo_dspy.errors import StoreError
 from tfgrpo_dspy.lm.budget import Budget, OutOfBudget, Price, Spent
-from tfgrpo_dspy.lm.ledger import Ledger
 
 _FIRST_REPLY_TOKENS = 1_024
 """What a reply is taken to need before one of its model has been seen (ours)."""
@@ -17,6 +18,21 @@ _KEPT = 0.6
 """Share of a cap that is kept for later stages at most: summaries and extraction take six calls of a group's eleven."""
 _STAGES = 3
 """Calls that follow one another after a rollout's last: its summary, the extraction, the update."""
+
+
+class Ledger(Protocol):
+    """Where the changes of an account are written down."""
+
+    @property
+    def before(self) -> Spent:
+        """What was spent until it was opened."""
+
+    def add(self, change: Spent, *, is_due: bool = True) -> None:
+        """Write a change down, before a request that waits for it is sent, or with whatever is written next.
+
+        Raises:
+            StoreError: It is due, and cannot be written now; it will be once that is possible again.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +132,7 @@ class Spending:
         """Go on with an account on disk: what it says was spent counts, and each change is written there.
 
         Raises:
-            OSError: It cannot be written.
+            StoreError: It cannot be written.
         """
         with self._lock:
             if self._spent != Spent():
@@ -188,7 +204,7 @@ class Spending:
                 return
             took = Spent(1, tokens, cost_usd)
             self._spent += took
-            self._write(took - _reserved_by(reservation))
+            self._write(took - _reserved_by(reservation), is_due=False)
             if tokens or cost_usd:
                 self._learn(reservation.claim, prompt_tokens, completion_tokens, cost_usd)
             if seconds is not None:
@@ -204,7 +220,7 @@ class Spending:
         """Give back what was set aside for a call that was not made after all."""
         with self._lock:
             if self._land(reservation):
-                self._write(Spent() - _reserved_by(reservation))
+                self._write(Spent() - _reserved_by(reservation), is_due=False)
 
     def price_of(self, model: str) -> Price | None:
         """Given with the budget, or known to DSPy."""
@@ -225,16 +241,17 @@ class Spending:
         for wake in waiting.values():
             wake()
 
-    def _write(self, change: Spent) -> None:
-        """Into the ledger, with the time since the last change; what cannot be written down is not spent any more."""
+    def _write(self, change: Spent, *, is_due: bool = True) -> None:
+        """Into the ledger, with the time since the last change; under a cap, what cannot be written is not spent."""
         if self._ledger is None:
             return
         passed = round(self._clock() - self._written, 3)
         self._written += passed
         try:
-            self._ledger.add(replace(change, seconds=passed))
-        except OSError as error:
-            self._stopped = self.refusal = f"{error.strerror}: what the run spends cannot be written down"
+            self._ledger.add(replace(change, seconds=passed), is_due=is_due)
+        except StoreError as error:
+            if self.budget is not None:
+                self._stopped = self.refusal = f"what the run spends cannot be written down: {error}"
 
     def _learn(self, claim: Claim, prompt_tokens: int, completion_tokens: int, cost_usd: float) -> None:
         seen = self._seen.setdefault(claim.model, _Seen())

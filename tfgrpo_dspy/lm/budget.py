@@ -134,6 +134,23 @@ class Budget:
         prices = self.price_per_million
         return prices.get(model) if isinstance(prices, Mapping) else prices
 
+    @property
+    def caps(self) -> dict[str, float]:
+        """The caps that are set, by name."""
+        set_here = {f.name: getattr(self, f.name) for f in fields(self) if f.name.startswith("max_")}
+        return {name: cap for name, cap in set_here.items() if cap is not None}
+
+    def check_above(self, spent: Spent) -> None:
+        """Raises `SettingsError` if a cap is below what is spent already: nothing could be done under it."""
+        for cap, amount, what in (
+            (self.max_lm_calls, spent.lm_calls, f"{spent.lm_calls:,} calls are"),
+            (self.max_tokens, spent.tokens, f"{spent.tokens:,} tokens are"),
+            (self.max_cost_usd, spent.cost_usd, f"${spent.cost_usd:.4f} are"),
+            (self.max_seconds, spent.seconds, f"{spent.seconds:.0f} seconds are"),
+        ):
+            if cap is not None and amount > cap:
+                raise SettingsError(f"{what} spent already, which is above the cap of {cap:,g}; cap above that")
+
 
 def cost_at(price: Price, read: int, written: int, cached: int = 0) -> float:
     """US dollars of a call that read so many tokens, some of them from the provider's prompt cache, and wrote so many.

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from tfgrpo_dspy.library.experience import Source
 from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.looks.look import Look, brief
 from tfgrpo_dspy.looks.value import Shown
-from tfgrpo_dspy.records.failures import Failure
+from tfgrpo_dspy.records.failures import Failure, are_final
 from tfgrpo_dspy.records.rollouts import Group
 
 
@@ -28,7 +27,12 @@ class Summary(Shown):
     @property
     def was_tried(self) -> bool:
         """Whether it was asked for, rather than left undone because no budget was left."""
-        return were_tried(self.failures)
+        return all(failure.is_error for failure in self.failures)
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it is a result: the endpoint was reached, and the budget allowed it."""
+        return are_final(self.failures)
 
     def look(self) -> Look:
         """Its beginning."""
@@ -67,9 +71,9 @@ class Extraction:
     usage: Usage = Usage()
 
     @property
-    def was_tried(self) -> bool:
-        """Whether it was asked for, rather than left undone because no budget was left."""
-        return were_tried(self.failures)
+    def is_final(self) -> bool:
+        """Whether it is a result: the endpoint was reached, and the budget allowed it."""
+        return are_final(self.failures)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +112,3 @@ class Contrast:
     def is_carried(self) -> bool:
         """Whether its extraction failed and is to be tried again in the next step."""
         return bool(self.summaries) and self.advantage is None
-
-
-def were_tried(failures: Sequence[Failure]) -> bool:
-    """Whether all that failed was tried, rather than left undone because no budget was left."""
-    return all(failure.is_error for failure in failures)

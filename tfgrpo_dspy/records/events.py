@@ -40,7 +40,7 @@ class RunStarted(Shown):
     rollouts: int
     """Rollouts planned, validation not included; at most so many if groups are adaptive."""
     token: str | None = None
-    """Names the run for ever, also when it is taken up after a kill; None without a journal."""
+    """Names the run for ever, also when it is taken up after a kill; None where nothing is kept."""
 
     def look(self) -> Look:
         """What is planned."""
@@ -64,6 +64,8 @@ class RolloutFinished:
 
     step: int
     rollout: Scored | Lost
+    is_remembered: bool = False
+    """Whether an earlier process of the same run made it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,8 @@ class ReflectionFinished:
     """The reflection LM was asked: for a summary, an extraction or an update; `made.failures` says if in vain."""
 
     made: Summary | Extraction | Update
+    is_remembered: bool = False
+    """Whether an earlier process of the same run asked."""
 
 
 @dataclass(frozen=True, slots=True)

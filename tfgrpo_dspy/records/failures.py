@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
+
+Cause: TypeAlias = Literal["reply", "endpoint", "budget"]
+"""Why something could not be had: no reply could be used, none came, or nothing more was allowed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,5 +20,14 @@ class Failure:
     reason: str
     remedy: str
     """What was done instead, e.g. "the shortened trajectory was used" or "carried to the next step"."""
-    is_error: bool = True
-    """False when it was not attempted, because the budget allowed nothing more."""
+    cause: Cause = "reply"
+
+    @property
+    def is_error(self) -> bool:
+        """False when it was not attempted, because the budget allowed nothing more."""
+        return self.cause != "budget"
+
+
+def are_final(failures: Sequence[Failure]) -> bool:
+    """Whether asking again would come to the same: what never was answered is no result."""
+    return all(failure.cause == "reply" for failure in failures)

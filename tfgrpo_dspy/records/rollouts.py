@@ -58,6 +58,11 @@ class Lost(Shown):
     usage: Usage
     seconds: float
 
+    @property
+    def is_final(self) -> bool:
+        """Whether it would be lost again: what infrastructure or a budget prevented is no result."""
+        return self.cause == "metric"
+
     def look(self) -> Look:
         """Why it did not happen."""
         return Look(f"Lost {self.name} ({self.cause}): {brief(self.error)}")

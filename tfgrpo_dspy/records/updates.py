@@ -12,8 +12,8 @@ from tfgrpo_dspy.library.leaks import Flag
 from tfgrpo_dspy.library.library import Applied, ExperienceLibrary
 from tfgrpo_dspy.library.operations import Operation
 from tfgrpo_dspy.lm.usage import Usage
-from tfgrpo_dspy.records.advantages import SemanticAdvantage, were_tried
-from tfgrpo_dspy.records.failures import Failure
+from tfgrpo_dspy.records.advantages import SemanticAdvantage
+from tfgrpo_dspy.records.failures import Failure, are_final
 from tfgrpo_dspy.statistics.estimates import Difference
 
 
@@ -70,9 +70,9 @@ class Update:
     usage: Usage = Usage()
 
     @property
-    def was_tried(self) -> bool:
-        """Whether it was asked for, rather than left undone because no budget was left."""
-        return were_tried(self.failures)
+    def is_final(self) -> bool:
+        """Whether it is a result: the endpoint was reached, and the budget allowed it."""
+        return are_final(self.failures)
 
 
 @dataclass(frozen=True, slots=True)

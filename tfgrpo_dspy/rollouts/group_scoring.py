@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -15,10 +15,11 @@ from tfgrpo_dspy.errors import MetricError
 from tfgrpo_dspy.lm.metering import metered
 from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.program.recorder import Recorder
-from tfgrpo_dspy.records.rollouts import Lost, Made, Rollout, Scored, Unscored
+from tfgrpo_dspy.records.rollouts import Lost, Rollout, Scored, Unscored
 from tfgrpo_dspy.rewards.reward import GroupMetric, Reward, score_together
 from tfgrpo_dspy.rollouts.failures import Loss, guarded, loss_by_metric
-from tfgrpo_dspy.runtime.journal import Memory, fingerprint
+from tfgrpo_dspy.runtime.workers import Recalled, Workers
+from tfgrpo_dspy.text import fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,11 @@ class Verdict:
     """Calls of the metric."""
     seconds: float
 
+    @property
+    def is_final(self) -> bool:
+        """Whether it is a result: neither infrastructure nor a budget kept the metric from giving one."""
+        return self.lost is None or self.lost.cause == "metric"
+
 
 class Jury(NamedTuple):
     """A group metric at work."""
@@ -40,19 +46,27 @@ class Jury(NamedTuple):
     timeout: float | None
     """Seconds that it may take for a group; None for no limit."""
 
-    def score(self, example: dspy.Example, made: Sequence[Made], known_as: str, memory: Memory) -> list[Rollout]:
-        """The group's rollouts with their rewards, in the given order.
+    def score(
+        self, example: dspy.Example, waiting: Sequence[Unscored], known_as: Callable[[str], str], workers: Workers
+    ) -> list[Recalled[Rollout]]:
+        """The rollouts with their rewards, in the given order.
 
         What the metric took is counted with the first of those that it scored. If it fails they are all lost.
+
+        Args:
+            example: Of the group.
+            waiting: Its rollouts that took place, at least one.
+            known_as: What the store calls a rollout or a group of that name.
+            workers: The run's pool.
         """
-        waiting = [each for each in made if isinstance(each, Unscored)]
-        if not waiting:
-            return [each for each in made if not isinstance(each, Unscored)]
+        group = known_as(waiting[0].name.rpartition("/")[0])
         shown = fingerprint(*(json.dumps([each.name, each.outputs]) for each in waiting))
-        ask = partial(self._ask, example, waiting)
-        verdict = memory.once(f"{known_as} {shown} rewards", Verdict, ask, keep=_is_final)
-        scored = {each.name: settled(each, verdict, i) for i, each in enumerate(waiting)}
-        return [scored[each.name] if isinstance(each, Unscored) else each for each in made]
+        verdict = workers.recall(f"{group} {shown} rewards", Verdict, partial(self._ask, example, waiting)).made
+        settle = [partial(settled, each, verdict, i) for i, each in enumerate(waiting)]
+        return [
+            workers.recall(f"{known_as(each.name)} {shown} scored", Rollout, make)
+            for each, make in zip(waiting, settle, strict=True)
+        ]
 
     def _ask(self, example: dspy.Example, waiting: Sequence[Unscored]) -> Verdict:
         started = time.perf_counter()
@@ -70,10 +84,6 @@ class Jury(NamedTuple):
                 return score_together(self.metric, example, predictions)
         except MetricError as error:
             return loss_by_metric(error)
-
-
-def _is_final(verdict: Verdict) -> bool:
-    return verdict.lost is None or verdict.lost.cause != "budget"
 
 
 def settled(made: Unscored, verdict: Verdict, position: int) -> Rollout:

@@ -13,7 +13,7 @@ from tfgrpo_dspy.lm.budget import Due
 from tfgrpo_dspy.lm.scope import Draw
 from tfgrpo_dspy.program.instructions import copy_program, library_of
 from tfgrpo_dspy.rollouts.adaptive import Stopping
-from tfgrpo_dspy.runtime.journal import fingerprint
+from tfgrpo_dspy.text import fingerprint
 
 
 class Query(NamedTuple):

@@ -74,7 +74,7 @@ class RolloutTask:
         return Jury(self.metric, self.sampling.timeout) if isinstance(self.metric, GroupMetric) else None
 
     def known_as(self, name: str) -> str:
-        """What the journal calls a rollout or a group of that name."""
+        """What the store calls a rollout or a group of that name."""
         return f"{self.sampling.purpose}: {name} {self.policy.fingerprint}"
 
     def __reduce__(self) -> tuple[Any, ...]:  # predictors are known by their identity, which is another elsewhere

@@ -1,4 +1,4 @@
-"""What decides the outcome of a run, by name: a journal is taken up only by a run of the same identity."""
+"""What decides the outcome of a run, by name: a run is taken up only by a run of the same identity."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ import dspy
 from tfgrpo_dspy.library.experience import Circumstances
 from tfgrpo_dspy.library.file import dump_library
 from tfgrpo_dspy.rewards.reward import Metric
-from tfgrpo_dspy.runtime.journal import fingerprint
 from tfgrpo_dspy.settings import DecidingSettings, Settings
 from tfgrpo_dspy.signatures import ExtractAdvantage, SummarizeRollout, UpdateLibrary
-from tfgrpo_dspy.text import one_line
+from tfgrpo_dspy.text import fingerprint, one_line
 
 _SAMPLING = frozenset({"temperature", "max_tokens", "max_completion_tokens", "top_p", "seed", "reasoning_effort"})
 """Arguments of an LM that change its answers; the others may hold credentials and stay out."""
@@ -31,7 +30,7 @@ def identity_of(
     valset: Iterable[dspy.Example] | None,
     lms: Mapping[str, Iterable[dspy.BaseLM]],
 ) -> dict[str, Any]:
-    """Name to value, of JSON types, for `Journal`.
+    """Name to value, of JSON types, for `Store`.
 
     Args:
         settings: Those of the run; what only changes how its library is come by (threads, budget, ...) is left out.

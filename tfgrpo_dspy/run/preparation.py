@@ -15,10 +15,10 @@ from tfgrpo_dspy.run.identity import described, identity_of
 from tfgrpo_dspy.run.run import Run
 from tfgrpo_dspy.run.setup import Setup
 from tfgrpo_dspy.runtime.announcer import Announcer
-from tfgrpo_dspy.runtime.journal import Journal, Memory, NoMemory, fingerprint
+from tfgrpo_dspy.runtime.store import Store
 from tfgrpo_dspy.settings import Settings
 from tfgrpo_dspy.steps.reflection import Reflection
-from tfgrpo_dspy.text import shorten
+from tfgrpo_dspy.text import fingerprint, shorten
 
 _OBJECTIVE_TOKENS = 600
 
@@ -48,7 +48,7 @@ def prepare(
     objective = settings.objective or _instructions(bare, conditioned)
     reflection = Reflection(reflection_lm, settings.retries)
     announcer = Announcer(setup.listeners)
-    memory: Memory = NoMemory()
+    store = Store()
     if setup.log_dir is not None:
         lms = {"policy": lms_of(bare), "reflection": [reflection_lm]}
         identity = identity_of(settings, bare, setup.metric, train, val, lms)
@@ -58,7 +58,7 @@ def prepare(
             identity["rollouts"] = fingerprint(repr(past.attempts))
         if setup.gate is not None:
             identity["gate"] = described(setup.gate)
-        memory = Journal(setup.log_dir, identity, restart=setup.restart)
+        store = Store(setup.log_dir, identity, restart=setup.restart, accept_changes=setup.accept_changes)
     run = Run(
         settings,
         bare,
@@ -68,7 +68,7 @@ def prepare(
         objective,
         reflection,
         announcer,
-        memory,
+        store,
         gate=setup.gate,
         review=setup.review,
         past=past,

@@ -44,8 +44,8 @@ from tfgrpo_dspy.run.trials import RunBench
 from tfgrpo_dspy.runtime.announcer import Announcer
 from tfgrpo_dspy.runtime.dues import Dues
 from tfgrpo_dspy.runtime.executor import Pace
-from tfgrpo_dspy.runtime.journal import Memory
 from tfgrpo_dspy.runtime.losses import Watch, warn_if_little_was_learnable
+from tfgrpo_dspy.runtime.store import Store
 from tfgrpo_dspy.runtime.workers import Workers
 from tfgrpo_dspy.settings import Settings, meter_for
 from tfgrpo_dspy.steps.briefing import Briefing
@@ -72,7 +72,7 @@ class Run:
     """What the student is meant to do well, for the reflection prompts."""
     reflection: Reflection
     announcer: Announcer
-    memory: Memory
+    store: Store
     """Where finished tasks keep their results."""
     gate: Gate | None = None
     review: Review | None = None
@@ -102,8 +102,8 @@ class Run:
     @contextmanager
     def recorded(self) -> Iterator[None]:
         """Announce the run's start, and its end if an error ends it; what was learned goes with the error."""
-        if self.memory.ledger is not None:
-            self.meter.spending.keep_in(self.memory.ledger)
+        if self.store.is_kept:
+            self._go_on_with_the_account()
         batches = list(self.plan())
         rollouts = sum(len(step.queries) for step in batches) * self.settings.group_size
         self.announcer(
@@ -116,18 +116,37 @@ class Run:
                 self.lms,
                 len(batches),
                 rollouts,
-                self.memory.token,
+                self.store.token,
             )
         )
         try:
             with metering(self.meter, lms_of(self.student, self.reflection.lm)):
                 yield
+            self._settle()
         except BaseException as error:
             result = self._result(Carried())
             self.announcer(RunFinished(result, None, error))
             if isinstance(error, LMError | TooManyErrors | ReviewStop):
                 raise RunStopped(stopped(error, len(batches), result), result) from error
             raise
+
+    def _go_on_with_the_account(self) -> None:
+        """Count what an earlier process of this run spent.
+
+        Raises:
+            SettingsError: A cap was set that is below it.
+        """
+        spending, budget = self.meter.spending, self.settings.budget
+        spending.keep_in(self.store)
+        caps = None if budget is None else budget.caps
+        if budget is not None and self.store.fact("caps") != caps:
+            budget.check_above(spending.spent)
+        self.store.set_fact("caps", caps)
+
+    def _settle(self) -> None:
+        """What was lost in what is over is final, unless a limit ended it: then it is made when the limit is raised."""
+        if self.meter.stopped_by is None:
+            self.store.settle()
 
     @property
     def pace(self) -> Pace:
@@ -243,8 +262,9 @@ class Run:
         record = replace(record, validation=self._validate(enacted.library, step.number, workers))
         if self.settings.require_contrast:
             warn_if_little_was_learnable(record, self.settings.tolerance)
+        self._settle()
         self.announcer(StepFinished(record))
-        self.records[-1] = workers.spill.take_step(record)
+        self.records[-1] = self.store.keep_step(record)
         if step.ends_epoch:
             self.announcer(EpochFinished(step.epoch, enacted.library))
 

@@ -1,7 +1,7 @@
 """Where rollouts run: the seam between the loop, which stays in this process, and the program's work, which need not.
 
 What crosses it is one rollout: a task (policy, metric and sampling), an example and a name there, what was made back.
-Journal, events, summaries, extractions and the update stay here, and so does the pool that bounds what is in flight.
+The store, events, summaries, extractions and the update stay here, and so does the pool that bounds what is in flight.
 """
 
 from __future__ import annotations

@@ -38,6 +38,8 @@ class Watch:
             TooManyErrors: It is one loss too many.
         """
         self._observer(event)
+        if getattr(event, "is_remembered", False):
+            return  # it counted in the process that lost it
         match event:
             case RolloutFinished(rollout=Lost(cause="budget")):
                 pass  # not made because nothing new was to start

@@ -14,7 +14,7 @@ from contextvars import copy_context
 from functools import partial
 from queue import SimpleQueue
 from types import TracebackType
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar
 
 from tfgrpo_dspy.lm.meter import GRACE
 from tfgrpo_dspy.lm.scope import active_meter
@@ -22,14 +22,22 @@ from tfgrpo_dspy.records.advantages import Extraction, Summary
 from tfgrpo_dspy.records.events import Event, ReflectionFinished
 from tfgrpo_dspy.records.updates import Update
 from tfgrpo_dspy.runtime.executor import Here, Place
-from tfgrpo_dspy.runtime.journal import Memory, NoMemory, fingerprint
-from tfgrpo_dspy.runtime.spill import Spill
+from tfgrpo_dspy.runtime.store import Store
+from tfgrpo_dspy.text import fingerprint
 
 logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 R = TypeVar("R")
 S = TypeVar("S")
+
+
+class Recalled(NamedTuple, Generic[R]):
+    """What a task made."""
+
+    made: R
+    is_remembered: bool
+    """Whether it was an earlier process of the same run that made it."""
 
 
 class Workers:
@@ -39,7 +47,7 @@ class Workers:
         num_threads: Tasks at once, >= 1. As each task makes its LM calls one after the other, it bounds the LM calls
             in flight over all stages of a run together.
         announce: Receives the events which tasks announce, one at a time, in the thread that calls `results`.
-        memory: Where tasks keep their results, so that a killed run is taken up; None keeps nothing.
+        store: Where tasks keep their results, so that a killed run is taken up; None keeps nothing but long texts.
         place: Where rollouts run; None for the threads of this pool.
         at_once: Receives the same events as soon as they are announced, in the thread that does.
     """
@@ -48,15 +56,13 @@ class Workers:
         self,
         num_threads: int,
         announce: Callable[[Event], None] = lambda event: None,
-        memory: Memory | None = None,
+        store: Store | None = None,
         place: Place | None = None,
         at_once: Callable[[Event], None] = lambda event: None,
     ) -> None:
         self._pool = ThreadPoolExecutor(num_threads, thread_name_prefix="tfgrpo")
-        self.memory = memory or NoMemory()
+        self.store = store or Store()
         self.place = place or Here()
-        self.spill = Spill()
-        """Where the tasks put what is too large to keep."""
         self._context = copy_context()
         self._announce, self._at_once = announce, at_once
         self._announced: SimpleQueue[Event | Future[Any]] = SimpleQueue()
@@ -99,26 +105,26 @@ class Workers:
             make: Makes it.
             reads: All texts that it depends on.
         """
-        return self.submit(self._reflect, partial(self.remember, name, kind, make, reads=tuple(reads)))
+        return self.submit(self._reflect, f"{name} {fingerprint(*reads)}", kind, make)
 
     def remember(self, name: str, kind: Any, make: Callable[[], R], *, reads: Iterable[str] = ()) -> R:
-        """What is remembered of the task, or what it makes here and now.
+        """What is remembered of the task, or what it makes here and now; the arguments are those of `task`.
 
-        It is kept unless it says by `was_tried` that it was not: nothing was made because no budget was left.
-
-        Args:
-            name: See `task`.
-            kind: Type of what is made, for reading it back: a dataclass, a union or a tuple of such.
-            make: See `task`.
-            reads: See `task`.
+        Its kind is a type that can be read back: a dataclass, a union or a tuple of such.
         """
-        known_as = f"{name} {fingerprint(*reads)}"
-        return self.memory.once(known_as, kind, make, keep=lambda made: getattr(made, "was_tried", True))
+        return self.recall(f"{name} {fingerprint(*reads)}", kind, make).made
 
-    def _reflect(self, ask: Callable[[], R]) -> R:
-        made = ask()
+    def recall(self, known_as: str, kind: Any, make: Callable[[], R]) -> Recalled[R]:
+        """The same, by the whole name of the task, and whether it was remembered."""
+        found: R | None = self.store.find(known_as, kind)
+        if found is not None:
+            return Recalled(found, True)
+        return Recalled(self.store.keep(known_as, kind, make()), False)
+
+    def _reflect(self, known_as: str, kind: Any, make: Callable[[], R]) -> R:
+        made, is_remembered = self.recall(known_as, kind, make)
         if isinstance(made, Summary | Extraction | Update):
-            self.announce(ReflectionFinished(made))
+            self.announce(ReflectionFinished(made, is_remembered))
         return made
 
     def gather(self, futures: Sequence[Future[R]]) -> Future[list[R]]:

@@ -119,7 +119,7 @@ def _write_summary(briefing: Briefing, reflection: Reflection, example: dspy.Exa
 
 def _fall_back(rollout: Scored, error: Unusable) -> Summary:
     remedy = "its shortened trajectory was used instead"
-    failure = Failure("summary", rollout.name, str(error), remedy, error.is_error)
+    failure = Failure("summary", rollout.name, str(error), remedy, error.cause)
     text = shorten(rollout.trajectory, _FALLBACK_TOKENS)
     return Summary(rollout.name, rollout.reward, text, (failure,), error.usage)
 
@@ -159,7 +159,7 @@ def _write_extraction(
         )
     except Unusable as error:
         remedy = "its summaries are carried to the next step"
-        failure = Failure("extraction", group.name, str(error), remedy, error.is_error)
+        failure = Failure("extraction", group.name, str(error), remedy, error.cause)
         return Extraction(None, (failure,), usage=error.usage)
     left_out = tuple(Failure("extraction", group.name, p, "it was left out") for p in answer.problems)
     return Extraction(_advantage(group, briefing, summaries, answer), (), left_out, answer.usage)

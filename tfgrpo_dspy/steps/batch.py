@@ -14,7 +14,7 @@ from tfgrpo_dspy.library.tokens import tokens_of
 from tfgrpo_dspy.lm.budget import UPDATE
 from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.records.advantages import SemanticAdvantage
-from tfgrpo_dspy.records.failures import Failure
+from tfgrpo_dspy.records.failures import Cause, Failure
 from tfgrpo_dspy.records.updates import Update
 from tfgrpo_dspy.signatures import UpdateLibrary, with_correction, with_effects, with_scopes
 from tfgrpo_dspy.steps.briefing import Briefing
@@ -56,9 +56,8 @@ class _Asking:
     reflection: Reflection
     library: ExperienceLibrary
     rounds: list[tuple[Operation, ...]] = field(default_factory=list)
-    undecided: dict[str, str] = field(default_factory=dict)
+    undecided: dict[str, tuple[Cause, str]] = field(default_factory=dict)
     """Label to why nothing could be had."""
-    is_error: bool = False
     usage: Usage = Usage()
 
 
@@ -81,10 +80,16 @@ def update_at_once(advantages: Sequence[SemanticAdvantage], briefing: Briefing, 
     while parts:
         parts.extendleft(reversed(_ask(asking, parts.popleft())))
     undecided = tuple(labelled[label].group for label in labelled if label in asking.undecided)
-    why = "; ".join(dict.fromkeys(asking.undecided.values()))
-    remedy = "its advantages are carried to the next step"
-    failures = (Failure("update", f"s{briefing.step}", why, remedy, asking.is_error),) if undecided else ()
-    return Update(tuple(asking.rounds), undecided, failures, asking.usage)
+    return Update(tuple(asking.rounds), undecided, _failures(asking), asking.usage)
+
+
+def _failures(asking: _Asking) -> tuple[Failure, ...]:
+    """One for each cause, with all its reasons."""
+    whys: dict[Cause, list[str]] = {}
+    for cause, why in dict.fromkeys(asking.undecided.values()):
+        whys.setdefault(cause, []).append(why)
+    where, remedy = f"s{asking.briefing.step}", "its advantages are carried to the next step"
+    return tuple(Failure("update", where, "; ".join(said), remedy, cause) for cause, said in whys.items())
 
 
 def _ask(asking: _Asking, part: _Part) -> list[_Part]:
@@ -100,8 +105,7 @@ def _ask(asking: _Asking, part: _Part) -> list[_Part]:
         asking.usage += error.usage
         if error.broke_off and len(part.labelled) > 1:
             return part.halves()
-        asking.undecided |= dict.fromkeys(part.labelled, str(error))
-        asking.is_error = asking.is_error or error.is_error
+        asking.undecided |= dict.fromkeys(part.labelled, (error.cause, str(error)))
         return []
     asking.usage += answer.usage
     items: Items = answer.fields["operations"]
@@ -124,10 +128,8 @@ def _take(asking: _Asking, part: _Part, items: Items) -> list[_Part]:
     if not left:
         return []
     if part.tries <= 0:
-        asking.undecided |= {
-            label: " ".join(whys) or "the reply broke off" for label in left if label not in _cited(long)
-        }
-        asking.is_error = True
+        why = " ".join(whys) or "the reply broke off"
+        asking.undecided |= {label: ("reply", why) for label in left if label not in _cited(long)}
         return []
     rest = _Part(left, part.tries - 1, " ".join(whys))
     return [rest] if items.is_whole or len(left) == 1 else rest.halves()

@@ -96,7 +96,7 @@ def _condense(library: ExperienceLibrary, briefing: Briefing, reflection: Reflec
     try:
         operations, usage = condense(library, briefing.objective, limits, reflection)
     except Unusable as error:
-        failure = Failure("update", f"s{briefing.step}", str(error), "entries were taken out instead", error.is_error)
+        failure = Failure("update", f"s{briefing.step}", str(error), "entries were taken out instead", error.cause)
         return Update(failures=(failure,), usage=error.usage)
     return Update((operations,), usage=usage)
 

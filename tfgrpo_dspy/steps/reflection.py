@@ -15,6 +15,7 @@ from tfgrpo_dspy.lm.metering import metered
 from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.lm.verdicts import TooLongReply
 from tfgrpo_dspy.program.recorder import Recorder
+from tfgrpo_dspy.records.failures import Cause
 from tfgrpo_dspy.rollouts.failures import FATAL
 from tfgrpo_dspy.signatures import CORRECTION, with_correction
 from tfgrpo_dspy.steps.reading.adapter import reading
@@ -32,13 +33,13 @@ class Unusable(TFGRPOError):
     Args:
         reason: Why.
         usage: What the tries took.
-        is_error: False if none was allowed.
+        cause: None could be used, none came, or none was allowed.
         broke_off: Whether what it wrote was cut off, so that a smaller question may help.
     """
 
-    def __init__(self, reason: str, usage: Usage, is_error: bool = True, broke_off: bool = False) -> None:
+    def __init__(self, reason: str, usage: Usage, cause: Cause = "reply", broke_off: bool = False) -> None:
         super().__init__(reason)
-        self.usage, self.is_error, self.broke_off = usage, is_error, broke_off
+        self.usage, self.cause, self.broke_off = usage, cause, broke_off
 
 
 class TooLong(Unusable):
@@ -134,7 +135,7 @@ class Reflection:
                 if tokens < LEAST_TOKENS:
                     raise TooLong(str(error), spent) from error
             except Unusable as error:
-                raise Unusable(str(error), spent + error.usage, error.is_error, error.broke_off) from error
+                raise Unusable(str(error), spent + error.usage, error.cause, error.broke_off) from error
             else:
                 return replace(answer, usage=spent + answer.usage)
 
@@ -153,7 +154,7 @@ class Reflection:
         except FATAL:
             raise
         except OutOfBudget as refused:
-            raise Unusable(f"out of budget: {refused}", recorder.usage, is_error=False) from None
+            raise Unusable(f"out of budget: {refused}", recorder.usage, "budget") from None
         except Unpriced as unpriced:
             raise unpriced.error from None
         except LMError as error:
@@ -167,4 +168,4 @@ class Reflection:
             raise Unusable(str(error.__cause__), usage, broke_off=True) from error
         if isinstance(error, ContextWindowExceededError):
             raise TooLong(str(error), usage) from error
-        raise Unusable(f"{type(error).__name__}: {error}", usage) from error
+        raise Unusable(f"{type(error).__name__}: {error}", usage, "endpoint") from error

@@ -9,7 +9,7 @@ from functools import partial
 import dspy
 
 from tfgrpo_dspy.records.events import GroupFinished, RolloutFinished
-from tfgrpo_dspy.records.rollouts import Group, Made, Rollout, Unscored
+from tfgrpo_dspy.records.rollouts import Group, Made, Unscored
 from tfgrpo_dspy.rewards.reward import Metric
 from tfgrpo_dspy.rollouts.group_scoring import Jury
 from tfgrpo_dspy.rollouts.past import PastRollouts
@@ -50,7 +50,7 @@ def _roll_out_group(task: RolloutTask, make: Roll, query: Query, workers: Worker
     stopping, first = sampling.stopping, sampling.first
     rollouts = workers.gather([workers.submit(roll, f"{name}/r{i}") for i in range(first)])
     if task.jury is not None:
-        rollouts = workers.then(rollouts, partial(_score_together, task, task.jury, query.example, workers, name))
+        rollouts = workers.then(rollouts, partial(_score_together, task, task.jury, query.example, workers))
 
     def complete(finished: Sequence[Made]) -> Future[Group]:
         group = Group(name, query.example, tuple(r for r in finished if not isinstance(r, Unscored)), first)
@@ -65,20 +65,18 @@ def _roll_out_group(task: RolloutTask, make: Roll, query: Query, workers: Worker
 
 def _roll(task: RolloutTask, make: Roll, example: dspy.Example, workers: Workers, name: str) -> Made:
     afresh = partial(make, example, name)
-    made = workers.memory.once(
-        task.known_as(name), Made, afresh, keep=lambda made: getattr(made, "cause", "") != "budget"
-    )
-    return made if isinstance(made, Unscored) else _finish(made, task, workers)
+    made, is_remembered = workers.recall(task.known_as(name), Made, afresh)
+    if not isinstance(made, Unscored):
+        workers.announce(RolloutFinished(task.sampling.step, made, is_remembered))
+    return made
 
 
 def _score_together(
-    task: RolloutTask, jury: Jury, example: dspy.Example, workers: Workers, name: str, made: list[Made]
+    task: RolloutTask, jury: Jury, example: dspy.Example, workers: Workers, made: list[Made]
 ) -> list[Made]:
-    scored = jury.score(example, made, task.known_as(name), workers.memory)
-    return [_finish(new, task, workers) if old is not new else new for old, new in zip(made, scored, strict=True)]
-
-
-def _finish(rollout: Rollout, task: RolloutTask, workers: Workers) -> Rollout:
-    rollout = workers.spill.take(rollout)
-    workers.announce(RolloutFinished(task.sampling.step, rollout))
-    return rollout
+    waiting = [each for each in made if isinstance(each, Unscored)]
+    scored = jury.score(example, waiting, task.known_as, workers) if waiting else []
+    for rollout, is_remembered in scored:
+        workers.announce(RolloutFinished(task.sampling.step, rollout, is_remembered))
+    rewarded = iter(scored)
+    return [next(rewarded).made if isinstance(each, Unscored) else each for each in made]

@@ -12,7 +12,17 @@ from pathlib import Path
 import dspy
 import pytest
 
-from tests.tfgrpo_dspy.command_line import KEY, ROOT, SOLVER, files_with, problems, process_environment, run, the_error
+from tests.tfgrpo_dspy.command_line import (
+    KEY,
+    ROOT,
+    SOLVER,
+    files_with,
+    problems,
+    process_environment,
+    results_in,
+    run,
+    the_error,
+)
 from tfgrpo_dspy import TrainingFreeGRPO, read_library
 from tfgrpo_dspy.simulated import Latency, running_server
 
@@ -230,14 +240,15 @@ def test_a_run_that_stops_at_once_leaves_earlier_results_alone():
 def test_the_same_command_takes_a_run_up_and_another_one_is_refused_unless_it_starts_over():
     compiled("--lm", "simulated", "--no-tracking")
     learned = Path("out/library.json").read_bytes()
-    journal = Path("out/log/journal.jsonl").read_bytes()
+    made = results_in("out/log")
     compiled("--lm", "simulated", "--no-tracking")
-    assert Path("out/log/journal.jsonl").read_bytes() == journal
+    assert results_in("out/log") == made
     assert Path("out/library.json").read_bytes() == learned
     changed = ("--lm", "simulated", "--no-tracking", "--seed", "7")
     assert "seed was 0, is 7" in the_error(run("compile", SOLVER, "train.jsonl", *QUICK, *changed))
     compiled(*changed, "--restart")
-    assert Path("out/log.1/journal.jsonl").read_bytes() == journal
+    assert results_in("out/log.1") == made
+    assert results_in("out/log") != made
 
 
 @pytest.mark.slow
@@ -300,9 +311,8 @@ def test_interrupting_twice_leaves_at_once_and_the_run_is_taken_up():
             stderr=subprocess.PIPE,
             text=True,
         )
-        journal = Path("out/log/journal.jsonl")
         deadline = time.monotonic() + 60
-        while not (journal.exists() and journal.stat().st_size) and time.monotonic() < deadline:
+        while not (Path("out/log/run.db").exists() and results_in("out/log")) and time.monotonic() < deadline:
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         for line in process.stderr:  # the first is answered: what is in flight is waited for
@@ -311,7 +321,7 @@ def test_interrupting_twice_leaves_at_once_and_the_run_is_taken_up():
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)
     assert process.returncode == 130
-    kept = journal.read_bytes()
+    kept = results_in("out/log")
     assert kept
     with running_server() as url:
         compiled_again = run(
@@ -320,4 +330,4 @@ def test_interrupting_twice_leaves_at_once_and_the_run_is_taken_up():
             env={"OPENAI_API_KEY": KEY},
         )
     assert compiled_again.exit_code == 0, compiled_again.stderr
-    assert journal.read_bytes().startswith(kept[: kept.rfind(b"\n")])
+    assert results_in("out/log")[: len(kept)] == kept

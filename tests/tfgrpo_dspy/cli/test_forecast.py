@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from tfgrpo_dspy.cli import dry_run
 from tfgrpo_dspy.cli.app import app
 from tfgrpo_dspy.cli.boundary import ENDED_EARLY
 from tfgrpo_dspy.forecast.forecast import Range
-from tfgrpo_dspy.lm.ledger import spent_in
+from tfgrpo_dspy.runtime.stored import reading, spent_in
 
 COMPILE = ("compile", SOLVER, "train.jsonl", "--metric", "number", "--lm", "simulated", "--no-tracking")
 QUICK = ("--epochs", "2", "--group-size", "4")
@@ -89,7 +88,8 @@ def test_the_pilot_before_the_question_counts_against_the_cap():
     result = run(*COMPILE, *QUICK, "--price-per-million", "0.5,2", "--confirm-above", "100", "--max-lm-calls", "60")
     assert result.exit_code == ENDED_EARLY, result.output
     assert "Ended early: max_lm_calls=60" in " ".join(result.stdout.split())
-    pilot = json.loads(Path("out/log/spent.jsonl").read_text().splitlines()[0])
+    with reading("out/log") as stored:
+        pilot = next(record["value"] for record in stored.export() if record["kind"] == "spent")
     assert pilot["lm_calls"] > 10
     assert pilot["lm_calls"] < spent_in("out/log").lm_calls <= 60
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.tfgrpo_dspy.command_line import SOLVER, problems, run, the_error
+from tests.tfgrpo_dspy.command_line import SOLVER, problems, results_in, run, the_error
 from tfgrpo_dspy import TrainingFreeGRPO, read_library
 from tfgrpo_dspy.cli.options.common import CompileOptions, MomentOptions
 from tfgrpo_dspy.cli.options.recipe import RECIPE, read_recipe, render_recipe
@@ -57,9 +57,9 @@ def test_a_run_leaves_the_recipe_that_makes_it_again():
 
 def test_the_recipe_in_the_folder_of_its_run_takes_the_run_up():
     compiled(SOLVER, "train.jsonl", *GIVEN)
-    journal = Path("out/log/journal.jsonl").read_bytes()
+    made = results_in("out/log")
     compiled("--recipe", str(OUT))
-    assert Path("out/log/journal.jsonl").read_bytes() == journal
+    assert results_in("out/log") == made
 
 
 def test_the_demo_is_made_again_by_its_recipe():

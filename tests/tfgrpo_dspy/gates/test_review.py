@@ -23,7 +23,7 @@ from tfgrpo_dspy import (
     TrainingFreeGRPO,
     read_library,
 )
-from tfgrpo_dspy.errors import JournalError
+from tfgrpo_dspy.errors import StoreError
 from tfgrpo_dspy.history.file import load_tracked
 
 START = ExperienceLibrary.from_texts(["When asked, answer.", "When lost, look back."])
@@ -169,7 +169,7 @@ def test_a_run_that_is_taken_up_asks_for_no_decision_twice():
 def test_a_reviewed_run_is_not_gone_on_with_unreviewed():
     with pytest.raises(RunStopped):
         learned(lambda *_: (_ for _ in ()).throw(ReviewStop("later")), log_dir="log")
-    with pytest.raises(JournalError, match="review was true, is null"):
+    with pytest.raises(StoreError, match="review was true, is null"):
         learned(None, log_dir="log")
 
 

@@ -11,13 +11,13 @@ from tests.tfgrpo_dspy.lm.test_over_http import OK, lm, stub
 from tfgrpo_dspy import TrainingFreeGRPO, evaluate
 from tfgrpo_dspy.errors import SettingsError
 from tfgrpo_dspy.lm.budget import Budget, cost_at, price_of
-from tfgrpo_dspy.lm.ledger import spent_in
 from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.observers.mlflow.metrics import usage_numbers
 from tfgrpo_dspy.reports.markdown import render_report
 from tfgrpo_dspy.reports.story import story_of
 from tfgrpo_dspy.reports.tables import cost_table
 from tfgrpo_dspy.rewards.metrics import number
+from tfgrpo_dspy.runtime.stored import spent_in
 from tfgrpo_dspy.simulated import demo_examples, running_server
 from tfgrpo_dspy.simulated.endpoint.prefix_cache import BLOCK_TOKENS, PrefixCache
 

@@ -163,7 +163,7 @@ def test_detaching_restores_the_program_and_attaching_again_replaces():
     assert library_of(copy.deepcopy(program)) == LIBRARY
 
 
-def test_the_journal_tells_apart_what_reads_differently():
+def test_the_store_tells_apart_what_reads_differently():
     programs = [retrieving(), attach(detach(retrieving()), LIBRARY.pin("G1"), retrieval=BM25(1))]
     programs.append(attach(detach(retrieving()), LIBRARY, retrieval=BM25(2)))
     assert len({Policy.of(program).fingerprint for program in programs}) == 3

@@ -1,4 +1,4 @@
-"""The parts of a composite reward: from the metric to the journal, the tables and the metrics of a step."""
+"""The parts of a composite reward: from the metric to the store, the tables and the metrics of a step."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tfgrpo_dspy.observers.mlflow.tables import rollouts_table
 from tfgrpo_dspy.records.rollouts import Group, Rollout
 from tfgrpo_dspy.rewards.reward import Reward, score
 from tfgrpo_dspy.rollouts.sampling import Query, Sampling
-from tfgrpo_dspy.runtime.journal import Journal
+from tfgrpo_dspy.runtime.store import Store
 from tfgrpo_dspy.runtime.workers import Workers
 from tfgrpo_dspy.steps.rollout import roll_out
 
@@ -23,9 +23,9 @@ def composite(example, prediction, trace=None):
     return dspy.Prediction(score=0.75, feedback="fine", parts={"accuracy": True, "brevity": 0.5})
 
 
-def group(metric=composite, memory=None) -> Group:
+def group(metric=composite, store=None) -> Group:
     lm = Engine(lambda asked: {"answer": "1"}).lm()
-    with dspy.context(lm=lm), Workers(2, memory=memory) as workers:
+    with dspy.context(lm=lm), Workers(2, store=store) as workers:
         sampling = Sampling("training seed 0", 1, 2, 0.7, 0.0)
         queries = [Query(0, examples(1)[0])]
         return workers.results(roll_out(dspy.Predict("question -> answer"), queries, metric, workers, sampling))[0]
@@ -41,11 +41,11 @@ def test_parts_that_are_no_numbers_are_a_metric_s_mistake(parts):
         score(lambda e, p, t=None: dspy.Prediction(score=1, parts=parts), examples(1)[0], PREDICTION)
 
 
-def test_the_journal_gives_the_parts_back(tmp_path):
+def test_the_store_gives_the_parts_back(tmp_path):
     made = []
     for _ in range(2):
-        with Journal(tmp_path, {"settings": 1}) as journal:
-            made.append(group(memory=journal))
+        with Store(tmp_path, {"settings": 1}) as store:
+            made.append(group(store=store))
     assert [r.parts for g in made for r in g.scored] == [(("accuracy", 1.0), ("brevity", 0.5))] * 4
     assert made[0].rollouts == made[1].rollouts
     assert isinstance(made[0].rollouts[0], Rollout)

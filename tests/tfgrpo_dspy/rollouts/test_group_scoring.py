@@ -19,7 +19,7 @@ from tfgrpo_dspy.records.rollouts import Group, Lost, Scored, Unscored
 from tfgrpo_dspy.rewards.reward import check_metric
 from tfgrpo_dspy.rollouts.sampling import Query, Sampling
 from tfgrpo_dspy.rollouts.task import RolloutTask
-from tfgrpo_dspy.runtime.journal import Journal
+from tfgrpo_dspy.runtime.store import Store
 from tfgrpo_dspy.runtime.workers import Workers
 from tfgrpo_dspy.simulated import demo_examples, simulated_lm
 from tfgrpo_dspy.steps.rollout import roll_out
@@ -52,9 +52,9 @@ def answering(text="1"):
     return Engine(lambda asked: dict.fromkeys(asked.outputs, text))
 
 
-def groups_of(program, lm, metric, *, size=3, count=2, announce=lambda e: None, memory=None, **more) -> list[Group]:
+def groups_of(program, lm, metric, *, size=3, count=2, announce=lambda e: None, store=None, **more) -> list[Group]:
     sampling = Sampling("training seed 0", 1, size, 0.7, 0.0, **more)
-    with dspy.context(lm=lm), Workers(4, announce, memory) as workers:
+    with dspy.context(lm=lm), Workers(4, announce, store) as workers:
         queries = [Query(i, example) for i, example in enumerate(examples(count))]
         return workers.results(roll_out(program, queries, metric, workers, sampling))
 
@@ -166,29 +166,29 @@ class Odd:
         return "odd"
 
 
-def test_predictions_are_shown_as_json_values_whether_a_journal_is_kept_or_not(tmp_path):
+def test_predictions_are_shown_as_json_values_whether_a_store_is_kept_or_not(tmp_path):
     class Typed(dspy.Module):
         def forward(self, question):
             return dspy.Prediction(point=Point(x=1), parts=(1, 2), odd=Odd(), trajectory={"long": "log"})
 
     seen = []
-    for memory in (None, Journal(tmp_path, IDENTITY)):
+    for store in (None, Store(tmp_path, IDENTITY)):
         metric = Ranks()
-        if memory is None:
+        if store is None:
             groups_of(Typed(), answering().lm(), metric, count=1, size=1)
         else:
-            with memory:
-                groups_of(Typed(), answering().lm(), metric, count=1, size=1, memory=memory)
+            with store:
+                groups_of(Typed(), answering().lm(), metric, count=1, size=1, store=store)
         seen += metric.shown
     assert seen == [[{"point": {"x": 1}, "parts": [1, 2], "odd": "odd"}]] * 2
 
 
-def test_the_journal_gives_back_rollouts_and_rewards_without_asking_again(tmp_path):
+def test_the_store_gives_back_rollouts_and_rewards_without_asking_again(tmp_path):
     first, second = Ranks(), Ranks()
     engine = answering()
     for metric in (first, second):
-        with Journal(tmp_path, IDENTITY) as journal:
-            groups = groups_of(dspy.Predict(QA), engine.lm(), metric, memory=journal)
+        with Store(tmp_path, IDENTITY) as store:
+            groups = groups_of(dspy.Predict(QA), engine.lm(), metric, store=store)
             assert [group.rewards for group in groups] == [(0.0, 1.0, 2.0)] * 2
     assert (len(first.shown), second.shown, engine.calls) == (2, [], 6)
 
@@ -199,10 +199,10 @@ def test_a_run_killed_between_rollouts_and_their_scoring_goes_on_with_the_same_r
             raise KeyboardInterrupt
 
     engine, metric = answering(), Ranks()
-    with pytest.raises(KeyboardInterrupt), Journal(tmp_path, IDENTITY) as journal:
-        groups_of(dspy.Predict(QA), engine.lm(), Dies(), count=1, memory=journal)
-    with Journal(tmp_path, IDENTITY) as journal:
-        [group] = groups_of(dspy.Predict(QA), engine.lm(), metric, count=1, memory=journal)
+    with pytest.raises(KeyboardInterrupt), Store(tmp_path, IDENTITY) as store:
+        groups_of(dspy.Predict(QA), engine.lm(), Dies(), count=1, store=store)
+    with Store(tmp_path, IDENTITY) as store:
+        [group] = groups_of(dspy.Predict(QA), engine.lm(), metric, count=1, store=store)
     assert (group.rewards, engine.calls) == ((0.0, 1.0, 2.0), 3)
 
 

@@ -6,12 +6,9 @@ import pytest
 
 from tfgrpo_dspy.errors import DataError
 from tfgrpo_dspy.lm.usage import Usage
-from tfgrpo_dspy.records.rollouts import Lost, Made, Scored, Unscored
-from tfgrpo_dspy.rewards.reward import Reward
-from tfgrpo_dspy.rollouts.failures import Loss
-from tfgrpo_dspy.rollouts.group_scoring import Verdict
-from tfgrpo_dspy.rollouts.recorded import journal_in, lms_of, other_purposes, recorded_rollouts
-from tfgrpo_dspy.runtime.journal import Journal
+from tfgrpo_dspy.records.rollouts import Lost, Made, Rollout, Scored, Unscored
+from tfgrpo_dspy.rollouts.recorded import lms_of, other_purposes, recorded_rollouts
+from tfgrpo_dspy.runtime.store import Store
 
 IDENTITY = {"lms": {"policy": ["simulated/frozen-lm"]}}
 
@@ -21,9 +18,10 @@ def scored(name: str, reward: float = 1.0) -> Scored:
 
 
 def keep(folder: Path, values: dict[str, tuple[object, object]]) -> None:
-    with Journal(folder, IDENTITY) as journal:
+    with Store(folder, IDENTITY) as store:
         for name, (kind, value) in values.items():
-            journal.once(name, kind, lambda value=value: value)
+            store.keep(name, kind, value)
+        store.settle()
 
 
 def test_rollouts_are_read_by_step_example_and_index(tmp_path):
@@ -51,36 +49,26 @@ def test_what_rollouts_were_made_for_keeps_them_apart(tmp_path):
     assert other_purposes(tmp_path) == {"training": 1, "validation": 1}
 
 
-def test_rollouts_that_were_scored_together_have_their_rewards(tmp_path):
-    waiting = {n: Unscored(n, {"answer": "4"}, "", "answer: 4", 0, Usage(1), 0.1) for n in ("s1/e0/r0", "s1/e0/r1")}
-    verdict = Verdict((Reward(1.0, "yes"), Reward(0.0, "no")), None, Usage(), 0.0)
+def test_rollouts_that_were_scored_together_have_their_rewards_and_others_none(tmp_path):
+    waiting = {n: Unscored(n, {"answer": "4"}, "", "answer: 4", 0, Usage(1), 0.1) for n in ("s1/e0/r0", "s1/e1/r0")}
     lines: dict[str, tuple[object, object]] = {f"training seed 0: {n} 0a": (Made, u) for n, u in waiting.items()}
-    keep(tmp_path, {**lines, "training seed 0: s1/e0 0a 0b rewards": (Verdict, verdict)})
-    assert [each.rollout.reward for each in recorded_rollouts(tmp_path)] == [1.0, 0.0]
+    keep(tmp_path, {**lines, "training seed 0: s1/e0/r0 0a 0b scored": (Rollout, scored("s1/e0/r0", 0.5))})
+    assert [getattr(each.rollout, "reward", None) for each in recorded_rollouts(tmp_path)] == [0.5, None]
 
 
-def test_a_group_whose_metric_broke_is_lost_and_one_without_verdict_unscored(tmp_path):
-    unscored = Unscored("s1/e0/r0", {}, "", "", 0, Usage(1), 0.1)
-    other = Unscored("s1/e1/r0", {}, "", "", 0, Usage(1), 0.1)
-    verdict = Verdict((), Loss("metric", "boom"), Usage(), 0.0)
-    keep(
-        tmp_path,
-        {
-            "training seed 0: s1/e0/r0 0a": (Made, unscored),
-            "training seed 0: s1/e1/r0 0a": (Made, other),
-            "training seed 0: s1/e0 0a 0b rewards": (Verdict, verdict),
-        },
-    )
-    assert [type(each.rollout) for each in recorded_rollouts(tmp_path)] == [Lost, Unscored]
-
-
-def test_a_torn_last_line_is_passed_over(tmp_path):
+def test_a_list_of_rollouts_reads_no_text_until_it_is_looked_at(tmp_path):
     keep(tmp_path, {"training seed 0: s1/e0/r0 0a": (Made, scored("s1/e0/r0"))})
-    with journal_in(tmp_path).open("a") as file:
-        file.write('{"name": "training seed 0: s1/e0/r1 0a", "value": {"na')
-    assert [each.name for each in recorded_rollouts(tmp_path)] == ["s1/e0/r0"]
+    [each] = recorded_rollouts(tmp_path)
+    assert type(each.rollout) is not Scored
+    assert each.rollout.answer == "answer: 4"
 
 
-def test_a_folder_without_a_journal_is_refused(tmp_path):
-    with pytest.raises(DataError, match="no journal of a run"):
+def test_a_run_that_goes_on_can_be_read(tmp_path):
+    with Store(tmp_path, IDENTITY) as store:
+        store.keep("training seed 0: s1/e0/r0 0a", Made, scored("s1/e0/r0"))
+        assert [each.name for each in recorded_rollouts(tmp_path)] == ["s1/e0/r0"]
+
+
+def test_a_folder_without_a_store_is_refused(tmp_path):
+    with pytest.raises(DataError, match=r"no run\.db of a run"):
         recorded_rollouts(tmp_path)

@@ -19,6 +19,7 @@ from tfgrpo_dspy.cli.library.tracked import (
 )
 from tfgrpo_dspy.cli.terminal import facts, out, say, show_path, table_of, us
 from tfgrpo_dspy.errors import HistoryError, SettingsError
+from tfgrpo_dspy.runtime.database import NAME
 from tfgrpo_dspy.text import counted
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def blame(file: LibraryFile, id: ExperienceId) -> None:
     for chapter in chapters:
         _show_chapter(chapter)
     rollouts = [name for chapter in chapters for source in chapter.change.sources for name in source.rollouts]
-    if rollouts and (file / "log" / "journal.jsonl").is_file():
+    if rollouts and (file / "log" / NAME).is_file():
         say(f"\nWhat was read and done there: {us()} show-rollout {show_path(file)} {rollouts[0]}", style="dim")
 
 

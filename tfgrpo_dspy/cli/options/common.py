@@ -133,7 +133,7 @@ class RunOptions:
         common=True,
     )
     log_dir: Path | None = setting(
-        None, "Folder for the run's journal; log in the `out` folder if left out.", metavar="DIR", group="records"
+        None, "Folder for the run's store; log in the `out` folder if left out.", metavar="DIR", group="records"
     )
 
 
@@ -148,7 +148,10 @@ class MomentOptions:
     confirm_above: float | None = setting(
         None, "Forecast the run first, and ask if it is expected to cost more.", metavar="USD"
     )
-    restart: bool = setting(False, "Put the journal aside, and start over.")
+    restart: bool = setting(False, "Put the run that is in `log_dir` aside, and start over.")
+    accept_changes: bool = setting(
+        False, "Go on with a run though what decides it changed since; what changed is noted."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,7 +27,7 @@ Table = dict[str, list[Cell]]
 Safe = Callable[[str], str]
 
 _CELL = 4000
-"""Characters of a cell at most: the UI loads a table whole. The journal of a run has the full texts."""
+"""Characters of a cell at most: the UI loads a table whole. The store of a run has the full texts."""
 
 
 def table(columns: Sequence[str], rows: Iterable[Row], safe: Safe) -> Table:

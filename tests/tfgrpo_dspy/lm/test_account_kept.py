@@ -1,4 +1,4 @@
-"""The ledger: what a run spent counts over kill and resume, and nothing is sent that is not written down first."""
+"""What a run spent counts over kill and resume, and under a cap nothing is sent that is not written down first."""
 
 from __future__ import annotations
 
@@ -6,126 +6,100 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import dspy
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from tests.tfgrpo_dspy.lm.test_budget import compiled
 from tests.tfgrpo_dspy.scripted import Engine, exact, examples, script
 from tfgrpo_dspy import TrainingFreeGRPO
-from tfgrpo_dspy.errors import JournalError
+from tfgrpo_dspy.errors import SettingsError, StoreError
 from tfgrpo_dspy.library.file import dump_library
 from tfgrpo_dspy.lm.account import Claim, Spending
 from tfgrpo_dspy.lm.budget import Budget, OutOfBudget, Spent
-from tfgrpo_dspy.lm.ledger import Ledger, spent_in
+from tfgrpo_dspy.runtime.store import Store
+from tfgrpo_dspy.runtime.stored import spent_in
 from tfgrpo_dspy.simulated import running_server
-
-# The file.
-
-
-@given(
-    changes=st.lists(st.builds(Spent, st.integers(0, 9), st.integers(-9, 99), st.floats(0, 1)), max_size=9),
-    cut=st.integers(0, 600),
-)
-@settings(max_examples=40, deadline=None)
-def test_a_ledger_cut_anywhere_holds_the_sum_of_its_whole_lines(tmp_path_factory, changes, cut):
-    path = tmp_path_factory.mktemp("log") / "spent.jsonl"
-    ledger = Ledger(path)
-    for change in changes:
-        ledger.add(change)
-    ledger.close()
-    data = path.read_bytes()
-    path.write_bytes(data[: min(cut, len(data))])
-    whole = data[: min(cut, len(data))].count(b"\n")
-    again = Ledger(path)
-    assert again.before == sum(changes[:whole], Spent())
-    again.add(Spent(lm_calls=1))
-    again.close()
-    assert spent_in(path.parent) == sum(changes[:whole], Spent()) + Spent(lm_calls=1)
-
-
-@pytest.mark.parametrize("line", ["{oops", "[]", '{"calls": 1}', '{"lm_calls": "1"}'])
-def test_a_damaged_line_in_the_middle_is_one_clear_error(tmp_path, line):
-    (tmp_path / "spent.jsonl").write_text(f'{{"lm_calls": 1}}\n{line}\n{{"lm_calls": 1}}\n')
-    with pytest.raises(JournalError, match=r"spent\.jsonl, line 2 is damaged"):
-        spent_in(tmp_path)
-
-
-def test_where_there_is_no_ledger_nothing_was_spent(tmp_path):
-    assert spent_in(tmp_path / "nowhere") == Spent()
-
-
-def test_a_straggler_of_a_run_that_was_stopped_writes_nothing(tmp_path):
-    ledger = Ledger(tmp_path / "spent.jsonl")
-    ledger.close()
-    ledger.close()
-    ledger.add(Spent(lm_calls=1))
-    assert spent_in(tmp_path) == Spent()
-
 
 # The account on it.
 
 
-def kept(folder: Path, budget: Budget | None = None) -> Spending:
-    spending = Spending(budget)
-    spending.keep_in(Ledger(folder / "spent.jsonl"))
-    return spending
+@contextmanager
+def kept(folder: Path, budget: Budget | None = None) -> Iterator[Spending]:
+    with Store(folder, {}) as store:
+        spending = Spending(budget)
+        spending.keep_in(store)
+        yield spending
 
 
 def test_a_call_is_written_down_before_it_is_sent_and_corrected_when_it_ends(tmp_path):
-    spending = kept(tmp_path)
-    reservation = spending.reserve(Claim("m"))
-    assert spent_in(tmp_path).lm_calls == 1
-    spending.settle(reservation, prompt_tokens=30, completion_tokens=12, cost_usd=0.5)
-    spending.release(spending.reserve(Claim("m")))
+    with kept(tmp_path) as spending:
+        reservation = spending.reserve(Claim("m"))
+        assert spent_in(tmp_path).lm_calls == 1
+        spending.settle(reservation, prompt_tokens=30, completion_tokens=12, cost_usd=0.5)
+        spending.release(spending.reserve(Claim("m")))
     found = spent_in(tmp_path)
     assert (found.lm_calls, found.tokens, found.cost_usd) == (1, 42, 0.5)
 
 
 def test_a_call_in_flight_at_the_kill_is_charged_what_was_set_aside_for_it(tmp_path):
-    spending = kept(tmp_path, Budget(max_tokens=1000))
-    spending.settle(spending.reserve(Claim("m", 100)), prompt_tokens=100, completion_tokens=300)
-    spending.reserve(Claim("m", 100))
-    assert kept(tmp_path).spent.tokens == 800
+    with kept(tmp_path, Budget(max_tokens=1000)) as spending:
+        spending.settle(spending.reserve(Claim("m", 100)), prompt_tokens=100, completion_tokens=300)
+        spending.reserve(Claim("m", 100))
+    with kept(tmp_path) as spending:
+        assert spending.spent.tokens == 800
 
 
 def test_what_was_spent_before_counts_against_every_cap(tmp_path):
-    first = kept(tmp_path)
-    first.settle(first.reserve(Claim("m")), prompt_tokens=90, cost_usd=1.0)
-    (tmp_path / "spent.jsonl").open("a").write('{"seconds": 100.0}\n')
+    with Store(tmp_path, {}) as store:
+        store.add(Spent(1, 90, 1.0, 100.0))
     for budget in (
         Budget(max_lm_calls=1),
         Budget(max_tokens=90),
         Budget(max_cost_usd=1.0, price_per_million=(1, 1)),
         Budget(max_seconds=99),
     ):
-        with pytest.raises(OutOfBudget):
-            kept(tmp_path, budget).reserve(Claim("m", 1))
-    kept(tmp_path, Budget(max_lm_calls=2)).reserve(Claim("m"))
+        with pytest.raises(OutOfBudget), kept(tmp_path, budget) as spending:
+            spending.reserve(Claim("m", 1))
+    with kept(tmp_path, Budget(max_lm_calls=2)) as spending:
+        spending.reserve(Claim("m"))
 
 
 def test_what_a_pilot_spent_is_part_of_the_account_for_ever(tmp_path):
-    spending = Spending(None)
-    spending.carry(Spent(lm_calls=7))
-    spending.keep_in(Ledger(tmp_path / "spent.jsonl"))
-    assert spending.spent.lm_calls == kept(tmp_path).spent.lm_calls == 7
+    with Store(tmp_path, {}) as store:
+        spending = Spending(None)
+        spending.carry(Spent(lm_calls=7))
+        spending.keep_in(store)
+        assert spending.spent.lm_calls == 7
+    assert spent_in(tmp_path).lm_calls == 7
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-def test_on_a_full_disk_nothing_more_is_spent(tmp_path):
-    ledger = Ledger(tmp_path / "spent.jsonl")
-    spending = Spending(None)
-    spending.keep_in(ledger)
-    flying = spending.reserve(Claim("m"))
-    os.close(ledger._file)
-    ledger._file = os.open("/dev/full", os.O_WRONLY)
-    spending.settle(flying)
-    with pytest.raises(OutOfBudget, match="No space left on device: what the run spends cannot be written down"):
+class Full:
+    """A ledger on a disk that is full."""
+
+    before = Spent()
+
+    def add(self, change: Spent, *, is_due: bool = True) -> None:
+        if is_due:
+            raise StoreError("run.db cannot be written: the disk is full; make room on it")
+
+
+def test_on_a_full_disk_nothing_more_is_spent_under_a_cap():
+    spending = Spending(Budget(max_lm_calls=9))
+    spending.keep_in(Full())
+    with pytest.raises(OutOfBudget, match=r"what the run spends cannot be written down: .*the disk is full"):
         spending.reserve(Claim("m"))
-    assert (spending.spent.lm_calls, spending.in_flight) == (1, 0)
+    assert (spending.spent.lm_calls, spending.in_flight) == (0, 0)
+
+
+def test_on_a_full_disk_a_run_without_a_cap_goes_on():
+    spending = Spending(None)
+    spending.keep_in(Full())
+    spending.settle(spending.reserve(Claim("m")))
+    assert spending.spent.lm_calls == 1
 
 
 # Whole runs.
@@ -147,6 +121,22 @@ def test_a_run_given_again_at_the_same_cap_spends_nothing_more_and_a_raised_one_
     assert engine.calls == spent_in(tmp_path).lm_calls
     whole = compiled(Engine(script()).lm(), None, count=8)
     assert dump_library(raised.library) == dump_library(whole.experience_library)
+
+
+@pytest.mark.parametrize(
+    ("budget", "sentence"),
+    [
+        (Budget(max_lm_calls=5), r"\d+ calls are spent already, which is above the cap of 5; cap above that"),
+        (Budget(max_tokens=7), r"tokens are spent already, which is above the cap of 7"),
+    ],
+)
+def test_a_cap_below_what_is_spent_is_refused_at_once(tmp_path, budget, sentence):
+    engine = Engine(script())
+    compiled(engine.lm(), None, log_dir=tmp_path)
+    made = engine.calls
+    with pytest.raises(SettingsError, match=sentence):
+        compiled(engine.lm(), budget, log_dir=tmp_path)
+    assert engine.calls == made
 
 
 def test_a_restart_begins_a_new_account(tmp_path):

@@ -83,7 +83,7 @@ def test_without_a_name_the_rollouts_are_listed():
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["nowhere"], "no journal of a run in nowhere"),
+        (["nowhere"], "no run.db of a run in nowhere"),
         (["out", "e12"], "'e12' is no name of a rollout"),
         (["out", "s1/e12/r1"], "s1/e12 has s1/e12/r0, s1/e12/r3"),
         (["out", "s9/e12/r1"], "lists what there is"),

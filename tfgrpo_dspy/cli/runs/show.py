@@ -33,7 +33,7 @@ _TO_COMPARE = 2
 
 
 def show_rollout(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A run's folder, or its journal's.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A run's folder, or its store's.")],
     names: Annotated[
         list[str] | None,
         typer.Argument(metavar="ROLLOUT", help="Step, example and index: s1/e12/r0. None lists them."),
@@ -87,10 +87,10 @@ def _found(folder: Path, names: Sequence[str], purpose: str) -> list[Recorded]:
         group = missing.rpartition("/")[0]
         known = [name for name in there if name.startswith(f"{group}/")]
         offer = f"{group} has {', '.join(known)}" if known else f"`{us()} show-rollout {folder}` lists what there is"
-        raise DataError(f"the journal holds no rollout {missing} of {visible(purpose)}; {offer}")
+        raise DataError(f"the run holds no rollout {missing} of {visible(purpose)}; {offer}")
     if not there:
         held = ", ".join(f"{n} of {what}" for what, n in other_purposes(folder).items()) or "no rollout yet"
-        raise DataError(f"the journal holds no rollout of {visible(purpose)}; it holds {visible(held)} (--of WORD)")
+        raise DataError(f"the run holds no rollout of {visible(purpose)}; it holds {visible(held)} (--of WORD)")
     return [there[name] for name in names] if names else list(there.values())
 
 

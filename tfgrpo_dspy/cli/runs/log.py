@@ -1,0 +1,108 @@
+"""`tfgrpo log`: what the store of a run holds; shown, exported, or checked record by record."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tfgrpo_dspy.cli.terminal import facts, out, say, section, show_path, table_of, visible
+from tfgrpo_dspy.errors import DataError, SettingsError
+from tfgrpo_dspy.text import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from tfgrpo_dspy.lm.budget import Spent
+    from tfgrpo_dspy.runtime.stored import Stored
+
+_MOST = 100
+"""Characters of a setting that are shown."""
+
+
+def show_log(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, or its store's.")],
+    export: Annotated[
+        Path | None, typer.Option("--export", metavar="FILE", help="Write every record as a line of JSON.")
+    ] = None,
+    check: Annotated[bool, typer.Option("--check", help="Read every record, and name those that are damaged.")] = False,
+) -> None:
+    """Show what a run is, what it did and spent; one that is going on, too."""
+    from tfgrpo_dspy.runtime.stored import reading
+
+    if export is not None and check:
+        raise SettingsError("--export and --check are two commands; give one of the two")
+    with reading(folder) as stored:
+        if check:
+            _check(stored)
+        elif export is not None:
+            _export(stored, export)
+        else:
+            _show(stored)
+
+
+def _check(stored: Stored) -> None:
+    """Raises `DataError` if something is damaged, so that the exit code says so, too."""
+    damaged = stored.damaged
+    if damaged:
+        named = "\n".join(f"  {visible(record.described)}" for record in damaged)
+        raise DataError(
+            f"{counted(len(damaged), 'record')} of {show_path(stored.path)} {'is' if len(damaged) == 1 else 'are'} "
+            f"damaged; the run makes again what it held when it is taken up:\n{named}"
+        )
+    say(f"{show_path(stored.path)}: {counted(stored.size, 'record')}, all as they were written")
+
+
+def _export(stored: Stored, file: Path) -> None:
+    written = 0
+    with file.open("w", encoding="utf-8", newline="\n") as lines:
+        for record in stored.export():
+            lines.write(json.dumps(record) + "\n")
+            written += 1
+    say(f"{counted(written, 'record')} written to {show_path(file)}")
+
+
+def _show(stored: Stored) -> None:
+    known = stored.facts
+    head = [(name, str(known.get(name, ""))) for name in ("token", "made")]
+    out().print(facts([*head, *_spent(stored.spent)]))
+    section("What decides it", facts(_shortened(known.get("identity", {}))))
+    if steps := stored.steps:
+        columns = ("step", "epoch", "rollouts", "lost", "mean reward", "operations", "experiences", "time")
+        rows = [_step(stored, number, step) for number, step in steps.items()]
+        section("Steps", table_of(columns, rows, numeric=(0, 1, 2, 3, 4, 6, 7)))
+    section("Results", facts((visible(what), f"{number:,}") for what, number in sorted(stored.counts.items())))
+    if notes := stored.notes:
+        section("What happened", facts((note.at, visible(note.text)) for note in notes))
+
+
+def _spent(spent: Spent) -> Iterator[tuple[str, str]]:
+    cost = f", ${spent.cost_usd:.4f}" if spent.cost_usd else ""
+    yield "spent", f"{counted(spent.lm_calls, 'LM call')}, {spent.tokens:,} tokens{cost}, {spent.seconds:.0f} s"
+
+
+def _shortened(identity: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, value in identity.items():
+        text = visible(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+        yield name, text if len(text) <= _MOST else f"{text[:_MOST]}..."
+
+
+def _step(stored: Stored, number: int, step: Mapping[str, Any]) -> tuple[str, ...]:
+    rollouts = [rollout for group in step["groups"] for rollout in stored.part(group)["rollouts"]]
+    rewards = [rollout["reward"] for rollout in rollouts if "reward" in rollout]
+    mean = f"{sum(rewards) / len(rewards):.3f}" if rewards else "none"
+    operations = ", ".join(f"{count} {kind}" for kind, count in Counter(step["changes"]).items()) or "none"
+    lost = len(rollouts) - len(rewards)
+    return (
+        str(number),
+        str(step["epoch"]),
+        str(len(rollouts)),
+        str(lost),
+        mean,
+        operations,
+        str(step["experiences"]),
+        f"{step['seconds']:.1f} s",
+    )

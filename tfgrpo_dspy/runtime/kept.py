@@ -1,0 +1,241 @@
+"""Values whose large parts are in the store of a run: equal to what they stand for, and read whenever looked at.
+
+Pickled, copied or replaced they become plain values, which need no store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, replace
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+
+from tfgrpo_dspy.records.advantages import SemanticAdvantage
+from tfgrpo_dspy.records.evaluation import Evaluation
+from tfgrpo_dspy.records.result import StepRecord
+from tfgrpo_dspy.records.rollouts import Group, Lost, Rollout, Scored, Unscored
+
+if TYPE_CHECKING:
+    import dspy
+
+LONG = ("trajectory", "feedback", "answer")
+"""Fields of a rollout that are texts of any length."""
+_PARTS = ("groups", "advantages", "validation")
+"""Fields of a step that grow with its rollouts."""
+
+
+Put = Callable[[str, Any], int]
+"""Writes a named part as JSON; returns its number."""
+
+
+class Shelf(Protocol):
+    """Where they are read from."""
+
+    def texts(self, number: int) -> Mapping[str, str]:
+        """The long texts of a rollout."""
+
+    def part(self, number: int) -> Any:
+        """A part of a step's record, or the record of all its parts, as a JSON value."""
+
+
+def adapter(kind: Any) -> Any:
+    """Turns values of a type into JSON values and back."""
+    return _adapter(kind)
+
+
+@cache
+def _adapter(kind: Any) -> Any:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)
+
+
+def taken_apart(made: Any, kind: Any) -> tuple[Any, dict[str, str]]:
+    """A value as JSON, and the long texts that were taken out of it, if it is a rollout."""
+    value = adapter(kind).dump_python(made, mode="json")
+    if not isinstance(made, Scored | Unscored):
+        return value, {}
+    return value, {name: value.pop(name) for name in LONG if name in value}
+
+
+def put_together(value: Any, kind: Any, shelf: Shelf) -> Any:
+    """The value again: a scored rollout without its texts, which stay on the shelf."""
+    if not isinstance(value, dict) or not isinstance(number := value.get("texts"), int):
+        return adapter(kind).validate_python(value, strict=False)
+    rest = {name: part for name, part in value.items() if name != "texts"}
+    if "outputs" in rest:  # it will be scored at once, for which it is needed as it is
+        return adapter(kind).validate_python({**rest, **shelf.texts(number)}, strict=False)
+    plain = adapter(kind).validate_python({**rest, **dict.fromkeys(LONG, "")}, strict=False)
+    return on_shelf(plain, shelf, number)
+
+
+def on_shelf(rollout: Scored, shelf: Shelf, number: int) -> Scored:
+    """The rollout without its texts, which are on the shelf."""
+    kept: Scored = _KeptRollout.of(rollout, _Texts(shelf, number))
+    return kept
+
+
+def step_on_shelf(record: StepRecord, shelf: Shelf, number: int) -> StepRecord:
+    """The step without its parts, which are on the shelf; the examples are those that it had."""
+    judged = record.validation
+    validated = judged.groups if judged is not None else ()
+    examples = tuple(g.example for g in record.groups), tuple(g.example for g in validated)
+    head = replace(judged, groups=()) if judged is not None else None
+    kept: StepRecord = _KeptStep.of(record, _Parts(shelf, number, *examples, head))
+    return kept
+
+
+def parts_of(record: StepRecord, shelf: Shelf, put: Put) -> dict[str, Any]:
+    """The parts of a step's record, each written by itself, by their numbers.
+
+    Args:
+        record: What was done.
+        shelf: Texts that are on it already are referred to.
+        put: Writes one part.
+    """
+    judged = record.validation
+    advantages = [adapter(SemanticAdvantage).dump_python(a, mode="json") for a in record.advantages]
+    return {
+        "groups": _put_groups("training", record.groups, shelf, put),
+        "advantages": [put(f"advantage {i} of s{record.step}", made) for i, made in enumerate(advantages)],
+        "validation": [] if judged is None else _put_groups("validation", judged.groups, shelf, put),
+    }
+
+
+def _put_groups(what: str, groups: Sequence[Group], shelf: Shelf, put: Put) -> list[int]:
+    return [put(f"{what} {group.name}", _group_as_json(group, shelf)) for group in groups]
+
+
+def _group_as_json(group: Group, shelf: Shelf) -> dict[str, Any]:
+    rollouts = [_rollout_as_json(rollout, shelf) for rollout in group.rollouts]
+    return {"name": group.name, "first": group.first, "rollouts": rollouts}
+
+
+def _rollout_as_json(rollout: Rollout, shelf: Shelf) -> dict[str, Any]:
+    if isinstance(rollout, _KeptRollout) and rollout._place.shelf is shelf:
+        plain = Scored(**{**dict.fromkeys(LONG, ""), **{name: getattr(rollout, name) for name in rollout.at_hand}})
+        value, _ = taken_apart(plain, Scored)
+        return {**value, "texts": rollout._place.number}
+    value = adapter(Rollout).dump_python(rollout, mode="json")
+    return dict(value)
+
+
+def _group_again(value: Mapping[str, Any], example: dspy.Example, shelf: Shelf) -> Group:
+    rollouts = tuple(put_together(rollout, Scored | Lost, shelf) for rollout in value["rollouts"])
+    return Group(value["name"], example, rollouts, value["first"])
+
+
+class _Texts(NamedTuple):
+    """Where the texts of a rollout are."""
+
+    shelf: Shelf
+    number: int
+
+    def read(self, name: str) -> str:
+        return self.shelf.texts(self.number)[name]
+
+
+class _Parts(NamedTuple):
+    """Where the parts of a step's record are."""
+
+    shelf: Shelf
+    number: int
+    examples: tuple[dspy.Example, ...]
+    """Of its groups."""
+    validated: tuple[dspy.Example, ...]
+    """Of the groups of its validation."""
+    judged: Evaluation | None
+    """Its validation without groups."""
+
+    def read(self, name: str) -> Any:
+        value = self.shelf.part(self.number)[name]
+        if name == "groups":
+            return self._groups(value, self.examples)
+        if name == "advantages":
+            return tuple(adapter(SemanticAdvantage).validate_python(self.shelf.part(n), strict=False) for n in value)
+        return None if self.judged is None else replace(self.judged, groups=self._groups(value, self.validated))
+
+    def _groups(self, numbers: Sequence[int], examples: Sequence[dspy.Example]) -> tuple[Group, ...]:
+        shelf = self.shelf
+        return tuple(_group_again(shelf.part(n), example, shelf) for n, example in zip(numbers, examples, strict=True))
+
+
+class _Kept:
+    """Stands for a frozen value and equals it.
+
+    Its class names what it stands for, and which fields are `at_hand`; the others it reads from its `_place`.
+    """
+
+    __slots__ = ()
+    plain: ClassVar[type[Any]]
+    at_hand: ClassVar[tuple[str, ...]]
+
+    def __init_subclass__(cls, plain: type[Any], in_store: Sequence[str]) -> None:
+        cls.plain = plain
+        cls.at_hand = tuple(f.name for f in fields(plain) if f.name not in in_store)
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        return cls.plain(*args, **kwargs)
+
+    @classmethod
+    def of(cls, value: Any, place: Any) -> Any:
+        """What stands for a value."""
+        made = object.__new__(cls)
+        for name in cls.at_hand:
+            object.__setattr__(made, name, getattr(value, name))
+        object.__setattr__(made, "_place", place)
+        return made
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, self.plain) and _values(self, self.plain) == _values(other, self.plain)
+
+    def __hash__(self) -> int:
+        return hash(_values(self, self.plain))
+
+    def __reduce__(self) -> tuple[type[Any], tuple[Any, ...]]:
+        return self.plain, _values(self, self.plain)
+
+
+def _values(value: Any, plain: type[Any]) -> tuple[Any, ...]:
+    return tuple(getattr(value, f.name) for f in fields(plain))
+
+
+class _KeptRollout(_Kept, Scored, plain=Scored, in_store=LONG):
+    """A rollout whose texts are in the store."""
+
+    __slots__ = ("_place",)
+    _place: _Texts
+
+    @property
+    def trajectory(self) -> str:
+        return self._place.read("trajectory")
+
+    @property
+    def feedback(self) -> str:
+        return self._place.read("feedback")
+
+    @property
+    def answer(self) -> str:
+        return self._place.read("answer")
+
+
+class _KeptStep(_Kept, StepRecord, plain=StepRecord, in_store=_PARTS):
+    """A step's record whose parts are in the store."""
+
+    __slots__ = ("_place",)
+    _place: _Parts
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        groups: tuple[Group, ...] = self._place.read("groups")
+        return groups
+
+    @property
+    def advantages(self) -> tuple[SemanticAdvantage, ...]:
+        advantages: tuple[SemanticAdvantage, ...] = self._place.read("advantages")
+        return advantages
+
+    @property
+    def validation(self) -> Evaluation | None:
+        validation: Evaluation | None = self._place.read("validation")
+        return validation

@@ -1,0 +1,428 @@
+"""The store of a run: what it is, what its tasks returned, their texts and what it spent, in one SQLite file.
+
+A run is a function of what its tasks return (rollouts, summaries, extractions, updates). Each task has a name that
+does not depend on timing, and the store keeps its result under that name: a run taken up again does not do it again,
+and ends in the same library, byte for byte. A result and what it cost are one transaction, what a call will cost is
+written down before it is sent, and what infrastructure lost is no result.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sqlite3
+import threading
+import time
+import uuid
+import weakref
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import asdict
+from functools import partial, reduce
+from operator import add
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from tfgrpo_dspy.errors import StoreError
+from tfgrpo_dspy.lm.budget import Spent
+from tfgrpo_dspy.records.result import StepRecord
+from tfgrpo_dspy.records.rollouts import Scored
+from tfgrpo_dspy.runtime import database
+from tfgrpo_dspy.runtime.database import ABOUT, NAME, NOTE, PART, RESULT, SPENT, STEP, TEXTS, as_json
+from tfgrpo_dspy.runtime.kept import on_shelf, parts_of, put_together, step_on_shelf, taken_apart
+from tfgrpo_dspy.runtime.locks import holding, put_aside
+from tfgrpo_dspy.runtime.salvage import salvage
+from tfgrpo_dspy.text import counted
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_SHOWN = 60
+"""Characters of a setting that a message shows at most."""
+_REST = 1.0
+"""Seconds between tries to write to a disk that refused."""
+
+
+class _Unwritten(NamedTuple):
+    """A record that waits for room on the disk."""
+
+    kind: str
+    name: str | None
+    value: Any
+    texts: Mapping[str, str]
+
+
+class Store:
+    """The store of one run; use it as a context manager. Thread-safe.
+
+    Args:
+        folder: Made if it is not there; None keeps texts only, in a file without a name that is gone with the process.
+        identity: What decides the outcome of the run, by name, as JSON values. The store of another run is refused.
+        restart: Put what is in the folder aside (as `<folder>.<n>`) and start over.
+        accept_changes: Take up the run all the same if its identity is another, and note what changed.
+        clock: Seconds, for tests.
+
+    Raises:
+        StoreError: Another process has it open, it belongs to a run with another identity, or it cannot be used.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str] | None = None,
+        identity: Mapping[str, Any] | None = None,
+        *,
+        restart: bool = False,
+        accept_changes: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.folder = None if folder is None else Path(folder)
+        self.token: str | None = None
+        """Names the run, the same whenever it is taken up; None before it is open, and for one that is not kept."""
+        self.before = Spent()
+        """What the run had spent until it was opened."""
+        self._identity = json.loads(json.dumps(identity or {}))
+        self._restart, self._accept_changes, self._clock = restart, accept_changes, clock
+        self._lock = threading.RLock()
+        self._held = ExitStack()
+        self._closed = False
+        self._provisional: dict[str, tuple[Any, Any]] = {}
+        self._pending: list[Spent] = []
+        self._waiting: list[_Unwritten] = []
+        self._last_try = 0.0
+        self._refused: sqlite3.Error | None = None
+        if self.folder is None:
+            self._use(database.connect(None))
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the run can be taken up from it."""
+        return self.folder is not None
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return (self.folder or Path()) / NAME
+
+    def __enter__(self) -> Store:
+        if self.folder is None:
+            return self
+        with ExitStack() as held:
+            held.enter_context(holding(self.folder))
+            if self._restart:
+                put_aside(self.folder)
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise StoreError(f"{self.folder} cannot be made ({error.strerror}); name another folder") from error
+            _check_no_earlier_format(self.folder)
+            self._open()
+            self._held = held.pop_all()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self.folder is None:
+            return
+        with self._lock:
+            self._last_try -= _REST
+            self._write()
+            lost = len(self._waiting)
+            self._closed = True
+            database.make_one_file(self._connection)
+        self._held.close()
+        if lost:
+            logger.warning("%s could not be written to %s, and will be made again", counted(lost, "result"), self.path)
+
+    # What tasks returned.
+
+    def find(self, name: str, kind: Any) -> Any:
+        """What the named task returned in this run or an earlier process; None if that is not known.
+
+        Args:
+            name: The task's, the same in every run of this identity.
+            kind: Its type, for reading it back: a dataclass, a union or a tuple of such.
+        """
+        if self.folder is None:
+            return None
+        with self._lock:
+            row = self._connection.execute(
+                "SELECT value FROM records WHERE kind = ? AND name = ?", (RESULT, name)
+            ).fetchone()
+        return None if row is None else put_together(json.loads(row[0]), kind, self)
+
+    def keep(self, name: str, kind: Any, made: T) -> T:
+        """Keep what a task returned, with all that was spent until now; its long texts are read back from here.
+
+        What says of itself by `is_final` that it is not (infrastructure lost it, no budget was left) is kept once the
+        step that made use of it is over, see `settle`: until then it is made again when the run is taken up.
+        """
+        if not getattr(made, "is_final", True):
+            with self._lock:
+                self._provisional[name] = kind, made
+            return made
+        if self.folder is None and not isinstance(made, Scored):
+            return made
+        value, texts = taken_apart(made, kind)
+        number = self._write(_Unwritten(RESULT, name, value, texts))
+        if number is None or not isinstance(made, Scored):
+            return made
+        kept: Any = on_shelf(made, self, number)
+        return kept  # type: ignore[no-any-return]
+
+    def settle(self) -> None:
+        """What is provisional is final now: a step is over in which it was made use of."""
+        with self._lock:
+            settled, self._provisional = self._provisional, {}
+            if self.folder is not None:
+                for name, (kind, made) in settled.items():
+                    value, texts = taken_apart(made, kind)
+                    self._write(_Unwritten(RESULT, name, value, texts))
+
+    def keep_step(self, record: StepRecord) -> StepRecord:
+        """An equal record whose groups, advantages and validation are here; the same one if the disk refuses it."""
+        number = self._write(partial(_put_step, record, self))
+        return record if number is None else step_on_shelf(record, self, number)
+
+    def note(self, text: str) -> None:
+        """Write down what happened to the run."""
+        self._write(_Unwritten(NOTE, None, {"at": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "text": text}, {}))
+
+    def fact(self, name: str) -> Any:
+        """What was said of the run; None if nothing was."""
+        with self._lock:
+            row = self._connection.execute("SELECT value FROM records WHERE kind = ? AND name = ?", (ABOUT, name))
+            found = row.fetchone()
+        return None if found is None else json.loads(found[0])
+
+    def set_fact(self, name: str, value: Any) -> None:
+        """Say something of the run, once and for all until it is said anew."""
+        if self.folder is not None:
+            self._write(_Unwritten(ABOUT, name, value, {}))
+
+    # What was spent.
+
+    def add(self, change: Spent, *, is_due: bool = True) -> None:
+        """Write a change of the account down; once it is closed, nothing.
+
+        Args:
+            change: What is set aside for a call, or how that differs from what it took.
+            is_due: Whether a request waits for it; else it is written with the next record.
+
+        Raises:
+            StoreError: It is due, and cannot be written now.
+        """
+        if self.folder is None:
+            return
+        with self._lock:
+            if self._closed:
+                return
+            self._pending.append(change)
+            if is_due and self._write() is None and self._refused is not None:
+                raise StoreError(f"{self.path} {database.why(self._refused)}")
+
+    # What stays here of values.
+
+    def texts(self, number: int) -> Mapping[str, str]:
+        """The long texts of a rollout."""
+        texts: Mapping[str, str] = self._value(number)
+        return texts
+
+    def part(self, number: int) -> Any:
+        """A part of a step's record, or the record of all its parts, as a JSON value."""
+        return self._value(number)
+
+    def _value(self, number: int) -> Any:
+        with self._lock:
+            row = self._connection.execute("SELECT * FROM records WHERE id = ?", (number,)).fetchone()
+        record = None if row is None else database.Record(*row)
+        if record is None or not record.is_whole:
+            raise StoreError(f"record {number} of {self.path} was damaged while the run went on; run the command again")
+        return json.loads(record.value)
+
+    # Writing.
+
+    def _write(self, job: _Unwritten | Callable[[sqlite3.Connection], int] | None = None) -> int | None:
+        """Write a record, or what a function writes, with all that waits, in one transaction.
+
+        Returns:
+            The number of its texts, or of itself if it has none; None if the disk refuses.
+        """
+        with self._lock:
+            if self._closed:
+                return None  # a straggler of a run that was stopped
+            if self._refused is None or self._clock() - self._last_try >= _REST:
+                try:
+                    number = self._transact(job)
+                except sqlite3.Error as error:
+                    self._say_refused(error)
+                else:
+                    self._say_well()
+                    return number
+            if isinstance(job, _Unwritten) and self.folder is not None:
+                self._waiting.append(job)
+            return None
+
+    def _transact(self, job: _Unwritten | Callable[[sqlite3.Connection], int] | None) -> int:
+        connection, number = self._connection, 0
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            if self._pending:
+                database.put(connection, SPENT, None, as_json(_as_dict(reduce(add, self._pending))))
+            for record in self._waiting:
+                _put(connection, record)
+            if job is not None:
+                number = _put(connection, job) if isinstance(job, _Unwritten) else job(connection)
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:  # a full disk may have ended it
+                connection.execute("ROLLBACK")
+            raise
+        return number
+
+    def _say_refused(self, error: sqlite3.Error) -> None:
+        """A disk that refuses costs a run nothing but memory."""
+        if self._refused is None and self.folder is not None:
+            said = "the run goes on, and keeps what it makes in memory until then"
+            logger.warning("%s %s; %s", self.path, database.why(error), said)
+        self._refused, self._last_try = error, self._clock()
+
+    def _say_well(self) -> None:
+        if self._refused is not None and self.folder is not None:
+            logger.warning("%s can be written again; nothing was lost", self.path)
+        self._refused, self._waiting, self._pending = None, [], []
+
+    # Opening.
+
+    def _open(self) -> None:
+        try:
+            connection = self._connect()
+            try:
+                database.check_format(connection, self.path)
+                damaged = database.damaged_in(connection)
+            except BaseException:
+                connection.close()
+                raise
+        except sqlite3.Error as error:
+            if not database.is_damage(error):
+                raise StoreError(f"{self.path} {database.why(error)}") from error
+            connection = self._salvaged()
+            damaged = database.damaged_in(connection)
+        self._use(connection)
+        if damaged:
+            self._leave_out(damaged)
+        self._check_identity()
+        self.before = spent_by(connection, damaged)
+
+    def _connect(self) -> sqlite3.Connection:
+        return database.connect(self.path)
+
+    def _use(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        weakref.finalize(self, connection.close)
+
+    def _salvaged(self) -> sqlite3.Connection:
+        aside, saved = salvage(self.path)
+        logger.warning(
+            "%s is damaged: %s could be read and are kept, what is missing is made again; the damaged file is %s",
+            self.path,
+            counted(saved, "record"),
+            aside.name,
+        )
+        connection = self._connect()
+        database.check_format(connection, self.path)
+        return connection
+
+    def _leave_out(self, damaged: list[database.Record]) -> None:
+        said = f"{database.list_of(damaged)} were damaged and left out: what they held is made again"
+        logger.warning("of %s, %s", self.path, said)
+        for record in damaged:
+            self._connection.execute("DELETE FROM records WHERE id = ?", (record.id,))
+        self.note(said)
+
+    def _check_identity(self) -> None:
+        about = {r.name: json.loads(r.value) for r in database.records(self._connection, ABOUT)}
+        if not about and not any(True for _ in database.records(self._connection)):
+            self.token = uuid.uuid4().hex
+            self._say_what_it_is(made=time.strftime("%Y-%m-%dT%H:%M:%S%z"))
+            return
+        self.token = about.get("token") or uuid.uuid4().hex
+        earlier = about.get("identity")
+        changes = ["what run it is can no longer be read"] if earlier is None else self._differences(earlier)
+        if changes and not self._accept_changes:
+            raise StoreError(
+                f"{self.folder} holds another run: {'; '.join(changes)}; give this run another folder, go on with that "
+                "one all the same (`accept_changes=True`), or restart (`restart=True`) to put "
+                "it aside"
+            )
+        if changes:
+            self._say_what_it_is()
+            said = f"it was taken up with changes: {'; '.join(changes)}"
+            logger.warning("%s: %s", self.folder, said)
+            self.note(said)
+
+    def _differences(self, earlier: Mapping[str, Any]) -> list[str]:
+        now = self._identity
+        return [
+            f"{name} was {_short(earlier.get(name))}, is {_short(now.get(name))}"
+            for name in sorted({*earlier, *now})
+            if earlier.get(name) != now.get(name)
+        ]
+
+    def _say_what_it_is(self, **more: str) -> None:
+        facts = {"token": self.token, "identity": self._identity, **more}
+        self._connection.execute("BEGIN IMMEDIATE")
+        for name, value in facts.items():
+            database.put(self._connection, ABOUT, name, as_json(value))
+        self._connection.execute("COMMIT")
+
+
+def _put(connection: sqlite3.Connection, record: _Unwritten) -> int:
+    if not record.texts:
+        return database.put(connection, record.kind, record.name, as_json(record.value))
+    number = database.put(connection, TEXTS, None, as_json(record.texts))
+    database.put(connection, record.kind, record.name, as_json({**record.value, "texts": number}))
+    return number
+
+
+def _put_step(record: StepRecord, store: Store, connection: sqlite3.Connection) -> int:
+    value = {
+        "epoch": record.epoch,
+        "seconds": round(record.seconds, 3),
+        "experiences": len(record.library),
+        "validation_mean": record.validation.mean.value if record.validation is not None else None,
+        "changes": [change.kind for change in record.changes],
+        "refusals": len(record.refusals),
+        "failures": [asdict(failure) for failure in record.failures],
+        **parts_of(record, store, lambda name, part: database.put(connection, PART, name, as_json(part))),
+    }
+    return database.put(connection, STEP, str(record.step), as_json(value))
+
+
+def spent_by(connection: sqlite3.Connection, damaged: list[database.Record]) -> Spent:
+    """The sum of all changes of the account; a damaged one counts as the dearest of the others, for it is not known."""
+    changes = [Spent(**json.loads(r.value)) for r in database.records(connection, SPENT) if r.is_whole]
+    unknown = sum(record.kind == SPENT for record in damaged)
+    dearest = Spent(
+        *(max((getattr(c, name) for c in changes), default=0) for name in ("lm_calls", "tokens", "cost_usd"))
+    )
+    return sum([*changes, *[dearest] * unknown], Spent())
+
+
+def _as_dict(change: Spent) -> dict[str, float]:
+    return {name: value for name, value in asdict(change).items() if value}
+
+
+def _check_no_earlier_format(folder: Path) -> None:
+    """Raises `StoreError` for the folder of a run as it was kept before there was a store."""
+    earlier = next((name for name in ("journal.jsonl", "spent.jsonl") if (folder / name).exists()), None)
+    if earlier is not None and not (folder / NAME).exists():
+        raise StoreError(
+            f"{folder} holds a run in an earlier format ({earlier}), which cannot be taken up; give this run another "
+            "folder, or restart (`restart=True`) to put that one aside"
+        )
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

@@ -23,6 +23,7 @@ from tests.tfgrpo_dspy.lm.test_over_http import OK, failing, stub
 from tests.tfgrpo_dspy.scripted import exact, examples
 from tfgrpo_dspy import Budget, TrainingFreeGRPO, Usage, evaluate
 from tfgrpo_dspy.rewards.metrics import number
+from tfgrpo_dspy.runtime.stored import reading
 from tfgrpo_dspy.simulated import demo_examples, running_server
 
 QA = "question -> answer"
@@ -314,9 +315,10 @@ def test_two_runs_at_once_each_keep_their_own_cap():
 
 
 def test_a_run_that_was_killed_and_taken_up_keeps_its_cap_over_both():
+    """What was in flight at a kill counts, answered or not; everything before is kept and not asked for again."""
     killed = """
 import os, sys, dspy
-from tests.tfgrpo_dspy.scripted import exact, examples
+from tests.tfgrpo_dspy.scripted import examples
 from tfgrpo_dspy import Budget, TrainingFreeGRPO
 
 calls = 0
@@ -325,16 +327,20 @@ def metric(example, prediction, trace=None):
     calls += 1
     if calls == int(sys.argv[2]):
         os._exit(9)
-    return float(hash(example.question) % 2)
+    return 1.0
 
 lm = dspy.LM("openai/m", api_base=sys.argv[1], api_key="x", cache=False)
 with dspy.context(lm=lm):
-    TrainingFreeGRPO(metric, epochs=1, group_size=3, num_threads=4, budget=Budget(max_lm_calls=40), log_dir="log",
-        display_progress=False, max_errors=1000).compile(dspy.Predict("question -> answer"), examples(20))
+    made = TrainingFreeGRPO(metric, epochs=1, group_size=3, num_threads=4, budget=Budget(max_lm_calls=40),
+        log_dir="log", display_progress=False).compile(dspy.Predict("question -> answer"), examples(20))
+assert made.detailed_results.stopped_by.startswith("max_lm_calls=40"), made.detailed_results.stopped_by
 """
     with watchdog(), stub(lambda n: (200, OK, {})) as server:
-        for kill_at in (10, 8, 1000):
+        for kills, kill_at in enumerate((10, 8, 1000), 1):
             command = [sys.executable, "-c", killed, server.api_base, str(kill_at)]
             ended = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=100)
             assert ended.returncode == (9 if kill_at < 1000 else 0)
-        assert 30 <= server.requests <= 40
+            with reading("log") as stored:
+                in_flight = 4 * min(kills, 2)
+                assert stored.counts["training"] >= server.requests - in_flight
+                assert server.requests <= stored.spent.lm_calls <= min(server.requests + in_flight, 40)

@@ -38,15 +38,17 @@ def score_grid(outcome: Outcome, column: Column) -> Grid:
     table = part.table_of(column.test)
     found = [part.measured(table, i) for i in range(len(paper.lines))]
     models = {line.triple[0] for line in found if line is not None}
-    rows: tuple[tuple[str, ...], ...] = tuple(
-        (label, _published(outcome, line, column), *_ours(measured, column, table.k))
+    rows = tuple(
+        (
+            label,
+            _published(outcome, line, column),
+            *_ours(measured, column, table.k),
+            measured.triple[0] if measured is not None else "",
+        )
         for label, line, measured in zip(paper.labels, paper.lines, found, strict=True)
     )
-    columns: tuple[str, ...] = ("", "published", "ours [95%]", "our gain, paired", VERDICT)
+    columns = ("", "published", "ours [95%]", "our gain, paired", VERDICT, OUR_MODEL)
     tones = tuple(_TONES.get(measured.verdict, "") if measured is not None else "" for measured in found)
-    if len(models) > 1:
-        columns = (*columns, OUR_MODEL)
-        rows = tuple((*row, m.triple[0] if m is not None else "") for row, m in zip(rows, found, strict=True))
     return Grid(_title(outcome, column, table.k), columns, rows, _note(outcome, column, models, table.k), tones)
 
 

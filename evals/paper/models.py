@@ -29,7 +29,8 @@ def models_of(
 
     Args:
         table: Whose lines name the models.
-        lm: For every model that has none of its own and was not RL-trained; `simulated`, or provider/model.
+        lm: For the first frozen model of the table, unless one is named for that; the others stay unrun, since what one
+            model does is no figure of another. `simulated`, or provider/model.
         named: `qwen3-32b=openai/qwen@http://127.0.0.1:8000/v1`, each.
         api_base: Endpoint of `lm`.
         more: Further arguments of every LM, `name=value` each.
@@ -41,14 +42,15 @@ def models_of(
         raise SettingsError("--api-base says nothing without --lm; name the LM too")
     slots = dict.fromkeys(line.model for line in table.lines)
     own = dict(_split(text, slots) for text in named)
-    placed = {slot: _placed(own[slot]) if slot in own else (lm, api_base) for slot in slots}
-    placed = {slot: place for slot, place in placed.items() if slot in own or slot not in RL_TRAINED}
-    made = {place: _model(place[0], place[1], more) for place in set(placed.values()) if place[0] is not None}
+    placed = {slot: _placed(text) for slot, text in own.items()}
+    stands_in = next((slot for slot in slots if slot not in RL_TRAINED), None)
+    if lm is not None and stands_in is not None:
+        placed.setdefault(stands_in, (lm, api_base))
+    made = {place: _model(place[0], place[1], more) for place in set(placed.values())}
     names = [model.name for model in made.values()]
     return {
-        slot: made[place] if names.count(str(place[0])) == 1 else replace(made[place], name=f"{place[0]} for {slot}")
-        for slot, place in placed.items()
-        if place in made
+        slot: made[place] if names.count(place[0]) == 1 else replace(made[place], name=f"{place[0]} for {slot}")
+        for slot, place in sorted(placed.items(), key=lambda item: list(slots).index(item[0]))
     }
 
 

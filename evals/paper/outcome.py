@@ -10,7 +10,7 @@ from evals.comparison import Table, tabulate
 from evals.harness import Bench, Programs, run_rows
 from evals.paper.optimizers import FromElsewhere
 from evals.paper.rows import PartPlan
-from evals.paper.tables import Column, PaperTable
+from evals.paper.tables import PROGRAMS, RL_TRAINED, Column, PaperTable
 from evals.rows import Row, RowResult
 from evals.scoring import pass_over_seeds
 from evals.study import BASELINE, Study
@@ -48,6 +48,15 @@ class Outcome:
     def simulated(self) -> bool:
         """Whether any figure is of the embedded LM."""
         return any(part.study.table.simulated for part in self.parts)
+
+    def label_of(self, part: Part, line: int) -> str:
+        """What a line of ours is called where its figures stand alone: by the model that answered, not the paper's."""
+        measured = part.measured(part.study.table, line)
+        if measured is None or self.table.lines[line].model in RL_TRAINED:
+            return self.table.labels[line]
+        programs = {other.program for other in self.table.lines}
+        program = [PROGRAMS[self.table.lines[line].program]] if len(programs) > 1 else []
+        return ", ".join([measured.triple[0], *program, self.table.lines[line].title])
 
     def part_of(self, column: Column) -> Part:
         """The domain that a column is of."""

@@ -21,9 +21,8 @@ from tfgrpo_dspy.rewards import Metric, exact
 from tfgrpo_dspy.simulated import simulated_lm
 
 SIMULATED = "simulated"
-_IN_GROUPS_OF = {"tfgrpo", "tfgrpo-no-ground-truth"}
-"""Optimizers whose group size a domain decides."""
-_USUAL_GROUP = 5
+_SET_BY_DOMAIN = {"tfgrpo", "tfgrpo-no-ground-truth"}
+"""Optimizers whose settings a domain decides."""
 
 
 class PaperRow(Row):
@@ -111,10 +110,8 @@ _FEW, _LEAST = 5, 3
 
 
 def optimizer_in(domain: Domain, optimizer: str) -> str:
-    """The optimizer with the group size of a domain, where the paper's differs from the usual 5."""
-    if optimizer in _IN_GROUPS_OF and domain.group_size != _USUAL_GROUP:
-        return f"{optimizer}[group_size={domain.group_size}]"
-    return optimizer
+    """The optimizer with the settings of a domain, where the paper's are not the usual ones."""
+    return f"{optimizer}[{domain.settings}]" if domain.settings and optimizer in _SET_BY_DOMAIN else optimizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +200,7 @@ def not_run(table: PaperTable, setup: Setup) -> Iterator[str]:
     if missing:
         yield (
             f"Not run, so shown as published only: {', '.join(MODELS[slot] for slot in missing)}. "
-            + ("A model whose parameters were trained needs an endpoint of its own: " if trained else "Name one: ")
+            + ("A model whose parameters were trained needs an endpoint of its own: " if trained else "Name it: ")
             + f"--model {missing[0]}=PROVIDER/MODEL@URL."
         )
 

@@ -31,10 +31,10 @@ def findings_of(outcome: Outcome) -> Iterator[str]:
 
 def _verdicts(outcome: Outcome, part: Part) -> str:
     found: dict[str, list[str]] = {}
-    for i, label in enumerate(outcome.table.labels):
+    for i in range(len(outcome.table.lines)):
         measured = part.measured(part.study.table, i)
         if measured is not None and measured.gain is not None:
-            found.setdefault(measured.verdict, []).append(label)
+            found.setdefault(measured.verdict, []).append(outcome.label_of(part, i))
     words = {"better": "Better than their baselines", "worse": "Worse than their baselines"}
     told = [f"{text}: {'; '.join(found[verdict])}." for verdict, text in words.items() if verdict in found]
     return " ".join(told) or "No line could be told from its baseline."
@@ -43,10 +43,10 @@ def _verdicts(outcome: Outcome, part: Part) -> str:
 def _against_published(outcome: Outcome, column: Column) -> Iterator[str]:
     part = outcome.part_of(column)
     table = part.table_of(column.test)
-    for i, (label, line) in enumerate(zip(outcome.table.labels, outcome.table.lines, strict=True)):
+    for i, line in enumerate(outcome.table.lines):
         published, measured = outcome.table.published_gain(line, column.name), part.measured(table, i)
         if published is not None and measured is not None and column.passing is None:
-            yield from _beside(f"{column.name}, {label}", published, measured)
+            yield from _beside(f"{column.name}, {outcome.label_of(part, i)}", published, measured)
 
 
 def _beside(label: str, published: float, measured: Measured) -> Iterator[str]:

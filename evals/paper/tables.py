@@ -66,11 +66,20 @@ class Domain:
     """Training examples drawn."""
     k: int
     """Rollouts per test question."""
-    group_size: int
+    settings: str = ""
+    """Of Training-Free GRPO there, where they are not the usual ones; as `evals.paper.optimizers` reads them."""
 
 
-MATH = Domain(name="math", trained_on="dapo", tests=("aime24", "aime25"), train=100, k=32, group_size=5)
-WEB = Domain(name="web", trained_on="afm-web", tests=("webwalkerqa",), train=100, k=3, group_size=3)
+MATH = Domain(name="math", trained_on="dapo", tests=("aime24", "aime25"), train=100, k=32)
+WEB = Domain(
+    name="web",
+    trained_on="afm-web",
+    tests=("webwalkerqa",),
+    train=100,
+    k=3,
+    settings="group_size=3,experiences_per_group=2",
+)
+"""Two experiences a query are the authors' default in their code for web search (youtu-agent, `utu/practice`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,7 +68,7 @@ def test_libraries_are_carried_to_the_other_domain(tiny, shared_out):
     done = run("transfer", shared_out, tiny)
     assert done.exit_code == 0, done.output
     for words in (
-        "tfgrpo[group_size=3] on web, seed 0: Mean@3",
+        "tfgrpo[group_size=3,experiences_per_group=2] on web, seed 0: Mean@3",
         "tfgrpo on math, seed 0: Mean@3",
         "AFM is not in the folder: 3 questions of WebWalkerQA are learned on instead",
         "Not run, so shown as published only: ReTool",

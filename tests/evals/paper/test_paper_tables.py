@@ -52,6 +52,23 @@ def test_an_lm_stands_for_frozen_models_and_never_for_trained_ones():
     assert named["retool"].lm.kwargs["api_base"] == "http://127.0.0.1:1/v1"
 
 
+@pytest.mark.parametrize("name", TABLES)
+def test_an_lm_answers_for_one_frozen_model_and_the_others_are_not_run(name):
+    table = find_table(name)
+    frozen = [line.model for line in table.lines if line.model not in RL_TRAINED]
+    assert list(models_of(table, lm="simulated")) == frozen[:1]
+    for other in set(frozen[1:]) - {frozen[0]}:
+        assert set(models_of(table, lm=None, named=[f"{other}=openai/m"])) == {other}
+
+
+def test_what_was_measured_is_told_under_the_name_of_the_model_that_answered(tmp_path):
+    table = find_table("small-models")
+    setup = Setup(models=models_of(table, lm="simulated"), source=EMBEDDED, limit=2, k=1, out=tmp_path)
+    plans = plan_of(table, setup, {"math": sets_of(MATH, EMBEDDED, limit=2)})
+    assert {row.task.model for row in plans[0].rows} == {"simulated"}
+    assert set(plans[0].of_line) == {0, 1}
+
+
 def test_models_of_one_name_at_two_endpoints_are_told_apart():
     named = [f"{slot}=openai/m@http://127.0.0.1:{port}/v1" for port, slot in enumerate(("qwen3-32b", "qwen2.5-72b"), 1)]
     found = models_of(find_table("small-models"), lm=None, named=named)

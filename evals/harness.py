@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import dspy
-from dspy.utils.exceptions import LMAuthError, LMBillingError
 
 from evals.rows import (
     AGAIN,
@@ -30,7 +29,7 @@ from evals.rows import (
 )
 from evals.training import Trained, train
 from tfgrpo_dspy import Evaluation, Group, Observer, Usage, evaluate
-from tfgrpo_dspy.kit import OutOfBudget, fingerprint, one_line, put_aside, safe, shorten
+from tfgrpo_dspy.kit import OutOfBudget, fingerprint, one_line, put_aside, safe, shorten, verdict_of
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +88,7 @@ def run_rows(rows: Iterable[Row], bench: Bench, programs: Programs) -> list[RowR
     """Run every row, or read back what is finished.
 
     Raises:
-        LMAuthError, LMBillingError: No row can succeed; finished ones are on disk.
+        LMError, RequestError: No row can succeed; finished ones are on disk.
     """
     return [_run_row(row, bench, programs) for row in rows]
 
@@ -200,9 +199,8 @@ def _with(result: RowResult, trained: Trained) -> RowResult:
 
 
 def _is_fatal(error: BaseException) -> bool:
-    """Whether no row can succeed: a wrong key, an empty account."""
-    fatal = (LMAuthError, LMBillingError)
-    return isinstance(error, fatal) or isinstance(error.__cause__, fatal)
+    """Whether no row can succeed: a wrong key, an empty account, a model that is not there."""
+    return verdict_of(error).taken_for == "request"
 
 
 def _described(error: BaseException) -> str:

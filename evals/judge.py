@@ -114,7 +114,7 @@ def audit_judge(
         SettingsError: `repeats` is below 1, or there is no LM.
         DataError: There are no labelled answers.
         TooManyErrors: No verdict could be had.
-        LMError: A key, billing, configuration or model error of the provider.
+        RequestError: No call can succeed: the key, the credit, the model, an option or the address is wrong.
     """
     lm = judge.lm or dspy.settings.lm
     if type(repeats) is not int or repeats < 1:

@@ -75,7 +75,7 @@ def run_study(rows: Sequence[Row], bench: Bench, baseline: str | None = None) ->
             is there, else the first row's.
 
     Raises:
-        LMAuthError, LMBillingError: No row can succeed; finished ones are on disk.
+        LMError, RequestError: No row can succeed; finished ones are on disk.
         DataError: The rows do not answer the same questions.
     """
     names = [row.optimizer for row in rows]

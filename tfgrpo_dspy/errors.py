@@ -8,14 +8,14 @@
     ├── StoreError           a run's folder that is in use, damaged or of another run
     ├── ProgramError         a program that cannot be found or conditioned (also a ValueError)
     ├── MetricError          a metric that raised or returned no reward
+    ├── RequestError         what is asked of an LM can never succeed: key, credit, model, parameter, address
     ├── TooManyErrors        more rollouts or reflections were lost than `max_errors` tolerates
     ├── BudgetError          a budget that did not allow a single rollout of an evaluation
     ├── ReviewStop           a reviewer ended the run before a step's operations were applied
     ├── MissingExtraError    an optional package is not installed   (also an ImportError)
     └── RunStopped           a run ended before its last step; carries what was learned
 
-Errors of the language model (`dspy.utils.exceptions.LMError` and below) are DSPy's own; a run that one of
-them stops raises `RunStopped` from it.
+A run that one of them stops raises `RunStopped` from it.
 """
 
 from __future__ import annotations
@@ -56,6 +56,10 @@ class ProgramError(TFGRPOError, ValueError):
 
 class MetricError(TFGRPOError):
     """A metric raised, or returned something that is not a finite reward."""
+
+
+class RequestError(TFGRPOError):
+    """No call like this one can succeed, so the run stops; the message says what was said and what to change."""
 
 
 class TooManyErrors(TFGRPOError):

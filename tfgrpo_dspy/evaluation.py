@@ -69,7 +69,7 @@ def evaluate(  # noqa: PLR0913, D417 - flat keywords, as DSPy users expect; `doc
         SettingsError: An argument is out of range, or no LM is configured.
         TooManyErrors: More rollouts were lost than `max_errors`, or all.
         BudgetError: The budget did not allow a single rollout.
-        LMError: A key, billing, configuration or model error of the provider.
+        RequestError: No rollout can succeed: the key, the credit, the model, an option or the address is wrong.
     """
     check_metric(metric)
     examples = check_examples(devset, "devset")

@@ -226,7 +226,7 @@ class TrainingFreeGRPO(Teleprompter):
         Raises:
             SettingsError, DataError, ProgramError: As `compile`; no call was made.
             BudgetError, TooManyErrors: The pilot could not be made, or lost more than `max_errors`.
-            LMError: A key, billing, configuration or model error of the provider.
+            RequestError: No rollout can succeed: the key, the credit, the model, an option or the address is wrong.
         """
         from tfgrpo_dspy.forecast.pilot import forecast
 

@@ -67,7 +67,7 @@ def run_table(table: PaperTable, plans: Sequence[PartPlan], bench: Bench) -> Out
     """Run what is not on disk yet; rows that carry a library over come after those it is from.
 
     Raises:
-        LMAuthError, LMBillingError: No row can succeed.
+        LMError, RequestError: No row can succeed.
     """
     rows = sorted((row for plan in plans for row in plan.rows), key=lambda row: isinstance(row.make, FromElsewhere))
     found = run_rows(rows, bench, Programs())

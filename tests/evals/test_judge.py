@@ -5,11 +5,12 @@ from __future__ import annotations
 import dspy
 import pytest
 from dspy import lm15
-from dspy.utils.exceptions import LMAuthError, LMError
+from dspy.utils.exceptions import LMError
 
 from evals.judge import Judge, Labelled, audit_judge
 from tests.tfgrpo_dspy.scripted import Engine
 from tfgrpo_dspy import DataError, MetricError, SettingsError, TooManyErrors, evaluate
+from tfgrpo_dspy.errors import RequestError
 
 EXAMPLE = dspy.Example(question="Where was it held?", answer="In Lisbon, in 2024", level="easy").with_inputs("question")
 
@@ -87,7 +88,7 @@ def test_a_rollout_whose_judge_failed_is_lost_and_not_wrong():
     examples = [EXAMPLE, dspy.Example(question="Which?", answer="Porto").with_inputs("question")]
     with dspy.context(lm=Engine(lambda asked: {"answer": "Porto"}).lm()):
         found = evaluate(dspy.Predict("question -> answer"), examples, judge, k=1, seed=0)
-    assert (dict(found.lost), found.mean.value, found.mean.n) == ({"metric": 1}, 1.0, 1)
+    assert (dict(found.lost), found.mean.value, found.mean.n) == ({"infrastructure": 1}, 1.0, 1)
 
 
 # --- the audit ---
@@ -146,7 +147,7 @@ def test_an_audit_without_a_single_verdict_is_none():
 
 
 def test_a_wrong_key_stops_the_audit():
-    with pytest.raises(LMAuthError):
+    with pytest.raises(RequestError):
         audited(Engine(lambda asked: lm15.AuthError("wrong key")))
 
 

@@ -7,10 +7,10 @@ import threading
 import dspy
 import pytest
 from dspy import lm15
-from dspy.utils.exceptions import LMAuthError
 
 from tests.tfgrpo_dspy.scripted import Asked, Engine, exact, examples, script
 from tfgrpo_dspy import DataError, SettingsError, TooManyErrors, TrainingFreeGRPO, compare, evaluate
+from tfgrpo_dspy.errors import RequestError
 from tfgrpo_dspy.lm.scope import scope_here
 from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.statistics.estimates import mean_at_k, pass_at_k
@@ -77,9 +77,9 @@ def test_when_every_rollout_was_lost_it_says_so():
         evaluated(Engine(lambda asked: lm15.ServerError("busy")), count=1)
 
 
-def test_a_wrong_key_is_the_providers_error():
+def test_a_wrong_key_ends_it_at_the_first_answer_with_the_providers_words():
     engine = Engine(lambda asked: lm15.AuthError("wrong key"))
-    with pytest.raises(LMAuthError, match="wrong key"):
+    with pytest.raises(RequestError, match="wrong key"):
         evaluated(engine, count=50)
     assert engine.calls == 1
 

@@ -21,7 +21,7 @@ from tfgrpo_dspy import (
     TrainingFreeGRPO,
     library_of,
 )
-from tfgrpo_dspy.errors import DataError
+from tfgrpo_dspy.errors import DataError, RequestError
 from tfgrpo_dspy.library.file import dump_library
 from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.records.events import (
@@ -484,7 +484,7 @@ def test_a_wrong_key_stops_the_run_at_once_with_the_providers_message():
     assert "stopped after 0 of 1 steps" in str(caught.value)
     assert caught.value.result.steps == ()
     assert not any(isinstance(e, RolloutFinished) for e in events)
-    assert isinstance(events[-1].error, dspy.utils.exceptions.LMAuthError)
+    assert isinstance(events[-1].error, RequestError)
 
 
 def test_a_wrong_key_of_the_reflection_lm_stops_the_run_too():

@@ -21,7 +21,7 @@ from typer.core import TyperGroup
 
 from tfgrpo_dspy.cli.options.spelling import spelled
 from tfgrpo_dspy.cli.terminal import err
-from tfgrpo_dspy.errors import TFGRPOError, TooManyErrors
+from tfgrpo_dspy.errors import RequestError, TFGRPOError, TooManyErrors
 from tfgrpo_dspy.reports.redaction import safe
 
 MISTAKE, BAD_INPUT, UNRECORDED, WAITING, ENDED_EARLY, INTERRUPTED = 1, 2, 3, 4, 5, 130
@@ -77,20 +77,18 @@ def first_paragraph(error: BaseException) -> str:
 
 def why(error: BaseException) -> str:
     """Why a run or an evaluation could not go on, and what to do."""
-    from dspy.utils.exceptions import LMAuthError, LMBillingError, LMNotConfiguredError
+    from tfgrpo_dspy.lm.verdicts.table import verdict_of
 
-    remedy = "check the model's name, the key and the endpoint"
+    if isinstance(error, RequestError):
+        return first_paragraph(error).rstrip(".")
     if isinstance(error, TooManyErrors):
         broken = "metric" in str(error) and "(infrastructure)" not in str(error)
         mend = "mend the metric" if broken else "check the endpoint (--api-base) and the network"
-        remedy = f"{mend}, or allow more losses with --max-errors"
-    elif isinstance(error, LMAuthError):
-        remedy = "the provider refused the key: check the one in the environment, e.g. OPENAI_API_KEY"
-    elif isinstance(error, LMBillingError):
-        remedy = "check the account's credit and quota"
-    elif isinstance(error, LMNotConfiguredError):
-        return first_paragraph(error).rstrip(".")
-    return f"{first_paragraph(error).rstrip('.')}; {remedy}"
+        return f"{first_paragraph(error).rstrip('.')}; {mend}, or allow more losses with --max-errors"
+    verdict = verdict_of(error)
+    if verdict.taken_for == "request":
+        return verdict.sentence
+    return f"{first_paragraph(error).rstrip('.')}; check the model's name, the key and the endpoint"
 
 
 def _translated(error: Exception) -> BaseException:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from tfgrpo_dspy.library.file import write_atomically
     from tfgrpo_dspy.lm.budget import OutOfBudget
     from tfgrpo_dspy.lm.usage import usage_of
+    from tfgrpo_dspy.lm.verdicts.table import verdict_of
     from tfgrpo_dspy.names.plugins import load_plugin, plugins
     from tfgrpo_dspy.program.instructions import copy_program, default_conditioned
     from tfgrpo_dspy.program.transcript import render_values
@@ -40,6 +41,7 @@ __all__ = [
     "safe",
     "shorten",
     "usage_of",
+    "verdict_of",
     "watch",
     "write_atomically",
 ]
@@ -50,6 +52,7 @@ __getattr__, __dir__ = lazily(
         "library.file": ("write_atomically",),
         "lm.budget": ("OutOfBudget",),
         "lm.usage": ("usage_of",),
+        "lm.verdicts.table": ("verdict_of",),
         "names.plugins": ("load_plugin", "plugins"),
         "program.instructions": (
             "copy_program",

@@ -26,7 +26,7 @@ from tfgrpo_dspy.lm.flight import Flight
 from tfgrpo_dspy.lm.meter import LONGEST_WAIT, Meter
 from tfgrpo_dspy.lm.scope import Scope
 from tfgrpo_dspy.lm.usage import Usage
-from tfgrpo_dspy.lm.verdicts import Reply, TooLongReply, may_pass, timed_out
+from tfgrpo_dspy.lm.verdicts.replies import Reply, TooLongReply, fault_in, is_repeated, may_pass, timed_out
 
 T = TypeVar("T")
 
@@ -237,8 +237,8 @@ def _failures_of(errand: Errand) -> _Failures | None:
 def _remember(meter: Meter, errand: Errand, error: Exception) -> Exception:
     """What DSPy will repeat, and how long it is then to rest first; returns the error that it is to be told."""
     before = _failures_of(errand)
-    if not may_pass(error):
-        _FAILED.set(None)
+    if not may_pass(error):  # where DSPy repeats it nevertheless, it is told the same again, and nothing is sent
+        _FAILED.set(_Failures(errand.request, error, rest=None) if is_repeated(error) else None)
         return error
     attempts, timeouts = (before.attempts, before.timeouts) if before is not None else (0, 0)
     rest = meter.wait_for(error, attempts, errand.model)
@@ -335,10 +335,13 @@ class Attempt:
         meter, errand = self.scope.meter, self.errand
         took = self.ticket.answered((errand.model, self.scope.kind), took)
         self._hear(took)
-        fault = meter.judge(reply, errand.model, errand.bound)
+        rule = meter.judge(reply, errand.model, errand.bound)
+        fault = fault_in(rule, reply)
         if fault is not None:
             meter.failed(fault)
             raise fault
+        if rule is not None and self.scope.listener is not None:
+            self.scope.listener.remark = f"the endpoint answered {rule.said}"
         if self.scope.kind != POLICY and reply.is_cut:
             raise TooLongReply("the reply was cut off by the length limit of the model; answer more briefly")
 

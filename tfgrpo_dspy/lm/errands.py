@@ -18,15 +18,22 @@ from dspy.clients.engines import (
     LiteLLMEngine,
     LM15Engine,
 )
-from dspy.lm15 import Request, Response
+from dspy.lm15 import ProviderError, Request, Response
 
 from tfgrpo_dspy.lm.budget import cost_at
 from tfgrpo_dspy.lm.engine import Errand
 from tfgrpo_dspy.lm.flight import Flight
 from tfgrpo_dspy.lm.scope import Scope
-from tfgrpo_dspy.lm.undocumented import MOST_CONNECTIONS, AsyncTransport, Pricing, Transport, without_odd_usage
+from tfgrpo_dspy.lm.undocumented import (
+    MOST_CONNECTIONS,
+    AsyncTransport,
+    Pricing,
+    Transport,
+    add_words,
+    without_odd_usage,
+)
 from tfgrpo_dspy.lm.usage import Reported, Usage, reported_in
-from tfgrpo_dspy.lm.verdicts import Reply
+from tfgrpo_dspy.lm.verdicts.replies import Reply
 from tfgrpo_dspy.text import estimate_tokens
 
 _APART = frozenset({"gemini", "vertex", "vertex-express", "xai"})
@@ -124,6 +131,9 @@ def _with_seed(request: Request, seed: int | None) -> Request:
 def _sends_natively(complete: Callable[..., Response], engine: Any, request: Request, flight: Flight) -> Response:
     try:
         return complete(engine, request)
+    except ProviderError as error:
+        add_words(error, flight)
+        raise
     except (TypeError, ValueError, AttributeError):
         flight.replay = without_odd_usage(flight)
         if flight.replay is None:
@@ -134,6 +144,9 @@ def _sends_natively(complete: Callable[..., Response], engine: Any, request: Req
 async def _asends_natively(complete: Callable[..., Any], engine: Any, request: Request, flight: Flight) -> Response:
     try:
         response: Response = await complete(engine, request)
+    except ProviderError as error:
+        add_words(error, flight)
+        raise
     except (TypeError, ValueError, AttributeError):
         flight.replay = without_odd_usage(flight)
         if flight.replay is None:
@@ -210,15 +223,24 @@ def _native(engine: Any) -> _Native:
 def _read_response(request: Request, pricing: Pricing | None, response: Response) -> tuple[Reply, Usage]:
     parts = response.message.parts
     text = "".join(part.text for part in parts if part.type == "text")
-    is_blank = not text.strip() and all(part.type in {"text", "thinking"} for part in parts)
+    is_blank = not text.strip() and all(part.type in {"text", "thinking", "refusal"} for part in parts)
     thought = "".join(part.text or "" for part in parts if part.type == "thinking")
     reported = _as_openai_counts(response.usage, pricing.provider if pricing is not None else "")
     took = _usage(reported, partial(_tokens_of_request, request), text + thought)
     cost = None if pricing is None else pricing.cost_of(request, response)
     if cost is None and took.is_estimate and pricing is not None and pricing.rates is not None:
         cost = cost_at(pricing.rates, took.prompt_tokens, took.completion_tokens)
-    finish = (response.finish_reason,)
-    return Reply(text, finish, is_blank, took.completion_tokens), replace(took, cost_usd=cost)
+    refusal = " ".join(part.text for part in parts if part.type == "refusal")
+    has_thought = bool(thought.strip() or response.usage.reasoning_tokens)
+    said = Reply(text, _finish_of(response), is_blank, took.completion_tokens, has_thought, refusal)
+    return said, replace(took, cost_usd=cost)
+
+
+def _finish_of(response: Response) -> tuple[str | None, ...]:
+    """Why it ended, also in a word of the server's own, for which DSPy says "stop"."""
+    choices = _value(response.provider_data or {}, "choices")
+    said = _value(choices[0], "finish_reason") if isinstance(choices, list) and choices else None
+    return (response.finish_reason, said) if isinstance(said, str) else (response.finish_reason,)
 
 
 def _as_openai_counts(usage: Any, provider: str) -> Reported:
@@ -236,13 +258,30 @@ def _read_result(lm: dspy.BaseLM, body: Mapping[str, Any], result: Any) -> tuple
     """A reply in the provider's own shape, as DSPy's `CallResult` holds it."""
     outputs = [output if isinstance(output, Mapping) else {"text": output} for output in result.outputs]
     text = "".join(_text(output.get("text")) for output in outputs)
-    is_blank = bool(outputs) and not any(_text(o.get("text")).strip() or o.get("tool_calls") for o in outputs)
+    is_blank = not any(_text(o.get("text")).strip() or o.get("tool_calls") for o in outputs)
     thought = "".join(_text(output.get("reasoning_content")) for output in outputs)
     took = _usage(reported_in(result.usage), partial(_tokens_of_body, body), text + thought)
     cost = result.cost
     if took.estimated_calls and cost is not None:
         cost = _litellm_cost(lm.model, took)
-    return Reply(text, tuple(_finishes(result)), is_blank, took.completion_tokens), replace(took, cost_usd=cost)
+    refusal = " ".join(_text(_said(message, "refusal")) for message in _messages(result)).strip()
+    has_thought = bool(thought.strip() or _details(result.usage).get("reasoning_tokens"))
+    said = Reply(text, tuple(_finishes(result)), is_blank, took.completion_tokens, has_thought, refusal)
+    return said, replace(took, cost_usd=cost)
+
+
+def _details(usage: Any) -> Mapping[str, Any]:
+    found = _value(usage or {}, "completion_tokens_details")
+    return found if isinstance(found, Mapping) else getattr(found, "__dict__", {})
+
+
+def _said(holder: Any, name: str) -> Any:
+    """What the server said, where LiteLLM keeps it apart from what all servers say, or not."""
+    return _value(holder, name) or _value(_value(holder, "provider_specific_fields") or {}, name)
+
+
+def _messages(result: Any) -> Sequence[Any]:
+    return [_value(choice, "message") or {} for choice in _value(result.raw, "choices") or ()]
 
 
 def _usage(reported: Reported, prompt_tokens: Callable[[], int], text: str) -> Usage:
@@ -271,7 +310,8 @@ def _finishes(result: Any) -> Sequence[str | None]:
         return [response.finish_reason for response in result.responses]
     choices = _value(result.raw, "choices")
     if choices:
-        return [_value(choice, "finish_reason") for choice in choices]
+        said = [_value(choice, "finish_reason") for choice in choices]
+        return said + [word for choice in choices if (word := _said(choice, "native_finish_reason"))]
     return ["length" if _value(result.raw, "status") == "incomplete" else None]
 
 

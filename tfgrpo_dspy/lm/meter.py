@@ -16,7 +16,7 @@ from tfgrpo_dspy.lm.budget import POLICY, SUMMARY, UPDATE, Budget, Due, Kind, Ou
 from tfgrpo_dspy.lm.flight import CLOCK, Flight
 from tfgrpo_dspy.lm.pacing import UNKNOWN, Latencies, Limiter
 from tfgrpo_dspy.lm.usage import Traffic, Usage
-from tfgrpo_dspy.lm.verdicts import CutReply, EmptyReply, Reply, fault_of, reason_of, timed_out
+from tfgrpo_dspy.lm.verdicts.replies import CutReply, EmptyReply, Reply, ReplyRule, Sight, reason_of, rule_of, timed_out
 
 logger = logging.getLogger(__name__)
 
@@ -263,13 +263,13 @@ class Meter:
         kept = f"; {' and '.join(caps)} can be kept on that estimate only" if caps else ""
         self.say(f"the endpoint of {model} does not report its tokens: they are estimated from the texts{kept}")
 
-    def judge(self, reply: Reply, model: str, bound: int | None) -> Exception | None:
-        """The failure that a reply is, though it came with success; None for a proper one."""
-        fault = fault_of(reply, bound, self._longest.get(model))
-        if fault is None:
+    def judge(self, reply: Reply, model: str, bound: int | None) -> ReplyRule | None:
+        """What a reply that came with success is taken for; None for a proper one."""
+        rule = rule_of(Sight(reply, bound, self._longest.get(model)))
+        if rule is None or rule.taken_for == "policy":
             with self._lock:
                 self._longest[model] = max(self._longest.get(model, 0), reply.written)
-        return fault
+        return rule
 
 
 def _stop_late(known: weakref.ref[Meter]) -> None:

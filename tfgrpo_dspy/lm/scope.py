@@ -37,6 +37,8 @@ class Listener:
         """What the answers so far took."""
         self.signal: BaseException | None = None
         """What kept a call from being made, even if the program swallowed it."""
+        self.remark = ""
+        """What was odd about the last reply that the model is taken to be to blame for; empty if nothing was."""
         self._given_up: str | None = None
         self._adding = threading.Lock()  # a program may call its predictors from threads of its own
 

@@ -3,6 +3,7 @@
 - Connections with an end: a deadline over connecting, headers and body, and a bound on the body. DSPy's native engine
   takes a transport through its public `RouterConfig`; the ones here are its own, with sockets that look at the
   request's `Flight` at each read, and replies that can be read once more.
+- What a server says of an error in a form that is not OpenAI's: it decides whose failure it is taken for.
 - Prices, which a cap in US dollars needs before the first call.
 - The engines that an LM was given.
 """
@@ -26,14 +27,17 @@ from dspy._vendor.lm15.transports import (
 from dspy.clients.capabilities import resolve
 from dspy.clients.costs import estimate_cost
 from dspy.clients.model_metadata import model_info, rate
-from dspy.lm15 import LM15Error, Request, Response
+from dspy.lm15 import LM15Error, ProviderError, Request, Response
 from dspy.utils.exceptions import LMError
 
 from tfgrpo_dspy.lm.budget import Price
 from tfgrpo_dspy.lm.flight import FLIGHT, Flight, shut
+from tfgrpo_dspy.text import shorten
 
 MOST_CONNECTIONS = 100_000
 """No bound of its own: the run bounds its calls."""
+_SHOWN_TOKENS = 300
+"""Of a server's words that DSPy's engine did not find."""
 
 
 class _Socket:
@@ -168,6 +172,25 @@ def without_odd_usage(flight: Flight) -> bytes | None:
     if all(document[name] == value for name, value in changed.items()):
         return None
     return json.dumps({**document, **changed}).encode()
+
+
+def add_words(error: ProviderError, flight: Flight) -> None:
+    """Tell in an error what the server said, where DSPy's native engine did not find it.
+
+    It reads `{"error": ...}` only; vLLM and SGLang say `{"message": ...}`, and FastAPI `{"detail": ...}`.
+    """
+    if error.message.partition("\n\n")[0].strip():
+        return
+    body = b"".join(flight.body).decode(errors="replace")
+    try:
+        document = json.loads(body)
+    except ValueError:
+        document = None
+    if isinstance(document, dict):
+        said = next((document[name] for name in ("message", "detail", "error") if document.get(name)), document)
+        body = said if isinstance(said, str) else json.dumps(said)
+    error.message = shorten(body, _SHOWN_TOKENS) + error.message
+    error.args = (error.message,)
 
 
 def _counts(usage: object) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from tfgrpo_dspy.lm.engine import Attempt, Beaten, Errand
 from tfgrpo_dspy.lm.flight import CLOCK, HELPERS, Flight, Job, flying
 from tfgrpo_dspy.lm.meter import Meter
-from tfgrpo_dspy.lm.verdicts import timed_out
+from tfgrpo_dspy.lm.verdicts.replies import timed_out
 
 T = TypeVar("T")
 

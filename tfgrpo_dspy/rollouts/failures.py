@@ -5,25 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, TypeAlias, TypeVar
 
-from dspy.utils.exceptions import (
-    LMAuthError,
-    LMBillingError,
-    LMConfigurationError,
-    LMError,
-    LMUnsupportedModelError,
-)
-
-from tfgrpo_dspy.errors import MetricError
+from tfgrpo_dspy.errors import MetricError, RequestError
 from tfgrpo_dspy.lm.budget import OutOfBudget, Unpriced
 from tfgrpo_dspy.lm.flight import HelperTimeout, within
 from tfgrpo_dspy.lm.scope import Listener, active_meter
+from tfgrpo_dspy.lm.verdicts.table import Verdict, verdict_of
 
 T = TypeVar("T")
 
 Cause: TypeAlias = Literal["infrastructure", "metric", "budget"]
-
-FATAL = (LMAuthError, LMBillingError, LMConfigurationError, LMUnsupportedModelError)
-"""Errors of the LM after which no call of the run can succeed: they stop it at once."""
 
 
 class Loss(NamedTuple):
@@ -59,17 +49,23 @@ def guarded(attempt: Callable[[], T], listeners: Sequence[Listener], timeout: fl
     return outcome if signal is None else Loss("budget", str(signal))
 
 
+def judged(error: BaseException) -> Verdict:
+    """Whose failure an error is, unless it ends the run.
+
+    Raises:
+        RequestError: No call like the one that failed can succeed.
+    """
+    verdict = verdict_of(error)
+    if verdict.taken_for == "request":
+        raise RequestError(verdict.sentence) from verdict.error
+    return verdict
+
+
 def loss_by_metric(error: MetricError) -> Loss:
-    """The loss that a metric's failure is; raises the LM's error behind it if that stops the run."""
-    cause = lm_error_in(error)
-    if isinstance(cause, FATAL):
-        raise cause from error
-    return Loss("metric", str(error))
+    """The loss that a metric's failure is: the metric's, or that of what it asked.
 
-
-def lm_error_in(error: BaseException) -> LMError | None:
-    """The LM's error behind an exception, if student code wrapped one."""
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, LMError):
-        cause = cause.__cause__
-    return cause
+    Raises:
+        RequestError: No call like the one that failed in it can succeed.
+    """
+    is_its_own = judged(error).taken_for == "policy"
+    return Loss("metric" if is_its_own else "infrastructure", str(error))

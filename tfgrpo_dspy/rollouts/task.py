@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any, TypeAlias
 
 import dspy
-from dspy.utils.exceptions import ContextWindowExceededError, LMError
 from pydantic_core import to_jsonable_python
 
 from tfgrpo_dspy.errors import MetricError
@@ -23,7 +22,7 @@ from tfgrpo_dspy.program.recorder import Recorder
 from tfgrpo_dspy.program.transcript import render_trajectory, render_values
 from tfgrpo_dspy.records.rollouts import Lost, Made, Scored, Unscored
 from tfgrpo_dspy.rewards.reward import GroupMetric, Metric, Reward, grader
-from tfgrpo_dspy.rollouts.failures import FATAL, Loss, guarded, lm_error_in, loss_by_metric
+from tfgrpo_dspy.rollouts.failures import Loss, guarded, judged, loss_by_metric
 from tfgrpo_dspy.rollouts.group_scoring import Jury
 from tfgrpo_dspy.rollouts.sampling import Policy, Sampling
 
@@ -143,19 +142,15 @@ def _attempt(
     except MetricError as error:
         return _Outcome(lost=loss_by_metric(error))
     except Exception as error:  # noqa: BLE001 - student code may raise anything
-        return _failed(error, task.sampling.failure_score)
+        return _failed(error, recorder.remark, task.sampling.failure_score)
     return _Outcome(reward, render_answer(prediction))
 
 
-def _failed(error: Exception, failure_score: float) -> _Outcome:
-    cause = lm_error_in(error) or error
-    if isinstance(cause, FATAL):
-        raise cause
+def _failed(error: Exception, remark: str, failure_score: float) -> _Outcome:
     described = f"{type(error).__name__}: {error}"
-    if isinstance(cause, LMError | ConnectionError | TimeoutError) and not isinstance(
-        cause, ContextWindowExceededError
-    ):
+    if judged(error).taken_for == "infrastructure":
         return _Outcome(lost=Loss("infrastructure", described))
+    described = f"{described} ({remark})" if remark else described
     return _Outcome(Reward(failure_score, f"The attempt failed: {described}"), policy_failure=described)
 
 

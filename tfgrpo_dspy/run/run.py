@@ -11,10 +11,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import dspy
-from dspy.utils.exceptions import LMError
 
 from tfgrpo_dspy.credit.of_run import Credit
-from tfgrpo_dspy.errors import BudgetError, ReviewStop, TooManyErrors
+from tfgrpo_dspy.errors import BudgetError, RequestError, ReviewStop, TooManyErrors
 from tfgrpo_dspy.evaluation import evaluate_with
 from tfgrpo_dspy.gates.gate import Gate, Hearing
 from tfgrpo_dspy.gates.review import Review
@@ -126,7 +125,7 @@ class Run:
         except BaseException as error:
             result = self._result(Carried())
             self.announcer(RunFinished(result, None, error))
-            if isinstance(error, LMError | TooManyErrors | ReviewStop):
+            if isinstance(error, RequestError | TooManyErrors | ReviewStop):
                 raise RunStopped(stopped(error, len(batches), result), result) from error
             raise
 

@@ -7,16 +7,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import dspy
-from dspy.utils.exceptions import AdapterParseError, ContextWindowExceededError, LMError
 
 from tfgrpo_dspy.errors import TFGRPOError
 from tfgrpo_dspy.lm.budget import SUMMARY, Kind, OutOfBudget, Unpriced
 from tfgrpo_dspy.lm.metering import metered
 from tfgrpo_dspy.lm.usage import Usage
-from tfgrpo_dspy.lm.verdicts import TooLongReply
+from tfgrpo_dspy.lm.verdicts.replies import TooLongReply
+from tfgrpo_dspy.lm.verdicts.table import PROGRAM, SECOND_TRY, TOO_LONG, UNPARSEABLE
 from tfgrpo_dspy.program.recorder import Recorder
 from tfgrpo_dspy.records.failures import Cause
-from tfgrpo_dspy.rollouts.failures import FATAL
+from tfgrpo_dspy.rollouts.failures import judged
 from tfgrpo_dspy.signatures import CORRECTION, with_correction
 from tfgrpo_dspy.steps.reading.adapter import reading
 from tfgrpo_dspy.steps.reading.again import asked_for, sorted_out
@@ -86,7 +86,7 @@ class Reflection:
         Raises:
             TooLong: The request exceeds the context window.
             Unusable: No reply parsed, or the LM could not be reached.
-            LMError: One of `boundary.FATAL`, which stops the run.
+            RequestError: No such call can succeed, which stops the run.
         """
         recorder, parsed, correction, read = Recorder(), None, "", dict[str, Any]()
         for _ in range(self.retries + 1):
@@ -149,23 +149,25 @@ class Reflection:
         try:
             with recorder.recording_lm(self.kind, self.lm), dspy.context(adapter=reading(dspy.settings.adapter)):
                 return dspy.Predict(signature)(**shown)
-        except (AdapterParseError, ValueError) as error:  # pydantic's ValidationError is a ValueError
-            return shorten(getattr(error, "message", "") or str(error), _SHOWN_ERROR_TOKENS)
-        except FATAL:
-            raise
         except OutOfBudget as refused:
             raise Unusable(f"out of budget: {refused}", recorder.usage, "budget") from None
         except Unpriced as unpriced:
             raise unpriced.error from None
-        except LMError as error:
+        except Exception as error:  # noqa: BLE001 - an LM of the user's own may raise anything
             return self._correction(error, recorder.usage)
 
-    def _correction(self, error: LMError, usage: Usage) -> str:
+    def _correction(self, error: Exception, usage: Usage) -> str:
         """What the LM is told of a reply that was none; raises if it should not be asked for the same again."""
-        if isinstance(error.__cause__, TooLongReply) and not self.can_split:
-            return str(error.__cause__)
         if isinstance(error.__cause__, TooLongReply):
-            raise Unusable(str(error.__cause__), usage, broke_off=True) from error
-        if isinstance(error, ContextWindowExceededError):
-            raise TooLong(str(error), usage) from error
-        raise Unusable(f"{type(error).__name__}: {error}", usage, "endpoint") from error
+            if self.can_split:
+                raise Unusable(str(error.__cause__), usage, broke_off=True) from error
+            return str(error.__cause__)
+        rule = judged(error).rule
+        if rule in {UNPARSEABLE, SECOND_TRY} or isinstance(error, ValueError):  # as pydantic's ValidationError is
+            return shorten(getattr(error, "message", "") or str(error), _SHOWN_ERROR_TOKENS)
+        if rule is PROGRAM:
+            raise error
+        said = f"{type(error).__name__}: {error}"
+        if rule is TOO_LONG:
+            raise TooLong(said, usage) from error
+        raise Unusable(said, usage, "endpoint" if rule.taken_for == "infrastructure" else "reply") from error

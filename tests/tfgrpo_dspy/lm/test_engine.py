@@ -24,7 +24,7 @@ from tfgrpo_dspy.lm.budget import POLICY, SUMMARY, UPDATE, Budget, OutOfBudget
 from tfgrpo_dspy.lm.meter import Meter
 from tfgrpo_dspy.lm.metering import metering
 from tfgrpo_dspy.lm.scope import Listener, asking
-from tfgrpo_dspy.lm.verdicts import TooLongReply
+from tfgrpo_dspy.lm.verdicts.replies import TooLongReply
 from tfgrpo_dspy.records.rollouts import Lost
 
 QA = "question -> answer"

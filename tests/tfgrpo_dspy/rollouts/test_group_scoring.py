@@ -8,11 +8,11 @@ import cloudpickle
 import dspy
 import pytest
 from dspy import lm15
-from dspy.utils.exceptions import LMAuthError
 from pydantic import BaseModel
 
 from tests.tfgrpo_dspy.scripted import Engine, examples
 from tfgrpo_dspy import Budget, GroupMetric, MajorityVote, SettingsError, TrainingFreeGRPO, evaluate
+from tfgrpo_dspy.errors import RequestError
 from tfgrpo_dspy.library.file import dump_library
 from tfgrpo_dspy.records.events import GroupFinished, RolloutFinished
 from tfgrpo_dspy.records.rollouts import Group, Lost, Scored, Unscored
@@ -140,7 +140,7 @@ def test_a_wrong_key_of_the_metric_s_lm_stops_the_run():
     def refuse(asked):
         return {"answer": "1"} if "answer" in asked.outputs else lm15.AuthError("wrong key")
 
-    with pytest.raises(LMAuthError):
+    with pytest.raises(RequestError):
         groups_of(dspy.Predict(QA), Engine(refuse).lm(), Asking())
 
 

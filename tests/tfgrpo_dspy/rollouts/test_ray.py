@@ -13,6 +13,7 @@ from dspy.utils.exceptions import LMAuthError
 
 from tests.tfgrpo_dspy.command_line import SOLVER, problems, run
 from tfgrpo_dspy import Lost, ProgramError, RunStopped, Scored, SettingsError, TrainingFreeGRPO
+from tfgrpo_dspy.errors import RequestError
 from tfgrpo_dspy.library.file import dump_library
 from tfgrpo_dspy.rewards.metrics import number
 from tfgrpo_dspy.rollouts.ray import RayExecutor
@@ -131,7 +132,7 @@ def test_a_refused_key_stops_the_run_and_what_is_under_way(cluster, tmp_path):
     lm = dspy.LM("refusing/model", engine=Refusing(), cache=False, num_retries=0)
     with pytest.raises(RunStopped, match="invalid key") as stopped:
         compiled(RayExecutor(address=cluster.address), Solver(tmp_path, 0.2), count=20, lm=lm)
-    assert isinstance(stopped.value.__cause__, LMAuthError)
+    assert isinstance(stopped.value.__cause__, RequestError)
     assert len(list(tmp_path.iterdir())) < 20
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dspy
 import pytest
 from dspy import lm15
-from dspy.utils.exceptions import LMAuthError
 
 from tests.tfgrpo_dspy.scripted import Asked, Engine
+from tfgrpo_dspy.errors import RequestError
 from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.steps.reflection import LEAST_TOKENS, Reflection, TooLong, Unusable
 
@@ -87,7 +87,7 @@ def test_a_usable_reply_is_kept_when_the_endpoint_fails_at_the_next_try():
 
 
 def test_a_wrong_key_is_raised():
-    with pytest.raises(LMAuthError, match="wrong key"):
+    with pytest.raises(RequestError, match="wrong key"):
         reflection(Engine(lambda asked: lm15.AuthError("wrong key"))).ask(Count, {"text": "x"})
 
 

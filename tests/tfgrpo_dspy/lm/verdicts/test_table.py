@@ -1,0 +1,369 @@
+"""Whose failure an error is, row by row: exceptions of common clients, and errors in the words of common servers."""
+
+from __future__ import annotations
+
+import errno
+import http.client
+import json
+import socket
+import ssl
+import subprocess
+import urllib.error
+
+import aiohttp
+import botocore.exceptions
+import dspy
+import httpx
+import openai
+import pytest
+import requests
+import urllib3
+from dspy import lm15
+from dspy.utils.exceptions import AdapterParseError, LMAuthError, LMInvalidRequestError, LMServerError
+
+from tests import verdicts_page
+from tests.tfgrpo_dspy.lm.test_engine import metered
+from tests.tfgrpo_dspy.lm.test_over_http import lm, stub
+from tfgrpo_dspy.lm.verdicts.table import RULES, verdict_of
+
+QA = "question -> answer"
+
+
+def raised_from(cause: BaseException) -> BaseException:
+    try:
+        raise ValueError("my retriever failed") from cause
+    except ValueError as error:
+        return error
+
+
+def raised_while_handling(cause: BaseException) -> BaseException:
+    try:
+        try:
+            raise cause
+        except type(cause):
+            raise KeyError("passages")  # noqa: B904 - as users write it
+    except KeyError as error:
+        return error
+
+
+def unparseable() -> AdapterParseError:
+    return AdapterParseError("ChatAdapter", dspy.Signature(QA), "babble")
+
+
+def second_try() -> BaseException:
+    try:
+        try:
+            raise unparseable()
+        except AdapterParseError:
+            raise LMInvalidRequestError("response_format is not supported", status=400)  # noqa: B904 - as DSPy does
+    except LMInvalidRequestError as error:
+        return error
+
+
+REQUEST = httpx.Request("POST", "http://127.0.0.1")
+
+
+def openai_error(status: int, message: str, code: str | None = None) -> openai.APIStatusError:
+    body = {"message": message, "code": code}
+    kinds = {401: openai.AuthenticationError, 429: openai.RateLimitError, 400: openai.BadRequestError}
+    kind = kinds.get(status, openai.APIStatusError)
+    return kind(message, response=httpx.Response(status, request=REQUEST), body=body)
+
+
+def of_httpx(status: int) -> httpx.HTTPStatusError:
+    return httpx.HTTPStatusError(str(status), request=REQUEST, response=httpx.Response(status))
+
+
+def of_requests(status: int) -> requests.HTTPError:
+    response = requests.Response()
+    response.status_code = status
+    return requests.HTTPError(str(status), response=response)
+
+
+def of_urllib(status: int) -> urllib.error.HTTPError:
+    return urllib.error.HTTPError("http://127.0.0.1", status, "no", {}, None)
+
+
+def of_aiohttp(status: int) -> aiohttp.ClientResponseError:
+    return aiohttp.ClientResponseError(None, (), status=status)
+
+
+def of_botocore(code: str, status: int, operation: str = "Retrieve", message: str = "no") -> Exception:
+    said = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return botocore.exceptions.ClientError(said, operation)
+
+
+class ServiceUnavailable(Exception):
+    """Named so by a client that nobody knows."""
+
+
+ERRORS = [
+    # The network, by whatever client.
+    *[(error, "no connection") for error in (ConnectionError("down"), ConnectionResetError(), BrokenPipeError())],
+    *[(error, "no connection") for error in (TimeoutError("late"), OSError(errno.EHOSTUNREACH, "no route"))],
+    *[(error, "no connection") for error in (socket.gaierror("dns"), socket.herror("dns"), ssl.SSLError("bad"))],
+    *[(error, "no connection") for error in (http.client.RemoteDisconnected(), http.client.IncompleteRead(b""))],
+    *[
+        (error, "no connection")
+        for error in (urllib.error.URLError("down"), urllib.error.ContentTooShortError("", b""))
+    ],
+    *[(error, "no connection") for error in (requests.ConnectionError("down"), requests.ReadTimeout("late"))],
+    *[
+        (error, "no connection")
+        for error in (requests.exceptions.SSLError("x"), requests.exceptions.ChunkedEncodingError())
+    ],
+    *[(error, "no connection") for error in (httpx.ConnectError("down"), httpx.ReadTimeout("late"))],
+    *[(error, "no connection") for error in (httpx.RemoteProtocolError("cut"), httpx.ProxyError("x"))],
+    *[
+        (error, "no connection")
+        for error in (urllib3.exceptions.MaxRetryError(None, "/"), urllib3.exceptions.ProtocolError())
+    ],
+    *[(error, "no connection") for error in (urllib3.exceptions.ReadTimeoutError(None, "/", "late"),)],
+    *[(error, "no connection") for error in (aiohttp.ServerDisconnectedError(), aiohttp.ClientPayloadError())],
+    *[(error, "no connection") for error in (aiohttp.ServerTimeoutError(), aiohttp.ClientOSError(errno.EPIPE, "x"))],
+    *[
+        (error, "no connection")
+        for error in (openai.APIConnectionError(request=REQUEST), openai.APITimeoutError(REQUEST))
+    ],
+    (botocore.exceptions.EndpointConnectionError(endpoint_url="x"), "no connection"),
+    (botocore.exceptions.ReadTimeoutError(endpoint_url="x"), "no connection"),
+    (lm15.TransportError("reset"), "no connection"),
+    # A service that could not answer now.
+    *[
+        (of(status), "overloaded")
+        for of in (of_httpx, of_requests, of_urllib, of_aiohttp)
+        for status in (408, 429, 503)
+    ],
+    (openai_error(429, "slow down"), "overloaded"),
+    (openai_error(529, "overloaded"), "overloaded"),
+    (of_botocore("ThrottlingException", 400), "overloaded"),
+    (LMServerError("bad gateway", status=502), "overloaded"),
+    (ServiceUnavailable(), "no connection"),
+    # Behind errors of the program's own.
+    (raised_from(requests.ConnectionError("down")), "no connection"),
+    (raised_while_handling(httpx.ReadTimeout("late")), "no connection"),
+    (ExceptionGroup("tools", [KeyError("a"), httpx.ConnectError("down")]), "no connection"),
+    (raised_from(openai_error(401, "bad key")), "wrong key"),
+    # This machine.
+    (OSError(errno.EMFILE, "too many open files"), "this machine"),
+    (OSError(errno.ENOSPC, "no space left"), "this machine"),
+    (MemoryError(), "this machine"),
+    (RuntimeError("can't start new thread"), "this machine"),
+    # The model, or the program.
+    (unparseable(), "unparseable"),
+    (second_try(), "second try"),
+    *[(error, "program") for error in (KeyError("answer"), ValueError("no number"), ZeroDivisionError())],
+    *[
+        (error, "program")
+        for error in (FileNotFoundError(errno.ENOENT, "no file"), PermissionError(errno.EACCES, "no"))
+    ],
+    *[(error, "program") for error in (subprocess.TimeoutExpired("python", 5), subprocess.CalledProcessError(1, "x"))],
+    *[(of(404), "program") for of in (of_httpx, of_requests, of_urllib, of_aiohttp)],
+    (of_botocore("AccessDenied", 403), "program"),
+    (json.JSONDecodeError("no JSON", "", 0), "program"),
+    (requests.exceptions.InvalidURL("x"), "malformed address"),
+    (httpx.UnsupportedProtocol("no scheme"), "malformed address"),
+    (aiohttp.InvalidURL("x"), "malformed address"),
+    # What was asked for.
+    (openai_error(401, "bad key"), "wrong key"),
+    (openai_error(429, "you have no credit", code="insufficient_quota"), "no credit"),
+    (openai_error(400, "too long", code="context_length_exceeded"), "too long"),
+    (of_botocore("AccessDeniedException", 403, "Converse"), "wrong key"),
+    (of_botocore("ValidationException", 400, "Converse", "Input is too long for requested model."), "too long"),
+    (botocore.exceptions.NoCredentialsError(), "program"),
+    (lm15.NotConfiguredError("no key"), "not configured"),
+    (LMAuthError("no"), "wrong key"),
+]
+
+
+@pytest.mark.parametrize(("error", "rule"), ERRORS, ids=lambda value: repr(value)[:60])
+def test_an_exception_is_taken_for_what_the_table_says(error, rule):
+    assert verdict_of(error).rule.name == rule
+
+
+def wrapped(message: str, code: object = None, kind: str = "invalid_request_error") -> dict:
+    return {"error": {"message": message, "type": kind, "code": code}}
+
+
+def flat(message: str) -> dict:
+    """As vLLM and SGLang said it for years."""
+    return {"object": "error", "message": message, "type": "BadRequestError", "param": None, "code": 400}
+
+
+SHAPES = {
+    # Longer than the context, which depends on the example.
+    "openai: too long": (400, wrapped("The prompt does not fit.", "context_length_exceeded"), "too long"),
+    "responses: too long": (400, wrapped("Your input exceeds the context window of this model."), "too long"),
+    "azure: too long": (400, wrapped("Input tokens exceed the configured limit of 272000 tokens."), "too long"),
+    "vllm: too long": (
+        400,
+        flat("This model's maximum context length is 4096 tokens. However, you requested 5000 tokens (4500 in the "
+             "messages, 500 in the completion)."),
+        "too long",
+    ),
+    "vllm: no room is left": (400, flat("max_tokens must be at least 1, got -186."), "too long"),
+    "sglang: too long": (
+        400, flat("The input (5000 tokens) is longer than the model's context length (4096 tokens)."), "too long",
+    ),
+    "llama.cpp: too long": (
+        400,
+        {"error": {"code": 400, "message": "request (14429 tokens) exceeds the available context size (8192 tokens)",
+                   "type": "exceed_context_size_error", "n_ctx": 8192}},
+        "too long",
+    ),
+    "llama.cpp as it was: too long": (500, wrapped("the request exceeds the available context size"), "too long"),
+    "ollama: too long": (400, wrapped("the input length exceeds the context length"), "too long"),
+    "tgi: too long": (
+        422, {"error": "Input validation error: `inputs` must have less than 4096 tokens. Given: 5000"}, "too long",
+    ),
+    "anthropic: too long": (400, wrapped("prompt is too long: 215000 tokens > 200000 maximum"), "too long"),
+    "gemini: too long": (
+        400, wrapped("The input token count (1200000) exceeds the maximum number of tokens (1048576)."), "too long",
+    ),
+    "grok: too long": (
+        400, {"code": "x", "error": "This model's maximum prompt length is 131072 but the request contains 537812."},
+        "too long",
+    ),
+    "openrouter: too long": (
+        400, wrapped("This endpoint's maximum context length is 131072 tokens. However, you requested 135721", 400),
+        "too long",
+    ),
+    "litellm proxy: too long": (
+        400, wrapped("litellm.ContextWindowExceededError: litellm.BadRequestError: too many tokens", "400"), "too long",
+    ),
+    "mistral: too long": (
+        400, flat("Prompt contains 40000 tokens, too large for model with 32768 maximum"),
+        "too long",
+    ),
+    "nginx: too large": (413, wrapped("Payload Too Large"), "too long"),
+    # More output than there is room for, whatever the example.
+    "vllm: bound": (
+        400,
+        flat("'max_tokens' or 'max_completion_tokens' is too large: 8192. This model's maximum context length is 4096 "
+             "tokens and your request has 39 input tokens (8192 > 4096 - 39)."),
+        "bound",
+    ),
+    "openai: bound": (
+        400,
+        wrapped("max_tokens is too large: 200000. This model supports at most 16384 completion tokens."),
+        "bound",
+    ),
+    "openai: max_tokens by name": (
+        400,
+        wrapped("Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' "
+                "instead.", "unsupported_parameter"),
+        "max_tokens",
+    ),
+    # Refused by a filter.
+    "azure: filter": (400, wrapped("The response was filtered", "content_filter"), "filtered"),
+    "openai: filter": (
+        400, wrapped("Your prompt was flagged as potentially violating our usage policy", "invalid_prompt"),
+        "filtered",
+    ),
+    "grok: filter": (
+        403,
+        {"code": "permission-denied", "error": "Content violates usage guidelines. Check: SAFETY_CHECK_TYPE_BIO"},
+        "filtered",
+    ),
+    "openrouter: moderation": (
+        403, {"error": {"code": 403, "message": "your input was flagged", "metadata": {"reasons": ["x"]}}}, "filtered",
+    ),
+    "litellm proxy: guardrail": (400, wrapped("Violated guardrail policy", "400"), "filtered"),
+    # Options.
+    "openai: temperature": (
+        400,
+        wrapped("Unsupported value: 'temperature' does not support 0.7 with this model. Only the default (1) value is "
+                "supported.", "unsupported_value"),
+        "temperature",
+    ),
+    "anthropic: temperature": (400, wrapped("temperature: Input should be less than or equal to 1"), "temperature"),
+    "fastapi: seed": (
+        422,
+        {"detail": [{"type": "extra_forbidden", "loc": ["body", "seed"], "msg": "Extra inputs are not permitted"}]},
+        "seed",
+    ),
+    "openai: seed": (400, wrapped("Unrecognized request argument supplied: seed"), "seed"),
+    "litellm proxy: options": (
+        400, wrapped("litellm.UnsupportedParamsError: x does not support parameters: ['top_k']", "400"), "option",
+    ),
+    "llama.cpp: form": (400, wrapped("response_format type must be one of text and json_object"), "form"),
+    "vllm: tools": (400, flat("This model does not support tools"), "option"),
+    # The model, the address, the key, the credit.
+    "openai: model": (404, wrapped("The model `x` does not exist", "model_not_found"), "unknown model"),
+    "vllm: model": (
+        404, {"object": "error", "message": "The model `x` does not exist.", "type": "NotFoundError", "code": 404},
+        "unknown model",
+    ),
+    "ollama: model": (404, wrapped("model 'x' not found"), "unknown model"),
+    "openrouter: model": (400, wrapped("x is not a valid model ID", 400), "unknown model"),
+    "litellm proxy: model": (400, wrapped("Invalid model name passed in model=x", "400"), "unknown model"),
+    "azure: model": (
+        404, wrapped("The API deployment for this resource does not exist", "DeploymentNotFound"),
+        "unknown model",
+    ),
+    "ollama without /v1": (404, "404 page not found", "address"),
+    "fastapi without /v1": (404, {"detail": "Not Found"}, "address"),
+    "llama.cpp without /v1": (
+        404, {"error": {"code": 404, "message": "File Not Found", "type": "not_found_error"}},
+        "address",
+    ),
+    "a web page": (405, "<html>Method Not Allowed</html>", "address"),
+    "openai: key": (401, wrapped("Incorrect API key provided", "invalid_api_key"), "wrong key"),
+    "proxy: key": (403, {"detail": "Forbidden"}, "wrong key"),
+    "openai: credit": (
+        429, wrapped("You exceeded your current quota", "insufficient_quota", "insufficient_quota"),
+        "no credit",
+    ),
+    "openrouter: credit": (402, {"error": {"code": 402, "message": "Insufficient credits"}}, "no credit"),
+    "anthropic: credit": (400, wrapped("Your credit balance is too low to access the API"), "no credit"),
+    "litellm proxy: budget": (
+        400, wrapped("Budget has been exceeded! Current cost: 3", "400", "budget_exceeded"),
+        "no credit",
+    ),
+    "ollama: memory": (
+        500, wrapped("model requires more system memory (5.3 GiB) than is available (3.3 GiB)"),
+        "no room",
+    ),
+    # The endpoint's own.
+    "gemini: quota of the minute": (
+        429, wrapped("You exceeded your current quota. Please retry in 34s."),
+        "overloaded",
+    ),
+    "openai: rate": (
+        429, wrapped("Rate limit reached: tokens per min (TPM): Limit 30000", "rate_limit_exceeded"),
+        "overloaded",
+    ),
+    "vllm: down": (500, flat("EngineCore encountered an issue"), "overloaded"),
+    "llama.cpp: loading": (503, wrapped("Loading model"), "overloaded"),
+    "nginx": (502, "<html><title>502 Bad Gateway</title></html>", "overloaded"),
+    "cloudflare": (524, "error code: 524", "overloaded"),
+    "openrouter: upstream": (200, {"error": {"code": 502, "message": "Provider returned error"}}, "overloaded"),
+    "no choices": (200, {"id": "x", "choices": []}, "overloaded"),
+    "unclear": (400, wrapped("something about this one"), "unclear"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("engine", ["lm15", "litellm"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_an_endpoints_words_are_taken_for_what_the_table_says(shape, engine):
+    status, body, rule = SHAPES[shape]
+    with stub(lambda n: (status, body, {})) as server, metered(lm(server.api_base, engine=engine)):
+        with pytest.raises(Exception) as caught:  # noqa: PT011 - of every class
+            dspy.Predict(QA)(question="q?")
+        assert verdict_of(caught.value).rule.name == rule, verdict_of(caught.value).sentence
+        assert server.requests == 1
+
+
+def test_a_request_that_cannot_succeed_says_what_to_change_in_one_line():
+    fatal = [rule for rule in RULES if rule.taken_for == "request"]
+    assert all(rule.remark for rule in fatal)
+    error = LMInvalidRequestError("Unsupported value:\n'temperature'.\n\n  To fix:\n - nothing", status=400)
+    assert verdict_of(error).sentence == (
+        "LMInvalidRequestError: Unsupported value: 'temperature'; "
+        "give temperature=None, with which each LM keeps its own, or the one that the model takes"
+    )
+
+
+def test_the_page_of_verdicts_is_the_table():
+    written = verdicts_page.PAGE.read_text(encoding="utf-8")
+    assert written == verdicts_page.page(), "python -m tests.verdicts_page writes it again"

@@ -1,0 +1,131 @@
+"""What an exception says of itself, whichever client raised it: its classes, status, code and words.
+
+Nothing of any client is imported: what is not installed cannot have been raised.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+_OF_LMS = frozenset({"litellm", "openai", "anthropic", "groq", "mistralai", "cohere", "together", "ollama"})
+"""Packages whose errors are those of a language model."""
+_OWN = frozenset({"dspy.LMError", "dspy.LM15Error"})
+_ASKS_A_MODEL = frozenset({"InvokeModel", "InvokeModelWithResponseStream", "Converse", "ConverseStream"})
+"""Operations of botocore that do; its other errors are those of any service."""
+_STATUSES = range(100, 600)
+_ADVICE = "\n\n  To fix:"
+"""What DSPy adds below a provider's words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What one exception says."""
+
+    classes: frozenset[str]
+    """Its classes, as `package.Name`."""
+    status: int | None
+    """Of HTTP."""
+    code: str
+    """The provider's word for what went wrong, its type besides, in lower case; empty if it has none."""
+    text: str
+    """Its message in lower case, without advice of DSPy's."""
+    errno: str
+    """`ECONNREFUSED` and the like; empty if it is none of the system."""
+    is_of_an_lm: bool
+    """Whether a language model's client raised it, so that its words are about the request."""
+
+    def is_a(self, *names: str) -> bool:
+        """Whether one of its classes has one of the names."""
+        return not self.classes.isdisjoint(names)
+
+
+def facts_of(error: BaseException) -> Facts:
+    """What an exception says."""
+    classes = _classes_of(type(error))
+    codes = dict.fromkeys(code.lower() for code in _codes(error, classes))
+    number = getattr(error, "errno", None)
+    return Facts(
+        classes=classes,
+        status=_status(error),
+        code=" ".join(codes),
+        text=_message(error).partition(_ADVICE)[0].lower(),
+        errno=errno.errorcode.get(number, "") if isinstance(error, OSError) and isinstance(number, int) else "",
+        is_of_an_lm=_is_of_an_lm(error, classes),
+    )
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """An exception and those behind it, each once: what it was raised from, or while handling, and those of a group."""
+    seen: set[int] = set()
+    waiting = [error]
+    while waiting:
+        here = waiting.pop(0)
+        if id(here) in seen:
+            continue
+        seen.add(id(here))
+        yield here
+        if isinstance(here, BaseExceptionGroup):
+            waiting += here.exceptions
+        behind = here.__cause__ or (None if here.__suppress_context__ else here.__context__)
+        reason = getattr(here, "reason", None)  # of urllib and urllib3
+        waiting += [one for one in (behind, reason) if isinstance(one, BaseException)]
+
+
+def _classes_of(kind: type) -> frozenset[str]:
+    return frozenset(f"{_package_of(one)}.{one.__name__}" for one in kind.__mro__)
+
+
+def _package_of(kind: type) -> str:
+    return kind.__module__.partition(".")[0]
+
+
+def _is_of_an_lm(error: BaseException, classes: frozenset[str]) -> bool:
+    packages = {name.partition(".")[0] for name in classes}
+    if not _OF_LMS.isdisjoint(packages) or not _OWN.isdisjoint(classes):
+        return True
+    if type(error).__module__.startswith("google.genai"):
+        return True
+    return getattr(error, "operation_name", None) in _ASKS_A_MODEL
+
+
+def _status(error: BaseException) -> int | None:
+    """The HTTP status, by whatever name and in whatever place the client keeps it."""
+    response = getattr(error, "response", None)
+    places: list[tuple[Any, str]] = [(error, name) for name in ("status", "status_code", "http_status", "code")]
+    places += [(response, name) for name in ("status_code", "status")]
+    found = (getattr(holder, name, None) for holder, name in places)
+    of_botocore = _inside(response, "ResponseMetadata", "HTTPStatusCode")
+    return next((int(n) for n in chain(found, [of_botocore]) if isinstance(n, int) and n in _STATUSES), None)
+
+
+def _codes(error: BaseException, classes: frozenset[str]) -> Iterator[str]:
+    if _OWN.isdisjoint(classes):  # else it is DSPy's own word, which says no more than the class
+        own = vars(error)
+        yield from (code for code in (own.get("code"), own.get("type")) if isinstance(code, str))
+    if "grpc.RpcError" in classes and callable(code_of := getattr(error, "code", None)):
+        yield str(getattr(code_of(), "name", ""))
+    given = getattr(error, "provider_code", None)
+    if isinstance(given, str):
+        yield given
+    body = getattr(error, "body", None)
+    for holder in (body, _inside(body, "error"), _inside(getattr(error, "response", None), "Error")):
+        yield from (value for name in ("code", "type", "Code") if isinstance(value := _inside(holder, name), str))
+
+
+def _inside(holder: Any, *names: str) -> Any:
+    for name in names:
+        holder = holder.get(name) if isinstance(holder, Mapping) else None
+    return holder
+
+
+def _message(error: BaseException) -> str:
+    try:
+        own = getattr(error, "message", None)
+        said = str(error)
+    except Exception:  # noqa: BLE001 - a user's own class may do anything when it is shown
+        return ""
+    return f"{own}\n{said}" if isinstance(own, str) and own not in said else said

@@ -1,0 +1,206 @@
+"""What facts say, in predicates: the wordings of providers and servers, and the errors of common clients."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import TypeAlias
+
+from tfgrpo_dspy.lm.verdicts.facts import Facts
+
+Predicate: TypeAlias = Callable[[Facts], bool]
+
+LENGTH = "max_?(?:completion_|output_|new_)?tokens|num_predict|maxoutputtokens"
+"""The bound on the output, in the names of all APIs."""
+_BEGINNING = 600
+"""Characters of a message in which an option must be named; further on, servers echo what they were sent."""
+_REFUSED = frozenset({None, 400, 403, 404, 422, 500})
+"""Statuses of a refusal, among which 500 is that of old servers."""
+_ASKED_TOO_OFTEN = HTTPStatus.TOO_MANY_REQUESTS
+_DENIED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.PROXY_AUTHENTICATION_REQUIRED})
+_ELSEWHERE = frozenset({301, 302, 303, 307, 308, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED})
+_LATER = frozenset({408, 409, 423, 425, 429})
+
+
+def _found(*patterns: str) -> Callable[[str], bool]:
+    search = re.compile("|".join(patterns)).search
+    return lambda text: search(text) is not None
+
+
+_refuses = _found(
+    "unsupported|not support|only the default|unrecognized|unexpected|unknown|extra (?:inputs|fields)",
+    "not permitted|not allowed|not accept|invalid|deprecated|must be|should be|cannot be|can't be",
+    "too large|too high|at most|out of range|less than|greater than|maximum allowed|exceeds? the",
+)
+_names_a_model = _found(r"\bmodels?\b|deployment|endpoints found")
+CONTENT = _found(
+    "content (?:management|filter|policy)|content_filter|usage guidelines|safety_check|flagged|moderation",
+    r"responsible ?ai|violat\w+ (?:our|the|usage|content|guardrail)|guardrail|inappropriate content",
+    "prohibited content|sensitive content|data_inspection_failed|invalid_prompt",
+)
+_too_long = _found(
+    "context[ _-]?(?:length|window|size|limit)|maximum (?:context|model|prompt|sequence|input) ?length",
+    "(?:prompt|input|message)s? (?:is|are) too long|too long for (?:requested|the|this) model",
+    "too many (?:input )?tokens|request too large|payload too large|request entity too large",
+    r"longer than the (?:maximum )?model|(?:token count|input tokens?|prompt|requested tokens)[^.]{0,40} exceeds?\b",
+    r"inputs?`? must have less than \d+ tokens|max_new_tokens`? must be <=|reduce the length of|size limit exceeded",
+    "too large for model with|max_tokens must be at least 1, got -|context the overflows",
+)
+_no_credit = _found(
+    "insufficient[ _](?:quota|credit|balance|funds)|exceeded your current quota|credit balance|payment required",
+    "(?:over|exceeded) ?budget|budget_exceeded|budget has been exceeded|out of credits|spending limit",
+)
+_no_model = _found(
+    r"model_not_found|deploymentnotfound|endpoints found|could not resolve the foundation model",
+    r"(?:model|deployment)\b[^.]{0,80}(?:not found|not exist|not a valid|isn't valid)",
+    "(?:invalid|unknown|no such) model|not a valid model",
+)
+_no_key = _found(
+    "invalid_api_key|authentication_error|permission_error|unrecognizedclient|accessdenied|expiredtoken",
+    "invalidsignature|incorrect api key",
+    "api[ _]key[^.]{0,60}(?:must be set|not (?:provided|set|found|valid)|invalid|missing)",
+)
+NO_ROOM = _found("requires more system memory|(?:failed|unable) to load (?:the )?model|model failed to load")
+UNKNOWN_OPTION = _found(
+    "unsupported_(?:parameter|value)|unknown_parameter",
+    "(?:unsupported|unknown|unrecognized|invalid) (?:parameter|value|request argument|field|option|argument)",
+    "extra inputs are not permitted|unexpected keyword",
+    "does not support (?:parameters?|tools?|images?|system|audio|function)|no endpoints found that support",
+)
+_passing_code = _found(
+    "throttl|toomanyrequests|slowdown|unavailable|internalserver|modeltimeout|modelnotready|deadline_exceeded",
+    "resource_exhausted|rate_limit|overloaded",
+)
+_passing_class = _found(
+    "Connect(?:ion)?(?:Error|Failure|Timeout|Closed|Reset|Refused|Aborted|Lost)|(?:Read|Write|Pool|Request)Timeout",
+    "GatewayTimeout|DeadlineExceeded|ServiceUnavailable|RateLimit|TooManyRequests|Throttl|Overloaded|Disconnected",
+    "NetworkError|TransportError|BadGateway|InternalServerError|NameResolution",
+)
+_NETWORK = frozenset(
+    "ECONNREFUSED ECONNRESET ECONNABORTED EPIPE ENETDOWN ENETUNREACH ENETRESET EHOSTDOWN EHOSTUNREACH ETIMEDOUT "
+    "EADDRNOTAVAIL ENOTCONN ESHUTDOWN".split()
+)
+_MACHINE = frozenset({"EMFILE", "ENFILE", "ENOSPC", "ENOMEM", "EDQUOT", "EIO", "EAGAIN", "ESTALE"})
+_TRANSPORT = frozenset(
+    {
+        *("builtins.ConnectionError", "builtins.TimeoutError", "socket.gaierror", "socket.herror", "ssl.SSLError"),
+        *("asyncio.IncompleteReadError", "http.IncompleteRead", "http.BadStatusLine", "http.ImproperConnectionState"),
+        *("urllib.ContentTooShortError", "urllib3.TimeoutError", "urllib3.ProtocolError", "urllib3.MaxRetryError"),
+        *("urllib3.SSLError", "urllib3.ProxyError", "urllib3.PoolError", "urllib3.DecodeError", "requests.Timeout"),
+        *("requests.ChunkedEncodingError", "requests.ContentDecodingError", "requests.RetryError", "requests.SSLError"),
+        *("httpx.TransportError", "httpx.DecodingError", "httpcore.NetworkError", "httpcore.TimeoutException"),
+        *("httpcore.ProtocolError", "aiohttp.ClientConnectionError", "aiohttp.ClientPayloadError"),
+        *("openai.APITimeoutError", "anthropic.APITimeoutError", "litellm.Timeout", "botocore.HTTPClientError"),
+        *("botocore.ResponseStreamingError", "redis.TimeoutError", "pymongo.ConnectionFailure"),
+        *("psycopg.OperationalError", "psycopg2.OperationalError", "sqlalchemy.OperationalError"),
+        *("dspy.LMTransportError", "dspy.LMTimeoutError", "dspy.LMLockTimeoutError", "dspy.LMStreamAssemblyError"),
+        *("dspy.TransportError", "dspy.TimeoutError", "dspy.LockTimeoutError", "dspy.StreamAssemblyError"),
+    }
+)
+
+
+def among(*names: str) -> Predicate:
+    """Whether the error is of one of the classes."""
+    return lambda facts: facts.is_a(*names)
+
+
+def of_lm(holds: Predicate) -> Predicate:
+    """The same, of a language model's client only: of others, the words are about something else."""
+    return lambda facts: facts.is_of_an_lm and holds(facts)
+
+
+def says(found: Callable[[str], bool]) -> Predicate:
+    """Whether message or code have the wording."""
+    return lambda facts: found(facts.text) or found(facts.code)
+
+
+def is_refused(facts: Facts) -> bool:
+    """Whether the endpoint took offence at the request, rather than at how often it came."""
+    return facts.status in _REFUSED and not facts.is_a("dspy.LMRateLimitError", "dspy.RateLimitError")
+
+
+def is_filtered(facts: Facts) -> bool:
+    """Whether a filter refused the question or the answer."""
+    return is_refused(facts) and says(CONTENT)(facts)
+
+
+def refuses_option(option: str) -> Predicate:
+    """Whether the endpoint refuses an option of the request, named by a pattern."""
+    is_named = _found(option)
+    return lambda facts: is_refused(facts) and is_named(facts.text[:_BEGINNING]) and _refuses(facts.text)
+
+
+def bound_is_too_large(facts: Facts) -> bool:
+    """Whether the output asked for does not fit by itself, however short the prompt."""
+    limit = re.search(r"(?:context length is|supports? at most|maximum (?:allowed|of)\D{0,20}) ?(\d+)", facts.text)
+    asked = re.search(rf"(?:(?:{LENGTH})\D{{0,60}}: |messages, )(\d+)", facts.text)
+    fits = limit is None or asked is None or int(asked[1]) < int(limit[1])
+    return is_refused(facts) and not fits
+
+
+def is_too_long(facts: Facts) -> bool:
+    """Whether the prompt is longer than the context."""
+    known = ("dspy.ContextWindowExceededError", "dspy.ContextLengthError", "litellm.ContextWindowExceededError")
+    if facts.is_a(*known) or facts.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        return True
+    return facts.status != _ASKED_TOO_OFTEN and says(_too_long)(facts)
+
+
+def has_no_credit(facts: Facts) -> bool:
+    """Whether nobody pays; "quota" alone, with 429, is a matter of minutes with some providers."""
+    known = ("dspy.LMBillingError", "dspy.BillingError", "litellm.BudgetExceededError")
+    if facts.is_a(*known) or facts.status == HTTPStatus.PAYMENT_REQUIRED or _no_credit(facts.code):
+        return True
+    return facts.status != _ASKED_TOO_OFTEN and _no_credit(facts.text)
+
+
+def has_no_model(facts: Facts) -> bool:
+    """Whether there is no model of that name."""
+    if is_no_address(facts):
+        return False
+    known = ("dspy.LMUnsupportedModelError", "dspy.UnsupportedModelError", "dspy.UnknownModelError")
+    return facts.is_a(*known) or (is_refused(facts) and says(_no_model)(facts))
+
+
+def is_no_address(facts: Facts) -> bool:
+    """Whether something else than an endpoint for language models answered."""
+    if facts.status in _ELSEWHERE:
+        return True
+    said = re.sub(r"^\[[^]]*\]", "", facts.text)  # DSPy's prefix, which names the model
+    return facts.status == HTTPStatus.NOT_FOUND and not _no_model(facts.code) and not _names_a_model(said)
+
+
+def has_no_key(facts: Facts) -> bool:
+    """Whether the caller is not let in."""
+    known = ("dspy.LMAuthError", "dspy.AuthError", "botocore.NoCredentialsError", "google.DefaultCredentialsError")
+    if facts.is_a(*known) or facts.status in _DENIED:
+        return True
+    return facts.status != _ASKED_TOO_OFTEN and says(_no_key)(facts)
+
+
+def is_down(facts: Facts) -> bool:
+    """Whether a connection failed, or no answer came in time, whoever's client it was."""
+    if facts.errno in _NETWORK or facts.is_a(*_TRANSPORT):
+        return True
+    if facts.is_a("urllib.URLError") and facts.status is None:
+        return "unknown url type" not in facts.text
+    return any(_passing_class(name.partition(".")[2]) for name in facts.classes)
+
+
+def is_overloaded(facts: Facts) -> bool:
+    """Whether a service could not answer now."""
+    if facts.is_a("dspy.LMRateLimitError", "dspy.RateLimitError", "dspy.LMServerError", "dspy.ServerError"):
+        return True
+    is_late = facts.status is not None and (facts.status in _LATER or facts.status >= HTTPStatus.INTERNAL_SERVER_ERROR)
+    return is_late or _passing_code(facts.code)
+
+
+def is_no_reply(facts: Facts) -> bool:
+    """Whether what came with success was no reply."""
+    return facts.status == HTTPStatus.OK or facts.is_a("dspy.LMUnexpectedError", "litellm.APIResponseValidationError")
+
+
+def is_of_this_machine(facts: Facts) -> bool:
+    """Whether this machine lacks something."""
+    return facts.errno in _MACHINE or facts.is_a("builtins.MemoryError") or "can't start new thread" in facts.text

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from tfgrpo_dspy.records.evaluation import Comparison, Evaluation, Gain
     from tfgrpo_dspy.records.events import Event, Observer
     from tfgrpo_dspy.records.failures import Failure
+    from tfgrpo_dspy.records.fates import Fate
     from tfgrpo_dspy.records.result import CompileResult, RunStopped, StepRecord
     from tfgrpo_dspy.records.rollouts import Group, Lost, Rollout, Scored
     from tfgrpo_dspy.rewards.groups import MajorityVote, SelfDiscrimination
@@ -87,6 +88,7 @@ __all__ = [
     "Experience",
     "ExperienceLibrary",
     "Failure",
+    "Fate",
     "Gain",
     "Group",
     "GroupMetric",
@@ -248,6 +250,7 @@ __getattr__, __dir__ = lazily(
             "Observer",
         ),
         "records.failures": ("Failure",),
+        "records.fates": ("Fate",),
         "records.result": (
             "CompileResult",
             "RunStopped",

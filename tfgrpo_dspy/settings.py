@@ -90,7 +90,13 @@ class MethodSettings(RolloutSettings):
         source=PAPER,
     )
     experiences_per_group: int = setting(1, "Candidate experiences that a group may give.", at_least(1))
-    max_words: int = setting(32, "Words per experience at most.", at_least(1), source=AUTHORS)
+    max_words: int = setting(
+        32,
+        "Words that an experience is asked to have at most: a longer one is asked to be shortened, and kept if that is "
+        "in vain.",
+        at_least(1),
+        source=AUTHORS,
+    )
     max_experiences: int | None = setting(None, "Entries of the library at most; `None` for no bound.", at_least(1))
     max_library_tokens: int | None = setting(
         None,
@@ -299,8 +305,11 @@ class Settings(DecidingSettings, LimitSettings, EndpointSettings):
 
     @property
     def limits(self) -> Limits:
-        """The library's bounds, to be kept by every update; its tokens are bounded after it."""
-        return Limits(self.max_experiences, None, self.max_words)
+        """The library's bounds, to be kept by every update; its tokens are bounded after it.
+
+        Words are none of them: a longer text is asked to be shortened, and no lesson is dropped for its length.
+        """
+        return Limits(self.max_experiences, None, None)
 
     def as_params(self, declared_by: type | None = None) -> dict[str, object]:
         """Name to value, for records, of all settings or those of one class; of objects what can be told of them."""

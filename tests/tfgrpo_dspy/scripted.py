@@ -171,6 +171,11 @@ def add_all(asked: Asked) -> Mapping[str, Any]:
     return {"operations": operations}
 
 
+def labels(asked: Asked) -> list[str]:
+    """The labels of all advantages shown."""
+    return re.findall(r"^(A\d+) \(task:", asked.field("advantages"), re.MULTILINE)
+
+
 def examples(count: int, answer: Any = "1") -> list[dspy.Example]:
     """Questions `q0?`, `q1?`, ... that all have the same answer."""
     return [dspy.Example(question=f"q{i}?", answer=answer).with_inputs("question") for i in range(count)]

@@ -137,8 +137,8 @@ def test_overrides_of_none_leave_a_setting_as_it_is_and_others_are_checked():
 
 
 def test_the_librarys_limits_are_the_settings():
-    assert Settings(max_experiences=3, max_library_tokens=99, max_words=8).limits == Limits(3, None, 8), (
-        "tokens are bounded after an update"
+    assert Settings(max_experiences=3, max_library_tokens=99, max_words=8).limits == Limits(3, None, None), (
+        "tokens are bounded after an update, and no lesson is dropped for its length"
     )
 
 

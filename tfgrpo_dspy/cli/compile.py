@@ -12,7 +12,7 @@ import dspy
 import typer
 
 from tfgrpo_dspy.cli import view
-from tfgrpo_dspy.cli.boundary import ENDED_EARLY, UNRECORDED, Interrupted, Waiting, why
+from tfgrpo_dspy.cli.boundary import ENDED_EARLY, UNRECORDED, UNUSED, Interrupted, Waiting, why
 from tfgrpo_dspy.cli.data import described, examples_for
 from tfgrpo_dspy.cli.dry_run import confirm, forecast_of, show_forecast
 from tfgrpo_dspy.cli.files import PROGRAM, REPORT, Keeper, check_folder, write_run
@@ -130,13 +130,15 @@ def measured(job: Job, learned: dspy.Module) -> Comparison:
 
 
 def finish(story: Story) -> None:
-    """End with an exit code of its own where something could not be recorded, or a limit ended the run."""
+    """End with a code of its own if something was not recorded, a limit ended the run, or lessons were not used."""
     for line in story.result.unrecorded:
         warn(f"not recorded: {safe(line)}")
     if story.result.unrecorded:
         raise typer.Exit(UNRECORDED)
     if story.ended == "ended early":
         raise typer.Exit(ENDED_EARLY)
+    if story.result.unused:
+        raise typer.Exit(UNUSED)
 
 
 def tracking_for(options: TrackingOptions, **more: Any) -> MLflowTracking | None:

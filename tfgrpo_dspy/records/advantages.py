@@ -9,6 +9,7 @@ from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.looks.look import Look, brief
 from tfgrpo_dspy.looks.value import Shown
 from tfgrpo_dspy.records.failures import Failure, are_final
+from tfgrpo_dspy.records.fates import Fate
 from tfgrpo_dspy.records.rollouts import Group
 
 
@@ -66,8 +67,8 @@ class Extraction:
     """None if it could not be had."""
     failures: tuple[Failure, ...] = ()
     """Why it could not; empty otherwise."""
-    left_out: tuple[Failure, ...] = ()
-    """Candidates of the reply that are no part of the advantage."""
+    left_out: tuple[Fate, ...] = ()
+    """Candidates of the reply that are no part of the advantage, and why."""
     usage: Usage = Usage()
 
     @property
@@ -92,10 +93,10 @@ class Contrast:
 
     @property
     def failures(self) -> tuple[Failure, ...]:
-        """All that could not be had, or was left out."""
+        """All that could not be had."""
         found = tuple(failure for summary in self.summaries for failure in summary.failures)
         made = self.extraction
-        return found if made is None else (*found, *made.failures, *made.left_out)
+        return found if made is None else (*found, *made.failures)
 
     @property
     def usage(self) -> Usage:

@@ -18,6 +18,7 @@ from tfgrpo_dspy.records.advantages import SemanticAdvantage
 from tfgrpo_dspy.records.effects import Effect
 from tfgrpo_dspy.records.evaluation import Evaluation, Gain
 from tfgrpo_dspy.records.failures import Failure
+from tfgrpo_dspy.records.fates import Fate
 from tfgrpo_dspy.records.rollouts import Group, count_groups, reward_estimate
 from tfgrpo_dspy.records.updates import Trial
 from tfgrpo_dspy.records.wording import estimate_text, interval_text, lost_text, usage_text
@@ -60,6 +61,8 @@ class StepRecord(Shown):
     """What gates measured of the step's proposal."""
     gate_usage: Usage = Usage()
     """Calls of the gates."""
+    fates: tuple[Fate, ...] = ()
+    """What became of each candidate experience, one each."""
     flags: tuple[Flag, ...] = ()
     """Answers, names and numbers of training problems in what the step wrote."""
 
@@ -80,6 +83,11 @@ class StepRecord(Shown):
         for change in self.changes:
             counts[change.kind] += 1
         return {**counts, "refused": len(self.refusals)}
+
+    @property
+    def fate_counts(self) -> Counter[str]:
+        """How many candidate experiences became what; one that is carried counts once more in the next step."""
+        return Counter(fate.became for fate in self.fates)
 
     def to_text(self, tolerance: float = Settings.tolerance) -> str:
         """The step on one line: reward, informative groups, losses, operations, library, use, time."""

@@ -14,6 +14,7 @@ from tfgrpo_dspy.library.operations import Operation
 from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.records.advantages import SemanticAdvantage
 from tfgrpo_dspy.records.failures import Failure, are_final
+from tfgrpo_dspy.records.fates import Fate
 from tfgrpo_dspy.statistics.estimates import Difference
 
 
@@ -63,8 +64,10 @@ class Update:
 
     rounds: tuple[tuple[Operation, ...], ...] = ()
     """Operations, those of a later question on the library that those before it make."""
-    undecided: tuple[str, ...] = ()
-    """Names of the groups whose advantages nothing could be had about."""
+    undecided: tuple[SemanticAdvantage, ...] = ()
+    """Advantages with those of their candidates about which nothing could be had."""
+    decided: tuple[Fate, ...] = ()
+    """What was decided about candidates that the operations do not tell: refused, or that it corrects an entry."""
     failures: tuple[Failure, ...] = ()
     """Why not; empty if all was decided."""
     usage: Usage = Usage()
@@ -94,6 +97,8 @@ class Proposal:
     """Operations of the update that are no part of it any more."""
     carried: tuple[SemanticAdvantage, ...] = ()
     """Advantages about which the update failed: they go into the next step's."""
+    decided: tuple[Fate, ...] = ()
+    """What was decided about candidates that the operations do not tell."""
     failures: tuple[Failure, ...] = ()
     usage: Usage = Usage()
 

@@ -21,6 +21,8 @@ from tfgrpo_dspy.reports.tables import (
     cost_table,
     evaluations_table,
     failures_table,
+    fates_table,
+    fates_text,
     flags_table,
     gate_table,
     overruled_table,
@@ -106,6 +108,7 @@ def story_of(result: CompileResult, started: RunStarted | None = None, told: Tol
     details = (
         Section("Steps", (steps_table(result.steps, settings.tolerance), *([_BEFORE] if result.steps else []))),
         _library(result),
+        Section("Candidates", (fates_text(result.steps), fates_table(result.steps))),
         Section("Gate", (gate_table(result.steps),)),
         Section("Worth a look", (flags_table(result.steps),)),
         Section("Refused, pruned, condensed and trimmed", (overruled_table(result.steps),)),
@@ -141,6 +144,8 @@ def _ending(result: CompileResult, started: RunStarted | None, told: Told, setti
         f"{counted(len(library), 'experience')} (about {library.tokens} tokens) after {steps}{data}, "
         f"in {seconds:.0f} s."
     )
+    if result.unused:
+        yield f"{counted(len(result.unused), 'lesson')} never reached the library: {result.unused[0].reason}."
     little = why_little_was_learnable(result.steps, settings.tolerance) if settings.require_contrast else ""
     yield from filter(None, (little, _choice(result)))
 

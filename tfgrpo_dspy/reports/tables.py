@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from tfgrpo_dspy.library.operations import operation_id
@@ -12,7 +13,7 @@ from tfgrpo_dspy.records.failures import Failure
 from tfgrpo_dspy.records.result import StepRecord, operations_text
 from tfgrpo_dspy.records.rollouts import count_groups, reward_estimate
 from tfgrpo_dspy.records.wording import about, cost_text, estimate_text, interval_text, lost_text
-from tfgrpo_dspy.text import one_line
+from tfgrpo_dspy.text import counted, one_line
 
 
 def evaluations_table(evaluations: Mapping[str, Evaluation]) -> Table:
@@ -112,6 +113,23 @@ def overruled_table(steps: Sequence[StepRecord]) -> Table:
         if c.by not in ("update", "person")
     ]
     return Table(("step", "operation", "id", "why", "text"), (*refused, *further))
+
+
+def fates_text(steps: Sequence[StepRecord]) -> str:
+    """What became of all candidates, in a sentence; empty if there were none."""
+    counts = sum((step.fate_counts for step in steps), Counter[str]())
+    said = ", ".join(f"{n} {became}" for became, n in counts.most_common())
+    return f"Of {counted(sum(counts.values()), 'candidate experience')}: {said}." if counts else ""
+
+
+def fates_table(steps: Sequence[StepRecord]) -> Table:
+    """The candidates, each with what became of it and why."""
+    rows = tuple(
+        (str(step.step), fate.group.rpartition("/")[2], fate.became, fate.id or "", one_line(fate.why), fate.text)
+        for step in steps
+        for fate in step.fates
+    )
+    return Table(("step", "from", "became", "id", "why", "candidate"), rows)
 
 
 def failures_table(failures: Iterable[Failure]) -> Table:

@@ -45,4 +45,7 @@ class Carried:
         """What is left of it when no step follows."""
         remedy = "no step was left to use it"
         groups = [Failure("extraction", c.group.name, "its extraction failed", remedy) for c in self.contrasts]
-        return (*groups, *(Failure("update", a.group, "its update failed", remedy) for a in self.advantages))
+        return (
+            *groups,
+            *(Failure("update", a.group, "its update failed", remedy) for a in self.advantages if a.experiences),
+        )

@@ -48,6 +48,7 @@ from tfgrpo_dspy.runtime.store import Store
 from tfgrpo_dspy.runtime.workers import Workers
 from tfgrpo_dspy.settings import Settings, meter_for
 from tfgrpo_dspy.steps.briefing import Briefing
+from tfgrpo_dspy.steps.fates import fates_of, warn_of
 from tfgrpo_dspy.steps.reflection import Reflection
 
 if TYPE_CHECKING:
@@ -240,6 +241,8 @@ class Run:
         """Validate the library of a finished step, and record and announce what it did."""
         groups = _groups_of(step.number, contrasts)
         self.stopping = self.stopping.after(groups) if self.stopping is not None else None
+        fates = fates_of(contrasts, advantages, proposal, enacted)
+        warn_of(step.number, fates, proposal)
         record = StepRecord(
             epoch=step.epoch,
             step=step.number,
@@ -255,6 +258,7 @@ class Run:
             effects=self.credit.latest,
             trials=enacted.trials,
             gate_usage=enacted.usage,
+            fates=fates,
             flags=enacted.flags,
         )
         self.records.append(record)  # before the validation, so that an error in it does not lose the step

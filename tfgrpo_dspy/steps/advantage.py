@@ -15,6 +15,7 @@ from tfgrpo_dspy.library.latex import restore_latex
 from tfgrpo_dspy.lm.budget import EXTRACTION
 from tfgrpo_dspy.records.advantages import Contrast, Extraction, SemanticAdvantage, Summary
 from tfgrpo_dspy.records.failures import Failure
+from tfgrpo_dspy.records.fates import Fate
 from tfgrpo_dspy.records.rollouts import Group, Scored
 from tfgrpo_dspy.runtime.workers import Workers, done
 from tfgrpo_dspy.settings import Settings
@@ -161,44 +162,47 @@ def _write_extraction(
         remedy = "its summaries are carried to the next step"
         failure = Failure("extraction", group.name, str(error), remedy, error.cause)
         return Extraction(None, (failure,), usage=error.usage)
-    left_out = tuple(Failure("extraction", group.name, p, "it was left out") for p in answer.problems)
-    return Extraction(_advantage(group, briefing, summaries, answer), (), left_out, answer.usage)
+    advantage, left_out = _advantage(group, briefing, summaries, answer)
+    return Extraction(advantage, (), left_out, answer.usage)
 
 
 def _experiences(briefing: Briefing, group: Group, summaries: Sequence[Summary]) -> str:
     return briefing.experiences_about(briefing.task(group.example), *(summary.text for summary in summaries))
 
 
-def _advantage(group: Group, briefing: Briefing, summaries: Sequence[Summary], answer: Answer) -> SemanticAdvantage:
-    settings = briefing.settings
-    texts = [one_line(text) for text in answer.fields["new_experiences"]]
-    fitting = [text for text in texts if text and count_words(text) <= settings.max_words]
-    return SemanticAdvantage(
+def _advantage(
+    group: Group, briefing: Briefing, summaries: Sequence[Summary], answer: Answer
+) -> tuple[SemanticAdvantage, tuple[Fate, ...]]:
+    """The advantage, and candidates that are more than were asked for."""
+    most = briefing.settings.experiences_per_group
+    texts = [text for given in answer.fields["new_experiences"] if (text := one_line(given))]
+    advantage = SemanticAdvantage(
         group.name,
         briefing.task(group.example),
         tuple(summaries),
         _prose(answer.fields["comparison"]),
-        tuple(fitting[: settings.experiences_per_group]),
+        tuple(texts[:most]),
         Source(group.name.rpartition("/")[2], tuple(summary.rollout for summary in summaries)),
     )
+    why = f"at most {most} of a group are taken, and this is one more"
+    return advantage, tuple(Fate(group.name, text, "refused", None, why) for text in texts[most:])
 
 
 def _misfits(reply: dspy.Prediction, settings: Settings) -> list[str]:
-    texts = reply["new_experiences"]
+    """What is wrong with the reply, in sentences that a model can act on; it is taken in the end all the same."""
+    texts = [text for text in reply["new_experiences"] if text.strip()]
     problems = _blank(reply, "comparison") + [
-        f"new_experiences[{i}] has {words} words, at most {settings.max_words} are allowed: {shorten(text, 60)}"
-        for i, text in enumerate(texts)
+        f'An experience has {words} words, say the same in at most {settings.max_words}: "{one_line(text)}".'
+        for text in texts
         if (words := count_words(text)) > settings.max_words
     ]
-    fitting = [text for text in texts if text.strip() and count_words(text) <= settings.max_words]
-    return problems + [
-        f"{len(texts)} new experiences, at most {settings.experiences_per_group} are allowed: {shorten(text, 60)}"
-        for text in fitting[settings.experiences_per_group :]
-    ]
+    if len(texts) > settings.experiences_per_group:
+        problems.append(f"These are {len(texts)} experiences, give the best {settings.experiences_per_group} at most.")
+    return problems
 
 
 def _blank(reply: dspy.Prediction, field: str) -> list[str]:
-    return [] if reply[field].strip() else [f"{field} is blank"]
+    return [] if reply[field].strip() else [f"The reply says nothing under {field}."]
 
 
 def _prose(text: str) -> str:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from tfgrpo_dspy.library.library import ExperienceLibrary
-from tfgrpo_dspy.library.operations import Add, Modify, Operation, settle_scope
+from tfgrpo_dspy.library.operations import Add, Delete, Keep, Modify, Operation, settle_scope
+from tfgrpo_dspy.library.similarity import normalised_tokens, overlap
 from tfgrpo_dspy.library.tokens import tokens_of
 from tfgrpo_dspy.lm.budget import UPDATE
 from tfgrpo_dspy.lm.usage import Usage
@@ -20,11 +21,14 @@ from tfgrpo_dspy.signatures import UpdateLibrary, with_correction, with_effects,
 from tfgrpo_dspy.steps.briefing import Briefing
 from tfgrpo_dspy.steps.reading.operations import Items
 from tfgrpo_dspy.steps.reflection import Reflection, Unusable
-from tfgrpo_dspy.text import count_words, neutralise, one_line, shorten
+from tfgrpo_dspy.text import count_words, counted, neutralise, one_line, shorten
 
 _UPDATE_TOKENS = 60_000
 """Estimated tokens of advantages that an update is shown at most; beyond, comparisons lose their middle (ours)."""
 _LABEL = re.compile(r"\bA\d+\b")
+_ALIKE = 0.5
+"""Token overlap from which an operation without labels is taken to speak for a candidate (ours)."""
+_PASSED_OVER = "Your last reply said nothing about these candidates: decide about each of them."
 
 Labelled = Mapping[str, SemanticAdvantage]
 
@@ -43,7 +47,7 @@ class _Part(NamedTuple):
         labels = list(self.labelled)
         middle = len(labels) // 2
         return [
-            _Part({label: self.labelled[label] for label in half}, self.tries)
+            _Part({label: self.labelled[label] for label in half}, self.tries, self.correction)
             for half in (labels[:middle], labels[middle:])
         ]
 
@@ -56,8 +60,10 @@ class _Asking:
     reflection: Reflection
     library: ExperienceLibrary
     rounds: list[tuple[Operation, ...]] = field(default_factory=list)
-    undecided: dict[str, tuple[Cause, str]] = field(default_factory=dict)
-    """Label to why nothing could be had."""
+    undecided: dict[str, SemanticAdvantage] = field(default_factory=dict)
+    """Label to the candidates about which nothing could be had."""
+    whys: list[tuple[Cause, str]] = field(default_factory=list)
+    """Why not."""
     usage: Usage = Usage()
 
 
@@ -79,16 +85,17 @@ def update_at_once(advantages: Sequence[SemanticAdvantage], briefing: Briefing, 
     parts = deque([_Part(labelled, reflection.retries)])
     while parts:
         parts.extendleft(reversed(_ask(asking, parts.popleft())))
-    undecided = tuple(labelled[label].group for label in labelled if label in asking.undecided)
-    return Update(tuple(asking.rounds), undecided, _failures(asking), asking.usage)
+    undecided = tuple(asking.undecided[label] for label in labelled if label in asking.undecided)
+    return Update(tuple(asking.rounds), undecided, (), _failures(asking), asking.usage)
 
 
 def _failures(asking: _Asking) -> tuple[Failure, ...]:
     """One for each cause, with all its reasons."""
     whys: dict[Cause, list[str]] = {}
-    for cause, why in dict.fromkeys(asking.undecided.values()):
+    for cause, why in dict.fromkeys(asking.whys):
         whys.setdefault(cause, []).append(why)
-    where, remedy = f"s{asking.briefing.step}", "its advantages are carried to the next step"
+    left = counted(sum(len(a.experiences) for a in asking.undecided.values()), "candidate")
+    where, remedy = f"s{asking.briefing.step}", f"{left} carried to the next step"
     return tuple(Failure("update", where, "; ".join(said), remedy, cause) for cause, said in whys.items())
 
 
@@ -105,7 +112,8 @@ def _ask(asking: _Asking, part: _Part) -> list[_Part]:
         asking.usage += error.usage
         if error.broke_off and len(part.labelled) > 1:
             return part.halves()
-        asking.undecided |= dict.fromkeys(part.labelled, (error.cause, str(error)))
+        asking.undecided |= part.labelled
+        asking.whys.append((error.cause, str(error)))
         return []
     asking.usage += answer.usage
     items: Items = answer.fields["operations"]
@@ -113,42 +121,79 @@ def _ask(asking: _Asking, part: _Part) -> list[_Part]:
 
 
 def _take(asking: _Asking, part: _Part, items: Items) -> list[_Part]:
-    """Keep what was decided; returns what is to be asked again: what odd items, over-long texts and a cut left open."""
-    settings = asking.briefing.settings
+    """Keep what was decided; returns what is to be asked again: odd items, over-long texts, what is passed over or cut.
+
+    After the last try an over-long text is kept as it is, and what is passed over still is added: only what was
+    answered in a way that cannot be read is undecided.
+    """
+    most = asking.briefing.settings.max_words
     made = [settle_scope(operation, asking.briefing.readers) for operation in items.operations]
-    long = [o for o in made if isinstance(o, Add | Modify) and count_words(o.text) > settings.max_words]
-    whys = [*(odd.why for odd in items.odd), *(_too_long(o.text, settings.max_words) for o in long)]
-    left = _left(part, [o for o in made if o not in long], _cited_by(items, long)) if whys or not items.is_whole else {}
-    if left and part.tries > 0:
-        made = [o for o in made if o not in long]
-    chosen = tuple(_citing(operation, tuple(part.labelled)) for operation in made)
+    long = [o for o in made if isinstance(o, Add | Modify) and count_words(o.text) > most] if part.tries > 0 else []
+    named = {label for odd in items.odd for label in _LABEL.findall(odd.raw)}
+    good = [o for o in made if o not in long]
+    open_ = _open(part, good, named | {label for o in long for label in o.sources})
+    if part.tries <= 0:
+        good += [
+            Add(text=text, reason="The update passed it over.", sources=(label,))
+            for label, advantage in open_.items()
+            if label not in named and items.is_whole and not (items.odd and not made)
+            for text in advantage.experiences
+        ]
+    chosen = tuple(_citing(operation, tuple(part.labelled)) for operation in good)
     if chosen:
         asking.rounds.append(chosen)
-        asking.library = asking.library.apply(chosen, limits=settings.limits).library
-    if not left:
-        return []
+        asking.library = asking.library.apply(chosen, limits=asking.briefing.settings.limits).library
+    whys = [*(odd.why for odd in items.odd), *(_too_long(o.text, most) for o in long)]
     if part.tries <= 0:
-        why = " ".join(whys) or "the reply broke off"
-        asking.undecided |= {label: ("reply", why) for label in left if label not in _cited(long)}
+        decided = _spoken_for(good, part.labelled)
+        asking.undecided |= {label: a for label, a in open_.items() if label not in decided}
+        asking.whys += [] if decided >= open_.keys() else [("reply", " ".join(whys) or "the reply broke off")]
         return []
-    rest = _Part(left, part.tries - 1, " ".join(whys))
-    return [rest] if items.is_whole or len(left) == 1 else rest.halves()
+    if not open_:
+        return []
+    rest = _Part(open_, part.tries - 1, " ".join(whys) or _PASSED_OVER)
+    return [rest] if items.is_whole or len(open_) == 1 else rest.halves()
 
 
-def _left(part: _Part, good: Sequence[Operation], named: set[str]) -> Labelled:
-    """Advantages with candidates that no good operation cites, or that an odd one named; all if nothing was read."""
-    if not good and not named:
-        return part.labelled
-    cited = _cited(good) - named
-    return {label: a for label, a in part.labelled.items() if label not in cited and (a.experiences or label in named)}
+def _open(part: _Part, good: Sequence[Operation], named: set[str]) -> Labelled:
+    """Advantages with those of their candidates that no good operation speaks for; whole where something odd names one.
+
+    All of them if nothing was read.
+    """
+    found = dict[str, SemanticAdvantage]()
+    for label, advantage in part.labelled.items():
+        spoken = [o for o in good if label in _spoken_for([o], part.labelled)]
+        left = advantage.experiences
+        if label not in named:
+            left = tuple(text for text in left if not _is_decided(text, advantage, spoken))
+        if left or label in named:
+            found[label] = replace(advantage, experiences=left)
+    return found
 
 
-def _cited(operations: Iterable[Operation]) -> set[str]:
-    return {label for operation in operations for label in operation.sources}
+def _spoken_for(operations: Iterable[Operation], labelled: Labelled) -> set[str]:
+    """Labels of the advantages that operations rest on; of one that cites none those whose candidates it repeats."""
+    found: set[str] = set()
+    for operation in operations:
+        cited = {label for label in operation.sources if label in labelled}
+        if cited or len(labelled) == 1:
+            found |= cited or labelled.keys()
+        elif isinstance(operation, Keep) and operation.id is None:
+            found |= labelled.keys()
+        else:
+            text = getattr(operation, "text", "")
+            found |= {label for label, a in labelled.items() if any(_is_alike(text, own) for own in a.experiences)}
+    return found
 
 
-def _cited_by(items: Items, long: Sequence[Operation]) -> set[str]:
-    return {label for odd in items.odd for label in _LABEL.findall(odd.raw)} | _cited(long)
+def _is_decided(text: str, advantage: SemanticAdvantage, spoken: Sequence[Operation]) -> bool:
+    if len(spoken) >= len(advantage.experiences):
+        return bool(spoken)
+    return any(isinstance(o, Keep | Delete) or _is_alike(text, o.text) for o in spoken)
+
+
+def _is_alike(a: str, b: str) -> bool:
+    return overlap(normalised_tokens(a), normalised_tokens(b)) >= _ALIKE
 
 
 def _too_long(text: str, most: int) -> str:
@@ -195,6 +240,11 @@ def render_advantages(labelled: Labelled, tokens: int) -> str:
         )
         for label, advantage in labelled.items()
     )
+
+
+def told_in_full(advantage: SemanticAdvantage) -> str:
+    """All of an advantage that an update may depend on."""
+    return "\n".join([advantage.group, advantage.task, advantage.comparison, *advantage.experiences])
 
 
 def render_effects(briefing: Briefing) -> str:

@@ -10,7 +10,7 @@ from tfgrpo_dspy.library.draft import Draft
 from tfgrpo_dspy.records.advantages import SemanticAdvantage
 from tfgrpo_dspy.records.updates import Proposal, Update
 from tfgrpo_dspy.runtime.workers import Workers
-from tfgrpo_dspy.steps.batch import experiences_about, render_effects, update_at_once
+from tfgrpo_dspy.steps.batch import experiences_about, render_effects, told_in_full, update_at_once
 from tfgrpo_dspy.steps.briefing import Briefing
 from tfgrpo_dspy.steps.condense import fit
 from tfgrpo_dspy.steps.reflection import Reflection
@@ -50,7 +50,8 @@ def propose(
         settings.limits,
         briefing.learned,
         net.refusals,
-        carried=tuple(a for a in advantages if a.group in update.undecided),
+        carried=update.undecided,
+        decided=update.decided,
         failures=(*update.failures, *condensation.failures),
         usage=update.usage + condensation.usage,
     )
@@ -63,5 +64,5 @@ def _decide(
     if not any(a.experiences for a in advantages) and not (advantages and briefing.library.experiences):
         return Update()
     make = partial(update_at_once, advantages, briefing, reflection)
-    reads = (experiences_about(briefing, advantages), render_effects(briefing), *map(repr, advantages))
+    reads = (experiences_about(briefing, advantages), render_effects(briefing), *map(told_in_full, advantages))
     return workers.results([workers.task(f"update s{briefing.step}", Update, make, reads=reads)])[0]

@@ -200,7 +200,8 @@ def answer(asked: Asked) -> Mapping[str, Any]:
 
 
 def update(*texts: str) -> Mapping[str, Any]:
-    return {"operations": [{"op": "add", "text": text, "sources": ["A0"], "reason": "it won"} for text in texts]}
+    every = [f"A{i}" for i in range(4)]
+    return {"operations": [{"op": "add", "text": text, "sources": every, "reason": "it won"} for text in texts]}
 
 
 def learned(proposed: Mapping[str, Any], *, compiled: Mapping[str, Any] | None = None, engine=None, **settings):

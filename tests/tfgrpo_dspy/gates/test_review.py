@@ -31,7 +31,7 @@ OPERATIONS = [
     {"op": "add", "text": "When red, stop at once.", "sources": ["A0"], "reason": "it won"},
     {"op": "modify", "id": "G0", "text": "When asked twice, answer.", "reason": "narrower"},
     {"op": "delete", "id": "G1", "reason": "it misled"},
-    {"op": "keep", "id": "G0"},
+    {"op": "keep"},
 ]
 ACCEPT = Decision("accept")
 
@@ -101,10 +101,10 @@ def test_an_edit_without_sources_keeps_those_of_the_proposal():
 
 
 def test_an_edited_operation_is_checked_like_any_other():
-    long = Add(text="word " * 33)
-    program = learned(lambda *_: [ACCEPT, ACCEPT, Decision("edit", operation=long)])
+    said = Add(text="When asked twice, do answer.")
+    program = learned(lambda *_: [ACCEPT, ACCEPT, Decision("edit", operation=said)])
     (record,) = program.detailed_results.steps
-    assert [r.reason for r in record.refusals] == ["33 words, at most 32 are allowed"]
+    assert [r.reason for r in record.refusals] == ["it repeats G0"]
 
 
 def test_no_review_is_asked_when_nothing_would_change():

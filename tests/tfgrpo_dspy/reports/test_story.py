@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.tfgrpo_dspy.made_events import MadeRun
-from tfgrpo_dspy import Add, Failure, Modify, Refusal, compare
+from tfgrpo_dspy import Add, Failure, Fate, Modify, Refusal, compare
 from tfgrpo_dspy.cli import view
 from tfgrpo_dspy.library.experience import Experience, Provenance, Source
 from tfgrpo_dspy.library.leaks import Flag
@@ -231,6 +231,7 @@ SEEN = {
     "best_step": "did best on the validation examples",
     "initial_validation": "before the first step",
     "unused": "no step was left",
+    "fates": "Of 2 candidate experiences: 1 added, 1 refused.",
     "unrecorded": "Not recorded: the summary",
     "stopped_by": "Ended early: max_lm_calls",
     "traffic": "3 requests repeated",
@@ -265,6 +266,10 @@ def everything() -> RunFinished:
         run.records[0],
         trials=(trial,),
         gate_usage=Usage(7, 0, 70, 7),
+        fates=(
+            Fate("s1/e0", "When a, b.", "added", "G0"),
+            Fate("s1/e1", "Be careful.", "refused", why="it says nothing"),
+        ),
         flags=(Flag("leaked answer", "G0", "it holds '42', the answer of a training problem"),),
         changes=(
             *run.records[0].changes,

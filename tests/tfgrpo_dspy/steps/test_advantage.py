@@ -155,7 +155,7 @@ def test_a_failed_extraction_carries_its_summaries_and_they_are_extracted_again_
 
 def test_an_over_long_experience_is_asked_again_and_a_shorter_one_taken():
     def again(asked: Asked):
-        text = "When long, be short." if "at most 5 are allowed" in asked.field("correction") else "word " * 6
+        text = "When long, be short." if "in at most 5" in asked.field("correction") else "word " * 6
         return {"comparison": "c", "new_experiences": [text]}
 
     engine = Engine(script(extraction=again))
@@ -165,15 +165,13 @@ def test_an_over_long_experience_is_asked_again_and_a_shorter_one_taken():
     assert engine.roles["extraction"] == 2
 
 
-def test_experiences_that_stay_too_long_or_too_many_are_left_out_each_with_a_record_that_holds_its_text():
+def test_what_stays_too_long_is_kept_and_what_is_more_than_was_asked_for_is_refused_with_its_text():
     texts = ["When a, do b.", "one two three four five six seven", "When c, do d.", "When e, do f."]
-    engine, announced = Engine(script(extraction={"comparison": "c", "new_experiences": texts})), []
-    (made,) = contrast_of(engine, group(0.0, 1.0), max_words=5, experiences_per_group=2, announced=announced)
-    assert made.advantage.experiences == ("When a, do b.", "When c, do d.")
-    assert [f.stage for f in made.failures] == ["extraction"] * 2
-    assert len(made.advantage.experiences) + len(made.failures) == len(texts)
-    assert [text in f.reason for text, f in zip((texts[1], texts[3]), made.failures, strict=True)] == [True, True]
-    assert all("left out" in f.remedy for f in made.failures)
+    engine = Engine(script(extraction={"comparison": "c", "new_experiences": texts}))
+    (made,) = contrast_of(engine, group(0.0, 1.0), max_words=5, experiences_per_group=2)
+    assert made.advantage.experiences == tuple(texts[:2])
+    assert [(fate.text, fate.became) for fate in made.extraction.left_out] == [(t, "refused") for t in texts[2:]]
+    assert made.failures == ()
 
 
 def test_no_new_experience_is_an_answer():

@@ -71,7 +71,7 @@ def test_without_any_candidate_for_an_empty_library_nothing_is_asked(advantages)
 
 def test_without_any_advantage_nothing_is_asked():
     engine = Engine(script())
-    assert proposed(engine) == Proposal(LIBRARY)
+    assert proposed(engine) == Proposal(LIBRARY, limits=Settings().limits)
     assert engine.calls == 0
 
 
@@ -90,12 +90,13 @@ def test_an_operation_that_does_not_validate_is_asked_again_with_the_reason():
     assert engine.asked[-1].field("correction") == 'It does not say which entry to delete: "delete that one".'
 
 
-def test_an_over_long_text_is_asked_again_and_what_stays_over_long_is_refused():
+def test_an_over_long_text_is_asked_again_and_what_stays_over_long_is_kept():
     engine = Engine(script(update={"operations": [{"op": "add", "text": "one two three four five six"}]}))
     update = proposed(engine, advantage(1, "When a, b."), max_words=5)
     assert engine.calls == 3
     assert "6 words, at most 5 are allowed" in engine.asked[1].field("correction")
-    assert (update.operations, [r.reason for r in update.refusals]) == ((), ["6 words, at most 5 are allowed"])
+    assert [o.text for o in update.operations] == ["one two three four five six"]
+    assert update.refusals == ()
 
 
 @pytest.mark.parametrize(

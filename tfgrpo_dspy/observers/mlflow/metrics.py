@@ -57,6 +57,7 @@ def step_metrics(record: StepRecord, settings: Settings) -> dict[str, float]:
         "library/entries": len(record.library),
         "library/tokens": record.library.tokens,
         **_section("operations", record.operation_counts),
+        **_section("candidates", {became.replace(" ", "_"): n for became, n in record.fate_counts.items()}),
         **_section("effects", _effects(record)),
         **_section("usage", usage_numbers(usage)),
         **_section("usage_policy", usage_numbers(record.policy_usage)),

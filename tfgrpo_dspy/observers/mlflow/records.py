@@ -27,7 +27,7 @@ from tfgrpo_dspy.records.wording import is_simulated
 from tfgrpo_dspy.reports.markdown import SIMULATED_NOTE, render_report
 from tfgrpo_dspy.reports.redaction import Redactor, credentials_of
 from tfgrpo_dspy.reports.story import Story, Told, story_of
-from tfgrpo_dspy.reports.tables import failures_table, flags_table, gate_table
+from tfgrpo_dspy.reports.tables import failures_table, fates_table, flags_table, gate_table
 from tfgrpo_dspy.text import one_line, shorten
 
 if TYPE_CHECKING:
@@ -101,6 +101,8 @@ class Records:
             "rollouts": partial(tables.rollouts_table, record.groups, self._safe),
             "advantages": partial(tables.advantages_table, record, self._safe),
         }
+        if record.fates:
+            made["candidates"] = partial(tables.of_story, fates_table([record]), self._safe)
         if record.failures:
             made["failures"] = partial(tables.of_story, failures_table(record.failures), self._safe)
         if record.trials:

@@ -27,6 +27,7 @@ from tfgrpo_dspy.observers.mlflow import (
     RunStore,
     bounded_waiting,
     estimate_metrics,
+    heldout_metrics,
     log_model,
     open_run,
     prompt_name,
@@ -81,7 +82,7 @@ class Tracking(Listener):
         if self._parent is None or self._parent.experiment_id is None:
             return None
         runs = f"/#/experiments/{self._parent.experiment_id}/runs"
-        return f"{runs}?orderByKey=metrics.%60brief%2Fmean_on_test%60&orderByAsc=false"
+        return f"{runs}?orderByKey=metrics.%60brief%2Fheldout_learned%60&orderByAsc=false"
 
     def begins(self, row: Row) -> Sequence[Observer]:
         """Open the row's run; a compile of Training-Free GRPO then writes to it step by step."""
@@ -197,11 +198,11 @@ class Tracking(Listener):
         """Each row's own gain beside its score, and that of all seeds, which is the same in each row."""
         if line.gain is None:
             return
-        found = line.gain.difference
-        shared = {"gain/all_seeds": found.value, "gain/all_seeds_low": found.low, "gain/all_seeds_high": found.high}
+        shared = heldout_metrics({}, line.gain.difference)
+        shared |= {} if line.p_holm is None else {"heldout/p_holm": line.p_holm}
         for row, gain in zip(line.rows, line.gain.by_seed, strict=False):
             if row.fingerprint in self._stores:
-                numbers = {"gain/this_seed": gain, **shared}
+                numbers = {"heldout/gain_of_seed": gain, **shared}
                 self._stores[row.fingerprint].put_metrics(numbers, step=0, at=_now(), tags={})
 
 
@@ -227,15 +228,15 @@ def _metrics(row: Row, result: RowResult) -> dict[str, float]:
     tools = sum(sum(question.tool_calls) for question in result.questions)
     whole = [question.rewards for question in result.questions if len(question.rewards) >= row.task.k]
     return {
-        "brief/mean_on_test": mean_at_k(result.rewards).value,
+        "brief/heldout_learned": mean_at_k(result.rewards).value,
         "brief/calls_to_learn": result.training.usage.lm_calls,
-        **estimate_metrics("test/mean", mean_at_k(result.rewards)),
-        **({"test/pass_at_k": pass_at_k(whole, row.task.k).value} if whole else {}),
-        "test/failed": result.failed,
-        "test/lost": sum(result.lost.values()),
-        "test/tool_calls": tools / rollouts,
+        **estimate_metrics("heldout/learned", mean_at_k(result.rewards)),
+        **({"heldout/pass_at_k": pass_at_k(whole, row.task.k).value} if whole else {}),
+        "heldout/learned_failed": result.failed,
+        "heldout/learned_lost": sum(result.lost.values()),
+        "heldout/tool_calls": tools / rollouts,
         **_phase("learning", result.training.usage, result.training.seconds),
-        **_phase("test", result.evaluation.usage, result.evaluation.seconds),
+        **_phase("heldout_rollouts", result.evaluation.usage, result.evaluation.seconds),
     }
 
 

@@ -53,11 +53,11 @@ def test_a_comparison_is_a_parent_with_a_nested_run_per_row():
 
 def _check_row(client, run):
     assert {
-        "test/mean",
-        "test/mean_low",
-        "test/pass_at_k",
-        "gain/this_seed",
-        "gain/all_seeds_low",
+        "heldout/learned",
+        "heldout/learned_low",
+        "heldout/pass_at_k",
+        "heldout/gain_of_seed",
+        "heldout/gain_low",
         "learning/lm_calls",
     } <= set(run.data.metrics)
     assert len(client.get_metric_history(run.info.run_id, "brief/mean_reward")) == 3, "written step by step"

@@ -16,6 +16,7 @@ from tfgrpo_dspy.cli.boundary import ENDED_EARLY, UNRECORDED, UNUSED, Interrupte
 from tfgrpo_dspy.cli.data import described, examples_for
 from tfgrpo_dspy.cli.dry_run import confirm, forecast_of, show_forecast
 from tfgrpo_dspy.cli.files import PROGRAM, REPORT, Keeper, check_folder, write_run
+from tfgrpo_dspy.cli.heldout import note_run
 from tfgrpo_dspy.cli.job import Job
 from tfgrpo_dspy.cli.lms import check_configured, lm_named, lm_of
 from tfgrpo_dspy.cli.options.recipe import RECIPE, render_recipe
@@ -104,10 +105,20 @@ def learn(job: Job, measure: Callable[[dspy.Module], Comparison] | None = None) 
         first = first_loss(better.detailed_results)
         raise TooManyErrors(f"every rollout was lost, first: {first}; nothing was learned or written")
     write_run(job.keeper.folder, better, story.result.library, render_report(story))
+    note_run(job.tracking, job.keeper.folder)
     if measure is not None:
-        story = job.story(gain=measure(better)) or story
+        gain = measure(better)
+        _record(job, gain)
+        story = job.story(gain=gain) or story
         write_atomically(render_report(story), job.keeper.folder / REPORT)
     return story
+
+
+def _record(job: Job, gain: Comparison) -> None:
+    """Add the held-out scores to the run's record."""
+    result, evaluations = job.keeper.result, {"bare": gain.baseline, "learned": gain.candidate}
+    if job.tracking is not None and result is not None and not job.tracking.record_heldout(evaluations, gain):
+        job.keeper.result = replace(result, unrecorded=tuple({*result.unrecorded, *job.tracking.unrecorded}))
 
 
 def measured(job: Job, learned: dspy.Module) -> Comparison:

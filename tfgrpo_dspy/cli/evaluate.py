@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import dspy
 
@@ -10,6 +11,7 @@ from tfgrpo_dspy.cli import view
 from tfgrpo_dspy.cli.compile import budget_of
 from tfgrpo_dspy.cli.data import described, examples_for
 from tfgrpo_dspy.cli.files import REPORT, load_state
+from tfgrpo_dspy.cli.heldout import add_to_run, new_run, run_of
 from tfgrpo_dspy.cli.lms import check_configured, lm_of
 from tfgrpo_dspy.cli.options.common import CompileOptions, DataOptions, EvaluateOptions, LMOptions
 from tfgrpo_dspy.cli.options.recipe import RECIPE, read_recipe
@@ -30,6 +32,9 @@ from tfgrpo_dspy.reports.tables import cost_table, evaluations_table
 from tfgrpo_dspy.rewards.reward import Metric
 from tfgrpo_dspy.settings import Settings
 
+if TYPE_CHECKING:
+    from tfgrpo_dspy.observers.mlflow.tracking import MLflowTracking
+
 
 def evaluate_program(options: EvaluateOptions) -> None:
     """Carry out the command."""
@@ -46,16 +51,31 @@ def evaluate_program(options: EvaluateOptions) -> None:
         rows = [("data", described(options.devset, devset)), ("metric", options.metric), ("LM", lms["policy"])]
         rows.append(("plan", f"{options.k} rollouts a question at temperature {temperature}"))
         view.show_plan(f"Evaluation of {_title(options)}", rows, lms)
-        if learned is None:
-            _show({_name_of(bare): _evaluated(bare, devset, metric, options)}, None)
-        elif not options.baseline:
-            _show({"learned": _evaluated(learned, devset, metric, options)}, None)
-        else:
-            gain = compare(
-                _evaluated(detach(bare), devset, metric, options), _evaluated(learned, devset, metric, options)
-            )
-            _show({"bare": gain.baseline, "learned": gain.candidate}, gain)
-            _add_to_report(gain, options)
+        programs = _programs(bare, learned, options)
+        made = {name: _evaluated(program, devset, metric, options) for name, program in programs.items()}
+    gain = compare(made["bare"], made["learned"]) if len(made) > 1 else None
+    _show(made, gain)
+    if gain is not None:
+        _add_to_report(gain, options)
+    if (tracking := _tracking(options)) is not None:
+        add_to_run(tracking, made, gain)
+
+
+def _programs(bare: dspy.Module, learned: dspy.Module | None, options: EvaluateOptions) -> dict[str, dspy.Module]:
+    """What is to be evaluated, by the names that tables give it."""
+    if learned is None:
+        return {_name_of(bare): bare}
+    return {"bare": detach(bare), "learned": learned} if options.baseline else {"learned": learned}
+
+
+def _tracking(options: EvaluateOptions) -> MLflowTracking | None:
+    """The MLflow run that learned the program, or a new one if that is asked for."""
+    if options.tracking is False:
+        return None
+    found = run_of(options.load.parent, options.tracking_uri) if options.load is not None else None
+    if found is not None or not options.tracking:
+        return found
+    return new_run(options.experiment, f"evaluation of {_title(options)}, k={options.k}", options.tracking_uri)
 
 
 def _completed(options: EvaluateOptions) -> EvaluateOptions:

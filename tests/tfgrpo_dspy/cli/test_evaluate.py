@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
 from tests.tfgrpo_dspy.command_line import SOLVER, problems, run
 from tfgrpo_dspy.library.section import OPENING
@@ -90,3 +91,18 @@ def test_a_program_that_was_compiled_in_python_is_recognised_by_its_library():
     )
     text = said("evaluate", "learned.py:solver", "test.jsonl", "--metric", "number", "--lm", "simulated", "-k", "1")
     assert "with its library" in text
+
+
+@pytest.mark.slow
+def test_scores_join_the_mlflow_run_that_learned_the_program():
+    tracked = [word for word in COMPILE if word != "--no-tracking"]
+    said(*tracked, "--epochs", "1", "--test", "test.jsonl")
+    run_id = json.loads(Path("out/mlflow.json").read_text(encoding="utf-8"))["run_id"]
+    client = MlflowClient(f"sqlite:///{Path.cwd() / 'mlruns' / 'mlflow.db'}")
+    numbers = client.get_run(run_id).data.metrics
+    assert numbers["heldout/n"] == 24
+    assert numbers["heldout/gain_low"] < numbers["brief/heldout_gain"] < numbers["heldout/gain_high"]
+    text = said("evaluate", "out/program.json", "test.jsonl", "-k", "2", "--limit", "12")
+    assert f"The scores were added to the MLflow run {run_id}" in text
+    assert client.get_run(run_id).data.metrics["heldout/n"] == 12
+    assert "MLflow run" not in said("evaluate", "out/program.json", "test.jsonl", "-k", "1", "--no-tracking")

@@ -264,7 +264,7 @@ def test_a_gain_that_shows_on_fresh_rollouts_is_returned_with_its_interval():
     assert (gain.withheld, gain.difference.verdict) == ("", "better")
     assert program.detailed_results.usage.lm_calls == len(engine.asked)
     assert gain.usage.lm_calls == gain_rollouts(Settings(require_gain=True), Holdout(examples(80)), None)
-    assert final_metrics(program.detailed_results)["gain/mean_low"] > 0
+    assert final_metrics(program.detailed_results)["heldout/gain_low"] > 0
 
 
 def test_a_required_gain_needs_something_to_measure_it_on():

@@ -19,33 +19,19 @@ from tfgrpo_dspy.cli.library.tracked import (
 )
 from tfgrpo_dspy.cli.terminal import facts, out, say, show_path, table_of, us
 from tfgrpo_dspy.errors import HistoryError, SettingsError
+from tfgrpo_dspy.reports.provenance import grounds_of, texts_of, title_of
 from tfgrpo_dspy.runtime.database import NAME
 from tfgrpo_dspy.text import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from tfgrpo_dspy.history.commits import Commit, Evidence
+    from tfgrpo_dspy.history.commits import Commit
     from tfgrpo_dspy.history.history import Chapter, LibraryDiff
-    from tfgrpo_dspy.library.experience import Source
     from tfgrpo_dspy.records.effects import Effect
 
 LibraryFile = Annotated[Path, typer.Argument(metavar="FILE", help="library.json, or the folder of one.")]
 ExperienceId = Annotated[str, typer.Argument(metavar="ID", help="Id of an experience, e.g. G7.")]
 Reason = Annotated[str, typer.Option("--reason", "-m", metavar="TEXT", help="Why; kept in the history.")]
 _Commit = Annotated[str, typer.Argument(metavar="COMMIT", help="Id of a commit, or its first 4 digits or more.")]
-
-_DID = {
-    "add": "added",
-    "modify": "changed",
-    "delete": "deleted",
-    "restore": "brought back",
-    "pin": "pinned",
-    "unpin": "unpinned",
-    "mark": "marked",
-}
-_BY = {"updater": "the updater", "person": "a person", "gate": "a check of the run", "import": "an import"}
-_EVIDENCE_SHOWN = 6
 
 
 def log(file: LibraryFile) -> None:
@@ -187,26 +173,7 @@ def _score(mean: float | None, n: int | None) -> str:
 def _show_chapter(chapter: Chapter) -> None:
     from tfgrpo_dspy.cli.view import show_change
 
-    commit, change = chapter.commit, chapter.change
-    when = _when(commit)
-    head = f"{_DID[change.kind]} by {_BY[chapter.author]}{', ' if when else ''}{when}, commit {commit.id}"
-    before = change.before if change.kind in {"modify", "delete"} else None
-    after = change.after.text if change.kind in {"add", "modify", "restore"} and change.after is not None else None
-    grounds = _grounds(chapter.evidence, change.sources)
+    before, after = texts_of(chapter)
+    grounds = grounds_of(chapter)
     rows = [("why", chapter.reason), *(("from" if i == 0 else " ", text) for i, text in enumerate(grounds))]
-    show_change(head, before, after, rows)
-
-
-def _grounds(evidence: Sequence[Evidence], sources: Sequence[Source]) -> list[str]:
-    """What a change rests on, a line a group."""
-    known = {e.source: e for e in evidence}
-    told = []
-    for source in sources[:_EVIDENCE_SHOWN]:
-        if (found := known.get(source)) is None or not source.rollouts:
-            told.append(": ".join([source.example, *filter(None, [", ".join(source.rollouts)])]))
-            continue
-        named = zip(source.rollouts, found.rewards, strict=False)
-        rewards = ", ".join(f"{name.rpartition('/')[2]} {reward:g}" for name, reward in named)
-        told.append(f"{source.example}: {found.task}\nrewards in {source.rollouts[0].rpartition('/')[0]}: {rewards}")
-    more = len(sources) - _EVIDENCE_SHOWN
-    return [*told, *([f"and {more} more"] if more > 0 else [])]
+    show_change(title_of(chapter), before, after, rows)

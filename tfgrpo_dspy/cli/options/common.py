@@ -68,7 +68,7 @@ class LMOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrackingOptions:
+class StoreOptions:
     """Whether and where MLflow records."""
 
     group: ClassVar[str] = "records"
@@ -78,6 +78,12 @@ class TrackingOptions:
     tracking_uri: str | None = setting(
         None, "MLflow store or server; MLFLOW_TRACKING_URI, else mlruns/mlflow.db here, if left out.", metavar="URI"
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackingOptions(StoreOptions):
+    """What MLflow records."""
+
     log_model: bool = setting(False, "Whether the learned program is recorded as a model that MLflow can serve.")
 
 
@@ -176,7 +182,7 @@ class CompileOptions(
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateOptions(Taken, ProgramOptions, DataOptions, LMOptions):
+class EvaluateOptions(Taken, ProgramOptions, DataOptions, LMOptions, StoreOptions):
     """Options of `tfgrpo evaluate`."""
 
     takes = (RolloutSettings, LimitSettings, EndpointSettings, Budget)

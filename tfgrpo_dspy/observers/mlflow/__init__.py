@@ -8,7 +8,7 @@ from tfgrpo_dspy.names.public import lazily
 
 if TYPE_CHECKING:
     from tfgrpo_dspy.observers.mlflow.database import bounded_waiting
-    from tfgrpo_dspy.observers.mlflow.metrics import estimate_metrics, usage_numbers
+    from tfgrpo_dspy.observers.mlflow.metrics import estimate_metrics, heldout_metrics, usage_numbers
     from tfgrpo_dspy.observers.mlflow.model import log_model
     from tfgrpo_dspy.observers.mlflow.prompts import prompt_name
     from tfgrpo_dspy.observers.mlflow.provenance import source_tags, versions
@@ -20,6 +20,7 @@ __all__ = [
     "RunStore",
     "bounded_waiting",
     "estimate_metrics",
+    "heldout_metrics",
     "log_model",
     "open_run",
     "prompt_name",
@@ -34,6 +35,8 @@ __getattr__, __dir__ = lazily(
         "observers.mlflow.database": ("bounded_waiting",),
         "observers.mlflow.metrics": (
             "estimate_metrics",
+            "heldout_metrics",
+            "heldout_metrics",
             "usage_numbers",
         ),
         "observers.mlflow.model": ("log_model",),

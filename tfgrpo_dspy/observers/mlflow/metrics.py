@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from tfgrpo_dspy.records.rollouts import count_groups, reward_estimate
-from tfgrpo_dspy.statistics.estimates import Estimate
+from tfgrpo_dspy.statistics.estimates import Difference, Estimate
 
 if TYPE_CHECKING:
     from tfgrpo_dspy.lm.usage import Usage
@@ -97,9 +97,26 @@ def final_metrics(result: CompileResult) -> dict[str, float]:
     numbers = {**usage_numbers(result.usage), "seconds": sum(s.seconds for s in result.steps)}
     made = {**_section("total", numbers), "total/unused_insights": len(result.unused)}
     gain = result.gain.difference if result.gain is not None else None
-    if gain is not None:
-        made |= {"gain/mean": gain.value, "gain/mean_low": gain.low, "gain/mean_high": gain.high, "gain/n": gain.n}
-    return made
+    return {**made, **heldout_metrics({}, gain)}
+
+
+def heldout_metrics(evaluations: Mapping[str, Evaluation], gain: Difference | None) -> dict[str, float]:
+    """Scores on held-out questions by program (`bare`, `learned`), and the paired gain; the most important in brief."""
+    numbers: dict[str, float] = {}
+    for name, made in evaluations.items():
+        numbers |= {f"brief/heldout_{name}": made.mean.value, **estimate_metrics(f"heldout/{name}", made.mean)}
+        numbers |= {f"heldout/{name}_lost": sum(made.lost.values()), f"heldout/{name}_failed": made.policy_failures}
+        numbers["heldout/n"] = made.mean.n
+    if gain is None:
+        return numbers
+    shown = {"brief/heldout_gain": gain.value, "heldout/p": gain.p_value, "heldout/n": gain.n}
+    return {
+        **numbers,
+        **shown,
+        "heldout/gain": gain.value,
+        "heldout/gain_low": gain.low,
+        "heldout/gain_high": gain.high,
+    }
 
 
 def usage_numbers(usage: Usage) -> dict[str, float]:

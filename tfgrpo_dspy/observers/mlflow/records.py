@@ -25,6 +25,7 @@ from tfgrpo_dspy.observers.mlflow.store import STATE_TAG, STEP_TAG, RunStore
 from tfgrpo_dspy.observers.mlflow.traces import put_trace, step_tree
 from tfgrpo_dspy.records.wording import is_simulated
 from tfgrpo_dspy.reports.markdown import SIMULATED_NOTE, render_report
+from tfgrpo_dspy.reports.provenance import render_provenance
 from tfgrpo_dspy.reports.redaction import Redactor, credentials_of
 from tfgrpo_dspy.reports.story import Story, Told, story_of
 from tfgrpo_dspy.reports.tables import failures_table, fates_table, flags_table, gate_table
@@ -77,9 +78,12 @@ class Records:
 
     @property
     def run_name(self) -> str:
-        """A name for a new run; what differs comes first, as the UI cuts names off."""
-        at = time.strftime("%m%d-%H%M%S", time.localtime(self.started / 1000))
-        return f"seed{self._event.settings.seed}-{type(self._event.student).__name__}-{at}"
+        """A name for a new run, which says what it is; what differs between runs comes first, as the UI cuts names."""
+        settings, lms = self._event.settings, dict.fromkeys(self._event.lms.values())
+        least = "" if settings.min_group_size is None else f"{settings.min_group_size}-"
+        how = f"{settings.epochs} epochs, G={least}{settings.group_size}, seed {settings.seed}"
+        on = f"{len(self._event.trainset)} examples, {type(self._event.student).__name__}"
+        return self._safe(f"{how}: {on}, {', '.join(name.rpartition('/')[2] for name in lms)}")
 
     def start(self) -> Iterator[Entry]:
         """What is known before the first call."""
@@ -137,6 +141,7 @@ class Records:
         yield from self._library("returned", result.library)
         yield from self._best(result)
         yield self._text("library/history.jsonl", partial(_history, result))
+        yield self._text("library/provenance.md", partial(render_provenance, result))
         if result.initial_validation is not None:
             initial = partial(initial_metrics, result.initial_validation)
             yield Entry("the first validation", partial(_put_metrics, make=initial, step=0, at=self.started, tags={}))

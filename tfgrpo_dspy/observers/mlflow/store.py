@@ -179,6 +179,15 @@ class RunStore:
             raise ConnectionError("the MLflow store has not been reached yet")
         return self._client
 
+    def join(self) -> None:
+        """Write to a run that is over, which stays over.
+
+        Raises:
+            MlflowException: There is none of that id.
+        """
+        self._connect()
+        self.experiment_id = self.client.get_run(self._id()).info.experiment_id
+
     def ping(self) -> None:
         """Read the run; raises whatever the store raises if it cannot be reached."""
         self.client.get_run(self._id())

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tfgrpo_dspy.library.experience import Source
     from tfgrpo_dspy.looks import look
     from tfgrpo_dspy.records.effects import Effect
+    from tfgrpo_dspy.records.evaluation import Evaluation
     from tfgrpo_dspy.records.result import StepRecord
     from tfgrpo_dspy.records.rollouts import Group
 
@@ -71,6 +72,22 @@ def effects_table(effects: Sequence[Effect], safe: Safe) -> Table:
 def of_story(told: look.Table, safe: Safe) -> Table:
     """A table of the run's story, as it is."""
     return table(told.columns, (dict(zip(told.columns, row, strict=True)) for row in told.rows), safe)
+
+
+def heldout_table(evaluations: Mapping[str, Evaluation], safe: Safe) -> Table:
+    """Every held-out question: its inputs, what each program scored on it, and what it first answered."""
+    groups = next(iter(evaluations.values())).groups
+    columns = ["question", *(f"{name}{what}" for name in evaluations for what in ("", " rewards", " first answer"))]
+    rows: list[Row] = []
+    for at, group in enumerate(groups):
+        row: dict[str, Cell] = {"question": _inputs(group)}
+        for name, made in evaluations.items():
+            scored = made.groups[at].scored
+            row[name] = sum(r.reward for r in scored) / len(scored) if scored else None
+            row[f"{name} rewards"] = ", ".join(f"{r.reward:g}" for r in scored)
+            row[f"{name} first answer"] = scored[0].answer if scored else ""
+        rows.append(row)
+    return table(columns, rows, safe)
 
 
 def examples_table(examples: Sequence[dspy.Example], safe: Safe) -> Table:

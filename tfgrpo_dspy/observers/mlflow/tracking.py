@@ -9,11 +9,14 @@ from collections.abc import Iterable, Mapping
 from tfgrpo_dspy.errors import SettingsError
 from tfgrpo_dspy.looks.look import call_text
 from tfgrpo_dspy.observers.mlflow.database import bounded_waiting
+from tfgrpo_dspy.observers.mlflow.heldout import heldout_writes
 from tfgrpo_dspy.observers.mlflow.links import Links, links_to
 from tfgrpo_dspy.observers.mlflow.prompts import prompt_name
-from tfgrpo_dspy.observers.mlflow.records import Entry, Records
+from tfgrpo_dspy.observers.mlflow.records import Entry, Records, now
 from tfgrpo_dspy.observers.mlflow.store import Destination, RunStore, import_mlflow, locate
+from tfgrpo_dspy.records.evaluation import Comparison, Evaluation
 from tfgrpo_dspy.records.events import EpochFinished, Event, RunFinished, RunStarted, StepFinished, StepStarted
+from tfgrpo_dspy.reports.redaction import safe
 from tfgrpo_dspy.text import shorten
 
 logger = logging.getLogger(__name__)
@@ -46,7 +49,7 @@ class MLflowTracking:
     Args:
         experiment: Name of the experiment; made if there is none. An active run or `run_id` brings its own.
         tracking_uri: The store or server; None as described above.
-        run_name: Name of a new run; None makes one from program, seed and time.
+        run_name: Name of a new run; None says epochs, group size, seed, data, program and LM.
         run_id: An existing run to continue: steps that it holds are not written again.
         tags: Further tags of the run.
         prompt: Name in the Prompt Registry; None makes one from experiment and program.
@@ -130,6 +133,29 @@ class MLflowTracking:
         if self.experiment_id is None:
             raise SettingsError("there is nothing to link to: no run has been recorded yet")
         return links_to(base_url, self.experiment_id, self.run_id)
+
+    def record_heldout(self, evaluations: Mapping[str, Evaluation], gain: Comparison | None = None) -> bool:
+        """Add how programs did on held-out questions to the run, also to one of an earlier process, named by `run_id`.
+
+        Args:
+            evaluations: By the programs' names: `bare`, `learned`.
+            gain: Of the learned one over the bare one, if both were evaluated.
+
+        Returns:
+            Whether everything is recorded; `unrecorded` says what is not.
+
+        Raises:
+            SettingsError: There is no run yet, and none was named.
+        """
+        if self._store is None:
+            if self._destination.run_id is None:
+                raise SettingsError("there is no run to add held-out scores to: compile first, or name a `run_id`")
+            self._store = RunStore(locate(self._destination), self._destination, "", now())
+            self._due.append(Entry("the run itself", RunStore.join))
+        hide = self._records.safe if self._records is not None else safe
+        writes = heldout_writes(evaluations, gain, hide, now())
+        self._due.extend(Entry(description, write) for description, write in writes)
+        return self.retry()
 
     def __call__(self, event: Event) -> None:
         """Take one event."""

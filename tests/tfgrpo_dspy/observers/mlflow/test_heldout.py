@@ -1,0 +1,90 @@
+"""MLflow answers the question that a run was made for: how its program does on held-out questions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.tfgrpo_dspy.made_events import MadeRun
+from tests.tfgrpo_dspy.observers.mlflow.test_tracking import artifact, follow, paths, run_of, table
+from tfgrpo_dspy import MLflowTracking, SettingsError, compare
+from tfgrpo_dspy.observers.mlflow.metrics import final_metrics
+from tfgrpo_dspy.records.evaluation import Gain
+from tfgrpo_dspy.statistics.estimates import Difference
+
+HELDOUT = {"heldout/bare", "heldout/bare_low", "heldout/learned", "heldout/learned_high", "heldout/gain", "heldout/p"}
+
+
+@pytest.fixture
+def recorded(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = MadeRun()
+    tracking = follow(MLflowTracking("algebra"), run)
+    gain = compare(run.evaluation(0), run.evaluation(2))
+    return tracking, run, {"bare": gain.baseline, "learned": gain.candidate}, gain
+
+
+def test_the_scores_of_both_programs_join_the_run_that_is_over(recorded):
+    tracking, _, evaluations, gain = recorded
+    assert tracking.record_heldout(evaluations, gain)
+    found = run_of(tracking)
+    assert found.info.status == "FINISHED"
+    numbers = found.data.metrics
+    assert set(numbers) >= HELDOUT
+    assert numbers["brief/heldout_gain"] == pytest.approx(gain.difference.value)
+    assert numbers["heldout/learned"] == pytest.approx(gain.candidate.mean.value)
+    rows = table(tracking, "tables/heldout.json")
+    assert len(rows) == len(gain.baseline.groups)
+    assert rows[0]["question"].startswith("question: What is 0")
+    assert "figures/heldout.png" in paths(tracking, "figures")
+
+
+def test_a_later_process_adds_scores_to_the_run_that_made_the_program(recorded):
+    tracking, _, evaluations, _ = recorded
+    later = MLflowTracking(tracking_uri=tracking.store_uri, run_id=tracking.run_id)
+    assert later.record_heldout({"learned": evaluations["learned"]})
+    numbers = run_of(tracking).data
+    assert "heldout/learned" in numbers.metrics
+    assert "heldout/gain" not in numbers.metrics
+    assert numbers.tags["tfgrpo.state"] == "complete"
+
+
+def test_scores_that_could_not_be_recorded_are_said_and_kept(recorded, monkeypatch):
+    tracking, _, evaluations, gain = recorded
+    store = tracking._store
+    with monkeypatch.context() as broken:
+        broken.setattr(type(store), "put_metrics", lambda *_, **__: 1 / 0)
+        assert not tracking.record_heldout(evaluations, gain)
+    assert any(line.startswith("the held-out scores: ZeroDivisionError") for line in tracking.unrecorded)
+    assert tracking.retry()
+    assert set(run_of(tracking).data.metrics) >= HELDOUT
+
+
+def test_without_a_run_there_is_nothing_to_add_scores_to():
+    with pytest.raises(SettingsError, match="compile first, or name a `run_id`"):
+        MLflowTracking("algebra").record_heldout({})
+
+
+def test_the_gain_that_a_run_required_has_the_same_names():
+    run = MadeRun()
+    gain = Gain(Difference(0.2, 0.1, 0.3, 0.001, 30), "")
+    numbers = final_metrics(replace(run.result, gain=gain))
+    assert (numbers["heldout/gain"], numbers["heldout/p"], numbers["heldout/n"]) == (0.2, 0.001, 30)
+
+
+def test_a_runs_name_says_what_it_is(recorded):
+    tracking, *_ = recorded
+    name = run_of(tracking).info.run_name
+    assert name == "3 epochs, G=5, seed 0: 8 examples, Solver, frozen"
+
+
+def test_each_experience_has_its_provenance_on_one_page(recorded):
+    tracking, run, *_ = recorded
+    page = artifact(tracking, "library/provenance.md")
+    for experience in run.result.library:
+        assert f"## {experience.id}\n" in page
+    assert "added by the updater, step 1, commit " in page
+    assert "rewards in s1/e" in page
+    assert Path("mlruns").is_dir()

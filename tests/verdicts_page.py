@@ -38,6 +38,13 @@ Calls of summaries, extraction, updates and judges are sorted by the same tables
 cut at its bound, is asked for again with the error shown; a prompt that is too long is made shorter; what is filtered
 or lost falls back (a summary to the shortened trajectory, an extraction to the next step) and is recorded; a request
 that cannot succeed stops the run.
+
+## When it adds up
+
+An example is one error, in however many of its rollouts, summaries and extractions something is lost; so is an update.
+`max_errors` bounds these errors (`None`: a tenth of the examples, and no fewer than DSPy's setting), and the message
+names the examples. A step of which no rollout comes through, for whatever reason, ends the run: what follows would
+learn from nothing.
 """
 
 

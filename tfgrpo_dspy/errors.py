@@ -9,7 +9,8 @@
     ├── ProgramError         a program that cannot be found or conditioned (also a ValueError)
     ├── MetricError          a metric that raised or returned no reward
     ├── RequestError         what is asked of an LM can never succeed: key, credit, model, parameter, address
-    ├── TooManyErrors        more rollouts or reflections were lost than `max_errors` tolerates
+    ├── TooManyErrors        more examples went wrong than `max_errors` tolerates
+    │   └── EveryRolloutFailed   no rollout of a step came through
     ├── BudgetError          a budget that did not allow a single rollout of an evaluation
     ├── ReviewStop           a reviewer ended the run before a step's operations were applied
     ├── MissingExtraError    an optional package is not installed   (also an ImportError)
@@ -63,7 +64,11 @@ class RequestError(TFGRPOError):
 
 
 class TooManyErrors(TFGRPOError):
-    """More was lost than `max_errors` tolerates; the message lists the causes."""
+    """More examples went wrong than `max_errors` tolerates; the message names them and lists the causes."""
+
+
+class EveryRolloutFailed(TooManyErrors):
+    """No rollout of a step came through, so that there is nothing to learn from; the message says why not."""
 
 
 class BudgetError(TFGRPOError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -24,6 +25,8 @@ from tfgrpo_dspy.runtime.workers import Workers
 from tfgrpo_dspy.settings import Settings, meter_for
 from tfgrpo_dspy.statistics.estimates import mean_at_k, paired_difference
 from tfgrpo_dspy.steps.rollout import roll_out
+
+logger = logging.getLogger(__name__)
 
 _evaluations = itertools.count()
 
@@ -67,7 +70,7 @@ def evaluate(  # noqa: PLR0913, D417 - flat keywords, as DSPy users expect; `doc
     Raises:
         DataError: The devset is empty or an example has no inputs.
         SettingsError: An argument is out of range, or no LM is configured.
-        TooManyErrors: More rollouts were lost than `max_errors`, or all.
+        TooManyErrors: More examples went wrong than `max_errors`, or every rollout was lost.
         BudgetError: The budget did not allow a single rollout.
         RequestError: No rollout can succeed: the key, the credit, the model, an option or the address is wrong.
     """
@@ -87,17 +90,26 @@ def evaluate(  # noqa: PLR0913, D417 - flat keywords, as DSPy users expect; `doc
     if type(k) is not int or k < 1:
         raise SettingsError(f"k, the rollouts per question, must be a whole number >= 1, got {k!r}")
     purpose = f"evaluation {next(_evaluations)}" if seed is None else f"evaluation seed {seed}"
-    sampling = Sampling(purpose, 0, k, temperature, failure_score, rollout_timeout)
+    sampling = Sampling(purpose, 0, k, temperature, failure_score, rollout_timeout, dataset="devset")
     threads = num_threads or dspy.settings.num_threads or 1
     meter = meter_for(settings, threads)
     find_prices(lms_of(program), meter)
     with (
         metering(meter, lms_of(program)),
         rollout_bar(len(examples) * k, display_progress) as show,
-        Workers(threads, Watch(max_errors, show)) as workers,
+        Workers(threads, Watch(max_errors, show, len(examples))) as workers,
     ):
         made = evaluate_with(workers, program, examples, metric, sampling)
+    _warn_if_none_came_through(made)
     return replace(made, traffic=meter.traffic)
+
+
+def _warn_if_none_came_through(made: Evaluation) -> None:
+    scored = [rollout for group in made.groups for rollout in group.scored]
+    if made.policy_failures == len(scored) > 1:
+        logger.warning(
+            "the program failed in every rollout, which is what its score says: first %s", scored[0].policy_failure
+        )
 
 
 def evaluate_with(

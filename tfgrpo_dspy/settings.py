@@ -199,8 +199,8 @@ class LimitSettings:
     )
     max_errors: int | None = setting(
         None,
-        "Lost rollouts, failed summaries, extractions and updates after more than which the run is stopped; `None` "
-        "takes DSPy's setting.",
+        "Examples that may go wrong (lost rollouts, failed summaries and extractions; a failed update counts as one) "
+        "before the run is stopped; `None` tolerates a tenth of them, and no fewer than DSPy's setting.",
         at_least(0),
     )
 

@@ -68,7 +68,7 @@ def test_policy_failures_are_scored_with_the_failure_score_and_counted():
 
 
 def test_too_many_losses_stop_it_with_the_causes():
-    with pytest.raises(TooManyErrors, match=r"max_errors=2 errors: 3 x rollout lost \(infrastructure\).*busy"):
+    with pytest.raises(TooManyErrors, match=r"max_errors=2 examples.*devset.*x rollout lost \(infrastructure\).*busy"):
         evaluated(Engine(lambda asked: lm15.ServerError("busy")), max_errors=2)
 
 

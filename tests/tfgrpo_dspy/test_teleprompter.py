@@ -293,12 +293,13 @@ def test_uniform_groups_cost_no_reflection_call_and_the_library_stays_with_a_war
     assert "No group was informative (4 with all rollouts right)" in caplog.text
 
 
-def test_a_program_that_fails_in_every_rollout_is_said_with_the_first_failure(caplog):
-    compiled(Engine(script(policy="no fields")), program=dspy.Predict("question -> answer: int"))
-    assert (
-        "The program failed in every rollout, so there was nothing to learn from; first: AdapterParseError"
-        in caplog.text
-    )
+def test_a_program_that_fails_in_every_rollout_of_a_step_ends_the_run():
+    engine = Engine(script(policy="no fields"))
+    with pytest.raises(RunStopped, match=r"no rollout of step 1 came through; 12 of 12: AdapterParseError") as caught:
+        compiled(engine, program=dspy.Predict("question -> answer: int"), epochs=3)
+    [step] = caught.value.result.steps
+    assert all(rollout.policy_failure for group in step.groups for rollout in group.scored)
+    assert {asked.role for asked in engine.asked} == {"policy"}
 
 
 def test_a_library_to_start_from_is_read_from_the_first_step_and_its_ids_are_kept():
@@ -499,10 +500,11 @@ def test_too_many_losses_stop_the_run_with_a_summary_by_cause_and_what_was_learn
 
     events = []
     with pytest.raises(RunStopped) as caught:
-        compiled(Engine(breaks_later), epochs=3, max_errors=5, observers=[events.append])
+        compiled(Engine(breaks_later), count=8, epochs=3, max_errors=5, observers=[events.append])
     message, result = str(caught.value), caught.value.result
     assert "stopped after 1 of 3 steps" in message
-    assert "more than max_errors=5 errors: 6 x rollout lost (infrastructure), first: LMServerError" in message
+    assert "more than max_errors=5 examples went wrong (trainset[" in message
+    assert "x rollout lost (infrastructure), first: LMServerError" in message
     assert "bad gateway" in message
     assert len(result.steps) == 1
     assert len(result.library) == len(result.steps[0].library) > 0
@@ -529,7 +531,7 @@ def test_an_experience_that_was_left_out_is_no_error_of_the_run():
 
 
 def test_a_metric_that_always_raises_stops_the_run_and_says_so():
-    with pytest.raises(RunStopped, match=r"rollout lost \(metric\), first: the metric raised ZeroDivisionError"):
+    with pytest.raises(RunStopped, match=r"12 of 12: the metric raised ZeroDivisionError.*; mend the metric"):
         compiled(Engine(script()), metric=lambda e, p, t=None: 1 / 0)
 
 
@@ -565,7 +567,7 @@ def test_the_same_optimizer_can_compile_again_after_a_stop():
     optimizer = TrainingFreeGRPO(exact, epochs=1, max_errors=2, display_progress=False)
     with dspy.context(lm=Engine(lambda asked: lm15.ServerError("busy")).lm()):
         for _ in range(2):
-            with pytest.raises(RunStopped, match="3 x rollout lost"):
+            with pytest.raises(RunStopped, match="max_errors=2 examples went wrong"):
                 optimizer.compile(dspy.Predict(QA), examples(4))
     with dspy.context(lm=engine.lm()):
         assert optimizer.compile(dspy.Predict(QA), examples(4)).detailed_results.steps

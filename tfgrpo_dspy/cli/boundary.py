@@ -22,7 +22,7 @@ from typer.core import TyperGroup
 
 from tfgrpo_dspy.cli.options.spelling import spelled
 from tfgrpo_dspy.cli.terminal import err
-from tfgrpo_dspy.errors import RequestError, TFGRPOError, TooManyErrors
+from tfgrpo_dspy.errors import EveryRolloutFailed, RequestError, TFGRPOError, TooManyErrors
 from tfgrpo_dspy.reports.redaction import safe
 
 MISTAKE, BAD_INPUT, UNRECORDED, WAITING, ENDED_EARLY, UNUSED, INTERRUPTED = 1, 2, 3, 4, 5, 6, 130
@@ -80,7 +80,7 @@ def why(error: BaseException) -> str:
     """Why a run or an evaluation could not go on, and what to do."""
     from tfgrpo_dspy.lm.verdicts.table import verdict_of
 
-    if isinstance(error, RequestError):
+    if isinstance(error, RequestError | EveryRolloutFailed):
         return first_paragraph(error).rstrip(".")
     if isinstance(error, TooManyErrors):
         broken = "metric" in str(error) and "(infrastructure)" not in str(error)

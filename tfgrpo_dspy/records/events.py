@@ -66,6 +66,8 @@ class RolloutFinished:
     rollout: Scored | Lost
     is_remembered: bool = False
     """Whether an earlier process of the same run made it."""
+    dataset: str = "trainset"
+    """What its example is part of."""
 
 
 @dataclass(frozen=True, slots=True)

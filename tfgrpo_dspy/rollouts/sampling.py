@@ -60,6 +60,8 @@ class Sampling:
     """When a group that starts small is large enough; None makes all rollouts of a group at once."""
     is_learned_from: bool = False
     """Whether groups are to be reflected on; those of an evaluation are not."""
+    dataset: str = "trainset"
+    """What its examples are called where one goes wrong."""
     dropout: float = 0.0
     """Chance that a rollout does not read an experience, each by itself, in [0, 1)."""
 

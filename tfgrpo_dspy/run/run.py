@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import dspy
 
 from tfgrpo_dspy.credit.of_run import Credit
-from tfgrpo_dspy.errors import BudgetError, RequestError, ReviewStop, TooManyErrors
+from tfgrpo_dspy.errors import BudgetError, EveryRolloutFailed, RequestError, ReviewStop, TooManyErrors
 from tfgrpo_dspy.evaluation import evaluate_with
 from tfgrpo_dspy.gates.gate import Gate, Hearing
 from tfgrpo_dspy.gates.review import Review
@@ -43,7 +43,7 @@ from tfgrpo_dspy.run.trials import RunBench
 from tfgrpo_dspy.runtime.announcer import Announcer
 from tfgrpo_dspy.runtime.dues import Dues
 from tfgrpo_dspy.runtime.executor import Pace
-from tfgrpo_dspy.runtime.losses import Watch, warn_if_little_was_learnable
+from tfgrpo_dspy.runtime.losses import Watch, check_that_one_came_through, warn_if_little_was_learnable
 from tfgrpo_dspy.runtime.store import Store
 from tfgrpo_dspy.runtime.workers import Workers
 from tfgrpo_dspy.settings import Settings, meter_for
@@ -84,7 +84,8 @@ class Run:
     """Reading of `time.perf_counter` when the present step began."""
 
     def __post_init__(self) -> None:
-        self.watch = Watch(self.settings.max_errors, self.announcer)
+        examples = len(self.trainset) + len(self.valset or ())
+        self.watch = Watch(self.settings.max_errors, self.announcer, examples)
         self.num_threads: int = self.settings.num_threads or dspy.settings.num_threads or 1
         self.lms = lm_names(self.student, self.reflection.lm)
         self.meter = meter_for(self.settings, self.num_threads)
@@ -261,7 +262,9 @@ class Run:
             fates=fates,
             flags=enacted.flags,
         )
+        read = self.library
         self.records.append(record)  # before the validation, so that an error in it does not lose the step
+        self._check_that_one_came_through(record, read)
         record = replace(record, validation=self._validate(enacted.library, step.number, workers))
         if self.settings.require_contrast:
             warn_if_little_was_learnable(record, self.settings.tolerance)
@@ -270,6 +273,13 @@ class Run:
         self.records[-1] = self.store.keep_step(record)
         if step.ends_epoch:
             self.announcer(EpochFinished(step.epoch, enacted.library))
+
+    def _check_that_one_came_through(self, record: StepRecord, read: ExperienceLibrary) -> None:
+        try:
+            check_that_one_came_through(record, read)
+        except EveryRolloutFailed:
+            self.announcer(StepFinished(record))
+            raise
 
     @property
     def library(self) -> ExperienceLibrary:
@@ -311,7 +321,8 @@ class Run:
     def _sampling(self, what: str, step: int, size: int, stopping: Stopping | None = None) -> Sampling:
         settings = self.settings
         purpose, timeout = f"{what} seed {settings.seed}", settings.rollout_timeout
-        return Sampling(purpose, step, size, settings.temperature, settings.failure_score, timeout, stopping)
+        sampling = Sampling(purpose, step, size, settings.temperature, settings.failure_score, timeout, stopping)
+        return replace(sampling, dataset="trainset" if what == "training" else "valset")
 
     def _result(self, carried: Carried) -> CompileResult:
         libraries = [self.settings.library, *(record.library for record in self.records)]

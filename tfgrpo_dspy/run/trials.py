@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import dspy
 
@@ -40,6 +40,7 @@ class RunBench:
         """See `gate.Bench`; the libraries are tried at the same time."""
         settings = self.settings
         sampling = Sampling(purpose, step, k, settings.temperature, settings.failure_score, settings.rollout_timeout)
+        sampling = replace(sampling, dataset="examples of the gate")
         queries = [Query(i, example) for i, example in enumerate(examples)]
         futures = [
             future

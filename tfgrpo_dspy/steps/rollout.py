@@ -67,7 +67,7 @@ def _roll(task: RolloutTask, make: Roll, example: dspy.Example, workers: Workers
     afresh = partial(make, example, name)
     made, is_remembered = workers.recall(task.known_as(name), Made, afresh)
     if not isinstance(made, Unscored):
-        workers.announce(RolloutFinished(task.sampling.step, made, is_remembered))
+        workers.announce(RolloutFinished(task.sampling.step, made, is_remembered, task.sampling.dataset))
     return made
 
 
@@ -77,6 +77,6 @@ def _score_together(
     waiting = [each for each in made if isinstance(each, Unscored)]
     scored = jury.score(example, waiting, task.known_as, workers) if waiting else []
     for rollout, is_remembered in scored:
-        workers.announce(RolloutFinished(task.sampling.step, rollout, is_remembered))
+        workers.announce(RolloutFinished(task.sampling.step, rollout, is_remembered, task.sampling.dataset))
     rewarded = iter(scored)
     return [next(rewarded).made if isinstance(each, Unscored) else each for each in made]

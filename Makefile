@@ -16,7 +16,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo test check format coverage clean
+.PHONY: help demo test check format coverage docs clean
 
 help:  ## Show these targets
 	@grep -E '^[a-z]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z]+):.*## /\1|/' | \
@@ -41,6 +41,9 @@ format: $(INSTALLED)  ## Format the code and apply the safe lint fixes
 
 coverage: $(INSTALLED)  ## Run the tests with branch coverage of tfgrpo_dspy (below 90% fails)
 	@$(BIN)/python -m pytest --numprocesses auto --dist worksteal --cov --cov-report term $(PYTEST)
+
+docs: $(INSTALLED)  ## Build the documentation site into build/site
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet && echo "build/site/index.html"
 
 clean:  ## Delete .venv, caches and build results; runs in mlruns/ are kept
 	@rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

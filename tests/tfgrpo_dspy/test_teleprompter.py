@@ -649,7 +649,7 @@ def test_an_argument_that_cannot_be_used_is_one_sentence_before_any_call(argumen
     ("arguments", "error", "sentence"),
     [
         ({"trainset": []}, DataError, "the trainset is empty"),
-        ({"trainset": [{"question": "q"}]}, DataError, r"trainset\[0\] is a dict; make it a dspy.Example"),
+        ({"trainset": [{"question": "q"}]}, DataError, r"trainset\[0\] is a dict; make examples of its rows"),
         ({"trainset": [dspy.Example(question="q")]}, DataError, r"trainset\[0\] has no inputs; call .with_inputs"),
         ({"trainset": examples(1), "valset": []}, DataError, "the valset is empty"),
         ({"trainset": examples(1), "num_threads": 0}, SettingsError, "`num_threads` must be"),

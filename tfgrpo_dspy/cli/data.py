@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tfgrpo_dspy.cli.references import check_fit
+from tfgrpo_dspy.cli.references import check_fit, fit_of
 from tfgrpo_dspy.data.examples import load_examples
 from tfgrpo_dspy.errors import DataError
 from tfgrpo_dspy.rewards.metrics import BUILT_IN
@@ -24,7 +24,12 @@ def examples_for(program: dspy.Module, source: str, options: DataOptions) -> lis
         SettingsError, MissingExtraError: As `load_examples`.
     """
     examples = load_examples(
-        source, inputs=split_names(options.inputs), answer=options.answer, limit=options.limit, split=options.split
+        source,
+        inputs=split_names(options.inputs),
+        answer=options.answer,
+        limit=options.limit,
+        split=options.split,
+        fit=fit_of(program),
     )
     check_fit(program, examples)
     if options.metric in BUILT_IN and not examples[0].labels().keys():

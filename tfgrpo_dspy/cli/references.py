@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from tfgrpo_dspy.cli.options.program import UnknownOption, arguments_of
+from tfgrpo_dspy.data.columns import Fit
 from tfgrpo_dspy.errors import DataError, ProgramError, SettingsError, TFGRPOError
 from tfgrpo_dspy.names.modules import find_module, is_about
 from tfgrpo_dspy.names.plugins import load_plugin, plugins
@@ -102,6 +103,13 @@ def check_fit(program: dspy.Module, examples: Sequence[dspy.Example]) -> None:
             f"the program reads {wanted or 'nothing'}, but the examples' inputs are {told}; "
             f"name the column of each input, e.g. --inputs {name}=<column>"
         )
+
+
+def fit_of(program: dspy.Module) -> Fit:
+    """The fields of a program, by which columns of examples are guessed."""
+    required, known = _inputs_of(program)
+    outputs = [name for predictor in program.predictors() for name in predictor.signature.output_fields]
+    return Fit(sorted(required or known or ()), list(dict.fromkeys(outputs[::-1])))
 
 
 def _inputs_of(program: dspy.Module) -> tuple[set[str], set[str] | None]:

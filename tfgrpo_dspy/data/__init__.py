@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 from tfgrpo_dspy.names.public import lazily
 
 if TYPE_CHECKING:
-    from tfgrpo_dspy.data.examples import ANSWER_COLUMNS, QUESTION_COLUMNS, columns_of, load_examples, value_at
-    from tfgrpo_dspy.data.rows import Row, read_rows
+    from tfgrpo_dspy.data.columns import ANSWER_COLUMNS, QUESTION_COLUMNS, columns_of, value_at
+    from tfgrpo_dspy.data.examples import load_examples
+    from tfgrpo_dspy.data.files import Row
+    from tfgrpo_dspy.data.rows import read_rows
 
 __all__ = [
     "ANSWER_COLUMNS",
@@ -23,16 +25,9 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        "data.examples": (
-            "ANSWER_COLUMNS",
-            "QUESTION_COLUMNS",
-            "columns_of",
-            "load_examples",
-            "value_at",
-        ),
-        "data.rows": (
-            "Row",
-            "read_rows",
-        ),
+        "data.columns": ("ANSWER_COLUMNS", "QUESTION_COLUMNS", "columns_of", "value_at"),
+        "data.examples": ("load_examples",),
+        "data.files": ("Row",),
+        "data.rows": ("read_rows",),
     },
 )

@@ -1,186 +1,133 @@
-"""Rows of a dataset, each with the place it comes from; what cannot be read is reported by file and line."""
+"""Rows from wherever people keep them: files, folders of shards, standard input, the Hub, and values in Python."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import re
-from collections.abc import Callable, Iterator, Mapping
-from importlib import import_module
-from itertools import chain
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from glob import glob
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from tfgrpo_dspy.errors import DataError, MissingExtraError, SettingsError
+from tfgrpo_dspy.data.files import STDIN, Row, reader_of, stdin_rows
+from tfgrpo_dspy.data.parts import is_part, part_of, whole_of
+from tfgrpo_dspy.errors import DataError, SettingsError
+
+FORMATS = ".jsonl, .json, .csv, .tsv, .parquet and .arrow files (text ones also as .gz)"
+_SAVED = ("dataset_info.json", "dataset_dict.json", "state.json")
+"""What `save_to_disk` leaves in a folder."""
+_SPLITS = ("train", "validation", "valid", "val", "dev", "test", "eval")
 
 
-class Row(NamedTuple):
-    """A row and where it stands."""
-
-    where: str
-    """For messages, e.g. `train.jsonl, line 17`."""
-    values: Mapping[str, Any]
-
-
-def read_rows(source: str, *, split: str | None = None, limit: int | None = None) -> Iterator[Row]:
-    """The rows of a file or of a Hub dataset, in order.
+def read_rows(source: Any, *, split: str | None = None, limit: int | None = None) -> Iterator[Row]:
+    """The rows of a source, in order.
 
     Args:
-        source: Path of a .jsonl, .json, .csv or .parquet file, or a dataset id (`owner/name` or `owner/name:config`).
-        split: Split of a Hub dataset; None for its only one.
+        source: Path of a file, of a folder of shards or of a `save_to_disk` folder, a pattern such as
+            `data/train-*.parquet`, `-` for standard input, a dataset id (`owner/name:config@revision`), an address
+            (`hf://`, `https://`); or rows in Python: mappings, Examples, a `datasets.Dataset`, a `DataFrame`.
+        split: Split of a dataset or of a folder, also a part of it (`train[:100]`); None for the only one.
         limit: Rows wanted at most, to spare the Hub more; text files are read as far as the iterator is.
 
     Raises:
         DataError: See `tfgrpo_dspy.data.examples.load_examples`.
         SettingsError: A split of a file.
-        MissingExtraError: Parquet or the Hub without the extra `datasets`.
+        MissingExtraError: A format or a place that needs the extra `datasets`, without it.
     """
-    path = Path(source)
-    reader = _READERS.get(path.suffix.lower())
+    if not isinstance(source, str | Path):
+        return rows_in_python(source)
+    text, path = str(source), Path(source)
+    if text == STDIN:
+        return stdin_rows()
+    if path.is_dir():
+        return _folder_rows(path, split, limit)
+    if "://" in text:
+        return _hub(text, split, limit)
+    if any(mark in text for mark in "*?") and (found := sorted(map(Path, glob(text, recursive=True)))):
+        return part_of(_chained(found), split)
+    return _file_rows(text, path, split, limit)
+
+
+def _file_rows(source: str, path: Path, split: str | None, limit: int | None) -> Iterator[Row]:
+    reader = reader_of(path.name)
     if reader is None and not path.exists() and _HUB_ID.fullmatch(source):
-        return _hub_rows(source, split, limit)
+        return _hub(source, split, limit)
     if reader is None:
-        raise DataError(f"{source}: examples are read from .jsonl, .json, .csv and .parquet files or by a dataset id")
-    if split is not None:
-        raise SettingsError(f"split={split!r} says nothing about a file; leave it out for {path.name}")
+        raise DataError(f"{source}: examples are read from {FORMATS}, from folders of these, or by a dataset id")
+    if split is not None and not is_part(split):
+        raise SettingsError(
+            f"split={split!r} says nothing about a file; leave it out for {path.name}, or take a part of it: [:100]"
+        )
     if not path.is_file():
         raise DataError(f"{source}: there is no such file; check the path (it is relative to {Path.cwd()})")
-    return reader(path)
+    return part_of(reader(path), split)
 
 
-_HUB_ID = re.compile(r"[\w.-]+(?:/[\w.-]+)?(?::[\w.-]+)?")
-_NEEDED = "{what} needs the package {package}: pip install 'tfgrpo-dspy[datasets]'"
+_HUB_ID = re.compile(r"[\w.-]+(?:/[\w.-]+)?(?::[\w.-]+)?(?:@[\w./-]+)?")
 
 
-def _jsonl_rows(path: Path) -> Iterator[Row]:
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            where = f"{path.name}, line {number}"
-            text = _decode(line, where)
-            if text.strip():
-                yield _row(_loads(text, where), where)
+def _hub(source: str, split: str | None, limit: int | None) -> Iterator[Row]:
+    from tfgrpo_dspy.data.hub import address_rows, hub_rows
+
+    return address_rows(source, split, limit) if "://" in source else hub_rows(source, split, limit)
 
 
-def _json_rows(path: Path) -> Iterator[Row]:
-    document = _loads(_decode_file(path), path.name)
-    rows = document.get("data") if isinstance(document, dict) else document
-    if not isinstance(rows, list):
-        raise DataError(f'{path.name}: expected a list of objects or {{"data": [...]}}; one object a line is .jsonl')
-    return (_row(row, f"{path.name}, item {number}") for number, row in enumerate(rows, start=1))
+def _folder_rows(folder: Path, split: str | None, limit: int | None) -> Iterator[Row]:
+    """Of a `save_to_disk` folder, or of the shards below it whose names say that they are of the split."""
+    if any((folder / name).is_file() for name in _SAVED):
+        from tfgrpo_dspy.data.hub import saved_rows
+
+        return saved_rows(folder, split)
+    shards = [path for path in sorted(folder.rglob("*")) if path.is_file() and reader_of(path.name) is not None]
+    if not shards:
+        raise DataError(f"{folder}: there is nothing to read in this folder; examples are read from {FORMATS}")
+    by_split: dict[str, list[Path]] = {}
+    for path in shards:
+        by_split.setdefault(_split_of(path.relative_to(folder)), []).append(path)
+    name = whole_of(split or "") or (next(iter(by_split)) if len(by_split) == 1 else "")
+    if name not in by_split:
+        known = ", ".join(filter(None, by_split)) or "none that file names tell"
+        raise DataError(f"{folder}: choose one of its splits with split=..., they are {known}; got {split}")
+    return part_of(_chained(by_split[name]), split)
 
 
-def _csv_rows(path: Path) -> Iterator[Row]:
-    reader = csv.reader(io.StringIO(_decode_file(path), newline=""), strict=True)
-    header: list[str] = []
-    while True:
-        where = f"{path.name}, line {reader.line_num + 1}"
-        try:
-            record = next(reader, None)
-        except csv.Error as error:
-            raise DataError(f"{where}: no valid CSV ({error}); mend its quotes or convert it to .jsonl") from error
-        if record is None:
-            return
-        if not header:
-            header = _header(record, where)
-        elif record:
-            yield _record(header, record, where)
+def _split_of(path: Path) -> str:
+    """The split that a file's name or its folder's names; empty for none."""
+    words = [word for part in reversed(path.parts) for word in re.split(r"[^a-z]+", part.lower())]
+    return next((word for word in words if word in _SPLITS), "")
 
 
-def _header(record: list[str], where: str) -> list[str]:
-    if len(set(record)) != len(record) or not all(name.strip() for name in record):
-        raise DataError(f"{where}: the first line must name every column once, got {', '.join(record) or 'nothing'}")
-    return record
+def _chained(paths: Sequence[Path]) -> Iterator[Row]:
+    for path in paths:
+        reader = reader_of(path.name)
+        if reader is None:
+            raise DataError(f"{path}: examples are read from {FORMATS}")
+        yield from reader(path)
 
 
-def _record(header: list[str], record: list[str], where: str) -> Row:
-    if len(record) != len(header):
-        raise DataError(f"{where}: {len(record)} fields under {len(header)} columns; quote fields that hold commas")
-    return Row(where, dict(zip(header, record, strict=True)))
+def rows_in_python(source: Any) -> Iterator[Row]:
+    """Rows of a `DataFrame`, a `datasets.Dataset`, or any iterable of mappings or Examples.
 
-
-def _parquet_rows(path: Path) -> Iterator[Row]:
-    try:
-        arrow, parquet = import_module("pyarrow"), import_module("pyarrow.parquet")  # an extra, and heavy
-    except ImportError as error:
-        raise MissingExtraError(_NEEDED.format(what=f"reading {path.name}", package="pyarrow")) from error
-    try:
-        with parquet.ParquetFile(path) as file:
-            rows = chain.from_iterable(batch.to_pylist() for batch in file.iter_batches())
-            for number, values in enumerate(rows, start=1):
-                yield Row(f"{path.name}, row {number}", values)
-    except (arrow.ArrowException, OSError) as error:
-        raise DataError(f"{path.name}: no readable Parquet ({_first_line(error)}); write the file anew") from error
-
-
-def _hub_rows(source: str, split: str | None, limit: int | None) -> Iterator[Row]:
-    try:
-        import datasets  # an extra, and heavy
-    except ImportError as error:
-        raise MissingExtraError(_NEEDED.format(what=f"loading {source} from the Hub", package="datasets")) from error
-    name, _, config = source.partition(":")
-    try:
-        splits = datasets.get_dataset_split_names(name, config or None)
-        chosen = _split(source, split, splits)
-        data = datasets.load_dataset(name, config or None, split=chosen)
-    except DataError:
-        raise
-    except (OSError, ValueError) as error:  # not found, offline, gated, or a configuration is missing
+    Raises:
+        DataError: It is none of these, or an item is no row.
+    """
+    if hasattr(source, "to_dict") and hasattr(source, "columns"):  # a DataFrame, of pandas or polars
+        source = source.to_dict("records") if hasattr(source, "iterrows") else source.to_dicts()
+    if isinstance(source, Mapping) and source and all(_is_table(one) for one in source.values()):
+        raise DataError(f"this is a dataset of several splits; give one of them: {', '.join(map(str, source))}")
+    if isinstance(source, Mapping) or not isinstance(source, Iterable):
         raise DataError(
-            f"{source}: no such file, and it could not be loaded from the Hugging Face Hub ({_first_line(error)}); "
-            "check the id (`owner/name:config`), the network and your access, or give a file"
-        ) from error
-    data = data.select(range(min(limit, len(data)))) if limit is not None else data
-    return (Row(f"{source}, {chosen}, row {number}", values) for number, values in enumerate(data, start=1))
+            f"examples cannot be made of a {type(source).__name__}; give a path, a dataset id, or rows: a list of "
+            "mappings, a datasets.Dataset, a DataFrame"
+        )
+    return (_python_row(value, number) for number, value in enumerate(source, start=1))
 
 
-def _split(source: str, split: str | None, splits: list[str]) -> str:
-    if split is None and len(splits) == 1:
-        return splits[0]
-    if split in splits:
-        return str(split)
-    raise DataError(f"{source}: choose one of its splits with split=..., they are {', '.join(splits)}; got {split}")
+def _is_table(value: object) -> bool:
+    return hasattr(value, "column_names")
 
 
-_READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
-    ".jsonl": _jsonl_rows,
-    ".json": _json_rows,
-    ".csv": _csv_rows,
-    ".parquet": _parquet_rows,
-}
-
-
-def _row(value: object, where: str) -> Row:
-    if not isinstance(value, dict):
-        raise DataError(f'{where}: a row must be a JSON object such as {{"question": "...", "answer": "..."}}')
-    return Row(where, value)
-
-
-def _decode_file(path: Path) -> str:
-    raw = path.read_bytes()
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise DataError(f"{path.name}, line {line}: the text is not UTF-8; save the file as UTF-8") from error
-
-
-def _decode(line: bytes, where: str) -> str:
-    try:
-        return line.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{where}: the text is not UTF-8; save the file as UTF-8") from error
-
-
-def _loads(text: str, where: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        place = f"column {error.colno}" if "line" in where else f"line {error.lineno}, column {error.colno}"
-        raise DataError(f"{where}: no valid JSON at {place} ({error.msg}); mend it or take it out") from error
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of brackets
-        raise DataError(f"{where}: this JSON cannot be read ({error})") from error
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
+def _python_row(value: Any, number: int) -> Row:
+    values = value.toDict() if hasattr(value, "toDict") else value
+    if not isinstance(values, Mapping):
+        raise DataError(f"row {number} is a {type(value).__name__}; a row maps the name of each column to its value")
+    return Row(f"row {number}", values)

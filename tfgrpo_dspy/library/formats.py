@@ -37,7 +37,7 @@ KNOWN = (
 
 _ACE_BULLET = re.compile(r"\[([a-z][a-z_]*-\d+)\](?:\s+helpful=(\d+)\s+harmful=(\d+)(?:\s+\w+=\d+)*\s*::)?\s*(.*)")
 _ACE_SECTION = re.compile(r"##\s+(.+?):?\s*")
-_AGENT_LINE = re.compile(r"\s*\[(G\d+)\]\.?\s+(.*)")
+_AGENT_LINE = re.compile(r"\s*\[(G\d+)\]\.?(?:\s+(.*))?")
 _MARKDOWN_LINE = re.compile(r"- \*\*(G\d+)\*\* (.*)")
 _PLAIN_LINE = re.compile(r"\s*(?:[-*+•](?:\s+|$))?(?:\[(G\d+)\]\.?\s*)?(.*)")
 
@@ -119,11 +119,13 @@ def _from_json(text: str, name: str) -> ExperienceLibrary:
 
 
 def _from_agent(text: str, name: str) -> ExperienceLibrary:
-    instructions = _instructions(text, name)
-    lines = enumerate(instructions.splitlines(), start=1)
-    found = ((number, _AGENT_LINE.fullmatch(line)) for number, line in lines)
-    reason = f"imported from the agent configuration {name}"
-    entries = [_Entry(number, match[1], match[2], reason) for number, match in found if match]
+    """The entries of an agent's instructions; what follows one up to the next belongs to it."""
+    reason, entries = f"imported from the agent configuration {name}", list[_Entry]()
+    for number, line in enumerate(_instructions(text, name).splitlines(), start=1):
+        if match := _AGENT_LINE.fullmatch(line):
+            entries.append(_Entry(number, match[1], match[2] or "", reason))
+        elif entries and line.strip():
+            entries[-1] = entries[-1]._replace(text=f"{entries[-1].text} {line.strip()}")
     return _library(entries, f"{name}: agent.instructions", "no `[G0]. Name: text` line")
 
 

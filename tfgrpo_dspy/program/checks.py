@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 
 import dspy
 
 from tfgrpo_dspy.errors import DataError, SettingsError
 
+_MADE_OF_ROWS = "make examples of its rows with tfgrpo_dspy.data.load_examples(rows, inputs=[...], answer=...)"
+_MADE_ONE_BY_ONE = "make it a dspy.Example(**fields).with_inputs('name of each input')"
 
-def check_examples(examples: Sequence[dspy.Example], called: str) -> tuple[dspy.Example, ...]:
-    """The examples as a tuple.
+
+def check_examples(examples: Iterable[dspy.Example], called: str) -> tuple[dspy.Example, ...]:
+    """The examples as a tuple; what can be read once only is read here.
 
     Raises:
         DataError: There are none, or one is no `dspy.Example` or has no inputs.
     """
+    if hasattr(examples, "columns") or hasattr(examples, "column_names") or not isinstance(examples, Iterable):
+        raise DataError(f"the {called} is a {type(examples).__name__}; {_MADE_OF_ROWS}")
+    examples = tuple(examples)
     if not examples:
         raise DataError(f"the {called} is empty; give at least one dspy.Example(...).with_inputs(...)")
     for i, example in enumerate(examples):
         if not isinstance(example, dspy.Example):
             raise DataError(
                 f"{called}[{i}] is a {type(example).__name__}; "
-                "make it a dspy.Example(**fields).with_inputs('name of each input')"
+                f"{_MADE_OF_ROWS if isinstance(example, Mapping) else _MADE_ONE_BY_ONE}"
             )
         if not getattr(example, "_input_keys", None) or not dict(example.inputs()):
             raise DataError(f"{called}[{i}] has no inputs; call .with_inputs('name of each input') on the example")
-    return tuple(examples)
+    return examples
 
 
 def check_lms(program: dspy.Module, reflection_lm: dspy.BaseLM | None = None) -> dspy.BaseLM:

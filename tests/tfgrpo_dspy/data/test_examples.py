@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import gzip
+import io
 import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import dspy
 import pytest
 
-from tfgrpo_dspy.data.examples import load_examples, parse_field
+from tfgrpo_dspy.data.columns import Field, Fit, parse_field
+from tfgrpo_dspy.data.examples import load_examples
+from tfgrpo_dspy.data.rows import read_rows
 from tfgrpo_dspy.errors import DataError, MissingExtraError, SettingsError
 
 NESTED = {
@@ -84,6 +89,14 @@ def test_a_column_whose_name_has_a_dot_wins_over_a_path(tmp_path: Path) -> None:
         ({"ID": 1, "Problem": "p", "Answer": 25}, "p", {"answer": 25}),
         ({"input": "i", "target": "t"}, "i", {"answer": "t"}),
         ({"prompt": "p"}, "p", {}),
+        ({"prompt": "p", "reward_model": {"ground_truth": "5"}}, "p", {"answer": "5"}),
+        ({"prompt": [{"role": "user", "content": "p"}], "answer": "a"}, "p", {"answer": "a"}),
+        (
+            {"instruction": "Translate.", "input": "good day", "output": "bonjour"},
+            "Translate.\n\ngood day",
+            {"answer": "bonjour"},
+        ),
+        ({"instruction": "Name it.", "input": "", "output": "x"}, "Name it.", {"answer": "x"}),
     ],
 )
 def test_known_layouts_become_question_and_answer(
@@ -134,10 +147,18 @@ Q = '{"question": "q", "answer": "a"}\n'
         ("a.csv", "question,answer\n", "there is no row in it"),
         ("a.csv", "question,question\nx,y\n", "a.csv, line 1: the first line must name every column once"),
         ("a.csv", 'question,answer\n"a\nb",c\nd,e,f\n', "a.csv, line 4: 3 fields under 2 columns"),
+        (
+            "a.csv",
+            "question;answer\nx;y\n",
+            r"a.csv, line 1: there is one column, 'question;answer', which looks like several",
+        ),
+        ("a.csv", "question,,answer\nx,1,y\n", "a.csv, line 1: the first line must name every column once"),
+        ("a.jsonl.gz", "no gzip", "a.jsonl.gz: no readable gzip file"),
+        ("a.arrow", "no arrow", "a.arrow: no readable Arrow file"),
         ("a.csv", 'question,answer\nx,"y', "a.csv, line 2: no valid CSV"),
         ("a.csv", "question,answer\n,y\n", "a.csv, line 2: the input `question` .* is empty"),
         ("a.parquet", "no parquet", "a.parquet: no readable Parquet"),
-        ("a.txt", "text", r"examples are read from .jsonl, .json, .csv and .parquet files"),
+        ("a.txt", "text", r"examples are read from .jsonl, .json, .csv, .tsv, .parquet and .arrow files"),
     ],
 )
 def test_what_cannot_be_read_is_named_by_file_and_line(
@@ -170,7 +191,7 @@ def test_a_missing_file_is_said_with_the_folder_it_was_sought_in(tmp_path: Path)
     ("options", "message"),
     [
         ({"limit": 0}, "at least 1 row, got 0"),
-        ({"split": "test"}, "says nothing about a file; leave it out for train.jsonl"),
+        ({"split": "test"}, r"says nothing about a file; leave it out for train.jsonl, or take a part of it: \[:100\]"),
         ({"inputs": []}, "inputs names no field"),
         ({"inputs": ["prompt.0.content"]}, r"give it one in front of the column, e.g. question=prompt.0.content"),
         ({"inputs": ["question="]}, "names no column; write question=<column>"),
@@ -183,8 +204,128 @@ def test_arguments_that_cannot_be_used_are_refused(tmp_path: Path, options: dict
 
 
 def test_a_field_is_a_column_or_a_name_for_one() -> None:
-    assert parse_field("question") == ("question", "question")
-    assert parse_field(" question = prompt.0.content ") == ("question", "prompt.0.content")
+    assert parse_field("question") == Field("question", "question")
+    assert parse_field(" question = prompt.0.content ") == Field("question", "prompt.0.content")
+
+
+def test_files_as_people_have_them_are_read_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = "".join(f"{json.dumps(row)}\n" for row in ROWS)
+    for name, content in {
+        "a.jsonl.gz": gzip.compress(lines.encode()),
+        "a.tsv": "question\tanswer\n2 + 3?\t5\n1 + 1?\t2\n",
+        "a.tsv.gz": gzip.compress(b"question\tanswer\n2 + 3?\t5\n1 + 1?\t2\n"),
+        "index.csv": ",question,answer\n0,2 + 3?,5\n1,1 + 1?,2\n",
+        "trailing.csv": "question,answer,\n2 + 3?,5,\n1 + 1?,2,\n",
+    }.items():
+        assert pairs(raw(tmp_path, name, content)) == EXPECTED, name
+    for text in (lines, json.dumps(ROWS), "question,answer\n2 + 3?,5\n1 + 1?,2\n"):
+        monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+        assert pairs("-") == EXPECTED
+
+
+@pytest.mark.parametrize(
+    ("source", "split", "expected"),
+    [
+        ("data", "train", EXPECTED),
+        ("data", "test", EXPECTED[:1]),
+        ("data", "train[1:]", EXPECTED[1:]),
+        ("data", "train[-1:]", EXPECTED[1:]),
+        ("data/train-*.jsonl", None, EXPECTED),
+        ("data/train-*.jsonl", "[:1]", EXPECTED[:1]),
+        ("data/train-00000.jsonl", "[:1]", EXPECTED[:1]),
+        ("plain", None, EXPECTED),
+    ],
+)
+def test_shards_of_a_folder_are_one_dataset_by_the_splits_in_their_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, split: str | None, expected: list[Any]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder, name, row in (
+        ("data", "train-00000.jsonl", ROWS[0]),
+        ("data", "train-00001.jsonl", ROWS[1]),
+        ("data/test", "part.json", [ROWS[0]]),
+        ("plain", "a.jsonl", ROWS[0]),
+        ("plain", "b.csv", None),
+    ):
+        Path(folder).mkdir(exist_ok=True)
+        text = "question,answer\n1 + 1?,2\n" if row is None else json.dumps(row)
+        Path(folder, name).write_text(text, encoding="utf-8")
+    Path("data", "README.md").write_text("about", encoding="utf-8")
+    assert pairs(source, split=split) == expected
+
+
+def test_a_folder_says_which_splits_it_has(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for name in ("train.jsonl", "test.jsonl"):
+        jsonl(tmp_path, *ROWS, name=name)
+    with pytest.raises(DataError, match=r"choose one of its splits with split=..., they are test, train; got None"):
+        load_examples(str(tmp_path))
+    with pytest.raises(DataError, match="there is nothing to read in this folder"):
+        load_examples(str(tmp_path / "empty"))
+    with pytest.raises(DataError, match=r"write rows as numbers, e.g. \[:100\]"):
+        load_examples(str(tmp_path), split="train[:10%]")
+
+
+def test_what_the_datasets_package_saves_is_read(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    data = datasets.Dataset.from_list(ROWS)
+    data.save_to_disk(str(tmp_path / "one"))
+    datasets.DatasetDict({"train": data, "test": data.select([0])}).save_to_disk(str(tmp_path / "several"))
+    assert pairs(str(tmp_path / "one")) == EXPECTED
+    assert pairs(str(tmp_path / "several"), split="test") == EXPECTED[:1]
+    assert pairs(str(tmp_path / "several"), split="train[:1]") == EXPECTED[:1]
+    shard = next((tmp_path / "one").glob("*.arrow"))
+    assert pairs(str(shard)) == EXPECTED
+
+
+def test_rows_in_python_are_read_whatever_holds_them() -> None:
+    datasets, pandas = pytest.importorskip("datasets"), pytest.importorskip("pandas")
+    examples = [dspy.Example(**row).with_inputs("question") for row in ROWS]
+    for rows in (
+        ROWS,
+        iter(ROWS),
+        (row for row in ROWS),
+        pandas.DataFrame(ROWS),
+        datasets.Dataset.from_list(ROWS),
+        examples,
+    ):
+        assert pairs(rows) == EXPECTED
+    with pytest.raises(DataError, match="row 2 is a str; a row maps the name of each column"):
+        load_examples([ROWS[0], "x"])
+    with pytest.raises(DataError, match="a dataset of several splits; give one of them: train"):
+        load_examples(datasets.DatasetDict({"train": datasets.Dataset.from_list(ROWS)}))
+    with pytest.raises(DataError, match="examples cannot be made of a int"):
+        load_examples(7)
+
+
+def test_columns_named_like_the_programs_fields_are_taken_before_any_guess(tmp_path: Path) -> None:
+    source = jsonl(tmp_path, {"question": "q", "ticket": "t", "context": "c", "category": "x", "answer": "a"})
+    assert pairs(source, fit=Fit(["ticket", "context"], ["category"])) == [
+        ({"ticket": "t", "context": "c"}, {"category": "x"})
+    ]
+
+
+@pytest.mark.parametrize(
+    ("row", "level", "told"),
+    [
+        (
+            {"problem": "p", "answer": "a", "id": 1},
+            "INFO",
+            "guessed question (column `problem`) -> answer; not read: id",
+        ),
+        (
+            {"question": "q", "context": "c"},
+            "WARNING",
+            "not read: context; if the program needs context, name its inputs",
+        ),
+    ],
+)
+def test_a_guess_is_told_loudly_where_it_may_be_wrong(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, row: object, level: str, told: str
+) -> None:
+    with caplog.at_level("INFO", "tfgrpo_dspy"):
+        load_examples(jsonl(tmp_path, row))
+    assert [(record.levelname, told in record.getMessage()) for record in caplog.records] == [(level, True)]
 
 
 class Rows(list[dict[str, Any]]):
@@ -195,11 +336,11 @@ class Rows(list[dict[str, Any]]):
 def hub(monkeypatch: pytest.MonkeyPatch, splits: list[str]) -> list[tuple[Any, ...]]:
     calls: list[tuple[Any, ...]] = []
 
-    def load(name: str, config: str | None, *, split: str) -> Rows:
-        calls.append((name, config, split))
+    def load(name: str, config: str | None, *, split: str, **more: Any) -> Rows:
+        calls.append((name, config, split, *more.items()))
         return Rows([*ROWS, {"question": "q"}])
 
-    fake = SimpleNamespace(get_dataset_split_names=lambda name, config: splits, load_dataset=load)
+    fake = SimpleNamespace(get_dataset_split_names=lambda name, config, **more: splits, load_dataset=load)
     monkeypatch.setitem(sys.modules, "datasets", fake)
     return calls
 
@@ -207,7 +348,13 @@ def hub(monkeypatch: pytest.MonkeyPatch, splits: list[str]) -> list[tuple[Any, .
 def test_a_dataset_id_goes_to_the_hub_with_configuration_and_split(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = hub(monkeypatch, ["train", "test"])
     assert pairs("owner/name:main", split="test", limit=2) == EXPECTED
-    assert calls == [("owner/name", "main", "test")]
+    assert calls == [("owner/name", "main", "test", ("streaming", True))], "a limit fetches no more than it needs"
+
+
+def test_a_revision_and_a_part_of_a_split_go_to_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = hub(monkeypatch, ["train"])
+    list(read_rows("owner/name:main@v1.2", split="train[:100]", limit=2))
+    assert calls == [("owner/name", "main", "train[:100]", ("revision", "v1.2"))]
 
 
 def test_the_only_split_needs_no_name_and_rows_are_numbered(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,7 +372,7 @@ def test_a_split_must_be_chosen_among_those_that_exist(monkeypatch: pytest.Monke
 
 
 def test_a_hub_that_cannot_be_reached_is_said_with_what_to_check(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unreachable(name: str, config: str | None) -> list[str]:
+    def unreachable(name: str, config: str | None, **more: Any) -> list[str]:
         raise ConnectionError("Couldn't reach the Hub\nlong trace")
 
     monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(get_dataset_split_names=unreachable))

@@ -106,6 +106,17 @@ def test_plain_text_is_one_experience_per_line_without_bullets(tmp_path: Path) -
     assert library["G0"].provenance.reason == "imported from notes.txt"
 
 
+def test_an_entry_of_an_agent_configuration_may_run_over_several_lines(tmp_path: Path) -> None:
+    text = (
+        "agent:\n  instructions: |\n    Solve it. Read the experiences:\n    [G0]. [L2] **Meta**:\n\n"
+        "    Principle: write it down.\n    [G1].\n    Crossing letters first.\n    - then the others\n"
+    )
+    assert contents(read(tmp_path, "agent.yaml", text)) == [
+        ("G0", "[L2] **Meta**: Principle: write it down."),
+        ("G1", "Crossing letters first. - then the others"),
+    ]
+
+
 def test_prefixes_of_plain_text_become_ids_and_the_rest_is_numbered_after_them(tmp_path: Path) -> None:
     library = read(tmp_path, "notes.txt", "[G7] Check units.\n- Draw it.\n- [G2]. Estimate.\n")
     assert contents(library) == [("G7", "Check units."), ("G8", "Draw it."), ("G2", "Estimate.")]

@@ -24,7 +24,7 @@ def test_examples_are_returned_as_a_tuple():
     [
         ([], "the devset is empty"),
         ((), "the devset is empty"),
-        ([*examples(1), {"question": "q"}], r"devset\[1\] is a dict; make it a dspy\.Example"),
+        ([*examples(1), {"question": "q"}], r"devset\[1\] is a dict; make examples of its rows"),
         ([dspy.Example(question="q")], r"devset\[0\] has no inputs; call \.with_inputs"),
         ([dspy.Example(question="q").with_inputs("query")], r"devset\[0\] has no inputs"),
     ],

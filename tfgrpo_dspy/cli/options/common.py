@@ -13,7 +13,9 @@ from tfgrpo_dspy.declaration import at_least, setting
 from tfgrpo_dspy.lm.budget import Budget
 from tfgrpo_dspy.settings import EndpointSettings, LimitSettings, RolloutSettings, Settings
 
-_EXAMPLES = "JSONL, JSON, CSV, Parquet or a Hub dataset id"
+_EXAMPLES = (
+    "A JSONL, JSON, CSV, TSV, Parquet or Arrow file, a folder of these, - for standard input, or a Hub dataset id"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +38,9 @@ class DataOptions:
         common=True,
     )
     limit: int | None = setting(None, "Read the first N rows only.", at_least(1))
-    split: str | None = setting(None, "Split of a Hugging Face dataset, e.g. train.", metavar="NAME")
+    split: str | None = setting(
+        None, "Split of a dataset or a folder, or a part of it, e.g. train[:100].", metavar="NAME"
+    )
     metric: str = setting(
         "exact",
         "exact (same words), number (same number), module:function or file.py:function.",

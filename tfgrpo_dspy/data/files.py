@@ -1,0 +1,217 @@
+"""Rows of a file, each with the place it comes from; what cannot be read is reported by file, line and field.
+
+Text formats are read with the standard library, so that a bad line is told by its number; Parquet and Arrow need the
+extra `datasets`.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import sys
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from importlib import import_module
+from itertools import chain
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+from tfgrpo_dspy.errors import DataError, MissingExtraError
+
+
+class Row(NamedTuple):
+    """A row and where it stands."""
+
+    where: str
+    """For messages, e.g. `train.jsonl, line 17`."""
+    values: Mapping[str, Any]
+
+
+NEEDED = "{what} needs the package {package}: pip install 'tfgrpo-dspy[datasets]'"
+STDIN = "-"
+_SNIFFED = 4096
+"""Characters of standard input by which its format is told."""
+
+
+def reader_of(name: str) -> Callable[[Path], Iterator[Row]] | None:
+    """What reads a file of that name, by its suffix; None for a suffix that is not known."""
+    path = Path(name)
+    suffix = (path.with_suffix("") if path.suffix.lower() == ".gz" else path).suffix.lower()
+    return _READERS.get(suffix)
+
+
+def stdin_rows() -> Iterator[Row]:
+    """Rows of standard input: JSON lines, a JSON document, or CSV, told by how it begins."""
+    text = sys.stdin.read()
+    start = text.lstrip()[:_SNIFFED]
+    where = "standard input"
+    if start.startswith("["):
+        return _rows_of_document(_loads(text, where), where)
+    if start.startswith("{"):
+        lines = (line.encode() for line in text.splitlines())
+        return _rows_of_lines(lines, where)
+    return _rows_of_csv(text, where)
+
+
+def _jsonl_rows(path: Path) -> Iterator[Row]:
+    with _opened(path) as file:
+        yield from _rows_of_lines(file, path.name)
+
+
+def _rows_of_lines(lines: Iterable[bytes], name: str) -> Iterator[Row]:
+    for number, line in enumerate(lines, start=1):
+        where = f"{name}, line {number}"
+        text = _decode(line, where)
+        if text.strip():
+            yield _row(_loads(text, where), where)
+
+
+def _json_rows(path: Path) -> Iterator[Row]:
+    return _rows_of_document(_loads(_decode_file(path), path.name), path.name)
+
+
+def _rows_of_document(document: Any, name: str) -> Iterator[Row]:
+    rows = document.get("data") if isinstance(document, dict) else document
+    if not isinstance(rows, list):
+        raise DataError(f'{name}: expected a list of objects or {{"data": [...]}}; one object a line is .jsonl')
+    return (_row(row, f"{name}, item {number}") for number, row in enumerate(rows, start=1))
+
+
+def _csv_rows(path: Path, delimiter: str = ",") -> Iterator[Row]:
+    return _rows_of_csv(_decode_file(path), path.name, delimiter)
+
+
+def _rows_of_csv(text: str, name: str, delimiter: str = ",") -> Iterator[Row]:
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    header: list[str] = []
+    while True:
+        where = f"{name}, line {reader.line_num + 1}"
+        try:
+            record = next(reader, None)
+        except csv.Error as error:
+            raise DataError(f"{where}: no valid CSV ({error}); mend its quotes or convert it to .jsonl") from error
+        if record is None:
+            return
+        if not header:
+            header = _header(record, where)
+        elif record:
+            yield _record(header, record, where)
+
+
+def _header(record: list[str], where: str) -> list[str]:
+    """The names of the columns; one at the edge without a name is an index or a trailing separator, and has none."""
+    inner = [name for at, name in enumerate(record) if name.strip() or at not in (0, len(record) - 1)]
+    if len(set(inner)) != len(inner) or not inner or not all(name.strip() for name in inner):
+        raise DataError(f"{where}: the first line must name every column once, got {', '.join(record) or 'nothing'}")
+    if len(record) == 1 and any(mark in record[0] for mark in ";\t|"):
+        raise DataError(
+            f"{where}: there is one column, {record[0]!r}, which looks like several; separate them by commas, or by "
+            "tabs in a file named .tsv"
+        )
+    return record
+
+
+def _record(header: list[str], record: list[str], where: str) -> Row:
+    if len(record) != len(header):
+        raise DataError(f"{where}: {len(record)} fields under {len(header)} columns; quote fields that hold commas")
+    return Row(where, {name: value for name, value in zip(header, record, strict=True) if name.strip()})
+
+
+def _parquet_rows(path: Path) -> Iterator[Row]:
+    try:
+        arrow, parquet = import_module("pyarrow"), import_module("pyarrow.parquet")  # an extra, and heavy
+    except ImportError as error:
+        raise MissingExtraError(NEEDED.format(what=f"reading {path.name}", package="pyarrow")) from error
+    try:
+        with parquet.ParquetFile(path) as file:
+            rows = chain.from_iterable(batch.to_pylist() for batch in file.iter_batches())
+            for number, values in enumerate(rows, start=1):
+                yield Row(f"{path.name}, row {number}", values)
+    except (arrow.ArrowException, OSError) as error:
+        raise DataError(f"{path.name}: no readable Parquet ({first_line(error)}); write the file anew") from error
+
+
+def _arrow_rows(path: Path) -> Iterator[Row]:
+    try:
+        arrow = import_module("pyarrow")  # an extra, and heavy
+    except ImportError as error:
+        raise MissingExtraError(NEEDED.format(what=f"reading {path.name}", package="pyarrow")) from error
+    try:
+        with arrow.memory_map(str(path)) as source:
+            rows = chain.from_iterable(batch.to_pylist() for batch in _batches(arrow, source))
+            for number, values in enumerate(rows, start=1):
+                yield Row(f"{path.name}, row {number}", values)
+    except (arrow.ArrowException, OSError) as error:
+        raise DataError(f"{path.name}: no readable Arrow file ({first_line(error)}); write it anew") from error
+
+
+def _batches(arrow: Any, source: Any) -> Iterator[Any]:
+    """Of the streaming format, which `datasets` writes, or of the one for files."""
+    try:
+        yield from arrow.ipc.open_stream(source)
+    except arrow.ArrowInvalid:
+        source.seek(0)
+        file = arrow.ipc.open_file(source)
+        yield from (file.get_batch(at) for at in range(file.num_record_batches))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """A file, or what is compressed in it."""
+    try:
+        with gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb") as file:
+            yield file  # type: ignore[misc]
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{path.name}: no readable gzip file ({first_line(error)}); compress it anew") from error
+
+
+def _row(value: object, where: str) -> Row:
+    if not isinstance(value, dict):
+        raise DataError(f'{where}: a row must be a JSON object such as {{"question": "...", "answer": "..."}}')
+    return Row(where, value)
+
+
+def _decode_file(path: Path) -> str:
+    with _opened(path) as file:
+        raw = file.read()
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise DataError(f"{path.name}, line {line}: the text is not UTF-8; save the file as UTF-8") from error
+
+
+def _decode(line: bytes, where: str) -> str:
+    try:
+        return line.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{where}: the text is not UTF-8; save the file as UTF-8") from error
+
+
+def _loads(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        place = f"column {error.colno}" if "line" in where else f"line {error.lineno}, column {error.colno}"
+        raise DataError(f"{where}: no valid JSON at {place} ({error.msg}); mend it or take it out") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of brackets
+        raise DataError(f"{where}: this JSON cannot be read ({error})") from error
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, without the rest."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+_READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
+    ".jsonl": _jsonl_rows,
+    ".json": _json_rows,
+    ".csv": _csv_rows,
+    ".tsv": partial(_csv_rows, delimiter="\t"),
+    ".parquet": _parquet_rows,
+    ".arrow": _arrow_rows,
+}

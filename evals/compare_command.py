@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -14,19 +15,21 @@ os.environ.setdefault("TQDM_DISABLE", "1")  # DSPy's own bars would tear ours; r
 
 from evals.comparison import Table
 from evals.display import Display, aside
+from evals.forecast import Forecast, forecast_of
 from evals.harness import Bench
 from evals.options import ROW_FAILED, CompareOptions
+from evals.own_task import task_at, task_of_files
 from evals.paper.tables import TABLES
 from evals.reports import report_of
 from evals.rows import Row
 from evals.study import Study, rows_of, run_study
 from evals.tasks import TASKS, Task, find_task
 from evals.verdicts import p_text, signed_text
-from evals.written import HTML, MARKDOWN, write_reports
+from evals.written import HTML, MARKDOWN, as_json, write_reports
 from optimizers.registry import LINE_UP
 from tfgrpo_dspy import SettingsError
 from tfgrpo_dspy.cli import SIMULATED, UNRECORDED, say, section, show_path, show_warnings_of_the_library, table_of, warn
-from tfgrpo_dspy.kit import plugins
+from tfgrpo_dspy.kit import counted, plugins
 
 if TYPE_CHECKING:
     from evals.tracking import Tracking
@@ -37,12 +40,16 @@ def run_compare(options: CompareOptions) -> int:
     show_warnings_of_the_library()
     task = _task(options)
     names = [name.strip() for name in options.optimizers.split(",") if name.strip()]
-    rows = rows_of(task, names, range(options.seeds), calls=options.calls, train=options.train, test=options.test)
+    limits = {"train": options.train_limit, "test": options.test_limit}
+    rows = rows_of(task, names, range(options.seeds), calls=options.budget, **limits)
     if options.baseline is not None and options.baseline not in names:
         raise SettingsError(f"--baseline {options.baseline} is not among the optimizers {', '.join(names)}; add it")
-    folder = options.out or Path("out/evals") / task.name
-    if task.simulated:
+    if task.simulated and not options.json_:
         say(SIMULATED, style="yellow")
+    if options.dry_run:
+        _show_forecast(forecast_of(rows, options.threads), rows, as_json=options.json_)
+        return 0
+    folder = options.out or Path("out/evals") / task.name
     tracking = _tracking(options, task, rows)
     with Display(rows) as display, aside(folder):
         listeners = [display, *([tracking] if tracking is not None else [])]
@@ -57,8 +64,33 @@ def run_compare(options: CompareOptions) -> int:
         figures = write_reports(study, folder)
         if tracking is not None:
             tracking.finish(study, folder, figures)
-    _show(study, folder, tracking)
+    if options.json_:
+        say(json.dumps({**as_json(study.table), "report": str(folder / HTML)}, ensure_ascii=False))
+    else:
+        _show(study, folder, tracking)
     return _exit_code(study, tracking)
+
+
+def _show_forecast(forecast: Forecast, rows: Sequence[Row], *, as_json: bool) -> None:
+    """What each optimizer is expected to take, and all together."""
+    if as_json:
+        say(json.dumps([asdict(each) for each in forecast.rows]))
+        return
+    pilot, seeds = forecast.pilot, len({row.seed for row in rows})
+    shown = [
+        (
+            each.optimizer,
+            "its own settings decide" if each.learning_calls is None else f"at most {each.learning_calls:,}",
+            f"{each.test_calls:,.0f}{' or more' if each.at_inference else ''}",
+            "unknown" if each.tokens is None else f"{each.tokens:,.0f}",
+            "unknown" if each.cost_usd is None else f"${each.cost_usd:.2f}",
+        )
+        for each in forecast.rows
+    ]
+    columns = ("optimizer", "calls to learn", "calls to test", "tokens", "cost")
+    section(f"Forecast for {counted(seeds, 'seed')}", table_of(columns, shown, numeric=range(1, 5)))
+    took = f"{counted(pilot.usage.lm_calls, 'call')} on {counted(len(pilot.groups), 'training example')}"
+    say(f"from {took}, which scored {pilot.mean.value:.3f}; the best optimizer is scored once more", style="dim")
 
 
 def show_lists() -> None:
@@ -76,14 +108,27 @@ def _brought(kind: Literal["optimizers", "tasks"]) -> list[tuple[str, str]]:
 
 
 def _task(options: CompareOptions) -> Task:
-    task = find_task(options.task)
-    for name, value in (("--seeds", options.seeds), ("-k", options.k), ("--calls", options.calls)):
+    for name, value in (("--seeds", options.seeds), ("-k", options.k), ("--budget", options.budget)):
         if value is not None and value < 1:
             raise SettingsError(f"{name} must be at least 1, got {value}")
-    for name, value in (("--train", options.train), ("--test", options.test)):
+    for name, value in (("--train-limit", options.train_limit), ("--test-limit", options.test_limit)):
         if value is not None and value < 2:  # noqa: PLR2004 - an error bar needs two questions
             raise SettingsError(f"{name} must be at least 2, got {value}")
+    task = _chosen(options)
     return task if options.k is None else replace(task, k=options.k)
+
+
+def _chosen(options: CompareOptions) -> Task:
+    """A task by its name or its place, or that of a program and files."""
+    if options.program is not None:
+        if options.task is not None:
+            raise SettingsError(f"compare a program of yours or --task {options.task}, one of the two")
+        return task_of_files(options)
+    for name, given in (("--test", options.test), ("--valset", options.valset), ("--lm", options.lm)):
+        if given is not None:
+            raise SettingsError(f"{name} goes with a program of yours: tfgrpo compare PROGRAM TRAINSET --test FILE ...")
+    name = options.task or "demo"
+    return task_at(name) if ":" in name else find_task(name)
 
 
 def _tracking(options: CompareOptions, task: Task, rows: Sequence[Row]) -> Tracking | None:

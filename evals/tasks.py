@@ -161,21 +161,27 @@ def find_task(name: str) -> Task:
         raise SettingsError(f"there is no task {name!r}; there are: {', '.join([*TASKS, *brought])}")
     made = load_plugin("tasks", name)
     made = made() if callable(made) else made
-    if not isinstance(made, Task | Mapping):
+    return replace(task_of(name, made, f"{name!r}, a task of another distribution,"), name=name)
+
+
+def task_of(name: str, made: object, called: str) -> Task:
+    """The task that somebody's own is, or that its fields make; its data may be two lists, for learning and for testing.
+
+    Raises:
+        SettingsError: It is neither; the message calls it as it is called.
+    """
+    if isinstance(made, Task):
+        return made
+    if not isinstance(made, Mapping):
         raise SettingsError(
-            f"{name!r}, a task of another distribution, is of type {type(made).__name__}; it must be a Task, its "
-            "fields as a mapping, or a function that returns one of these"
+            f"{called} is of type {type(made).__name__}; it must be a Task, its fields as a mapping, or a function "
+            "that returns one of these"
         )
-    return replace(made if isinstance(made, Task) else _task_of(name, made), name=name)
-
-
-def _task_of(name: str, fields: Mapping[str, Any]) -> Task:
-    """The task of its fields; its data may be two lists, to learn from and to test on."""
     try:
-        made = Task(**{"name": name, "title": name, **fields})
+        task = Task(**{"name": name, "title": name, **made})
     except TypeError as error:
-        raise SettingsError(f"{name!r}, a task of another distribution: {error}; see docs/extending.md") from error
-    return replace(made, data=partial(_data_of, made.data))
+        raise SettingsError(f"{called.rstrip(',')}: {error}; see docs/extending.md") from error
+    return replace(task, data=partial(_data_of, task.data))
 
 
 def _data_of(make: Callable[[int], Any], seed: int) -> Data:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import shutil
 import sys
@@ -19,7 +20,7 @@ sys.path.insert(0, str(ROOT))
 from hatch_build import FOLDERS, LIBRARY, CustomBuildHook, files_of, moved
 
 MODULES = [path for path in files_of(ROOT) if path.suffix == ".py"]
-SMALL = "--seeds 1 --train 4 --test 4 -k 2 --calls 60 --no-tracking"
+SMALL = "--seeds 1 --train-limit 4 --test-limit 4 -k 2 --budget 60 --no-tracking"
 NEEDS_MORE = re.compile(
     r"make |my_module|openai/gpt|models serve|curl |tfgrpo ui|show-rollout|playbook|export |\.yaml|test.jsonl -k|8765  "
 )
@@ -165,9 +166,25 @@ def test_agents_and_metrics_have_the_same_names_as_in_a_clone(installed, tmp_pat
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("bwrap") is None, reason="the sandbox is bubblewrap")
 def test_an_agent_runs_its_code_in_the_sandbox_from_the_wheel(installed, tmp_path):
-    small = "--seeds 1 --train 2 --test 2 -k 1 --no-tracking"
+    small = "--seeds 1 --train-limit 2 --test-limit 2 -k 1 --no-tracking"
     said = installed.run(f"tfgrpo compare --task demo-math-agent --optimizers none {small}", tmp_path)
     assert "tool calls" in said
+
+
+@pytest.mark.slow
+def test_optimizers_are_compared_on_a_program_and_files_of_ones_own(installed, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "import dspy\nprogram = dspy.ChainOfThought('question -> answer')\n"
+        "def right(example, prediction, trace=None):\n    return example.answer in prediction.answer\n"
+    )
+    small = "--lm simulated --metric mine.py:right --seeds 1 -k 1 --budget 60 --no-tracking --optimizers none,tfgrpo"
+    compare = f"tfgrpo compare mine.py:program train.jsonl --test test.jsonl {small}"
+    said = installed.run(
+        f"tfgrpo problems --train 6 --test 4\n{compare} --dry-run\n{compare}\n{compare} --json", tmp_path
+    )
+    assert "at most 60" in said
+    [written] = [line for line in said.splitlines() if line.startswith("{")]
+    assert {line["optimizer"] for line in json.loads(written)["lines"]} == {"none", "tfgrpo"}
 
 
 @pytest.mark.slow

@@ -13,9 +13,10 @@ from tfgrpo_dspy.names.public import lazily
 
 if TYPE_CHECKING:
     from tfgrpo_dspy.cli.boundary import UNRECORDED, Commands
+    from tfgrpo_dspy.cli.data import examples_for
     from tfgrpo_dspy.cli.lms import make_lm
     from tfgrpo_dspy.cli.options.taking import option, taking
-    from tfgrpo_dspy.cli.references import load_metric, load_program
+    from tfgrpo_dspy.cli.references import load_attribute, load_metric, load_program
     from tfgrpo_dspy.cli.terminal import (
         SIMULATED,
         err,
@@ -33,6 +34,8 @@ __all__ = [
     "UNRECORDED",
     "Commands",
     "err",
+    "examples_for",
+    "load_attribute",
     "load_metric",
     "load_program",
     "main",
@@ -52,9 +55,10 @@ __getattr__, __dir__ = lazily(
     __name__,
     {
         "cli.boundary": ("UNRECORDED", "Commands"),
+        "cli.data": ("examples_for",),
         "cli.lms": ("make_lm",),
         "cli.options.taking": ("option", "taking"),
-        "cli.references": ("load_metric", "load_program"),
+        "cli.references": ("load_attribute", "load_metric", "load_program"),
         "lm.budget": ("price_of",),
         "cli.terminal": (
             "SIMULATED",

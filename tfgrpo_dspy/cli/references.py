@@ -43,7 +43,7 @@ def load_program(reference: str, given: Sequence[str] = ()) -> dspy.Module:
     """
     import dspy
 
-    found = _attribute(reference, "program", ProgramError)
+    found = load_attribute(reference, "program", ProgramError)
     if isinstance(found, dspy.Module):
         if given:
             raise UnknownOption(given[0], reference, "")
@@ -79,7 +79,7 @@ def load_metric(reference: str) -> Metric:
             raise SettingsError(f"no metric is called {reference!r}; choose one of {known}, or give module:function")
         found = load_plugin("rewards", reference)
     else:
-        found = _attribute(reference, "metric", SettingsError)
+        found = load_attribute(reference, "metric", SettingsError)
     if not callable(found) and not isinstance(found, GroupMetric):
         raise SettingsError(f"{reference} is of type {type(found).__name__}; a metric is a function or a GroupMetric")
     return found  # type: ignore[no-any-return]
@@ -128,7 +128,14 @@ def _inputs_of(program: dspy.Module) -> tuple[set[str], set[str] | None]:
     return required, {p.name for p in named} if len(named) == len(taken) else None
 
 
-def _attribute(reference: str, kind: str, refusal: type[TFGRPOError]) -> Any:
+def load_attribute(reference: str, kind: str, refusal: type[TFGRPOError]) -> Any:
+    """What stands at `package.module:attribute` or `path/to/file.py:attribute`.
+
+    Args:
+        reference: The place.
+        kind: What it is to be, for messages.
+        refusal: The error that says why it cannot be had.
+    """
     source, colon, name = reference.rpartition(":")
     if not colon or not source or not name:
         raise refusal(f"{reference!r} names no {kind}; write package.module:attribute or path/to/file.py:attribute")

@@ -165,7 +165,7 @@ def find_task(name: str) -> Task:
 
 
 def task_of(name: str, made: object, called: str) -> Task:
-    """The task that somebody's own is, or that its fields make; its data may be two lists, for learning and for testing.
+    """The task that somebody's own is, or that its fields make; its data may be two lists, to learn from and test on.
 
     Raises:
         SettingsError: It is neither; the message calls it as it is called.

@@ -10,7 +10,20 @@ from evals.cli import app
 from evals.options import ROW_FAILED
 from tests.evals.small import make
 
-SMALL = ["compare", "--train", "6", "--test", "6", "-k", "2", "--threads", "2", "--no-tracking", "--out", "out"]
+SMALL = [
+    "compare",
+    "--train-limit",
+    "6",
+    "--test-limit",
+    "6",
+    "-k",
+    "2",
+    "--threads",
+    "2",
+    "--no-tracking",
+    "--out",
+    "out",
+]
 
 
 def call(*arguments: str):
@@ -52,7 +65,7 @@ def test_a_failed_row_is_shown_and_makes_the_exit_code_tell(monkeypatch):
         (["--optimizers", ","], "at least one optimizer"),
         (["--seeds", "0"], "--seeds must be at least 1"),
         (["-k", "0"], "-k must be at least 1"),
-        (["--test", "1"], "--test must be at least 2"),
+        (["--test-limit", "1"], "--test-limit must be at least 2"),
         (["--baseline", "gepa"], "--baseline gepa is not among"),
     ],
 )

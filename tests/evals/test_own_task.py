@@ -92,7 +92,7 @@ def test_a_task_stands_in_a_file():
     assert task.name == "mine.py-task"
     assert len(task.data(0).train) == 4
     assert find_task("demo") is not task
-    with pytest.raises(SettingsError, match="'mine.py:program' is of type ChainOfThought; it must be a Task"):
+    with pytest.raises(SettingsError, match=r"'mine.py:program' is of type ChainOfThought; it must be a Task"):
         task_at("mine.py:program")
 
 

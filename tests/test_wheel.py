@@ -75,7 +75,11 @@ def test_names_of_variables_and_files_are_left_alone():
 def test_the_wheel_takes_one_name_at_the_top_and_has_every_file(wheel):
     names = contents(wheel)
     assert {name.partition("/")[0] for name in names if ".dist-info/" not in name} == {LIBRARY}
-    ours = {path.relative_to(ROOT).as_posix() for path in (ROOT / LIBRARY).rglob("*") if path.suffix in {".py", ".md"}}
+    ours = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / LIBRARY).rglob("*")
+        if path.suffix in {".py", ".md", ".html", ".css", ".js"}
+    }
     assert ours | {f"{LIBRARY}/{path.relative_to(ROOT).as_posix()}" for path in files_of(ROOT)} <= names.keys()
     assert f"{LIBRARY}/py.typed" in names
 

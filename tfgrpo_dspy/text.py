@@ -17,6 +17,11 @@ _BLANK = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 _UNSEEN = re.compile("[\u202a-\u202e\u2066-\u2069\U000e0000-\U000e007f]")  # direction overrides and tag characters
 
+_ACTING = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff\U000e0000-\U000e007f]"
+)
+"""Control characters but tab and line break, marks that hide or reverse text, lone surrogates."""
+
 _WIDE = re.compile("[\u1100-\u11ff\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]")
 
 _NOTE = "\n[... about {} tokens left out here ...]\n"
@@ -46,6 +51,11 @@ def one_line(text: str) -> str:
     if not text.isprintable():
         text = _BLANK.sub(" ", _UNSEEN.sub("", _SURROGATE.sub("\ufffd", text)))
     return neutralise(" ".join(text.split()))
+
+
+def visible(text: str) -> str:
+    """Text of a model or a web page for people: what acts on a terminal, or is not seen, is shown by its number."""
+    return _ACTING.sub(lambda match: f"<{ord(match.group()):02x}>", text.replace("\r\n", "\n").expandtabs(4))
 
 
 def count_words(text: str) -> int:

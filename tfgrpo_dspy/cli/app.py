@@ -122,6 +122,19 @@ def attach(options: AttachOptions) -> None:
     attach_libraries(options)
 
 
+@app.command(epilog="Example: tfgrpo view out")
+def view(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, or its run.html.")] = Path("out"),
+    browser: Annotated[
+        bool, typer.Option("--browser/--no-browser", help="Open it, or only say where it is. Default: open it.")
+    ] = True,
+) -> None:
+    """Open the page about a run: how it ended, what was learned, and from which rollouts."""
+    from tfgrpo_dspy.cli.serving import show_page
+
+    show_page(run, open_it=browser)
+
+
 app.command(
     name="show-rollout",
     epilog="Example: tfgrpo show-rollout out s1/e12/r0, or tfgrpo show-rollout out s1/e12/r0 s1/e12/r3",

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tfgrpo_dspy.cli.options.program import ProgramOptions
-from tfgrpo_dspy.cli.terminal import facts, out, say, section, show_path, table_of, us, visible, warn
+from tfgrpo_dspy.cli.terminal import facts, out, say, section, show_path, table_of, us, warn
+from tfgrpo_dspy.text import visible
 
 if TYPE_CHECKING:
     import dspy

@@ -15,7 +15,7 @@ from tfgrpo_dspy.cli import view
 from tfgrpo_dspy.cli.boundary import ENDED_EARLY, UNRECORDED, UNUSED, Interrupted, Waiting, why
 from tfgrpo_dspy.cli.data import described, examples_for
 from tfgrpo_dspy.cli.dry_run import confirm, forecast_of, show_forecast
-from tfgrpo_dspy.cli.files import PROGRAM, REPORT, Keeper, check_folder, write_run
+from tfgrpo_dspy.cli.files import PROGRAM, Keeper, check_folder, write_run, write_story
 from tfgrpo_dspy.cli.heldout import note_run
 from tfgrpo_dspy.cli.job import Job
 from tfgrpo_dspy.cli.lms import check_configured, lm_named, lm_of
@@ -27,14 +27,12 @@ from tfgrpo_dspy.declaration import those_of
 from tfgrpo_dspy.errors import ReviewStop, SettingsError, TooManyErrors
 from tfgrpo_dspy.evaluation import compare, evaluate
 from tfgrpo_dspy.history.file import history_path, load_tracked
-from tfgrpo_dspy.library.file import write_atomically
 from tfgrpo_dspy.library.formats import read_library
 from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.lm.budget import Budget
 from tfgrpo_dspy.program.instructions import detach
 from tfgrpo_dspy.records.planned import Planned, auto_text
 from tfgrpo_dspy.records.result import RunStopped
-from tfgrpo_dspy.reports.markdown import render_report
 from tfgrpo_dspy.reports.redaction import safe
 from tfgrpo_dspy.reports.story import Story, first_loss
 from tfgrpo_dspy.run.policy import as_policy
@@ -104,13 +102,13 @@ def learn(job: Job, measure: Callable[[dspy.Module], Comparison] | None = None) 
     if story is None:
         first = first_loss(better.detailed_results)
         raise TooManyErrors(f"every rollout was lost, first: {first}; nothing was learned or written")
-    write_run(job.keeper.folder, better, story.result.library, render_report(story))
+    write_run(job.keeper.folder, better, story)
     note_run(job.tracking, job.keeper.folder)
     if measure is not None:
         gain = measure(better)
         _record(job, gain)
         story = job.story(gain=gain) or story
-        write_atomically(render_report(story), job.keeper.folder / REPORT)
+        write_story(story, job.keeper.folder)
     return story
 
 
@@ -303,6 +301,6 @@ def _leave(job: Job, stopped: str) -> str:
     if story is None or started is None:
         return "no step had been finished yet, so no file was written"
     library = story.result.library
-    write_run(folder, _reading(job, library), library, render_report(story))
+    write_run(folder, _reading(job, library), story)
     steps = f"{len(story.result.steps)} of {counted(started.steps, 'step')}"
     return f"what was learned in {steps} ({counted(len(library), 'experience')}) is in {show_path(folder)}/"

@@ -10,7 +10,7 @@ import dspy
 from tfgrpo_dspy.cli import view
 from tfgrpo_dspy.cli.compile import budget_of
 from tfgrpo_dspy.cli.data import described, examples_for
-from tfgrpo_dspy.cli.files import REPORT, load_state
+from tfgrpo_dspy.cli.files import add_gain, load_state
 from tfgrpo_dspy.cli.heldout import add_to_run, new_run, run_of
 from tfgrpo_dspy.cli.lms import check_configured, lm_of
 from tfgrpo_dspy.cli.options.common import CompileOptions, DataOptions, EvaluateOptions, LMOptions
@@ -21,12 +21,10 @@ from tfgrpo_dspy.cli.terminal import say, show_path, show_warnings_of_the_librar
 from tfgrpo_dspy.declaration import settings_of
 from tfgrpo_dspy.errors import DataError
 from tfgrpo_dspy.evaluation import compare, evaluate
-from tfgrpo_dspy.library.file import write_atomically
 from tfgrpo_dspy.library.section import find_section
 from tfgrpo_dspy.lm.budget import Budget
 from tfgrpo_dspy.program.instructions import detach
 from tfgrpo_dspy.records.evaluation import Comparison, Evaluation
-from tfgrpo_dspy.reports.markdown import with_gain
 from tfgrpo_dspy.reports.story import Section, gain_section
 from tfgrpo_dspy.reports.tables import cost_table, evaluations_table
 from tfgrpo_dspy.rewards.reward import Metric
@@ -117,13 +115,12 @@ def _show(evaluations: dict[str, Evaluation], gain: Comparison | None) -> None:
 
 
 def _add_to_report(gain: Comparison, options: EvaluateOptions) -> None:
-    """Put the gain into the report that lies beside the program."""
-    report = options.load.with_name(REPORT) if options.load is not None else None
-    if report is None or not report.is_file():
+    """Put the gain into what lies beside the program."""
+    if options.load is None:
         return
     section = gain_section(gain, f"On {options.devset}:")
-    write_atomically(with_gain(report.read_text(encoding="utf-8"), section), report)
-    say(f"The gain was added to {show_path(report)}")
+    if written := add_gain(section, options.load.parent):
+        say(f"The gain was added to {' and '.join(map(show_path, written))}")
 
 
 def _title(options: EvaluateOptions) -> str:

@@ -19,6 +19,9 @@ from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.library.section import append_section, find_section, parse_lines, render_section
 from tfgrpo_dspy.program.retrieving import Retrieving, holds_memory, library_in, with_library_in
 from tfgrpo_dspy.records.events import RunFinished, RunStarted, StepFinished
+from tfgrpo_dspy.reports.markdown import render_report, with_gain
+from tfgrpo_dspy.reports.page.render import render_page, with_verdict
+from tfgrpo_dspy.reports.story import Section, Story
 
 if TYPE_CHECKING:
     import dspy
@@ -26,7 +29,8 @@ if TYPE_CHECKING:
     from tfgrpo_dspy.records.events import Event
     from tfgrpo_dspy.records.result import CompileResult
 
-PROGRAM, LIBRARY, LIBRARY_TEXT, REPORT = "program.json", "library.json", "library.md", "report.md"
+PROGRAM, LIBRARY, LIBRARY_TEXT = "program.json", "library.json", "library.md"
+REPORT, PAGE = "report.md", "run.html"
 _SECRETS = ("api_key", "api_base", "base_url", "headers", "extra_headers", "default_headers", "api_version")
 
 
@@ -91,11 +95,27 @@ def write_library_files(library: ExperienceLibrary, folder: Path) -> None:
     write_atomically(to_markdown(library), folder / LIBRARY_TEXT)
 
 
-def write_run(folder: Path, program: dspy.Module, library: ExperienceLibrary, report: str) -> None:
-    """Program, library and report."""
+def write_run(folder: Path, program: dspy.Module, story: Story) -> None:
+    """Program, library, report and page."""
     save_program(program, folder / PROGRAM)
-    write_library_files(library, folder)
-    write_atomically(report, folder / REPORT)
+    write_library_files(story.result.library, folder)
+    write_story(story, folder)
+
+
+def write_story(story: Story, folder: Path) -> None:
+    """What a person reads of a run: `report.md` and `run.html`."""
+    write_atomically(render_report(story), folder / REPORT)
+    write_atomically(render_page(story), folder / PAGE)
+
+
+def add_gain(section: Section, folder: Path) -> list[Path]:
+    """Put whether it helped into the report and the page of a folder, as far as they are there; those that were."""
+    written = []
+    for name, put in ((REPORT, with_gain), (PAGE, with_verdict)):
+        if (path := folder / name).is_file():
+            write_atomically(put(path.read_text(encoding="utf-8"), section), path)
+            written.append(path)
+    return written
 
 
 def save_program(program: dspy.Module, path: Path) -> None:

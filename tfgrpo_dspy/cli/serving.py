@@ -1,13 +1,15 @@
-"""`tfgrpo simulate` and `tfgrpo ui`: the two servers."""
+"""`tfgrpo simulate` and `tfgrpo ui`, the two servers, and `tfgrpo view`, the page that needs none."""
 
 from __future__ import annotations
 
 import socket
+import webbrowser
 from functools import partial
 from pathlib import Path
 
-from tfgrpo_dspy.cli.terminal import SIMULATED, err, say
-from tfgrpo_dspy.errors import SettingsError
+from tfgrpo_dspy.cli.files import PAGE
+from tfgrpo_dspy.cli.terminal import SIMULATED, err, say, show_path, us
+from tfgrpo_dspy.errors import DataError, SettingsError
 
 
 def simulate(port: int, host: str, seed: int, median: float, p99: float | None, api_key: str | None) -> None:
@@ -57,3 +59,16 @@ def show_ui(folder: Path, port: int, host: str, experiment: str | None) -> None:
             running.wait()
         except KeyboardInterrupt:
             say("stopped")
+
+
+def show_page(run: Path, *, open_it: bool) -> None:
+    """Open the page about a run in the browser, or say where it is.
+
+    Raises:
+        DataError: There is none.
+    """
+    path = run / PAGE if run.is_dir() else run
+    if path.suffix != ".html" or not path.is_file():
+        raise DataError(f"there is no page about a run at {show_path(path)}; {us()} compile writes one into its folder")
+    opened = open_it and webbrowser.open(path.resolve().as_uri())
+    say(f"{show_path(path)}{'' if opened or not open_it else ' (no browser could be opened)'}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
@@ -19,11 +18,6 @@ from rich.text import Text
 from tfgrpo_dspy.observers.progress import ProgressBar
 
 SIMULATED = "SIMULATED: no real model answers here; the figures show that the machinery works, nothing more."
-
-_UNSEEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff\U000e0000-\U000e007f]"
-)
-"""Control characters but tab and line break, marks that hide or reverse text, lone surrogates."""
 
 
 def out() -> Console:
@@ -94,11 +88,6 @@ def say(text: str, *, style: str = "") -> None:
 def warn(text: str) -> None:
     """Print a warning."""
     err().print(Text.assemble(("Warning: ", "bold yellow"), text), soft_wrap=True)
-
-
-def visible(text: str) -> str:
-    """Text of a model or a web page for a terminal: what would act on it, or not be seen, is shown by its number."""
-    return _UNSEEN.sub(lambda match: f"<{ord(match.group()):02x}>", text.replace("\r\n", "\n").expandtabs(4))
 
 
 def show_path(path: Path) -> str:

@@ -13,13 +13,14 @@ from rich.text import Text
 
 from tfgrpo_dspy.cli.files import LIBRARY, LIBRARY_TEXT, PROGRAM, REPORT
 from tfgrpo_dspy.cli.options.recipe import RECIPE
-from tfgrpo_dspy.cli.terminal import SIMULATED, facts, out, say, section, show_path, table_of, us, visible
+from tfgrpo_dspy.cli.terminal import SIMULATED, facts, out, say, section, show_path, table_of, us
 from tfgrpo_dspy.library.experience import Experience
 from tfgrpo_dspy.looks.look import Table
 from tfgrpo_dspy.records.effects import Effect
 from tfgrpo_dspy.records.wording import is_simulated, origin_text
 from tfgrpo_dspy.reports.redaction import safe
 from tfgrpo_dspy.reports.story import Block, Section, Story
+from tfgrpo_dspy.text import visible
 
 if TYPE_CHECKING:
     from tfgrpo_dspy.observers.mlflow.tracking import MLflowTracking  # importing it must stay optional
@@ -46,6 +47,7 @@ def show_story(story: Story, folder: Path, tracking: MLflowTracking | None) -> N
     shown = show_path(folder)
     rows = [
         ("files", f"{shown}/{PROGRAM}, {LIBRARY}, {LIBRARY_TEXT}, {REPORT}, {RECIPE}"),
+        ("page", f"{us()} view {shown}"),
         ("MLflow", mlflow_text(tracking)),
     ]
     if tracking is not None and tracking.model_uri is not None:

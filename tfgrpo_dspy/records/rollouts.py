@@ -156,7 +156,7 @@ def count_groups(groups: Sequence[Group], tolerance: float) -> GroupCounts:
     """Count groups by how they turned out; right and wrong as on the usual 0 to 1 scale."""
     counts = dict.fromkeys(GroupCounts._fields, 0)
     for group in groups:
-        counts[_outcome_of(group, tolerance)] += 1
+        counts[outcome_of(group, tolerance)] += 1
     return GroupCounts(**counts)
 
 
@@ -170,7 +170,8 @@ def reward_estimate(groups: Sequence[Group]) -> Estimate | None:
     return mean_at_k(rewards) if rewards else None
 
 
-def _outcome_of(group: Group, tolerance: float) -> str:
+def outcome_of(group: Group, tolerance: float) -> str:
+    """How a group turned out: the name of a field of `GroupCounts`."""
     if group.is_informative(tolerance):
         return "informative"
     if len(group.rewards) <= 1:

@@ -12,7 +12,8 @@ from typing import Any
 
 import dspy
 
-from tfgrpo_dspy.data.rows import Row, read_rows
+from tfgrpo_dspy.data.files import Row
+from tfgrpo_dspy.data.rows import read_rows
 from tfgrpo_dspy.errors import DataError, SettingsError
 from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.program.transcript import render_values

@@ -16,7 +16,7 @@ from tfgrpo_dspy.cli.files import (
     load_state,
     refresh_files,
     save_program,
-    write_run,
+    write_library_files,
 )
 from tfgrpo_dspy.cli.references import check_fit, load_metric, load_program
 from tfgrpo_dspy.cli.terminal import us
@@ -64,7 +64,8 @@ def test_a_state_is_loaded_into_a_copy():
 
 def test_a_bare_predictor_is_saved_and_read_like_any_program():
     program = dspy.Predict("question -> answer")
-    write_run(Path("out"), attach(program, LIBRARY), LIBRARY, "# Report\n")
+    save_program(attach(program, LIBRARY), Path("out/program.json"))
+    write_library_files(LIBRARY, Path("out"))
     file = Path("out/program.json")
     assert "Read {this} twice" in load_state(program, file).signature.instructions
     assert [e.text for e in library_of_program(file) or ()] == [e.text for e in LIBRARY]

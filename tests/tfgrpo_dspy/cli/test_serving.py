@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import typer
 
@@ -22,3 +23,17 @@ def test_a_server_says_where_it_listens_before_it_serves(monkeypatch):
     said = run("simulate", "--port", "0", "--api-key", "k").stdout
     assert said.index("listens on http://127.0.0.1:") < said.index("serving")
     assert "OPENAI_API_KEY=<the key you gave>" in said
+
+
+def test_the_page_about_a_run_is_opened_or_named(monkeypatch):
+    opened = []
+    monkeypatch.setattr("webbrowser.open", lambda address: opened.append(address) or True)
+    Path("out").mkdir()
+    assert "there is no page about a run at out/run.html" in the_error(run("view", "out"))
+    Path("out/run.html").write_text("<!doctype html>", encoding="utf-8")
+    assert run("view").stdout == "out/run.html\n"
+    assert opened == [Path("out/run.html").resolve().as_uri()]
+    assert run("view", "out/run.html", "--no-browser").stdout == "out/run.html\n"
+    assert len(opened) == 1
+    monkeypatch.setattr("webbrowser.open", lambda address: False)
+    assert "no browser could be opened" in run("view").stdout

@@ -137,7 +137,7 @@ class RunOptions:
     )
     out: Path = setting(
         Path("out"),
-        "Folder for program.json, library.json with its history, library.md, report.md and recipe.yaml.",
+        "Folder for program.json, library.json with its history, library.md, report.md, run.html and recipe.yaml.",
         metavar="DIR",
         group="records",
         common=True,

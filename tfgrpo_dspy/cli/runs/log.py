@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tfgrpo_dspy.cli.terminal import facts, out, say, section, show_path, table_of, visible
+from tfgrpo_dspy.cli.terminal import facts, out, say, section, show_path, table_of
 from tfgrpo_dspy.errors import DataError, SettingsError
-from tfgrpo_dspy.text import counted
+from tfgrpo_dspy.text import counted, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -11,8 +11,9 @@ import typer
 from rich.console import Group
 from rich.text import Text
 
-from tfgrpo_dspy.cli.terminal import SIMULATED, facts, out, say, table_of, us, visible
+from tfgrpo_dspy.cli.terminal import SIMULATED, facts, out, say, table_of, us
 from tfgrpo_dspy.errors import DataError
+from tfgrpo_dspy.text import visible
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -25,6 +25,7 @@ from tfgrpo_dspy.observers.mlflow.store import STATE_TAG, STEP_TAG, RunStore
 from tfgrpo_dspy.observers.mlflow.traces import put_trace, step_tree
 from tfgrpo_dspy.records.wording import is_simulated
 from tfgrpo_dspy.reports.markdown import SIMULATED_NOTE, render_report
+from tfgrpo_dspy.reports.page.render import render_page
 from tfgrpo_dspy.reports.provenance import render_provenance
 from tfgrpo_dspy.reports.redaction import Redactor, credentials_of
 from tfgrpo_dspy.reports.story import Story, Told, story_of
@@ -148,6 +149,7 @@ class Records:
         yield Entry("figures/learning_curve.png", partial(self._figure, event))
         story = self._story(event)
         yield self._text("summary.md", partial(render_report, story))
+        yield self._text("run.html", partial(render_page, story))
         last = result.steps[-1].step if result.steps else 0
         if self._log_model and event.program is not None:
             inputs = self._event.trainset[0].inputs().toDict()

@@ -1,0 +1,77 @@
+"""A story as one self-contained HTML page: a template, its style and its script in one file, every text escaped."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tfgrpo_dspy.looks.look import Table
+from tfgrpo_dspy.reports.page.curve import draw_curve
+from tfgrpo_dspy.reports.page.groups import steps_of
+from tfgrpo_dspy.reports.page.origins import entries_of
+from tfgrpo_dspy.reports.redaction import safe
+from tfgrpo_dspy.reports.story import Block, Entries, Section, Story
+from tfgrpo_dspy.text import visible
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+_HERE = Path(__file__).parent
+_VERDICT = re.compile(r"(<!-- verdict -->).*?(<!-- /verdict -->)", re.DOTALL)
+_FATES = ("Candidates", "Refused, pruned, condensed and trimmed")
+"""Sections of the story that tell what became of what was proposed."""
+
+
+def render_page(story: Story) -> str:
+    """A run as an HTML page, without credentials."""
+    result = story.result
+    fates = [each for each in story.details if each.title in _FATES]
+    others = [each for each in story.details if each not in fates and not _is_library(each)]
+    html = _template("page.html").render(
+        story=story,
+        verdict=_shown(story.verdict),
+        setting=_shown(story.setting),
+        sections=[_shown(each) for each in others],
+        curve=draw_curve(result),
+        entries=entries_of(result),
+        fates=[_shown(each) for each in fates],
+        steps=steps_of(result),
+        style=(_HERE / "page.css").read_text(encoding="utf-8"),
+        script=(_HERE / "page.js").read_text(encoding="utf-8"),
+    )
+    return safe(html)
+
+
+def with_verdict(page: str, section: Section) -> str:
+    """A page with that section of its gain in place of the one that it has."""
+    new = _template("verdict.html").render(verdict=_shown(section))
+    return _VERDICT.sub(lambda match: f"{match[1]}\n{safe(new)}\n{match[2]}", page)
+
+
+def _is_library(section: Section) -> bool:
+    """Whether it is the library, which the page tells in more detail."""
+    return any(isinstance(block, Entries) for block in section.blocks)
+
+
+def _shown(section: Section) -> dict[str, Any]:
+    return {"title": section.title, "blocks": [_block(block) for block in section.blocks]}
+
+
+def _block(block: Block) -> dict[str, Any]:
+    """A block for the template: a table, or a paragraph."""
+    if isinstance(block, Table):
+        return {"columns": block.columns, "rows": block.rows, "numeric": block.numeric}
+    return {"text": block}
+
+
+@cache
+def _template(name: str) -> Template:
+    import jinja2  # only a page needs it
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.finalize = lambda value: visible(value) if type(value) is str else value
+    return environment.get_template(name)

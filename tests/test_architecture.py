@@ -11,8 +11,10 @@ import sys
 from collections.abc import Collection, Iterator
 from functools import cache
 from graphlib import TopologicalSorter
+from importlib import import_module
 from pathlib import Path
 
+import dspy
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -24,6 +26,7 @@ MAY_IMPORT = {
     "optimizers": {"tfgrpo_dspy", "programs"},
     "evals": {"tfgrpo_dspy", "programs", "optimizers"},
 }
+FUNCTION = ast.FunctionDef | ast.AsyncFunctionDef
 HEAVY = {"datasets", "litellm", "matplotlib", "mlflow", "pandas", "scipy", "starlette", "typer", "uvicorn"}
 
 
@@ -182,7 +185,44 @@ def test_no_imports_form_a_circle_not_even_for_types():
     TopologicalSorter({name: uses_of(path, known) for name, path in known.items()}).prepare()  # CycleError names it
 
 
-@pytest.mark.parametrize("room", ["library", "statistics", "records"])
+def is_public_in_dspy(module: str, name: str) -> bool:
+    """Whether DSPy shows the name: in its root, in a module right below, or in a package that stands for its inside."""
+    inner = import_module(module)
+    if any(part.startswith("_") for part in (*module.split("."), name)):
+        return False
+    stands_open = module.count(".") <= 1 or hasattr(inner, "__path__")
+    return stands_open or getattr(inner, name) in (getattr(dspy, name, None), getattr(dspy.utils, name, None))
+
+
+@pytest.mark.parametrize("path", [p for p in modules_of(LIBRARY) if p.parent.name != "lm"], ids=label)
+def test_only_the_room_of_language_models_touches_what_dspy_does_not_show(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "dspy":
+            hidden = [alias.name for alias in node.names if not is_public_in_dspy(node.module, alias.name)]
+            assert not hidden, f"{label(path)} takes {hidden} from {node.module}"
+        elif isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__"):
+            known = node.attr in names_set_in_the_library() or hasattr(os, node.attr)
+            assert known, f"{label(path)}:{node.lineno} reaches for {ast.unparse(node)}"
+
+
+@cache
+def names_set_in_the_library() -> set[str]:
+    """Private names that some module of the library defines or sets, so that they are its own; and a NamedTuple's."""
+    found = {"_asdict", "_fields", "_make", "_replace"}
+    for path in modules_of(LIBRARY):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, FUNCTION | ast.ClassDef):
+                found.add(node.name)
+            elif isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Store):
+                found.add(node.id if isinstance(node, ast.Name) else node.attr)
+    return found
+
+
+VALUES = ("looks", "records", "statistics")
+"""Rooms of what a run leaves: values, their figures and their looks, which name each other for what they show."""
+
+
+@pytest.mark.parametrize("room", ["library", *VALUES])
 def test_values_and_what_is_done_to_them_know_no_host(room):
     for path in modules_of(LIBRARY / room):
         assert not packages_in(imports_of(path, at_import=True)) & {"dspy", *HEAVY}, label(path)
@@ -249,6 +289,65 @@ def test_importing_a_public_room_loads_nothing_heavy(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert not set(json.loads(done.stdout)) & {"dspy", "rich", *HEAVY}
+
+
+COMPILE = """
+import json, sys, threading
+import dspy
+ran = set()
+
+def note(frame, event, argument):
+    code = frame.f_code
+    if event == "call" and code.co_filename == "<string>":  # made by dataclass or NamedTuple
+        ran.add((type(frame.f_locals.get("self")).__module__, 0))
+    elif event == "call" and code.co_name != "<module>" and "tfgrpo_dspy" in code.co_filename:
+        ran.add((code.co_filename, code.co_firstlineno))
+
+threading.setprofile(note)
+sys.setprofile(note)
+from tests.tfgrpo_dspy.scripted import Engine, exact, examples, script
+from tfgrpo_dspy import TrainingFreeGRPO
+class Solver(dspy.Module):
+    def __init__(self):
+        self.answer = dspy.Predict("question -> answer")
+
+    def forward(self, question):
+        if question == "q3?":
+            raise ValueError("a program that fails now and then, as they do")
+        return self.answer(question=question)
+
+with dspy.context(lm=Engine(script()).lm()):
+    made = TrainingFreeGRPO(exact, seed=1).compile(Solver(), examples(4))
+sys.setprofile(None)
+threading.setprofile(None)
+assert len(made.experience_library)
+loaded = [name for name in sys.modules if name.startswith("tfgrpo_dspy.")]
+print(json.dumps({"loaded": loaded, "ran": sorted(ran)}))
+"""
+
+
+def bodies_of(path: Path) -> set[int]:
+    """First lines of the functions of a module, decorators included, as their code objects have them."""
+    functions = [n for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, FUNCTION)]
+    return {min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)]) for node in functions}
+
+
+def test_a_default_compile_loads_nothing_that_it_does_not_use():
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", COMPILE], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    seen, known = json.loads(done.stdout), modules()
+    ran = {(name, line) for name, line in seen["ran"]}
+    made = {name for name, _ in ran}
+    idle = [
+        name
+        for name in seen["loaded"]
+        if (bodies := bodies_of(known[name]))
+        and name not in made
+        and not any((str(known[name]), line) in ran for line in bodies)
+        and room_of(name) not in VALUES
+    ]
+    assert not idle, "import these where they are asked for, or under TYPE_CHECKING"
 
 
 REPORT = """

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from tfgrpo_dspy.evaluation import compare, evaluate
     from tfgrpo_dspy.gates.holdout import Holdout
     from tfgrpo_dspy.gates.judge import Judge
-    from tfgrpo_dspy.gates.review import Decision, Proposed
     from tfgrpo_dspy.gates.screen import Screen
     from tfgrpo_dspy.history.commits import Commit
     from tfgrpo_dspy.history.file import load_history
@@ -50,6 +49,7 @@ if TYPE_CHECKING:
     from tfgrpo_dspy.program.instructions import detach, library_of
     from tfgrpo_dspy.program.retrieving import Retrieving
     from tfgrpo_dspy.program.routing import Pluggable, use_library, with_libraries
+    from tfgrpo_dspy.records.decisions import Decision, Proposed
     from tfgrpo_dspy.records.effects import Effect
     from tfgrpo_dspy.records.evaluation import Comparison, Evaluation, Gain
     from tfgrpo_dspy.records.events import Event, Observer
@@ -172,7 +172,7 @@ __getattr__, __dir__ = lazily(
         ),
         "gates.holdout": ("Holdout",),
         "gates.judge": ("Judge",),
-        "gates.review": (
+        "records.decisions": (
             "Decision",
             "Proposed",
         ),

@@ -29,12 +29,18 @@ from tfgrpo_dspy.errors import SettingsError
 from tfgrpo_dspy.library.apply import Limits
 from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.library.retrieval import BM25, Retrieval, can_retrieve, check_retrieval, described, name_of
-from tfgrpo_dspy.library.tokens import Tokenizer, tokens_of
+from tfgrpo_dspy.library.section import tokens_of
 from tfgrpo_dspy.lm.budget import Budget
 from tfgrpo_dspy.looks.look import call_text
 
 if TYPE_CHECKING:
     from tfgrpo_dspy.lm.meter import Meter
+
+
+def _tokenizer(model: str) -> Callable[[str], int]:
+    from tfgrpo_dspy.library.tokens import Tokenizer
+
+    return Tokenizer(model)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +115,7 @@ class MethodSettings(RolloutSettings):
         'Counts tokens for `max_library_tokens`, e.g. `Tokenizer("openai/gpt-4.1-mini")`, as a text the name of the '
         "model; `None` estimates them.",
         like("a function of a text", where=callable),
-        read=Tokenizer,
+        read=_tokenizer,
         metavar="MODEL",
         param=lambda count: None if count is None else name_of(count),
     )

@@ -14,14 +14,13 @@ from tfgrpo_dspy.declaration import documented, noting_given, settings_of, those
 from tfgrpo_dspy.errors import SettingsError
 from tfgrpo_dspy.gates.enact import enact
 from tfgrpo_dspy.gates.gate import Gate, check_gate
-from tfgrpo_dspy.gates.review import Review
 from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.library.retrieval import Retrieval
 from tfgrpo_dspy.lm.budget import Budget, Price, Spent
 from tfgrpo_dspy.looks.look import call_text
+from tfgrpo_dspy.records.decisions import Review
 from tfgrpo_dspy.records.events import Observer
 from tfgrpo_dspy.rewards.reward import Metric
-from tfgrpo_dspy.rollouts.past import PastRollouts
 from tfgrpo_dspy.run.batches import Carried, Step
 from tfgrpo_dspy.run.gain import judge_gain
 from tfgrpo_dspy.run.preparation import prepare
@@ -36,6 +35,7 @@ from tfgrpo_dspy.steps.rollout import recall, roll_out
 
 if TYPE_CHECKING:
     from tfgrpo_dspy.forecast.forecast import Forecast
+    from tfgrpo_dspy.rollouts.past import PastRollouts
 
 
 @documented(Settings, Setup)

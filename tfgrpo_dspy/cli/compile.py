@@ -45,10 +45,10 @@ if TYPE_CHECKING:
 
     from tfgrpo_dspy.cli.options.common import CompileOptions, TrackingOptions
     from tfgrpo_dspy.gates.gate import Gate
-    from tfgrpo_dspy.gates.review import Review
     from tfgrpo_dspy.history.history import History
     from tfgrpo_dspy.library.library import ExperienceLibrary
     from tfgrpo_dspy.observers.mlflow.tracking import MLflowTracking
+    from tfgrpo_dspy.records.decisions import Review
     from tfgrpo_dspy.records.evaluation import Comparison
     from tfgrpo_dspy.runtime.executor import Executor
 

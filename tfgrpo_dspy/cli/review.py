@@ -14,10 +14,10 @@ from tfgrpo_dspy.cli.files import read_json
 from tfgrpo_dspy.cli.terminal import out, say, show_path
 from tfgrpo_dspy.cli.view import show_change
 from tfgrpo_dspy.errors import DataError, ReviewStop
-from tfgrpo_dspy.gates.review import Decision, Proposed
 from tfgrpo_dspy.library.apply import Limits
 from tfgrpo_dspy.library.file import write_atomically
 from tfgrpo_dspy.library.operations import Delete, Operation, operation_id
+from tfgrpo_dspy.records.decisions import Decision, Proposed
 from tfgrpo_dspy.text import counted, fingerprint
 
 if TYPE_CHECKING:

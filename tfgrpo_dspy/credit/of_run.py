@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from tfgrpo_dspy.credit.effects import Trial, effects_of, trials_of
 from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.records.effects import Effect
 
 if TYPE_CHECKING:
+    from tfgrpo_dspy.credit.effects import Trial
     from tfgrpo_dspy.records.rollouts import Group
 
 
@@ -29,10 +29,16 @@ class Credit:
     def take(self, groups: Iterable[Group], library: ExperienceLibrary, step: int) -> tuple[Effect, ...]:
         """Learn from the groups of a step, which read parts of that library; returns `latest`."""
         if self._dropout:
+            from tfgrpo_dspy.credit.effects import trials_of
+
             self._trials += trials_of(groups, library, step)
             self.latest = self.of(library)
         return self.latest
 
     def of(self, library: ExperienceLibrary) -> tuple[Effect, ...]:
         """The effects of a library's entries, as far as they are measured."""
-        return effects_of(self._trials, library, self._dropout) if self._trials else ()
+        if not self._trials:
+            return ()
+        from tfgrpo_dspy.credit.effects import effects_of
+
+        return effects_of(self._trials, library, self._dropout)

@@ -14,8 +14,8 @@ from functools import partial
 from tfgrpo_dspy.library.experience import Experience, id_number
 from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.library.operations import Delete
+from tfgrpo_dspy.library.section import CountTokens, tokens_of
 from tfgrpo_dspy.library.similarity import normalised_tokens, overlap
-from tfgrpo_dspy.library.tokens import CountTokens, tokens_of
 from tfgrpo_dspy.records.effects import Effect
 
 ALIKE = 0.5

@@ -8,12 +8,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tfgrpo_dspy.gates.gate import Gate, Hearing
-from tfgrpo_dspy.gates.review import Review, reviewed
 from tfgrpo_dspy.gates.screen import flags_of
 from tfgrpo_dspy.library.apply import Refusal
 from tfgrpo_dspy.library.leaks import Known
 from tfgrpo_dspy.library.operations import Add, Keep, Modify, Operation
-from tfgrpo_dspy.library.tokens import tokens_of
+from tfgrpo_dspy.library.section import tokens_of
+from tfgrpo_dspy.records.decisions import Review
 from tfgrpo_dspy.records.updates import Enacted, Ruling
 
 
@@ -32,6 +32,8 @@ def enact(review: Review | None, gate: Gate | None, hearing: Hearing, known: Kno
     """
     ruling = Ruling(hearing.operations)
     if review is not None and ruling.operations:
+        from tfgrpo_dspy.gates.review import reviewed
+
         ruling = ruling.then(reviewed(review, hearing))
     ruling = ruling.then(_within_size(replace(hearing, operations=ruling.operations)))
     if gate is not None and ruling.operations:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import dspy
 
@@ -15,9 +15,11 @@ from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.records.advantages import SemanticAdvantage
 from tfgrpo_dspy.records.updates import Proposal, Ruling
 from tfgrpo_dspy.runtime.workers import Workers
-from tfgrpo_dspy.statistics.estimates import Rewards
 from tfgrpo_dspy.steps.briefing import Briefing
 from tfgrpo_dspy.steps.reflection import Reflection
+
+if TYPE_CHECKING:
+    from tfgrpo_dspy.statistics.estimates import Rewards
 
 
 class Tried(NamedTuple):

@@ -16,6 +16,7 @@ from tfgrpo_dspy.library.file import dump_library
 from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.looks.look import Look
 from tfgrpo_dspy.looks.value import Shown
+from tfgrpo_dspy.records.advantages import Evidence
 from tfgrpo_dspy.records.effects import Effect
 
 CommitAuthor = Literal["updater", "person", "gate", "import"]
@@ -40,17 +41,6 @@ class Revision:
     reason: str = ""
     sources: tuple[Source, ...] = ()
     """The groups that this change rests on; those of its earlier texts are in `after.provenance`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """A group of rollouts that a change rests on."""
-
-    source: Source
-    task: str
-    """The inputs of its example, shortened."""
-    rewards: tuple[float, ...] = ()
-    """Of `source.rollouts`, in their order."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,13 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from tfgrpo_dspy.errors import HistoryError
-from tfgrpo_dspy.history.commits import Commit, Evidence, Kind, Note, Revision, digest_of
+from tfgrpo_dspy.history.commits import Commit, Kind, Note, Revision, digest_of
 from tfgrpo_dspy.library.apply import Change
 from tfgrpo_dspy.library.experience import Experience, id_number
 from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.looks.look import Look, Table
 from tfgrpo_dspy.looks.value import Shown, Tabular
+from tfgrpo_dspy.records.advantages import Evidence
 from tfgrpo_dspy.records.effects import Effect
 from tfgrpo_dspy.text import counted, one_line
 

@@ -6,17 +6,14 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tfgrpo_dspy.history.commits import Evidence, Note, Scores, digest_of
+from tfgrpo_dspy.history.commits import Note, Scores, digest_of
 from tfgrpo_dspy.history.history import History, rollback
-from tfgrpo_dspy.text import one_line, shorten
+from tfgrpo_dspy.records.advantages import evidence_of
 
 if TYPE_CHECKING:
     from tfgrpo_dspy.library.library import ExperienceLibrary
-    from tfgrpo_dspy.records.advantages import SemanticAdvantage
     from tfgrpo_dspy.records.effects import Effect
     from tfgrpo_dspy.records.result import CompileResult, StepRecord
-
-_TASK_TOKENS = 60
 
 
 def history_of(result: CompileResult, base: History | None = None) -> History:
@@ -66,17 +63,6 @@ def choose(history: History, result: CompileResult) -> History:
     scores = Scores(validation=mean.value, validation_n=mean.n, effects=_rounded(result.effects))
     reason = f"back to {where}, whose library did best on the valset"
     return rollback(history, best, Note(author="gate", reason=reason, scores=scores))
-
-
-def evidence_of(advantages: Iterable[SemanticAdvantage]) -> tuple[Evidence, ...]:
-    """What changes that cite these advantages rest on, each group once."""
-    found = {
-        a.source: Evidence(
-            a.source, one_line(shorten(a.task, _TASK_TOKENS)), tuple(float(s.reward) for s in a.summaries)
-        )
-        for a in advantages
-    }
-    return tuple(found.values())
 
 
 def _is_library(history: History, library: ExperienceLibrary) -> bool:

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 from tfgrpo_dspy.errors import SettingsError
 from tfgrpo_dspy.library.experience import Experience
 from tfgrpo_dspy.library.library import ExperienceLibrary
-from tfgrpo_dspy.library.word_index import WordIndex, check_bm25, largest
 from tfgrpo_dspy.text import shorten
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from tfgrpo_dspy.library.word_index import WordIndex
 
     Array = np.ndarray[Any, Any]
 
@@ -78,6 +79,8 @@ class BM25:
         Raises:
             MissingExtraError: bm25s is not installed.
         """
+        from tfgrpo_dspy.library.word_index import WordIndex
+
         return WordIndex(texts)
 
 
@@ -146,6 +149,8 @@ class Vectors:
         """Positions of the texts nearest to a query, at most k, nearest first."""
         if not len(self.rows):
             return []
+        from tfgrpo_dspy.library.word_index import largest
+
         return largest(self.rows @ self.retrieval.vector(query), k)
 
 
@@ -236,6 +241,8 @@ def check_retrieval(retrieval: object) -> None:
         MissingExtraError: It needs a package that is not installed.
     """
     if isinstance(retrieval, BM25):
+        from tfgrpo_dspy.library.word_index import check_bm25
+
         check_bm25()
     if retrieval is not None and not can_retrieve(retrieval):
         raise SettingsError(

@@ -7,13 +7,15 @@ section nor look like an adapter's field marker.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from tfgrpo_dspy.text import one_line
+from tfgrpo_dspy.text import estimate_tokens, one_line
 
 if TYPE_CHECKING:
     from tfgrpo_dspy.library.experience import Experience
+
+CountTokens = Callable[[str], int]
 
 OPENING = "<experience-library>"
 CLOSING = "</experience-library>"
@@ -29,6 +31,11 @@ _SECTION = re.compile(rf"^{OPENING}\n(?:(?!.*</?{OPENING[1:]}).*\n)+{CLOSING}$",
 def render_lines(experiences: Iterable[Experience]) -> str:
     """One `[G7] text` line per experience, in library order; empty for none."""
     return "\n".join(f"[{e.id}] {one_line(e.text)}" for e in experiences)
+
+
+def tokens_of(entries: Iterable[Experience], count: CountTokens | None = None) -> int:
+    """Tokens of the rendered lines, counted or estimated."""
+    return (count or estimate_tokens)(render_lines(entries))
 
 
 def render_section(experiences: Sequence[Experience]) -> str:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
 from tfgrpo_dspy.errors import MissingExtraError
-from tfgrpo_dspy.library.experience import Experience
-from tfgrpo_dspy.library.section import render_lines
-from tfgrpo_dspy.text import estimate_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +36,3 @@ def _counter() -> Callable[..., int]:
         raise MissingExtraError("Tokenizer needs LiteLLM: pip install litellm") from error
     count: Callable[..., int] = token_counter
     return count
-
-
-CountTokens = Callable[[str], int]
-
-
-def tokens_of(entries: Iterable[Experience], count: CountTokens | None = None) -> int:
-    """Tokens of the rendered lines, counted or estimated."""
-    return (count or estimate_tokens)(render_lines(entries))

@@ -6,6 +6,7 @@
 - What a server says of an error in a form that is not OpenAI's: it decides whose failure it is taken for.
 - Prices, which a cap in US dollars needs before the first call.
 - The engines that an LM was given.
+- What a program keeps in its file besides predictors.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from dspy.clients.capabilities import resolve
 from dspy.clients.costs import estimate_cost
 from dspy.clients.model_metadata import model_info, rate
 from dspy.lm15 import LM15Error, ProviderError, Request, Response
+from dspy.predict.parameter import Parameter
 from dspy.utils.exceptions import LMError
 
 from tfgrpo_dspy.lm.budget import Price
@@ -38,6 +40,10 @@ MOST_CONNECTIONS = 100_000
 """No bound of its own: the run bounds its calls."""
 _SHOWN_TOKENS = 300
 """Of a server's words that DSPy's engine did not find."""
+
+
+class Saved(Parameter):
+    """A part of a program that `save` writes, by its `dump_state` and `load_state`, as it does with predictors."""
 
 
 class _Socket:

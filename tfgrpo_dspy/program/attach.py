@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import dspy
 
-from tfgrpo_dspy.library.combine import combine
 from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.library.retrieval import Retrieval
 from tfgrpo_dspy.library.section import (
@@ -65,6 +64,8 @@ def attach(
 def _as_one(library: ExperienceLibrary | Sequence[ExperienceLibrary], max_tokens: int | None) -> ExperienceLibrary:
     if isinstance(library, ExperienceLibrary) and max_tokens is None:
         return library
+    from tfgrpo_dspy.library.combine import combine
+
     made = combine([library] if isinstance(library, ExperienceLibrary) else library, max_tokens=max_tokens)
     if made.left_out:
         logger.warning("left out of the library: %s", ", ".join(map(str, made.left_out)))

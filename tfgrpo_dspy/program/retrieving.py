@@ -11,7 +11,6 @@ from functools import lru_cache
 from typing import Any, cast
 
 import dspy
-from dspy.predict.parameter import Parameter
 
 from tfgrpo_dspy.errors import ProgramError
 from tfgrpo_dspy.library.experience import Experience
@@ -19,12 +18,13 @@ from tfgrpo_dspy.library.file import dump_library, parse_library
 from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.library.retrieval import BM25, Cues, Retrieval, Shelf, check_retrieval, restored, state_of
 from tfgrpo_dspy.library.section import append_section, render_section
+from tfgrpo_dspy.lm.undocumented import Saved
 from tfgrpo_dspy.program.instructions import check_conditioned, copy_program, detach
 
 NEEDS = "tfgrpo_dspy.Retrieving(program).load(path): what is read is retrieved for each query, which needs this package"
 
 
-class Memory(Parameter):
+class Memory(Saved):
     """The library of a retrieving program, and how it is retrieved: what DSPy saves and loads beside the predictors.
 
     Args:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from tfgrpo_dspy.library.experience import Source
@@ -11,6 +12,10 @@ from tfgrpo_dspy.looks.value import Shown
 from tfgrpo_dspy.records.failures import Failure, are_final
 from tfgrpo_dspy.records.fates import Fate
 from tfgrpo_dspy.records.rollouts import Group
+from tfgrpo_dspy.text import one_line, shorten
+
+_TASK_TOKENS = 60
+"""Estimated tokens of a task in evidence."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -113,3 +118,25 @@ class Contrast:
     def is_carried(self) -> bool:
         """Whether its extraction failed and is to be tried again in the next step."""
         return bool(self.summaries) and self.advantage is None
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A group of rollouts that a change rests on."""
+
+    source: Source
+    task: str
+    """The inputs of its example, shortened."""
+    rewards: tuple[float, ...] = ()
+    """Of `source.rollouts`, in their order."""
+
+
+def evidence_of(advantages: Iterable[SemanticAdvantage]) -> tuple[Evidence, ...]:
+    """What changes that cite these advantages rest on, each group once."""
+    found = {
+        a.source: Evidence(
+            a.source, one_line(shorten(a.task, _TASK_TOKENS)), tuple(float(s.reward) for s in a.summaries)
+        )
+        for a in advantages
+    }
+    return tuple(found.values())

@@ -59,6 +59,7 @@ class Evaluation(Tabular):
         """Unbiased Pass@k: the chance that at least one of k rollouts reaches the threshold; k <= `self.k`."""
         if not 1 <= k <= self.k:
             raise SettingsError(f"pass_at(k) needs 1 <= k <= {self.k}, the rollouts that were made, got {k}")
+
         return pass_at_k(self.rewards, k, threshold=threshold)
 
     def look(self) -> Look:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from tfgrpo_dspy.errors import TFGRPOError
 from tfgrpo_dspy.library.apply import Change, Refusal
@@ -15,8 +15,6 @@ from tfgrpo_dspy.lm.usage import Traffic, Usage
 from tfgrpo_dspy.looks.look import Look
 from tfgrpo_dspy.looks.value import Shown, Tabular
 from tfgrpo_dspy.records.advantages import SemanticAdvantage
-from tfgrpo_dspy.records.effects import Effect
-from tfgrpo_dspy.records.evaluation import Evaluation, Gain
 from tfgrpo_dspy.records.failures import Failure
 from tfgrpo_dspy.records.fates import Fate
 from tfgrpo_dspy.records.rollouts import Group, count_groups, reward_estimate
@@ -25,6 +23,10 @@ from tfgrpo_dspy.records.wording import estimate_text, interval_text, lost_text,
 from tfgrpo_dspy.settings import Settings
 from tfgrpo_dspy.statistics.estimates import Estimate
 from tfgrpo_dspy.text import counted, one_line
+
+if TYPE_CHECKING:
+    from tfgrpo_dspy.records.effects import Effect
+    from tfgrpo_dspy.records.evaluation import Evaluation, Gain
 
 _TOOK_EFFECT = {"add": "added", "modify": "modified", "delete": "deleted", "keep": "kept"}
 _STEPS_SHOWN = 12

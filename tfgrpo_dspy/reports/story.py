@@ -17,6 +17,7 @@ from tfgrpo_dspy.records.evaluation import Comparison
 from tfgrpo_dspy.records.events import RunStarted
 from tfgrpo_dspy.records.result import CompileResult
 from tfgrpo_dspy.records.wording import estimate_text, gain_text, is_simulated, lost_text, traffic_text
+from tfgrpo_dspy.reports.learnable import why_little_was_learnable
 from tfgrpo_dspy.reports.tables import (
     cost_table,
     evaluations_table,
@@ -28,7 +29,7 @@ from tfgrpo_dspy.reports.tables import (
     overruled_table,
     steps_table,
 )
-from tfgrpo_dspy.reports.verdict import verdict_of, why_little_was_learnable
+from tfgrpo_dspy.reports.verdict import verdict_of
 from tfgrpo_dspy.settings import Settings
 from tfgrpo_dspy.text import counted, one_line
 

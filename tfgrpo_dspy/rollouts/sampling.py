@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import dspy
 
 from tfgrpo_dspy.lm.budget import Due
 from tfgrpo_dspy.lm.scope import Draw
 from tfgrpo_dspy.program.instructions import copy_program, library_of
-from tfgrpo_dspy.rollouts.adaptive import Stopping
 from tfgrpo_dspy.text import fingerprint
+
+if TYPE_CHECKING:
+    from tfgrpo_dspy.rollouts.adaptive import Stopping
 
 
 class Query(NamedTuple):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import dspy
 from pydantic_core import to_jsonable_python
@@ -23,8 +23,10 @@ from tfgrpo_dspy.program.transcript import render_trajectory, render_values
 from tfgrpo_dspy.records.rollouts import Lost, Made, Scored, Unscored
 from tfgrpo_dspy.rewards.reward import GroupMetric, Metric, Reward, grader
 from tfgrpo_dspy.rollouts.failures import Loss, guarded, judged, loss_by_metric
-from tfgrpo_dspy.rollouts.group_scoring import Jury
 from tfgrpo_dspy.rollouts.sampling import Policy, Sampling
+
+if TYPE_CHECKING:
+    from tfgrpo_dspy.rollouts.group_scoring import Jury
 
 Grade: TypeAlias = Callable[[dspy.Example, dspy.Prediction], Reward]
 
@@ -70,7 +72,11 @@ class RolloutTask:
     @property
     def jury(self) -> Jury | None:
         """Who scores whole groups, if the metric does."""
-        return Jury(self.metric, self.sampling.timeout) if isinstance(self.metric, GroupMetric) else None
+        if not isinstance(self.metric, GroupMetric):
+            return None
+        from tfgrpo_dspy.rollouts.group_scoring import Jury
+
+        return Jury(self.metric, self.sampling.timeout)
 
     def known_as(self, name: str) -> str:
         """What the store calls a rollout or a group of that name."""

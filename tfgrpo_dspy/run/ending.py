@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from tfgrpo_dspy.records.evaluation import Evaluation, Gain
 from tfgrpo_dspy.records.result import CompileResult, StepRecord
+
+if TYPE_CHECKING:
+    from tfgrpo_dspy.records.evaluation import Evaluation, Gain
 
 
 def best_step(validations: Sequence[Evaluation | None]) -> int | None:

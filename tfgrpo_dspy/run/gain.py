@@ -10,16 +10,15 @@ import dspy
 
 from tfgrpo_dspy.errors import SettingsError
 from tfgrpo_dspy.gates.gate import All, Gate
-from tfgrpo_dspy.gates.holdout import Holdout
-from tfgrpo_dspy.gates.judge import Judge
-from tfgrpo_dspy.records.evaluation import Gain
 from tfgrpo_dspy.records.events import GainJudged
 from tfgrpo_dspy.runtime.workers import Workers
 from tfgrpo_dspy.settings import Settings
-from tfgrpo_dspy.statistics.estimates import Difference, paired_difference
 
 if TYPE_CHECKING:
+    from tfgrpo_dspy.gates.holdout import Holdout
+    from tfgrpo_dspy.records.evaluation import Gain
     from tfgrpo_dspy.run.run import Run
+    from tfgrpo_dspy.statistics.estimates import Difference
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +35,9 @@ def judge_gain(run: Run, workers: Workers) -> Gain | None:
     """Measure the gain on the valset, else on the gate's held-out problems; None if none is required."""
     if not run.settings.require_gain:
         return None
+    from tfgrpo_dspy.records.evaluation import Gain
+    from tfgrpo_dspy.statistics.estimates import paired_difference
+
     examples, k = _compared_on(run.settings, run.gate, run.valset)
     initial, learned = run.settings.library, run.best_library
     gain = Gain(None, "the run learned nothing that it kept")
@@ -63,6 +65,10 @@ def _why_withheld(difference: Difference | None) -> str:
 
 
 def _holdouts(gate: Gate | None) -> list[Holdout]:
+    if gate is None:
+        return []
+    from tfgrpo_dspy.gates.holdout import Holdout
+
     return [one for one in _gates(gate) if isinstance(one, Holdout)]
 
 
@@ -78,6 +84,8 @@ def gate_rollouts(gate: Gate | None) -> tuple[int, int]:
 
 def judges_in(gate: Gate | None) -> int:
     """Judges that a gate asks about each text."""
+    from tfgrpo_dspy.gates.judge import Judge
+
     return sum(isinstance(one, Judge) for one in _gates(gate))
 
 

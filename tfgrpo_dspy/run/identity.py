@@ -12,7 +12,6 @@ from typing import Any
 import dspy
 
 from tfgrpo_dspy.library.experience import Circumstances
-from tfgrpo_dspy.library.file import dump_library
 from tfgrpo_dspy.rewards.reward import Metric
 from tfgrpo_dspy.settings import DecidingSettings, Settings
 from tfgrpo_dspy.signatures import ExtractAdvantage, SummarizeRollout, UpdateLibrary
@@ -41,6 +40,8 @@ def identity_of(
         valset: The same; None for none.
         lms: Role to LMs, by model and sampling arguments.
     """
+    from tfgrpo_dspy.library.file import dump_library
+
     return {
         **settings.as_params(DecidingSettings),
         "library": fingerprint(dump_library(settings.library)),

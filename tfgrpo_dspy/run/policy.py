@@ -9,7 +9,6 @@ import dspy
 from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.library.retrieval import Cues, cues_of
 from tfgrpo_dspy.program.attach import attach
-from tfgrpo_dspy.program.retrieving import Retrieving, query_of
 from tfgrpo_dspy.settings import Settings
 
 
@@ -26,11 +25,15 @@ def as_policy(
     """
     if settings.retrieval is None:
         return attach(student, library, conditioned=settings.conditioned)
+    from tfgrpo_dspy.program.retrieving import Retrieving
+
     cues = run_cues(library, settings, trainset)
     return Retrieving(student, library, settings.retrieval, conditioned=settings.conditioned, cues=cues)
 
 
 def run_cues(library: ExperienceLibrary, settings: Settings, trainset: Sequence[dspy.Example]) -> Cues:
     """The tasks of a run that its experiences were learned from."""
+    from tfgrpo_dspy.program.retrieving import query_of
+
     tasks = {f"e{i}": query_of(dict(example.inputs())) for i, example in enumerate(trainset)}
     return cues_of(library, tasks, settings.library)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import dspy
 
 from tfgrpo_dspy.lm.metering import find_prices
 from tfgrpo_dspy.program.checks import check_examples, check_lms, check_sampling, lms_of
 from tfgrpo_dspy.program.instructions import check_conditioned, detach
-from tfgrpo_dspy.rollouts.past import PastRollouts, check_past
 from tfgrpo_dspy.run.gain import check_gain
 from tfgrpo_dspy.run.identity import described, identity_of
 from tfgrpo_dspy.run.run import Run
@@ -19,6 +19,9 @@ from tfgrpo_dspy.runtime.store import Store
 from tfgrpo_dspy.settings import Settings
 from tfgrpo_dspy.steps.reflection import Reflection
 from tfgrpo_dspy.text import fingerprint, shorten
+
+if TYPE_CHECKING:
+    from tfgrpo_dspy.rollouts.past import PastRollouts
 
 _OBJECTIVE_TOKENS = 600
 
@@ -42,6 +45,8 @@ def prepare(
     train = check_examples(trainset, "trainset")
     val = check_examples(valset, "valset") if valset is not None else None
     if past is not None:
+        from tfgrpo_dspy.rollouts.past import check_past
+
         check_past(past, train)
     check_gain(settings.require_gain, setup.gate, val)
     bare = detach(student)

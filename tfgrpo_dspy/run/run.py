@@ -14,9 +14,7 @@ import dspy
 
 from tfgrpo_dspy.credit.of_run import Credit
 from tfgrpo_dspy.errors import BudgetError, EveryRolloutFailed, RequestError, ReviewStop, TooManyErrors
-from tfgrpo_dspy.evaluation import evaluate_with
 from tfgrpo_dspy.gates.gate import Gate, Hearing
-from tfgrpo_dspy.gates.review import Review
 from tfgrpo_dspy.gates.screen import known_of
 from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.library.operations import Keep
@@ -26,20 +24,16 @@ from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.program.checks import lm_names, lms_of
 from tfgrpo_dspy.program.instructions import check_conditioned
 from tfgrpo_dspy.records.advantages import Contrast, SemanticAdvantage
-from tfgrpo_dspy.records.evaluation import Evaluation, Gain
 from tfgrpo_dspy.records.events import EpochFinished, RunFinished, RunStarted, StepFinished, StepStarted
 from tfgrpo_dspy.records.result import CompileResult, RunStopped, StepRecord
 from tfgrpo_dspy.records.rollouts import Group
 from tfgrpo_dspy.records.updates import Enacted, Learned, Proposal
 from tfgrpo_dspy.rewards.reward import Metric
-from tfgrpo_dspy.rollouts.adaptive import Stopping
-from tfgrpo_dspy.rollouts.past import PastRollouts
 from tfgrpo_dspy.rollouts.sampling import Query, Sampling
 from tfgrpo_dspy.run.batches import Carried, Step
 from tfgrpo_dspy.run.ending import best_step, epochs_without_progress, stopped, what_was_next, with_gain
 from tfgrpo_dspy.run.identity import circumstances_of
 from tfgrpo_dspy.run.policy import as_policy, run_cues
-from tfgrpo_dspy.run.trials import RunBench
 from tfgrpo_dspy.runtime.announcer import Announcer
 from tfgrpo_dspy.runtime.dues import Dues
 from tfgrpo_dspy.runtime.executor import Pace
@@ -52,7 +46,11 @@ from tfgrpo_dspy.steps.fates import fates_of, warn_of
 from tfgrpo_dspy.steps.reflection import Reflection
 
 if TYPE_CHECKING:
-    pass
+    from tfgrpo_dspy.records.decisions import Review
+    from tfgrpo_dspy.records.evaluation import Evaluation, Gain
+    from tfgrpo_dspy.rollouts.adaptive import Stopping
+    from tfgrpo_dspy.rollouts.past import PastRollouts
+    from tfgrpo_dspy.run.trials import RunBench
 
 logger = logging.getLogger(__name__)
 
@@ -90,10 +88,17 @@ class Run:
         self.lms = lm_names(self.student, self.reflection.lm)
         self.meter = meter_for(self.settings, self.num_threads)
         self.dues = Dues(self.meter, self.settings)
-        start = self.settings.min_group_size
-        self.stopping = Stopping(start, self.settings.tolerance) if start is not None else None
+        self.stopping = self._first_stopping()
         self.credit = Credit(self.settings.dropout)
         self.known = known_of(self.trainset)
+
+    def _first_stopping(self) -> Stopping | None:
+        start = self.settings.min_group_size
+        if start is None:
+            return None
+        from tfgrpo_dspy.rollouts.adaptive import Stopping
+
+        return Stopping(start, self.settings.tolerance)
 
     @property
     def steps(self) -> int:
@@ -228,6 +233,8 @@ class Run:
 
     def bench(self, workers: Workers) -> RunBench:
         """Where libraries are tried out on examples with fresh rollouts."""
+        from tfgrpo_dspy.run.trials import RunBench
+
         return RunBench(self.policy, self.metric, self.settings, workers)
 
     def record(
@@ -312,6 +319,8 @@ class Run:
         if self.valset is None or self.meter.stopped_by is not None:
             return None
         policy = self.policy(library)
+        from tfgrpo_dspy.evaluation import evaluate_with
+
         sampling = self._sampling("validation", step, self.settings.validation_rollouts)
         try:
             return evaluate_with(workers, policy, self.valset, self.metric, sampling)

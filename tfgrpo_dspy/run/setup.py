@@ -11,8 +11,8 @@ import dspy
 from tfgrpo_dspy.declaration import check_settings, like, setting
 from tfgrpo_dspy.errors import SettingsError
 from tfgrpo_dspy.gates.gate import Gate
-from tfgrpo_dspy.gates.review import Review
 from tfgrpo_dspy.lm.budget import Spent
+from tfgrpo_dspy.records.decisions import Review
 from tfgrpo_dspy.records.events import Observer
 from tfgrpo_dspy.rewards.reward import GroupMetric, Metric, check_metric
 from tfgrpo_dspy.runtime.executor import Executor, Threads

@@ -15,7 +15,7 @@ from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.records.events import Event, Observer, ReflectionFinished, RolloutFinished
 from tfgrpo_dspy.records.result import StepRecord
 from tfgrpo_dspy.records.rollouts import Lost, Rollout, Scored
-from tfgrpo_dspy.reports.verdict import why_little_was_learnable
+from tfgrpo_dspy.reports.learnable import why_little_was_learnable
 from tfgrpo_dspy.text import one_line, shorten
 
 logger = logging.getLogger(__name__)

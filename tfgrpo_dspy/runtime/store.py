@@ -31,8 +31,6 @@ from tfgrpo_dspy.records.rollouts import Scored
 from tfgrpo_dspy.runtime import database
 from tfgrpo_dspy.runtime.database import ABOUT, NAME, NOTE, PART, RESULT, SPENT, STEP, TEXTS, as_json
 from tfgrpo_dspy.runtime.kept import on_shelf, parts_of, put_together, step_on_shelf, taken_apart
-from tfgrpo_dspy.runtime.locks import holding, put_aside
-from tfgrpo_dspy.runtime.salvage import salvage
 from tfgrpo_dspy.text import counted
 
 logger = logging.getLogger(__name__)
@@ -108,6 +106,8 @@ class Store:
     def __enter__(self) -> Store:
         if self.folder is None:
             return self
+        from tfgrpo_dspy.runtime.locks import holding, put_aside
+
         with ExitStack() as held:
             held.enter_context(holding(self.folder))
             if self._restart:
@@ -322,6 +322,8 @@ class Store:
         weakref.finalize(self, connection.close)
 
     def _salvaged(self) -> sqlite3.Connection:
+        from tfgrpo_dspy.runtime.salvage import salvage
+
         aside, saved = salvage(self.path)
         logger.warning(
             "%s is damaged: %s could be read and are kept, what is missing is made again; the damaged file is %s",

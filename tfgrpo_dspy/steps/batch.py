@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.library.operations import Add, Delete, Keep, Modify, Operation, settle_scope
+from tfgrpo_dspy.library.section import tokens_of
 from tfgrpo_dspy.library.similarity import normalised_tokens, overlap
-from tfgrpo_dspy.library.tokens import tokens_of
 from tfgrpo_dspy.lm.budget import UPDATE
 from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.records.advantages import SemanticAdvantage

@@ -9,13 +9,11 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
-from tfgrpo_dspy.credit.trim import alike_pairs, trim
 from tfgrpo_dspy.library.apply import Limits
 from tfgrpo_dspy.library.draft import Draft
 from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.library.operations import Delete, Modify, Operation
-from tfgrpo_dspy.library.section import render_lines
-from tfgrpo_dspy.library.tokens import tokens_of
+from tfgrpo_dspy.library.section import render_lines, tokens_of
 from tfgrpo_dspy.lm.budget import UPDATE
 from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.records.failures import Failure
@@ -44,6 +42,8 @@ def fit(draft: Draft, briefing: Briefing, reflection: Reflection, workers: Worke
     most, count = settings.max_library_tokens, settings.count_tokens
     if most is None or tokens_of(draft.now, count) <= most:
         return draft, Update()
+    from tfgrpo_dspy.credit.trim import trim
+
     ask = partial(_condense, draft.now, briefing, reflection)
     asked = workers.task(f"condensation s{step}", Update, ask, reads=[render_lines(draft.now)])
     made = workers.results([asked])[0]
@@ -70,6 +70,8 @@ def condense(
     Raises:
         Unusable: It gave no usable reply.
     """
+    from tfgrpo_dspy.credit.trim import alike_pairs
+
     pairs = alike_pairs(library)
 
     def inputs_within(tokens: int) -> dict[str, str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from tfgrpo_dspy.credit.prune import prune
 from tfgrpo_dspy.library.draft import Draft
 from tfgrpo_dspy.records.advantages import SemanticAdvantage
 from tfgrpo_dspy.records.updates import Proposal, Update
@@ -37,6 +36,8 @@ def propose(
     for operations in update.rounds:
         draft = draft.then(operations, "update", step=step, limits=settings.limits, sources=sources)
     if settings.prune is not None:
+        from tfgrpo_dspy.credit.prune import prune
+
         harmful = prune(draft.now, briefing.effects, briefing.share)
         draft = draft.then(harmful, "prune", step=step, limits=settings.limits)
     draft, condensation = fit(draft, briefing, reflection, workers)

@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import Future
 from functools import partial
+from typing import TYPE_CHECKING
 
 import dspy
 
 from tfgrpo_dspy.records.events import GroupFinished, RolloutFinished
 from tfgrpo_dspy.records.rollouts import Group, Made, Unscored
 from tfgrpo_dspy.rewards.reward import Metric
-from tfgrpo_dspy.rollouts.group_scoring import Jury
-from tfgrpo_dspy.rollouts.past import PastRollouts
 from tfgrpo_dspy.rollouts.sampling import Query, Sampling
 from tfgrpo_dspy.rollouts.task import RolloutTask
 from tfgrpo_dspy.runtime.executor import Roll
 from tfgrpo_dspy.runtime.workers import Workers, done
+
+if TYPE_CHECKING:
+    from tfgrpo_dspy.rollouts.group_scoring import Jury
+    from tfgrpo_dspy.rollouts.past import PastRollouts
 
 
 def roll_out(

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tfgrpo_dspy import Experience, ExperienceLibrary, Provenance, Settings, SettingsError, Source
 from tfgrpo_dspy.credit.trim import alike_pairs, trim
-from tfgrpo_dspy.library.tokens import tokens_of
+from tfgrpo_dspy.library.section import tokens_of
 from tfgrpo_dspy.records.effects import Effect
 
 A_TEXT = "When a task of kind {} comes, take the path of kind {}."

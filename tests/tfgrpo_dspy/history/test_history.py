@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from tests.tfgrpo_dspy.made_events import MadeRun
 from tests.tfgrpo_dspy.texts import nasty
 from tfgrpo_dspy.errors import HistoryError
-from tfgrpo_dspy.history.commits import Evidence, Note, digest_of
+from tfgrpo_dspy.history.commits import Note, digest_of
 from tfgrpo_dspy.history.history import History, blame, diff, rollback
 from tfgrpo_dspy.history.of_run import begin, history_of
 from tfgrpo_dspy.library.library import Experience, ExperienceLibrary, Limits, Provenance, Source
 from tfgrpo_dspy.library.operations import Add, Delete, Keep, Modify
+from tfgrpo_dspy.records.advantages import Evidence
 
 texts = st.sampled_from(["Check the units.", "Draw a figure.", "Try small cases."])
 libraries = st.dictionaries(st.integers(0, 12), st.tuples(texts, st.booleans())).map(

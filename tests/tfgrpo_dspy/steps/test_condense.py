@@ -7,7 +7,7 @@ import pytest
 
 from tests.tfgrpo_dspy.scripted import Engine, exact, examples
 from tfgrpo_dspy import ExperienceLibrary, TrainingFreeGRPO, history_of
-from tfgrpo_dspy.library.tokens import tokens_of
+from tfgrpo_dspy.library.section import tokens_of
 from tfgrpo_dspy.rewards.metrics import number
 from tfgrpo_dspy.simulated import demo_examples, simulated_lm
 from tfgrpo_dspy.simulated.student import make_solver

@@ -173,6 +173,23 @@ def test_every_room_has_the_floor_that_the_newcomer_is_shown():
     assert floors().keys() == rooms_used().keys()
 
 
+def stops() -> list[list[str]]:
+    """The files that an example comes by in each of the three steps, as docs/architecture.md draws them."""
+    drawn = re.findall(
+        r"^(?:  \|  \d\.|\w+ +([a-z_/]+\.py) .*->)", ARCHITECTURE.read_text(encoding="utf-8"), re.MULTILINE
+    )
+    ends = [at for at, file in enumerate(drawn) if not file]
+    return [drawn[:1] + drawn[ends[0] + 1 : ends[1]], drawn[ends[1] + 1 : ends[2]], drawn[ends[2] + 1 :]]
+
+
+def test_the_way_of_an_example_is_one_file_per_stop_and_goes_down_in_each_step():
+    assert [len(way) for way in stops()] == [3, 2, 3]
+    for way in stops():
+        assert all((LIBRARY / file).is_file() for file in way)
+        passed = [floors()[file.partition("/")[0].removesuffix(".py")] for file in way]
+        assert passed == sorted(passed, reverse=True), way
+
+
 @pytest.mark.parametrize("room", sorted(rooms_used()))
 def test_a_room_imports_from_lower_floors_only(room):
     floor = floors()

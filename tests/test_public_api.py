@@ -137,9 +137,15 @@ def test_pages_import_only_public_names(path):
         assert dotted in documented() or name in documented().get(room, ()), dotted
 
 
+def test_the_readme_is_read_to_its_end():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").split()) <= 900
+
+
 def test_the_readme_names_only_targets_and_files_that_exist():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     assert set(re.findall(r"\bmake ([a-z]+)\b", blocks_of_readme("sh"))) <= targets
     for link in re.findall(r"\]\((?!\w+:)([^)#]+)", readme):
         assert (ROOT / link).exists(), link
+    pages = {path.name for path in (ROOT / "docs").glob("*.md")} - {"index.md", "reference.md"}  # which gather others
+    assert {name for name in pages if f"](docs/{name})" in readme} == pages

@@ -22,7 +22,7 @@ from hatch_build import FOLDERS, LIBRARY, CustomBuildHook, files_of, moved
 MODULES = [path for path in files_of(ROOT) if path.suffix == ".py"]
 SMALL = "--seeds 1 --train-limit 4 --test-limit 4 -k 2 --budget 60 --no-tracking"
 NEEDS_MORE = re.compile(
-    r"make |my_module|openai/gpt|models serve|curl |tfgrpo ui|show-rollout|playbook|export |\.yaml|test.jsonl -k|8765  "
+    r"make |pip install|my_module|openai/gpt|models serve|curl |tfgrpo ui|show-rollout|playbook|export |\.yaml|test.jsonl -k|8765  "
 )
 """A key, a file of the user's, a clone, another terminal."""
 
@@ -122,9 +122,7 @@ def test_every_module_can_be_imported_and_none_needs_the_clone(installed, tmp_pa
 
 @pytest.mark.slow
 def test_every_command_that_a_page_shows_is_there(installed, tmp_path):
-    blocks = [
-        block for page in ("README.md", "docs/tutorial.md", "docs/extending.md") for block in commands_of(ROOT / page)
-    ]
+    blocks = [block for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")) for block in commands_of(page)]
     shown = set(re.findall(r"\btfgrpo (library \w+|(?!library)[a-z][\w-]*)", "\n".join(blocks)))
     script = "\n".join(f"tfgrpo {command} --help > /dev/null" for command in sorted(shown))
     installed.run(script, tmp_path)
@@ -141,8 +139,10 @@ def made_small(block: str, port: str) -> str:
 
 
 @pytest.mark.slow
-def test_the_commands_of_the_readme_work_in_an_empty_folder(installed, tmp_path):
-    blocks = sorted(commands_of(ROOT / "README.md"), key=lambda block: "tfgrpo problems" not in block)
+def test_the_commands_of_the_readme_and_of_the_guides_work_in_an_empty_folder(installed, tmp_path):
+    pages = ("README.md", "docs/measuring.md")
+    shown = [block for page in pages for block in commands_of(ROOT / page)]
+    blocks = sorted(shown, key=lambda block: "tfgrpo problems" not in block)
     ran = "\n".join(made_small(block, str(free_port())) for block in blocks)
     installed.run(ran, tmp_path)
     for command in ("demo", "compare", "paper", "list", "problems", "simulate", "compile", "evaluate", "library show"):

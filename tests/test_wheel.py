@@ -22,7 +22,8 @@ from hatch_build import FOLDERS, LIBRARY, CustomBuildHook, files_of, moved
 MODULES = [path for path in files_of(ROOT) if path.suffix == ".py"]
 SMALL = "--seeds 1 --train-limit 4 --test-limit 4 -k 2 --budget 60 --no-tracking"
 NEEDS_MORE = re.compile(
-    r"make |pip install|my_module|openai/gpt|models serve|curl |tfgrpo ui|show-rollout|playbook|export |\.yaml|test.jsonl -k|8765  "
+    r"make |pip install|my_module|openai/gpt|models serve|curl |tfgrpo ui|show-rollout|playbook|export |\.yaml"
+    r"|test.jsonl -k|8765  "
 )
 """A key, a file of the user's, a clone, another terminal."""
 

@@ -21,9 +21,10 @@ from tfgrpo_dspy.records.events import RunFinished
 from tfgrpo_dspy.records.result import CompileResult, StepRecord
 from tfgrpo_dspy.records.rollouts import Lost
 from tfgrpo_dspy.records.updates import Trial
+from tfgrpo_dspy.reports.learnable import why_little_was_learnable
 from tfgrpo_dspy.reports.markdown import render_report, with_gain
 from tfgrpo_dspy.reports.story import Story, Told, gain_section, story_of
-from tfgrpo_dspy.reports.verdict import verdict_of, why_little_was_learnable
+from tfgrpo_dspy.reports.verdict import verdict_of
 from tfgrpo_dspy.statistics.estimates import Difference
 
 TOLD = Told("my_module:program", "train.jsonl", "exact")

@@ -16,7 +16,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo test check format coverage docs clean
+.PHONY: help demo test check format coverage docs range clean
 
 help:  ## Show these targets
 	@grep -E '^[a-z]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z]+):.*## /\1|/' | \
@@ -44,6 +44,9 @@ coverage: $(INSTALLED)  ## Run the tests with branch coverage of tfgrpo_dspy (be
 
 docs: $(INSTALLED)  ## Build the documentation site into build/site
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet && echo "build/site/index.html"
+
+range:  ## Run the tests on the lowest and on the newest versions of what we need; logs in build/range
+	@PYTHON=$(PYTHON) .ci/range
 
 clean:  ## Delete .venv, caches and build results; runs in mlruns/ are kept
 	@rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

@@ -11,10 +11,12 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
 OURS = ("tfgrpo_dspy", "programs", "optimizers", "evals")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+EXTRAS = PROJECT["optional-dependencies"]
 
 
 def canonical(name: str) -> str:
@@ -49,3 +51,14 @@ def test_the_versions_of_python_are_those_that_may_be_used():
     named = [line.rpartition(" ")[2] for line in PROJECT["classifiers"] if line.startswith("Programming Language ::")]
     assert PROJECT["requires-python"] == ">=3.11"
     assert named == ["3", "3.11", "3.12", "3.13"]
+
+
+def test_who_cites_it_cites_this_version():
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert (cited["version"], cited["license"]) == (PROJECT["version"], PROJECT["license"])
+    assert cited["references"][0]["url"] == PROJECT["urls"]["Paper"]
+
+
+@pytest.mark.parametrize("needed", [*PROJECT["dependencies"], *(one for several in EXTRAS.values() for one in several)])
+def test_whatever_is_asked_for_has_a_version_from_which_it_is_known_to_work(needed):
+    assert re.match(r"tfgrpo-dspy\[|pydantic-core|types-PyYAML|[\w.-]+(\[\w+\])?>=\d", needed), needed

@@ -54,22 +54,13 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        "cli.boundary": ("UNRECORDED", "Commands"),
-        "cli.data": ("examples_for",),
-        "cli.lms": ("make_lm",),
-        "cli.options.taking": ("option", "taking"),
-        "cli.references": ("load_attribute", "load_metric", "load_program"),
-        "lm.budget": ("price_of",),
-        "cli.terminal": (
-            "SIMULATED",
-            "err",
-            "say",
-            "section",
-            "show_path",
-            "show_warnings_of_the_library",
-            "table_of",
-            "warn",
-        ),
+        "cli.boundary": "UNRECORDED Commands",
+        "cli.data": "examples_for",
+        "cli.lms": "make_lm",
+        "cli.options.taking": "option taking",
+        "cli.references": "load_attribute load_metric load_program",
+        "lm.budget": "price_of",
+        "cli.terminal": "SIMULATED err say section show_path show_warnings_of_the_library table_of warn",
     },
 )
 

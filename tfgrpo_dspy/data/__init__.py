@@ -25,9 +25,9 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        "data.columns": ("ANSWER_COLUMNS", "QUESTION_COLUMNS", "columns_of", "value_at"),
-        "data.examples": ("load_examples",),
-        "data.files": ("Row",),
-        "data.rows": ("read_rows",),
+        "data.columns": "ANSWER_COLUMNS QUESTION_COLUMNS columns_of value_at",
+        "data.examples": "load_examples",
+        "data.files": "Row",
+        "data.rows": "read_rows",
     },
 )

@@ -14,9 +14,6 @@ __all__ = ["Forecast", "Range"]
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        "forecast.forecast": (
-            "Forecast",
-            "Range",
-        ),
+        "forecast.forecast": "Forecast Range",
     },
 )

@@ -20,8 +20,8 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        "interop.gepa": ("KeepLibrary",),
-        "interop.mlflow_prompts": ("TrainingFreeGRPOPromptOptimizer",),
-        "interop.mlflow_traces": ("past_rollouts_of",),
+        "interop.gepa": "KeepLibrary",
+        "interop.mlflow_prompts": "TrainingFreeGRPOPromptOptimizer",
+        "interop.mlflow_traces": "past_rollouts_of",
     },
 )

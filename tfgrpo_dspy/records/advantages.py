@@ -56,7 +56,7 @@ class SemanticAdvantage(Shown):
     summaries: tuple[Summary, ...]
     comparison: str
     experiences: tuple[str, ...]
-    """Candidate experiences, at most `experiences_per_group`, each at most `max_words` words."""
+    """Candidate experiences, each of at most `max_words` words."""
     source: Source
 
     def look(self) -> Look:

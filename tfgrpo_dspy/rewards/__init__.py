@@ -62,26 +62,10 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        "rewards.audit": (
-            "RewardAudit",
-            "VerdictAudit",
-            "audit_groups",
-            "audit_reward",
-            "audit_verdicts",
-            "cohen_kappa",
-        ),
-        "rewards.composite": ("Brevity", "Format", "ToolCalls", "Weighted", "count_tool_calls"),
-        "rewards.groups": ("MajorityVote", "SelfDiscrimination"),
-        "rewards.metrics": (
-            "exact",
-            "expected_and_given",
-            "final_part",
-            "judged",
-            "normalise",
-            "number",
-            "same_answer",
-            "shown",
-        ),
-        "rewards.reward": ("GroupMetric", "Metric", "Reward", "check_metric", "score", "score_together"),
+        "rewards.audit": "RewardAudit VerdictAudit audit_groups audit_reward audit_verdicts cohen_kappa",
+        "rewards.composite": "Brevity Format ToolCalls Weighted count_tool_calls",
+        "rewards.groups": "MajorityVote SelfDiscrimination",
+        "rewards.metrics": "exact expected_and_given final_part judged normalise number same_answer shown",
+        "rewards.reward": "GroupMetric Metric Reward check_metric score score_together",
     },
 )

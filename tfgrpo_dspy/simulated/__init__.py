@@ -41,11 +41,11 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        "simulated.agents.site": ("Page", "make_site", "site_problems"),
-        "simulated.endpoint.server": ("Latency", "running_server", "serve"),
-        "simulated.engine": ("AsyncSimulatedEngine", "SimulatedEngine", "simulated_lm"),
-        "simulated.families": ("CODING",),
-        "simulated.student": ("SolveProblem", "make_solver"),
-        "simulated.world": ("Problem", "Split", "answers_match", "demo_examples", "make_problems"),
+        "simulated.agents.site": "Page make_site site_problems",
+        "simulated.endpoint.server": "Latency running_server serve",
+        "simulated.engine": "AsyncSimulatedEngine SimulatedEngine simulated_lm",
+        "simulated.families": "CODING",
+        "simulated.student": "SolveProblem make_solver",
+        "simulated.world": "Problem Split answers_match demo_examples make_problems",
     },
 )

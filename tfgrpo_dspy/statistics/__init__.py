@@ -21,13 +21,6 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        "statistics.estimates": (
-            "Difference",
-            "Estimate",
-            "Rewards",
-            "mean_at_k",
-            "paired_difference",
-            "pass_at_k",
-        ),
+        "statistics.estimates": "Difference Estimate Rewards mean_at_k paired_difference pass_at_k",
     },
 )

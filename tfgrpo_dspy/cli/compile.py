@@ -171,7 +171,8 @@ def tracking_for(options: TrackingOptions, **more: Any) -> MLflowTracking | None
 
 def prepare(program: dspy.Module, options: CompileOptions, *, is_kept: bool = True) -> Job:
     """Read and check everything that the run needs, before anything is paid."""
-    metric, keeper = load_metric(options.metric), Keeper(options.out, _history(options.library))
+    metric, (library, history) = load_metric(options.metric), _to_start_from(options.library)
+    keeper = Keeper(options.out, history)
     examples = partial(examples_for, program, options=options)
     trainset = examples(options.trainset)
     valset = examples(options.valset) if options.valset is not None else None
@@ -179,6 +180,7 @@ def prepare(program: dspy.Module, options: CompileOptions, *, is_kept: bool = Tr
         metric,
         **those_of(Settings, options.settings),
         **_objects(options, examples),
+        library=library,
         log_dir=(options.log_dir or options.out / "log") if is_kept else None,
         restart=options.restart,
         accept_changes=options.accept_changes,
@@ -206,7 +208,6 @@ def _objects(options: CompileOptions, examples_in: Callable[[str], list[dspy.Exa
         "reflection_lm": lm_named(options.reflection_lm, options, _seed(options))
         if options.reflection_lm is not None
         else None,
-        "library": _library(options.library),
         "budget": budget_of(options.settings, is_forecast=options.dry_run or options.confirm_above is not None),
         "executor": _executor(options),
         "gate": [ready[name]() if name in ready else Holdout(examples_in(name)) for name in options.gate or ()],
@@ -245,15 +246,14 @@ def _review(options: CompileOptions) -> Review | None:
     return TerminalReview(options.settings.get("max_words", Settings.max_words)) if options.review else None
 
 
-def _library(path: Path | None) -> ExperienceLibrary:
+def _to_start_from(path: Path | None) -> tuple[ExperienceLibrary, History | None]:
+    """The library, and what is known of how it came to be."""
     if path is None:
-        return Settings.library
-    return load_tracked(path).library if history_path(path).is_file() else read_library(path)
-
-
-def _history(path: Path | None) -> History | None:
-    """What is known of how the library to start from came to be."""
-    return load_tracked(path).history if path is not None and history_path(path).is_file() else None
+        return Settings.library, None
+    if not history_path(path).is_file():
+        return read_library(path), None
+    tracked = load_tracked(path)
+    return tracked.library, tracked.history
 
 
 def show_plan(job: Job, options: CompileOptions, title: str = "") -> None:
@@ -279,10 +279,6 @@ def show_plan(job: Job, options: CompileOptions, title: str = "") -> None:
     view.show_plan(title or named, rows, lms)
 
 
-def _reading(job: Job, library: ExperienceLibrary) -> dspy.Module:
-    return as_policy(detach(job.program), library, job.optimizer.settings, job.trainset)
-
-
 def planned_lms(program: dspy.Module, optimizer: TrainingFreeGRPO) -> dict[str, str]:
     """Role to model name, before the run."""
     policies = {(p.lm or dspy.settings.lm).model for p in program.predictors()}
@@ -301,6 +297,6 @@ def _leave(job: Job, stopped: str) -> str:
     if story is None or started is None:
         return "no step had been finished yet, so no file was written"
     library = story.result.library
-    write_run(folder, _reading(job, library), story)
+    write_run(folder, as_policy(detach(job.program), library, job.optimizer.settings, job.trainset), story)
     steps = f"{len(story.result.steps)} of {counted(started.steps, 'step')}"
     return f"what was learned in {steps} ({counted(len(library), 'experience')}) is in {show_path(folder)}/"

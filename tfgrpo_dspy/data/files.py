@@ -70,10 +70,6 @@ def _rows_of_lines(lines: Iterable[bytes], name: str) -> Iterator[Row]:
             yield _row(_loads(text, where), where)
 
 
-def _json_rows(path: Path) -> Iterator[Row]:
-    return _rows_of_document(_loads(_decode_file(path), path.name), path.name)
-
-
 def _rows_of_document(document: Any, name: str) -> Iterator[Row]:
     rows = document.get("data") if isinstance(document, dict) else document
     if not isinstance(rows, list):
@@ -209,7 +205,7 @@ def first_line(error: Exception) -> str:
 
 _READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
     ".jsonl": _jsonl_rows,
-    ".json": _json_rows,
+    ".json": lambda path: _rows_of_document(_loads(_decode_file(path), path.name), path.name),
     ".csv": _csv_rows,
     ".tsv": partial(_csv_rows, delimiter="\t"),
     ".parquet": _parquet_rows,

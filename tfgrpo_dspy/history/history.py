@@ -218,7 +218,9 @@ class History(Tabular):
         found = [i for i, number in steps if number == max(step, 1)]
         if found and step > 0:  # what a gate took out after the update belongs to the step
             found += [
-                i for i, commit in enumerate(self.commits, start=1) if i > found[-1] and _is_gate_of(commit, step)
+                i
+                for i, commit in enumerate(self.commits, start=1)
+                if i > found[-1] and (commit.author, commit.step) == ("gate", step)
             ]
         if not found or step < 0:
             known = sorted({number for _, number in steps if number is not None})
@@ -333,10 +335,6 @@ def _kind(old: Experience | None, new: Experience | None, *, is_back: bool) -> K
     if old.pinned != new.pinned:
         return "pin" if new.pinned else "unpin"
     return "mark"
-
-
-def _is_gate_of(commit: Commit, step: int) -> bool:
-    return commit.author == "gate" and commit.step == step
 
 
 def _range(numbers: list[int]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import MISSING, Field, fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_type_hints
 
@@ -79,7 +79,8 @@ def _parameters(options: type[Any]) -> Iterator[inspect.Parameter]:
     hints = get_type_hints(options, include_extras=True)
     for each in fields(options):
         if hasattr(hints[each.name], "__metadata__"):
-            yield _parameter(each.name, hints[each.name], _default(each))
+            default = inspect.Parameter.empty if each.default is MISSING else each.default
+            yield _parameter(each.name, hints[each.name], default)
         elif each.name == WORDS:  # set by the command, never typed
             yield _parameter(WORDS, Annotated[list[str] | None, typer.Option(hidden=True)])
     if issubclass(options, Taken):
@@ -105,10 +106,6 @@ def _parameter(name: str, annotation: Any, default: Any = None) -> inspect.Param
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
-def _default(each: Field[Any]) -> Any:
-    return inspect.Parameter.empty if each.default is MISSING else each.default
-
-
 def _annotation(one: Setting, names: set[str]) -> Any:
     flag = option_of(one.name)
     flag += f"/--no{flag[1:]}" if one.kind is bool else ""
@@ -118,7 +115,7 @@ def _annotation(one: Setting, names: set[str]) -> Any:
         flag,
         help=spelled(one.sentence, names) + default,
         metavar=None if one.kind is bool else one.metavar or _metavar(one),
-        rich_help_panel=_panel(one.group),
+        rich_help_panel=f"{one.group.capitalize()}: {GROUPS[one.group]}",
         hidden=not one.common,
         show_default=False,
     )
@@ -128,10 +125,6 @@ def _annotation(one: Setting, names: set[str]) -> Any:
 
 def _metavar(one: Setting) -> str:
     return "|".join(one.choices) or {int: "N", float: "X"}.get(one.kind, "TEXT")
-
-
-def _panel(group: str) -> str:
-    return f"{group.capitalize()}: {GROUPS[group]}"
 
 
 def _show_all(ctx: typer.Context, asked: bool) -> None:

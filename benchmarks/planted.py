@@ -10,8 +10,11 @@ import random
 from typing import Literal
 
 from tfgrpo_dspy import ExperienceLibrary
+from tfgrpo_dspy.library.section import render_section
 from tfgrpo_dspy.simulated.families import FAMILIES, Family, Fork
+from tfgrpo_dspy.simulated.policy import SLIP, difficulty_of, fall_chance, listen
 from tfgrpo_dspy.simulated.understanding import meaning
+from tfgrpo_dspy.simulated.world import Problem, make_problems, recognise
 
 Kind = Literal["useful", "useless", "harmful"]
 
@@ -53,14 +56,13 @@ def plant(useful: int, useless: int, harmful: int, seed: int) -> ExperienceLibra
 
 def kinds_of(library: ExperienceLibrary) -> dict[str, Kind]:
     """Id to what the simulation makes of the text."""
-    return {experience.id: _kind(experience.text) for experience in library}
+    return {experience.id: kind_of(experience.text) for experience in library}
 
 
-def _kind(text: str) -> Kind:
+def kind_of(text: str) -> Kind:
+    """What the simulation makes of one text; one that helps with one thing and misleads in another is harmful."""
     sides = {stance.helps for stance in meaning(text)}
-    if len(sides) > 1:
-        raise ValueError(f"it helps and harms: {text}")
-    return "useless" if not sides else "useful" if sides.pop() else "harmful"
+    return "useless" if not sides else "useful" if all(sides) else "harmful"
 
 
 def _helping(rng: random.Random, family: Family, fork: Fork) -> str:
@@ -69,3 +71,29 @@ def _helping(rng: random.Random, family: Family, fork: Fork) -> str:
 
 def _misleading(rng: random.Random, family: Family, fork: Fork) -> str:
     return f"When {rng.choice(family.kinds)}, {rng.choice(fork.wrong)}."
+
+
+def chance_right(problem: Problem, library: ExperienceLibrary) -> float:
+    """The simulated LM's chance to be right when it reads a library."""
+    found = recognise(problem.question)
+    if found is None:
+        raise ValueError(f"not of the demo world: {problem.question}")
+    family = found[0]
+    heard, distraction = listen(family.name, render_section(library.experiences), ())
+    difficulty = difficulty_of(problem.question)
+    right = 1.0 - SLIP
+    for fork in family.forks:
+        right *= 1 - fall_chance(fork.chance, heard[fork.name], distraction, difficulty)
+    return right
+
+
+def score(library: ExperienceLibrary, seed: int, problems: int = 400) -> float:
+    """The mean of these chances over held-out problems: what Mean@k would be with endless rollouts."""
+    held_out = make_problems(problems, seed, "test")
+    return sum(chance_right(problem, library) for problem in held_out) / problems
+
+
+def perfect() -> ExperienceLibrary:
+    """The ceiling: one right tip for each trap."""
+    texts = [f"When {f.kinds[0]}, {k.right[0]}; do not {k.wrong[0]}." for f in FAMILIES for k in f.forks]
+    return ExperienceLibrary.from_texts(texts)

@@ -6,7 +6,7 @@
 
 makes the check, the sentence of an error, the keyword's documentation, the option of the command line, the line in a
 recipe and the parameter in MLflow. In a sentence, and in every error about settings, what is Python stands between
-backticks (`epochs`, `dropout=0.3`, `None`): the command line spells that its own way.
+backticks (`epochs`, `hedge=0.05`, `None`): the command line spells that its own way.
 """
 
 from __future__ import annotations

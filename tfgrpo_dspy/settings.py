@@ -165,16 +165,11 @@ class SafeguardSettings:
 
     group: ClassVar[str] = "safeguards"
 
-    dropout: float = setting(
-        0.0,
-        "Chance that a rollout of training does not read an experience, which measures what each does; 0 measures "
-        "nothing, 0.3 measures well.",
-        share(may_be_all=False),
-    )
-    prune: Literal["harmful"] | None = setting(
-        None,
-        '`"harmful"` deletes experiences that were measured to lower the reward, for which it needs `dropout`; `None` '
-        "deletes none.",
+    trials: bool = setting(
+        False,
+        "Whether new and changed experiences are on trial: of each group some rollouts read one and some do not, "
+        "which measures what it does at no further call. What hurts or does nothing is taken out, a change that hurts "
+        "is taken back; after the last step what is still in doubt is rolled out once more on the examples that tell.",
     )
     patience: int | None = setting(
         None, "Epochs in a row without progress after which the run ends; `None` makes all of them.", at_least(1)
@@ -278,7 +273,7 @@ class Settings(DecidingSettings, LimitSettings, EndpointSettings):
     auto: Literal["light", "medium", "heavy"] | None = setting(
         None,
         'A whole of settings: `"light"` spends the least that was measured to learn nearly as much, `"medium"`, which '
-        '`None` means too, is the paper\'s, `"heavy"` measures what each experience does and deletes what harms. '
+        '`None` means too, is the paper\'s, `"heavy"` measures what each experience does and keeps what helps. '
         "Single settings override it.",
         common=True,
     )
@@ -288,7 +283,7 @@ class Settings(DecidingSettings, LimitSettings, EndpointSettings):
         check_retrieval(self.retrieval)
         _check_group_size(self)
         _check_library_tokens(self)
-        _check_effects(self)
+        _check_trials(self)
         if self.on_uniform == "hint" and not self.use_ground_truth:
             raise SettingsError('`on_uniform="hint"` shows the expected output, which `use_ground_truth=False` forbids')
 
@@ -326,7 +321,7 @@ class Settings(DecidingSettings, LimitSettings, EndpointSettings):
 WHOLES: Mapping[str, Mapping[str, object]] = {
     "light": {"epochs": 2, "min_group_size": 2},
     "medium": {},
-    "heavy": {"dropout": 0.3, "prune": "harmful"},
+    "heavy": {"trials": True},
 }
 """What each value of `auto` sets otherwise than by default; `benchmarks/README.md` has what each gained."""
 
@@ -365,14 +360,11 @@ def _check_library_tokens(settings: Settings) -> None:
         )
 
 
-def _check_effects(settings: Settings) -> None:
-    if settings.dropout and settings.retrieval is not None:
+def _check_trials(settings: Settings) -> None:
+    if settings.trials and settings.group_size == 1:
         raise SettingsError(
-            "`dropout` and `retrieval` exclude each other: effects are measured by withholding entries at random, and "
-            "retrieval withholds them by what the query is about; measure first, then retrieve"
+            "`trials` compares the rollouts of a group, so it needs `group_size` above 1: leave one of the two out"
         )
-    if settings.prune is not None and not settings.dropout:
-        raise SettingsError("`prune` needs measured effects: set `dropout` above 0 too, e.g. `dropout=0.3`")
 
 
 def meter_for(settings: Settings, num_threads: int) -> Meter:

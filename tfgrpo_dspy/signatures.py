@@ -167,7 +167,7 @@ def with_correction(signature: type[dspy.Signature]) -> type[dspy.Signature]:
 
 @lru_cache(maxsize=8)
 def read_in_part(extractor: type[dspy.Signature]) -> type[dspy.Signature]:
-    """The extractor of a run with `dropout`, in which no attempt has read all experiences."""
+    """The extractor of a run with `trials`, in which no attempt has read all experiences."""
     description = "the present experiences, of which each attempt had read a random part"
     told: type[dspy.Signature] = extractor.with_updated_fields("experiences", desc=description)
     return told

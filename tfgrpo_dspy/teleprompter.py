@@ -96,8 +96,7 @@ class TrainingFreeGRPO(Teleprompter):
         validation_rollouts: int = Settings.validation_rollouts,
         gate: Gate | Sequence[Gate] | None = Setup.gate,
         review: Review | None = Setup.review,
-        dropout: float = Settings.dropout,
-        prune: Literal["harmful"] | None = Settings.prune,
+        trials: bool = Settings.trials,
         patience: int | None = Settings.patience,
         require_gain: bool = Settings.require_gain,
         budget: Budget | None = Settings.budget,
@@ -191,6 +190,10 @@ class TrainingFreeGRPO(Teleprompter):
             library, carried = run.initial_library(workers), Carried()
             for step in run.plan():
                 library, carried = learn(run, step, library, carried, workers)
+            if run.trials is not None:
+                from tfgrpo_dspy.run.settling import settle
+
+                settle(run, library, workers)
             gain = judge_gain(run, workers)
         return run.program(carried, gain)
 
@@ -236,6 +239,11 @@ class TrainingFreeGRPO(Teleprompter):
         """Settings for rollouts that were recorded: the same groups again would teach the same again."""
         if self.given.get("epochs", 1) != 1:
             raise SettingsError(f"past rollouts are learned from in one epoch; leave out epochs={settings.epochs}")
+        if settings.trials:
+            raise SettingsError(
+                "`trials` needs rollouts of which some read an experience and some do not, and past ones are as they "
+                "are: leave `trials` out"
+            )
         return settings.overridden({"epochs": 1, "group_size": rollouts.largest})
 
     def _paid(self) -> Setup:
@@ -250,7 +258,7 @@ def learn(
     policy, briefing = run.policy(library), run.briefing(step, library)
     # 1. Rollout and reward: a group of G per query, scored.
     if run.past is None:
-        groups = roll_out(policy, step.queries, run.metric, workers, run.sampling(step))
+        groups = roll_out(policy, step.queries, run.metric, workers, run.sampling(step, library))
     else:
         groups = recall(run.past, step.queries, workers, step.number)
     # 2. Group advantage: each group is summarised and compared as soon as it is whole.

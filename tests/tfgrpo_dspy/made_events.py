@@ -8,10 +8,12 @@ from dataclasses import replace
 
 import dspy
 
+from tfgrpo_dspy.library.experience import Experience
 from tfgrpo_dspy.library.library import ExperienceLibrary, Limits, Source
 from tfgrpo_dspy.library.operations import Add, Delete, Keep, Modify, Operation
 from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.records.advantages import Extraction, SemanticAdvantage, Summary
+from tfgrpo_dspy.records.effects import Effect
 from tfgrpo_dspy.records.evaluation import Evaluation
 from tfgrpo_dspy.records.events import (
     EpochFinished,
@@ -199,3 +201,8 @@ class MadeRun:
         source = Source(group.name.partition("/")[2], tuple(r.name for r in group.scored))
         comparison = "The winners added; the losers multiplied."
         return SemanticAdvantage(group.name, "question: ...", summaries, comparison, (ADVICE[0],), source)
+
+
+def effect_on(entry: Experience, value: float = 0.1) -> Effect:
+    """An effect of that value, a tenth around it, and of nothing overall."""
+    return Effect(entry.id, entry.text, value, value - 0.1, value + 0.1, 0.0, -0.1, 0.1, value, 9, 9)

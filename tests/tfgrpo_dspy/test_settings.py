@@ -12,7 +12,7 @@ from typing import get_type_hints
 import pytest
 
 from tests import options_page
-from tfgrpo_dspy import BM25, MajorityVote, Settings, SettingsError, TrainingFreeGRPO, evaluate, teleprompter
+from tfgrpo_dspy import MajorityVote, Settings, SettingsError, TrainingFreeGRPO, evaluate, teleprompter
 from tfgrpo_dspy.declaration import AUTHORS, GROUPS, OURS, PAPER, settings_of
 from tfgrpo_dspy.library.library import ExperienceLibrary, Limits
 from tfgrpo_dspy.records.planned import auto_text
@@ -94,7 +94,7 @@ def test_what_decides_the_library_is_apart_from_what_does_not():
     assert not decides & does_not
     assert decides | does_not | {"auto"} == settings_of(Settings).keys(), "which stands for settings that decide"
     assert {DECLARED[name].group for name in decides} == {"method", "safeguards"}
-    assert {"epochs", "group_size", "seed", "dropout", "patience"} <= decides
+    assert {"epochs", "group_size", "seed", "trials", "patience"} <= decides
     assert {"num_threads", "budget", "hedge", "call_timeout", "max_errors"} <= does_not
 
 
@@ -162,11 +162,9 @@ def test_a_value_of_another_kind_is_refused_by_name_and_the_message_says_what_th
     [
         ({"budget": 200}, r"`budget` must be a `Budget`, e\.g\. `Budget\(max_lm_calls=200\)`"),
         ({"hedge": 1.5}, "`hedge` must be a number >= 0 and <= 1, got 1.5"),
-        ({"dropout": 1.0}, "`dropout` must be a number >= 0 and < 1"),
         ({"call_timeout": 0}, "`call_timeout` must be a number > 0 or `None`"),
-        ({"prune": "harmful"}, "`prune` needs measured effects"),
+        ({"trials": True, "group_size": 1}, "`trials` compares the rollouts of a group"),
         ({"retrieval": 3}, "`retrieval` must be"),
-        ({"retrieval": len, "dropout": 0.3}, "`dropout` and `retrieval` exclude each other"),
         ({"count_tokens": 3}, "`count_tokens` must be a function of a text"),
     ],
 )
@@ -206,7 +204,7 @@ def test_a_single_keyword_overrides_the_whole_also_with_the_default():
     [
         ("light", {"group_size": 2}, "`min_group_size=2` came with `auto='light'`", "`min_group_size=None`"),
         ("light", {"metric": MajorityVote()}, "`min_group_size=2` came with", "`min_group_size=None`"),
-        ("heavy", {"retrieval": BM25(4)}, "`dropout=0.3` came with", "`dropout=0.0`"),
+        ("heavy", {"group_size": 1}, "`trials=True` came with", "`trials=False`"),
     ],
 )
 def test_what_a_whole_brought_and_something_given_excludes_is_told_with_the_way_out(auto, given, came, remedy):
@@ -225,4 +223,4 @@ def test_a_run_with_a_whole_says_what_that_means_in_calls():
     assert "at most 1,056 LM calls" in light
     assert "1,584 with the paper's settings" in light
     assert "light (min_group_size=2): 96 to 240 rollouts" in said(auto="light", epochs=1)
-    assert "1,584 LM calls and the updates if a rollout is one call, as many as the paper" in said(auto="heavy")
+    assert "at most 1,824 LM calls and the updates if a rollout is one call, 1,584 with the paper" in said(auto="heavy")

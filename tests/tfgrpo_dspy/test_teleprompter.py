@@ -627,7 +627,7 @@ def test_an_observer_given_as_tracking_is_called_like_any_other():
         ({"objective": 3}, "`objective` must be a text or `None`, got 3"),
         ({"seed": "0"}, "`seed` must be a whole number, got '0'"),
         ({"use_ground_truth": "no"}, "`use_ground_truth` must be `True` or `False`, got 'no'"),
-        ({"prune": "all"}, "`prune` must be `\"harmful\"` or `None`, got 'all'"),
+        ({"trials": "all"}, "`trials` must be `True` or `False`, got 'all'"),
         ({"groups": 5}, "there is no setting 'groups'; did you mean `group_size`?"),
         ({"tracking": 5}, "`tracking` must be"),
         ({"observers": print}, "`observers` must be a sequence"),

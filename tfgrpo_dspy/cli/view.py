@@ -121,5 +121,5 @@ def entries(
 def _effect(effect: Effect | None) -> Text:
     if effect is None:
         return Text("\neffect not measured", style="dim")
-    style = "green" if effect.low > 0 else "red" if effect.high < 0 else "dim"
+    style = {"helps": "green", "hurts": "red"}.get(effect.verdict, "dim")
     return Text(f"\neffect {effect.to_text()}", style=style)

@@ -1,6 +1,7 @@
 """Keeping a library within a bound on its tokens by taking out entries; pure.
 
-The entry with the lowest measured effect goes first; one that was not measured counts as zero. Of equals goes the one
+The entry with the lowest measured effect (shrunken, as the best guess of each) goes first; one that was not measured
+counts as zero. Of equals goes the one
 that the latest step added (those that no step added stay longest), then the one that fewest groups speak for, then the
 one with the highest id: if the oldest went, the next step would learn it anew and pay again. Pinned entries stay.
 """
@@ -67,7 +68,7 @@ def trim(
 def _worth(entry: Experience, effect: Effect | None) -> tuple[float, int, int, int]:
     provenance = entry.provenance
     return (
-        effect.value if effect is not None else 0.0,
+        effect.shrunken if effect is not None else 0.0,
         -(provenance.created_step or 0),
         len(provenance.sources),
         -id_number(entry.id),

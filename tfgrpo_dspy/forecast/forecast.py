@@ -92,6 +92,8 @@ class Plan:
     """Rollouts of a gate's trials on held-out problems in one step, at least and at most; 0 for no such gate."""
     judged: int = 0
     """Judges that read each text which an update proposes."""
+    settled: int = 0
+    """Rollouts at most of what is in doubt after the last step of a run with `trials`."""
     gain: int = 0
     """Rollouts of the final comparison that `require_gain` asks for."""
     readers: float = 1.0

@@ -170,6 +170,7 @@ def _plan(run: Run, steps: Sequence[Step], record: StepRecord, prices: Prices | 
         validation=len(run.valset or ()),
         gate=gate_rollouts(run.gate),
         judged=judges_in(run.gate),
+        settled=len(run.trainset) * settings.group_size if settings.trials else 0,
         gain=gain_rollouts(settings, run.gate, run.valset),
         readers=len(readers) / max(len(run.student.predictors()), 1),
         room=_room(run),

@@ -41,7 +41,8 @@ class _Guess(NamedTuple):
     update: float = 0.5
     """Share of an update's prompt that grows with the advantages shown (ours)."""
     luck: float = 0.5
-    """Where between the least and the most trials a gate makes, and between perfect packing and none the threads."""
+    """Where between the least and the most rollouts that a gate makes, and those of what is in doubt at the end, and
+    between perfect packing and none the threads."""
 
 
 _RANGES = {
@@ -194,6 +195,9 @@ def _project(pilot: Pilot, plan: Plan, guess: _Guess) -> tuple[dict[str, Amount]
         library = _growth(pilot, guess, taught)
         library = library if plan.room is None else min(library, plan.room)
         total["validation"] += _reading(validated, library, plan).times(plan.validation)
+    settled = guess.luck * plan.settled
+    total["rollouts"] += _reading(group, library, plan).times(settled / size)
+    seconds += _seconds(pilot, plan, guess, 0, 0.0, settled) if settled else 0.0
     total["gain"] += _reading(group, library, plan).times(plan.gain / size)
     return total, seconds
 
@@ -288,6 +292,8 @@ def _notes(pilot: Pilot, plan: Plan) -> Iterator[str]:
         yield "adaptive groups are taken to be as large as those of the pilot"
     if plan.gate[1]:
         yield f"the gate makes {plan.gate[0]:,} to {plan.gate[1]:,} rollouts a step, as its looks turn out"
+    if plan.settled:
+        yield f"what is in doubt after the last step is rolled out once more, at most {plan.settled:,} rollouts"
     if not plan.reused:
         yield "an LM's cache is off, so the run pays again for what the pilot rolled out"
     if not any(group.seconds for group in pilot.groups):

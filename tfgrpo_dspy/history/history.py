@@ -292,7 +292,7 @@ def blame(history: History, id: str) -> tuple[Chapter, ...]:
 
 
 def measured_effects(history: History) -> dict[str, Effect]:
-    """What was last measured of each text that the library has now, by id; nothing where `dropout` was 0."""
+    """What was last measured of each text that the library has now, by id; nothing without `trials`."""
     latest = {(effect.id, effect.text): effect for commit in history for effect in commit.scores.effects}
     return {e.id: latest[e.id, e.text] for e in history.library if (e.id, e.text) in latest}
 

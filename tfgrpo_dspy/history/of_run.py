@@ -84,4 +84,7 @@ def _scores(record: StepRecord) -> Scores:
 
 def _rounded(effects: Iterable[Effect]) -> tuple[Effect, ...]:
     """To digits that do not depend on the machine, as a commit's id is made of them."""
-    return tuple(replace(e, value=round(e.value, 6), low=round(e.low, 6), high=round(e.high, 6)) for e in effects)
+    return tuple(replace(e, **{name: round(getattr(e, name), 6) for name in _MEASURED}) for e in effects)
+
+
+_MEASURED = ("value", "low", "high", "overall", "overall_low", "overall_high", "shrunken")

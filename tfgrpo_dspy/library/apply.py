@@ -25,7 +25,7 @@ class Limits:
     """Words of one experience at most, > 0 (32 in the paper's prompt); None for no bound."""
 
 
-By = Literal["update", "prune", "condense", "trim", "person"]
+By = Literal["update", "trial", "condense", "trim", "person"]
 """What asks for an operation: the update, what follows it in the same proposal, or the person who rewrote it."""
 
 

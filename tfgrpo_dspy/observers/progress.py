@@ -79,7 +79,7 @@ class ProgressBar:
                 self._begin(event)
             case StepStarted():
                 phase = _Phase(event.rollouts, event.rollouts // max(event.examples, 1), self._first)
-                self._begin_phase(f"step {event.step}/{self._steps}", phase)
+                self._begin_phase(self._named(event.step), phase)
             case StepFinished(record=record):
                 self._end_step(record)
             case RunFinished():
@@ -121,7 +121,10 @@ class ProgressBar:
 
     def _end_step(self, record: StepRecord) -> None:
         self._end_phase()
-        self._say(f"step {record.step}/{self._steps}: {record.to_text(self._tolerance)}")
+        self._say(f"{self._named(record.step)}: {record.to_text(self._tolerance)}")
+
+    def _named(self, step: int) -> str:
+        return f"step {step}/{self._steps}" if step <= self._steps else "what is in doubt"
 
     def _end(self, event: RunFinished) -> None:
         self.close()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -49,17 +49,31 @@ def detach(program: dspy.Module) -> dspy.Module:
     return bare
 
 
-def withhold(program: dspy.Module, ids: Collection[str]) -> dspy.Module:
-    """A copy of a program with a library attached that does not read the experiences of these ids."""
+def withhold(program: dspy.Module, instead: Mapping[str, str | None]) -> dspy.Module:
+    """A copy of a program with a library attached that does not read the experiences of these ids.
+
+    Args:
+        program: As `attach` or `Retrieving` makes it.
+        instead: What it reads instead of each, by id; None for nothing.
+    """
+    if callable(withholding := getattr(program, "withholding", None)):
+        retrieving: dspy.Module = withholding(instead)
+        return retrieving
     policy = copy_program(program)
     library = library_of(program)
-    read = replace(library, experiences=tuple(e for e in library if e.id not in ids))
+    read = replace(library, experiences=read_instead(library, instead))
     for name, predictor in policy.named_predictors():
         if find_section(predictor.signature.instructions):
             section = render_section(read.scoped_to(name))
             instruct(predictor, append_section(predictor.signature.instructions, section))
     policy.experience_library = read
     return policy
+
+
+def read_instead(experiences: Iterable[Experience], instead: Mapping[str, str | None]) -> tuple[Experience, ...]:
+    """The experiences, with other texts or nothing in place of those of these ids."""
+    texts = ((e, instead.get(e.id, e.text)) for e in experiences)
+    return tuple(e if text == e.text else replace(e, text=text) for e, text in texts if text is not None)
 
 
 def library_of(program: dspy.Module) -> ExperienceLibrary:

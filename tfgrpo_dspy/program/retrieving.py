@@ -19,7 +19,7 @@ from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.library.retrieval import BM25, Cues, Retrieval, Shelf, check_retrieval, restored, state_of
 from tfgrpo_dspy.library.section import append_section, render_section
 from tfgrpo_dspy.lm.undocumented import Saved
-from tfgrpo_dspy.program.instructions import check_conditioned, copy_program, detach
+from tfgrpo_dspy.program.instructions import check_conditioned, copy_program, detach, read_instead
 
 NEEDS = "tfgrpo_dspy.Retrieving(program).load(path): what is read is retrieved for each query, which needs this package"
 
@@ -107,6 +107,7 @@ class Retrieving(dspy.Module):
         names = check_conditioned(program, conditioned)
         self.program = detach(program)
         self.memory = Memory(ExperienceLibrary() if library is None else library, retrieval, names, cues or {})
+        self._instead: Mapping[str, str | None] = {}
 
     @property
     def experience_library(self) -> ExperienceLibrary:
@@ -122,9 +123,15 @@ class Retrieving(dspy.Module):
         """A copy of the program that reads nothing; what `detach` returns."""
         return copy_program(self.program)
 
+    def withholding(self, instead: Mapping[str, str | None]) -> Retrieving:
+        """The program, reading something else or nothing where it finds an experience of these ids."""
+        made = copy.copy(self)
+        made._instead = instead
+        return made
+
     def read_for(self, **inputs: Any) -> tuple[Experience, ...]:
         """The experiences that are read for these inputs, in the order of the prompt."""
-        return self.memory.shelf.select(query_of(inputs))
+        return read_instead(self.memory.shelf.select(query_of(inputs)), self._instead)
 
     def forward(self, **inputs: Any) -> Any:
         """Call the program."""

@@ -10,35 +10,42 @@ Verdict = Literal["helps", "hurts", "does nothing", "undecided"]
 
 LEVEL = 0.95
 
-REACH = 1.959964
-"""Standard errors of an interval at that level to each side."""
-
-TINY = 1e-9
-
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What one experience does to the reward."""
+    """What one experience does to the reward: rollouts that read it, minus those of the same group that did not.
+
+    All in the metric's unit, with plain differences and their intervals but for `shrunken`.
+    """
 
     id: str
     text: str
     """The text that was measured."""
     value: float
-    """Change of the mean reward over the trainset's problems, in the metric's unit."""
+    """Where it applies: on the questions that it was learned from, and on others as far as they are like them."""
     low: float
     high: float
+    overall: float
+    """Over all questions alike."""
+    overall_low: float
+    overall_high: float
+    shrunken: float
+    """`value`, moved towards the mean of all effects by as much as it is uncertain: right on average over many effects,
+    too small for a strong one."""
     n_with: int
-    """Scored rollouts that read it."""
+    """Scored rollouts that read it, of all questions."""
     n_without: int
-    """Scored rollouts it was withheld from."""
+    """Scored rollouts of the same groups that did not."""
+    verdict: Verdict = "undecided"
+    against: str | None = None
+    """What the others read instead, its text before an update changed it; None for nothing."""
     level: float = LEVEL
 
-    @property
-    def z(self) -> float:
-        """The value in standard errors."""
-        return REACH * 2 * self.value / max(self.high - self.low, TINY)
-
     def to_text(self) -> str:
-        """`+0.021 [+0.004, +0.038], 498 rollouts with it, 222 without`."""
-        counts = f"{self.n_with} rollouts with it, {self.n_without} without"
-        return f"{self.value:+.3f} [{self.low:+.3f}, {self.high:+.3f}], {counts}"
+        """`helps: +0.321 [+0.154, +0.488] where it applies, +0.021 [...] overall, shrunken +0.250; ...`."""
+        where = f"{self.value:+.3f} [{self.low:+.3f}, {self.high:+.3f}] where it applies"
+        overall = f"{self.overall:+.3f} [{self.overall_low:+.3f}, {self.overall_high:+.3f}] overall"
+        counts = (
+            f"{self.n_with} rollouts with it, {self.n_without} {'without' if self.against is None else 'as it was'}"
+        )
+        return f"{self.verdict}: {where}, {overall}, shrunken {self.shrunken:+.3f}; {counts}"

@@ -17,17 +17,20 @@ class Planned:
     rollouts: int
     """At most."""
     groups: int
+    settled: int = 0
+    """Further rollouts at most, of what is in doubt after the last step; they are not reflected on."""
 
     @classmethod
     def of(cls, settings: Settings, examples: int) -> Self:
         """What a run with these settings makes of so many examples, if nothing ends it early."""
         groups = examples * settings.epochs
-        return cls(groups * (settings.min_group_size or settings.group_size), groups * settings.group_size, groups)
+        least, most = groups * (settings.min_group_size or settings.group_size), groups * settings.group_size
+        return cls(least, most, groups, examples * settings.group_size if settings.trials else 0)
 
     @property
     def calls(self) -> int:
         """LM calls at most, if a rollout is one: the rollout, its summary, and a comparison per group; no updates."""
-        return 2 * self.rollouts + self.groups
+        return 2 * self.rollouts + self.groups + self.settled
 
 
 def auto_text(settings: Settings, examples: int) -> str:
@@ -37,9 +40,10 @@ def auto_text(settings: Settings, examples: int) -> str:
     planned, paper = Planned.of(settings, examples), Planned.of(Settings(), examples)
     sets = [f"{name}={value}" for name, value in WHOLES[settings.auto].items() if getattr(settings, name) == value]
     least = "" if planned.least == planned.rollouts else f"{planned.least:,} to "
+    settled = f", {planned.settled:,} rollouts after the last step" if planned.settled else ""
     beside = "as many as" if planned.calls == paper.calls else f"{paper.calls:,} with"
     return (
         f"{settings.auto} ({', '.join(sets) or 'the settings of the paper'}): {least}{planned.rollouts:,} rollouts, "
-        f"at most as many summaries and {planned.groups:,} comparisons; at most {planned.calls:,} LM calls and the "
-        f"updates if a rollout is one call, {beside} the paper's settings"
+        f"at most as many summaries and {planned.groups:,} comparisons{settled}; at most {planned.calls:,} LM calls "
+        f"and the updates if a rollout is one call, {beside} the paper's settings"
     )

@@ -58,7 +58,7 @@ class StepRecord(Shown):
     validation: Evaluation | None = None
     """The new library on the valset, when there is one."""
     effects: tuple[Effect, ...] = ()
-    """Measured so far, of the entries that the step's rollouts read; empty without `dropout`."""
+    """Measured so far, of the entries that the step's rollouts read; empty without `trials`."""
     trials: tuple[Trial, ...] = ()
     """What gates measured of the step's proposal."""
     gate_usage: Usage = Usage()
@@ -69,9 +69,9 @@ class StepRecord(Shown):
     """Answers, names and numbers of training problems in what the step wrote."""
 
     @property
-    def pruned(self) -> tuple[Change, ...]:
-        """Deletions because of measured effects."""
-        return tuple(change for change in self.changes if change.by == "prune")
+    def by_trial(self) -> tuple[Change, ...]:
+        """What was taken out, or back, because of measured effects."""
+        return tuple(change for change in self.changes if change.by == "trial")
 
     @property
     def usage(self) -> Usage:
@@ -139,7 +139,7 @@ class CompileResult(Tabular):
     traffic: Traffic = Traffic()
     """Requests at the endpoints, with what failed and was repeated."""
     effects: tuple[Effect, ...] = ()
-    """Measured over all steps, of the entries of `library` that any rollout read; empty without `dropout`."""
+    """Measured over all steps, of the entries of `library` that any rollout read; empty without `trials`."""
     gain: Gain | None = None
     """With `require_gain`, whether the learned library was better; if not, `library` is the initial one, and
     `gain.withheld` says why."""

@@ -38,7 +38,8 @@ class Scored(Shown):
     parts: tuple[tuple[str, float], ...] = ()
     """Name and value of what a composite reward is made of; empty for any other."""
     withheld: tuple[str, ...] = ()
-    """Ids of the experiences that it did not read, by chance (`dropout`), in library order."""
+    """Ids of the experiences on trial that it did not read, by chance, in library order; of one that an update changed
+    it read what it was before."""
 
     def look(self) -> Look:
         """Its reward, and what it answered or how it failed."""

@@ -112,7 +112,7 @@ def story_of(result: CompileResult, started: RunStarted | None = None, told: Tol
         Section("Candidates", (fates_text(result.steps), fates_table(result.steps))),
         Section("Gate", (gate_table(result.steps),)),
         Section("Worth a look", (flags_table(result.steps),)),
-        Section("Refused, pruned, condensed and trimmed", (overruled_table(result.steps),)),
+        Section("Refused, taken out by trial, condensed and trimmed", (overruled_table(result.steps),)),
         _undone(result),
         _cost(result),
     )
@@ -208,8 +208,9 @@ def _library(result: CompileResult) -> Section:
     learned = f", learned with {', '.join(library.learned_with)}" if library.learned_with else ""
     title = f"Library: {counted(len(library), 'experience')}, about {library.tokens} tokens{learned}"
     note = (
-        "Effect: change of the mean reward over the trainset, from rollouts that read a random part of the library; an "
-        "interval that spans zero says that help and harm are not distinguishable."
+        "Effect: mean reward of the rollouts that read an entry minus that of the others of the same groups, where it "
+        "applies (the examples that it was learned from, and others as far as they are like them) and overall, each "
+        "with its 95% interval; shrunken: the first, moved towards the mean of all effects by its uncertainty."
     )
     effects = {effect.id: effect for effect in result.effects}
     return Section(title, (Entries(library, effects), *([note] if effects else [])))

@@ -22,12 +22,19 @@ class Stopping:
     """Rollouts that every group has, >= 2."""
     tolerance: float
     """Rewards that differ by no more count as equal."""
+    in_pairs: bool = False
+    """Whether a group ends with an even number of rollouts, short of G: where experiences are on trial, one of each two
+    reads one, and a group that could end between them would count the luckier side."""
     stuck: Mapping[str, float] = field(default_factory=dict)
     """Examples (`e12`) whose last group had no contrast, and the one reward that it had."""
 
     def is_enough(self, group: Group) -> bool:
         """Whether a group, as far as it is rolled out, needs no further rollout."""
-        if group.is_informative(self.tolerance) or any(lost.cause == "budget" for lost in group.lost):
+        if any(lost.cause == "budget" for lost in group.lost):
+            return True
+        if self.in_pairs and len(group.rollouts) % 2:
+            return False
+        if group.is_informative(self.tolerance):
             return True
         known, rewards = self.stuck.get(_example_of(group)), group.rewards
         if known is None or len(rewards) < self.start:

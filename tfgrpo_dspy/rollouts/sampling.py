@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,7 +11,7 @@ import dspy
 
 from tfgrpo_dspy.lm.budget import Due
 from tfgrpo_dspy.lm.scope import Draw
-from tfgrpo_dspy.program.instructions import copy_program, library_of
+from tfgrpo_dspy.program.instructions import copy_program
 from tfgrpo_dspy.text import fingerprint
 
 if TYPE_CHECKING:
@@ -64,8 +64,9 @@ class Sampling:
     """Whether groups are to be reflected on; those of an evaluation are not."""
     dataset: str = "trainset"
     """What its examples are called where one goes wrong."""
-    dropout: float = 0.0
-    """Chance that a rollout does not read an experience, each by itself, in [0, 1)."""
+    on_trial: Mapping[str, str | None] = field(default_factory=dict)
+    """Ids of experiences that only half of a group's rollouts read, with what the others read instead; None for
+    nothing."""
 
     @property
     def first(self) -> int:
@@ -87,12 +88,15 @@ class Sampling:
         copied: dspy.BaseLM = lm.copy(temperature=self.temperature)
         return copied
 
-    def withheld(self, program: dspy.Module, rollout: str) -> tuple[str, ...]:
-        """Ids of the experiences of the program's library that a rollout does not read, drawn for it alone."""
-        if not self.dropout:
-            return ()
-        bound = self.dropout * 2**63
-        return tuple(e.id for e in library_of(program) if self._number(f"{rollout} without {e.id}") < bound)
+    def withheld(self, rollout: str) -> dict[str, str | None]:
+        """The experiences on trial that a rollout does not read, with what it reads instead.
+
+        Of rollouts 0 and 1 of a group one reads an experience, drawn for it alone; so of 2 and 3, and so on.
+        """
+        group, _, index = rollout.rpartition("/r")
+        pair, side = divmod(int(index), 2)
+        drawn = {id: self._number(f"{group} pair {pair} reads {id}") for id in self.on_trial}
+        return {id: text for id, text in self.on_trial.items() if (drawn[id] + side) % 2}
 
     def program(self, program: dspy.Module) -> dspy.Module:
         """The program as it is rolled out: a copy if a predictor has an LM of its own."""

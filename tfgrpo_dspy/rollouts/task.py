@@ -89,7 +89,7 @@ class RolloutTask:
 def _roll_afresh(task: RolloutTask, example: dspy.Example, name: str) -> Made:
     started, sampling, policy = time.perf_counter(), task.sampling, task.policy
     ensure_drawn()
-    withheld = sampling.withheld(policy.program, name)
+    withheld = _withheld(task, example, name)
     if withheld:
         policy = Policy.of(withhold(policy.program, withheld))
     recorder = Recorder(policy.names)
@@ -101,7 +101,16 @@ def _roll_afresh(task: RolloutTask, example: dspy.Example, name: str) -> Made:
     if isinstance(outcome, Loss):
         outcome = _Outcome(lost=outcome)
     made = outcome.finished(name, recorder, recorder.usage + judge.usage, time.perf_counter() - started)
-    return replace(made, withheld=withheld) if withheld and not isinstance(made, Lost) else made
+    return replace(made, withheld=tuple(withheld)) if withheld and not isinstance(made, Lost) else made
+
+
+def _withheld(task: RolloutTask, example: dspy.Example, name: str) -> dict[str, str | None]:
+    """What a rollout does not read though it would, with what it reads instead; of what is retrieved, only what is."""
+    drawn, find = task.sampling.withheld(name), getattr(task.policy.program, "read_for", None)
+    if not drawn or find is None:
+        return drawn
+    found = {experience.id for experience in find(**example.inputs())}
+    return {id: text for id, text in drawn.items() if id in found}
 
 
 _NO_REWARD = Reward(0.0, "")

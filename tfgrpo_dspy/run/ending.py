@@ -30,7 +30,7 @@ def what_was_next(records: Sequence[StepRecord], steps: int) -> str:
     last = records[-1] if records else None
     missing = [r for g in last.groups for r in g.lost if r.cause == "budget"] if last is not None else []
     undone = Counter(f.stage for f in last.failures if not f.is_error) if last is not None else Counter()
-    left = steps - len(records)
+    left = max(steps - len(records), 0)
     next_up = [
         *([f"{len(missing)} rollouts of step {len(records)}"] if missing else []),
         *(f"{count} {stage} calls of step {len(records)}" for stage, count in undone.items()),

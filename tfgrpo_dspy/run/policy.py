@@ -33,7 +33,11 @@ def as_policy(
 
 def run_cues(library: ExperienceLibrary, settings: Settings, trainset: Sequence[dspy.Example]) -> Cues:
     """The tasks of a run that its experiences were learned from."""
+    return cues_of(library, tasks_of(trainset), settings.library)
+
+
+def tasks_of(trainset: Sequence[dspy.Example]) -> dict[str, str]:
+    """Name of each example (`e12`) to its inputs as text."""
     from tfgrpo_dspy.program.retrieving import query_of
 
-    tasks = {f"e{i}": query_of(dict(example.inputs())) for i, example in enumerate(trainset)}
-    return cues_of(library, tasks, settings.library)
+    return {f"e{i}": query_of(dict(example.inputs())) for i, example in enumerate(trainset)}

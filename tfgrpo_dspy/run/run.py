@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import dspy
 
-from tfgrpo_dspy.credit.of_run import Credit
 from tfgrpo_dspy.errors import BudgetError, EveryRolloutFailed, RequestError, ReviewStop, TooManyErrors
 from tfgrpo_dspy.gates.gate import Gate, Hearing
 from tfgrpo_dspy.gates.screen import known_of
@@ -33,7 +32,7 @@ from tfgrpo_dspy.rollouts.sampling import Query, Sampling
 from tfgrpo_dspy.run.batches import Carried, Step
 from tfgrpo_dspy.run.ending import best_step, epochs_without_progress, stopped, what_was_next, with_gain
 from tfgrpo_dspy.run.identity import circumstances_of
-from tfgrpo_dspy.run.policy import as_policy, run_cues
+from tfgrpo_dspy.run.policy import as_policy, run_cues, tasks_of
 from tfgrpo_dspy.runtime.announcer import Announcer
 from tfgrpo_dspy.runtime.dues import Dues
 from tfgrpo_dspy.runtime.executor import Pace
@@ -46,6 +45,7 @@ from tfgrpo_dspy.steps.fates import fates_of, warn_of
 from tfgrpo_dspy.steps.reflection import Reflection
 
 if TYPE_CHECKING:
+    from tfgrpo_dspy.credit.of_run import Trials
     from tfgrpo_dspy.records.decisions import Review
     from tfgrpo_dspy.records.evaluation import Evaluation, Gain
     from tfgrpo_dspy.rollouts.adaptive import Stopping
@@ -89,7 +89,7 @@ class Run:
         self.meter = meter_for(self.settings, self.num_threads)
         self.dues = Dues(self.meter, self.settings)
         self.stopping = self._first_stopping()
-        self.credit = Credit(self.settings.dropout)
+        self.trials = self._first_trials()
         self.known = known_of(self.trainset)
 
     def _first_stopping(self) -> Stopping | None:
@@ -98,7 +98,16 @@ class Run:
             return None
         from tfgrpo_dspy.rollouts.adaptive import Stopping
 
-        return Stopping(start, self.settings.tolerance)
+        return Stopping(start, self.settings.tolerance, in_pairs=self.settings.trials)
+
+    def _first_trials(self) -> Trials | None:
+        if not self.settings.trials:
+            return None
+        from tfgrpo_dspy.credit.likeness import Likeness
+        from tfgrpo_dspy.credit.of_run import Trials
+
+        known = {source for entry in self.settings.library for source in entry.provenance.sources}
+        return Trials(Likeness(tasks_of(self.trainset), known))
 
     @property
     def steps(self) -> int:
@@ -202,7 +211,6 @@ class Run:
             self.settings,
             step.number,
             readers=names if len(names) > 1 else (),
-            share=min(step.number / self.steps, 1.0),
             learned=learned,
             shelf=self._shelf(library),
         )
@@ -212,15 +220,18 @@ class Run:
             return None
         return Shelf(library, self.settings.retrieval, run_cues(library, self.settings, self.trainset))
 
-    def sampling(self, step: Step) -> Sampling:
-        """How the step's rollouts are drawn."""
+    def sampling(self, step: Step, library: ExperienceLibrary) -> Sampling:
+        """How the step's rollouts, which read that library, are drawn."""
         sampling = self._sampling("training", step.number, self.settings.group_size, self.stopping)
-        return replace(sampling, dropout=self.settings.dropout, is_learned_from=True)
+        on_trial = {} if self.trials is None else self.trials.on_trial(library)
+        return replace(sampling, on_trial=on_trial, is_learned_from=True)
 
     def weigh(self, contrasts: Sequence[Contrast], briefing: Briefing) -> Briefing:
-        """What step 3 is told: what experiences were measured to do as well, if rollouts read parts of them."""
-        groups = _groups_of(briefing.step, contrasts)
-        return replace(briefing, effects=self.credit.take(groups, briefing.library, briefing.step))
+        """What step 3 is told: what experiences on trial were measured to do as well."""
+        if self.trials is None:
+            return briefing
+        effects = self.trials.take(_groups_of(briefing.step, contrasts), briefing.library)
+        return replace(briefing, effects=effects, dismissed=self.trials.dismissed(briefing.library))
 
     def hearing(
         self, proposal: Proposal, advantages: Sequence[SemanticAdvantage], briefing: Briefing, workers: Workers
@@ -263,7 +274,7 @@ class Run:
             policy_usage=sum((r.usage for g in groups for r in g.rollouts), Usage()),
             reflection_usage=sum((c.usage for c in contrasts), proposal.usage),
             seconds=time.perf_counter() - self.step_started,
-            effects=self.credit.latest,
+            effects=() if self.trials is None else self.trials.latest,
             trials=enacted.trials,
             gate_usage=enacted.usage,
             fates=fates,
@@ -346,7 +357,7 @@ class Run:
             unused=carried.as_failures(),
             stopped_by=self._stopped_by(),
             traffic=self.meter.traffic,
-            effects=self.credit.of(library),
+            effects=() if self.trials is None else self.trials.of(library),
         )
 
     def _stopped_by(self) -> str | None:

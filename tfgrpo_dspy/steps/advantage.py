@@ -139,7 +139,7 @@ def _write_extraction(
 ) -> Extraction:
     expected = briefing.expected(group.example)
     settings = briefing.settings
-    extractor: Any = read_in_part(ExtractAdvantage) if settings.dropout else ExtractAdvantage
+    extractor: Any = read_in_part(ExtractAdvantage) if settings.trials else ExtractAdvantage
     extractor = told_of_readers(extractor, briefing.readers) if briefing.readers else extractor
     extractor = with_hint(extractor) if is_hinted(group, briefing) else extractor
     signature = extractor if expected else without(extractor, "expected")

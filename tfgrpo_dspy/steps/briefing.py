@@ -27,11 +27,11 @@ class Briefing:
     settings: Settings
     step: int
     effects: tuple[Effect, ...] = ()
-    """Measured so far, of its entries; empty without `dropout`."""
+    """Measured so far, of its entries; empty without `trials`."""
+    dismissed: tuple[Effect, ...] = ()
+    """Measured of texts that trials took out."""
     readers: tuple[str, ...] = ()
     """Names of the predictors that read the library, if there are several; empty for one."""
-    share: float = 1.0
-    """Of the run's steps, this one included, that are done when it is, in (0, 1]."""
     learned: Learned = field(default_factory=Learned)
     """What is noted in a library that the step changes."""
     shelf: Shelf | None = None

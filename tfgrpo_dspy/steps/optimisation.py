@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
+from tfgrpo_dspy.library.apply import Limits, Refusal
 from tfgrpo_dspy.library.draft import Draft
+from tfgrpo_dspy.library.operations import Operation
 from tfgrpo_dspy.records.advantages import SemanticAdvantage
 from tfgrpo_dspy.records.updates import Proposal, Update
 from tfgrpo_dspy.runtime.workers import Workers
@@ -20,12 +23,13 @@ def propose(
 ) -> Proposal:
     """All that would change the library in a step, as one proposal that can be ruled on.
 
-    The LM turns the batch's semantic advantages into operations; what was measured to be harmful is pruned; and what
-    then exceeds `max_library_tokens` is condensed and trimmed. A failed update carries its advantages to the next step.
+    The LM turns the batch's semantic advantages into operations; what is on trial and has its verdict stays or goes;
+    and what then exceeds `max_library_tokens` is condensed and trimmed. A failed update carries its advantages to the
+    next step.
 
     Args:
         advantages: Of the batch, those carried from the step before first.
-        briefing: What the prompts are told; its effects decide what is pruned and trimmed.
+        briefing: What the prompts are told; its effects decide what goes by trial, and what is trimmed.
         reflection: The LM that answers them.
         workers: The run's pool.
     """
@@ -34,12 +38,13 @@ def propose(
     update = _decide(advantages, briefing, reflection, workers)
     draft = Draft(library, library)
     for operations in update.rounds:
-        draft = draft.then(operations, "update", step=step, limits=settings.limits, sources=sources)
-    if settings.prune is not None:
-        from tfgrpo_dspy.credit.prune import prune
+        allowed, refused = _within_verdicts(operations, briefing)
+        draft = draft.then(allowed, "update", step=step, limits=settings.limits, sources=sources)
+        draft = replace(draft, refusals=(*draft.refusals, *refused))
+    if settings.trials:
+        from tfgrpo_dspy.credit.rulings import verdicts_on
 
-        harmful = prune(draft.now, briefing.effects, briefing.share)
-        draft = draft.then(harmful, "prune", step=step, limits=settings.limits)
+        draft = draft.then(verdicts_on(draft.now, briefing.effects), "trial", step=step, limits=Limits(max_words=None))
     draft, condensation = fit(draft, briefing, reflection, workers)
     net = draft.net({source: label for label, source in reversed(sources.items())})
     return Proposal(
@@ -56,6 +61,17 @@ def propose(
         failures=(*update.failures, *condensation.failures),
         usage=update.usage + condensation.usage,
     )
+
+
+def _within_verdicts(
+    operations: Sequence[Operation], briefing: Briefing
+) -> tuple[Sequence[Operation], Sequence[Refusal]]:
+    """The operations that nothing measured speaks against, and refusals of the others."""
+    if not briefing.settings.trials:
+        return operations, ()
+    from tfgrpo_dspy.credit.rulings import within_verdicts
+
+    return within_verdicts(operations, briefing.effects, briefing.dismissed)
 
 
 def _decide(

@@ -10,6 +10,7 @@ import pytest
 
 from tests.tfgrpo_dspy.command_line import SOLVER, problems, run, the_error
 from tests.tfgrpo_dspy.history.test_history import a_history
+from tests.tfgrpo_dspy.made_events import effect_on
 from tfgrpo_dspy import ExperienceLibrary, attach, read_library
 from tfgrpo_dspy.cli.files import library_of_program, save_program
 from tfgrpo_dspy.history.commits import Note, Scores
@@ -18,7 +19,6 @@ from tfgrpo_dspy.history.history import History
 from tfgrpo_dspy.history.of_run import begin
 from tfgrpo_dspy.library.file import save_library
 from tfgrpo_dspy.library.operations import Add
-from tfgrpo_dspy.records.effects import Effect
 from tfgrpo_dspy.simulated.student import make_solver
 
 LIBRARY = Path("library.json")
@@ -54,22 +54,22 @@ def commits() -> list[str]:
 def test_show_and_blame_tell_what_experiences_were_measured_to_do():
     assert "no effects were measured" in refused("show", "library.json", "--effects")
     history = load_tracked(LIBRARY).history
-    measured = [Effect(e.id, e.text, -0.25, -0.375, -0.125, 70, 30) for e in history.library][:1]
+    measured = [effect_on(e, -0.25) for e in history.library][:1]
     id = measured[0].id
     scored = Note(author="person", scores=Scores(effects=tuple(measured)))
     more = history.library.apply([Add(text="When reading, look twice.")]).library
     save_tracked(history.record(more, scored), LIBRARY)
     for place in ("library.json", "."):
         shown = " ".join(said("show", place, "--effects").split())
-        assert "effect -0.250 [-0.375, -0.125], 70 rollouts with it, 30 without" in shown
+        assert "effect undecided: -0.250 [-0.350, -0.150] where it applies" in shown
         assert "effect not measured" in shown
-    assert "effect -0.250" in said("blame", "library.json", id)
+    assert "effect undecided: -0.250" in said("blame", "library.json", id)
     assert "effect" not in said("show", "library.json")
 
 
-def test_a_run_with_dropout_leaves_its_effects_in_the_history():
+def test_a_run_with_trials_leaves_its_effects_in_the_history():
     problems()
-    options = ("--dropout", "0.3", "--prune", "harmful", "--out", "made")
+    options = ("--trials", "--out", "made")
     assert run("compile", SOLVER, "train.jsonl", *FAST, *options).exit_code == 0
     assert "rollouts with it" in Path("made/report.md").read_text(encoding="utf-8")
     assert "rollouts with it" in said("show", "made", "--effects").replace("\n", " ")

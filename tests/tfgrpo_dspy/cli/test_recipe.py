@@ -176,8 +176,8 @@ def test_options_of_the_program_are_kept_and_can_be_typed_anew():
         ("max_cost_usd: -1", "run.yaml, line 3: max_cost_usd must be a number > 0 or null, got -1"),
         ("seed: 1\nseed: 2", "run.yaml, line 4: seed stands there twice, first in line 3; delete one of the two"),
         (
-            "prune: harmful",
-            "run.yaml, line 3: prune needs measured effects: set dropout above 0 too, e.g. dropout: 0.3",
+            "trials: true\ngroup_size: 1",
+            "run.yaml, line 3: trials compares the rollouts of a group, so it needs group_size above 1",
         ),
         ("seed: 1\nrequire_gain: true", "run.yaml, line 4: require_gain needs problems to measure it on"),
         ("inputs:\n  - [a]", "run.yaml, line 3: a value is a number, a word, a text or a list of these"),

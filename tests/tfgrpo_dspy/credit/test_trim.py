@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.tfgrpo_dspy.made_events import effect_on
 from tfgrpo_dspy import Experience, ExperienceLibrary, Provenance, Settings, SettingsError, Source
 from tfgrpo_dspy.credit.trim import alike_pairs, trim
 from tfgrpo_dspy.library.section import tokens_of
-from tfgrpo_dspy.records.effects import Effect
 
 A_TEXT = "When a task of kind {} comes, take the path of kind {}."
 
@@ -22,10 +24,6 @@ def entry(number, step=1, groups=1, *, pinned=False):
 
 def library(*entries):
     return ExperienceLibrary(tuple(entries), next_id=len(entries))
-
-
-def effect(of, value):
-    return Effect(of.id, of.text, value, value - 0.1, value + 0.1, 9, 9)
 
 
 def trimmed(of, entries, **more):
@@ -41,14 +39,14 @@ def test_a_library_within_its_bound_stays_as_it_is():
 
 def test_what_was_measured_to_do_least_goes_first():
     whole = library(*(entry(i) for i in range(4)))
-    effects = [effect(whole["G1"], -0.2), effect(whole["G2"], 0.3), effect(whole["G3"], 0.1)]
+    effects = [effect_on(whole["G1"], -0.2), effect_on(whole["G2"], 0.3), effect_on(whole["G3"], 0.1)]
     assert trimmed(whole, 3, effects=effects) == ["G0", "G2", "G3"]
     assert trimmed(whole, 2, effects=effects) == ["G2", "G3"], "not measured counts as zero"
 
 
 def test_the_effect_of_an_earlier_text_does_not_count():
     whole = library(entry(0), entry(1))
-    stale = Effect("G0", "When it said something else.", -0.9, -1.0, -0.8, 9, 9)
+    stale = replace(effect_on(whole["G0"], -0.9), text="When it said something else.")
     assert trimmed(whole, 1, effects=[stale]) == ["G0"]
 
 
@@ -65,9 +63,9 @@ def test_pinned_entries_stay_whatever_they_take():
 
 def test_each_drop_has_its_reason():
     whole = library(entry(0), entry(1), entry(2))
-    gone = trim(whole, tokens_of([entry(0)]), effects=[effect(whole["G1"], -0.2)])
+    gone = trim(whole, tokens_of([entry(0)]), effects=[effect_on(whole["G1"], -0.2)])
     assert [(c.op, c.id) for c in gone] == [("delete", "G1"), ("delete", "G2")]
-    assert "at most 15 are allowed, and it had the lowest measured effect left: -0.2" in gone[0].reason
+    assert "at most 15 are allowed, and it had the lowest measured effect left: undecided: -0.2" in gone[0].reason
     assert gone[1].reason.endswith("it was the newest left")
 
 

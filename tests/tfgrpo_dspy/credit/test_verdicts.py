@@ -27,12 +27,19 @@ def found(value: float, error: float) -> Within:
     ],
 )
 def test_what_the_evidence_allows_to_say(where, overall, verdict):
-    assert verdict_of(found(*where), found(*overall), 1.0) == verdict
+    assert verdict_of(found(*where), found(*overall), 1.0, prior=0.0) == verdict
+
+
+@pytest.mark.parametrize(("where", "verdict"), [(0.2, "does nothing"), (0.4, "undecided")])
+def test_a_general_entry_does_nothing_if_it_does_not_overall_and_nothing_speaks_for_it_where_it_was_learned(
+    where, verdict
+):
+    assert verdict_of(found(where, 0.25), found(0.0, 0.05), 1.0) == verdict
 
 
 def test_sizes_are_measured_by_the_spread_of_rewards():
     where, overall = found(0.0, 0.15), found(0.0, 0.05)
-    assert verdict_of(where, overall, 0.1) == "undecided"
+    assert verdict_of(where, overall, 0.1, prior=0.0) == "undecided"
 
 
 @pytest.mark.parametrize(("where", "spread"), [(None, 1.0), (found(1.0, 0.1), 0.0)])

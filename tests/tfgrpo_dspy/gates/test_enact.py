@@ -75,7 +75,7 @@ def test_every_text_that_is_returned_was_shown_to_the_reviewer():
     assert 0 < program.experience_library.tokens <= 250
 
 
-@pytest.mark.parametrize("settings", [{}, {"max_library_tokens": 250}, {"dropout": 0.3, "prune": "harmful"}])
+@pytest.mark.parametrize("settings", [{}, {"max_library_tokens": 250}, {"trials": True}])
 def test_the_library_judged_is_the_library_kept(settings):
     gate = Recording()
     steps = demo(gate=gate, **settings).detailed_results.steps

@@ -106,11 +106,6 @@ def test_what_cannot_retrieve_is_refused(retrieval):
         BM25(0)
 
 
-def test_retrieval_and_dropout_exclude_each_other():
-    with pytest.raises(SettingsError, match="`dropout` and `retrieval` exclude each other"):
-        Settings(retrieval=BM25(), dropout=0.3)
-
-
 def test_records_name_the_way_of_retrieving():
     assert Settings(retrieval=BM25(3)).as_params()["retrieval"] == "kind=bm25 k=3"
     assert described(examples) == "kind=own name=tests.tfgrpo_dspy.scripted.examples"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tfgrpo_dspy.made_events import MadeRun
+from tests.tfgrpo_dspy.made_events import MadeRun, effect_on
 from tfgrpo_dspy import Add, Failure, Fate, Modify, Refusal, compare
 from tfgrpo_dspy.cli import view
 from tfgrpo_dspy.library.experience import Experience, Provenance, Source
@@ -15,7 +15,6 @@ from tfgrpo_dspy.library.leaks import Flag
 from tfgrpo_dspy.library.library import Change
 from tfgrpo_dspy.lm.usage import Traffic, Usage
 from tfgrpo_dspy.records import wording
-from tfgrpo_dspy.records.effects import Effect
 from tfgrpo_dspy.records.evaluation import Gain
 from tfgrpo_dspy.records.events import RunFinished
 from tfgrpo_dspy.records.result import CompileResult, StepRecord
@@ -236,7 +235,7 @@ SEEN = {
     "unrecorded": "Not recorded: the summary",
     "stopped_by": "Ended early: max_lm_calls",
     "traffic": "3 requests repeated",
-    "effects": "7 rollouts with it",
+    "effects": "9 rollouts with it",
     "gain": "Not shown to be better",
     "epoch": "| epoch |",
     "step": "| step |",
@@ -274,7 +273,7 @@ def everything() -> RunFinished:
         flags=(Flag("leaked answer", "G0", "it holds '42', the answer of a training problem"),),
         changes=(
             *run.records[0].changes,
-            Change("delete", "G0", "Old.", None, "it hurt", (), "prune"),
+            Change("delete", "G0", "Old.", None, "it hurt", (), "trial"),
             Change("modify", "G1", "Long.", "Short.", "too long", (), "condense"),
         ),
     )
@@ -287,7 +286,7 @@ def everything() -> RunFinished:
         unrecorded=("the summary: no space",),
         stopped_by="max_lm_calls=60; not done: one more of 4 steps",
         traffic=Traffic(320, retries=3, failures={"timeout": 2}),
-        effects=(Effect("G0", "x", 0.1, 0.0, 0.2, 7, 8),),
+        effects=(effect_on(run.records[-1].library["G0"]),),
     )
     return RunFinished(result, None)
 

@@ -117,8 +117,7 @@ def effects_of(file: Path) -> dict[str, Effect]:
     found = measured_effects(history_to_show(library_file(file)))
     if not found:
         raise HistoryError(
-            f"no effects were measured for {show_path(file)}; `{us()} compile ... --dropout 0.3` measures them at no "
-            "further LM call"
+            f"no effects were measured for {show_path(file)}; `{us()} compile ... --trials` measures them"
         )
     return found
 

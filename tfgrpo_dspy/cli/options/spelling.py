@@ -1,6 +1,6 @@
 """Python's words in a message, as they are written on a command line: the one place that knows both spellings.
 
-Whoever writes of a setting puts what is Python between backticks: `epochs`, `dropout=0.3`, `None`.
+Whoever writes of a setting puts what is Python between backticks: `epochs`, `hedge=0.05`, `None`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def _spelled(python: str, options: Collection[str]) -> str:
 
 
 def in_yaml(text: str) -> str:
-    """The text with `None` as null, `dropout=0.3` as dropout: 0.3."""
+    """The text with `None` as null, `hedge=0.05` as hedge: 0.05."""
     return _SPAN.sub(lambda match: _in_yaml(match[1]), text)
 
 

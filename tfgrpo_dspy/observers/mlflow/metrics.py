@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
+from tfgrpo_dspy.records.effects import Verdict
 from tfgrpo_dspy.records.rollouts import count_groups, reward_estimate
 from tfgrpo_dspy.statistics.estimates import Difference, Estimate
 
@@ -180,9 +181,11 @@ def _effects(record: StepRecord) -> dict[str, float]:
         return {}
     return {
         "measured": len(record.effects),
-        "helpful": sum(e.low > 0 for e in record.effects),
-        "harmful": sum(e.high < 0 for e in record.effects),
-        "pruned": len(record.pruned),
+        **{
+            verdict.replace(" ", "_"): sum(e.verdict == verdict for e in record.effects)
+            for verdict in get_args(Verdict)
+        },
+        "by_trial": len(record.by_trial),
     }
 
 

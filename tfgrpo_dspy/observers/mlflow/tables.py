@@ -62,11 +62,25 @@ def advantages_table(record: StepRecord, safe: Safe) -> Table:
 
 def effects_table(effects: Sequence[Effect], safe: Safe) -> Table:
     """What each experience was measured to do so far, with its interval and what it rests on."""
-    columns = ("id", "text", "effect", "low", "high", "n_with", "n_without")
     rows: list[Row] = [
-        dict(zip(columns, (e.id, e.text, e.value, e.low, e.high, e.n_with, e.n_without), strict=True)) for e in effects
+        {
+            "id": e.id,
+            "text": e.text,
+            "verdict": e.verdict,
+            "effect_where_it_applies": e.value,
+            "low": e.low,
+            "high": e.high,
+            "overall": e.overall,
+            "overall_low": e.overall_low,
+            "overall_high": e.overall_high,
+            "shrunken": e.shrunken,
+            "n_with": e.n_with,
+            "n_without": e.n_without,
+            "against": e.against or "",
+        }
+        for e in effects
     ]
-    return table(columns, rows, safe)
+    return table(_columns(rows), rows, safe)
 
 
 def of_story(told: look.Table, safe: Safe) -> Table:
@@ -112,7 +126,7 @@ def _fields(example: Mapping[str, object]) -> dict[str, str]:
     return {str(name): value if isinstance(value, str) else str(value) for name, value in example.items()}
 
 
-_OUTCOMES = {"prune": "pruned", "condense": "condensed", "trim": "trimmed", "person": "edited"}
+_OUTCOMES = {"trial": "by trial", "condense": "condensed", "trim": "trimmed", "person": "edited"}
 
 
 def _change_row(change: Change) -> Row:

@@ -44,4 +44,4 @@ def _chapter(chapter: Chapter, shown: set[str]) -> dict[str, Any]:
 def _effect(effect: Effect | None) -> dict[str, str] | None:
     if effect is None:
         return None
-    return {"text": effect.to_text(), "kind": "good" if effect.low > 0 else "bad" if effect.high < 0 else "unsure"}
+    return {"text": effect.to_text(), "kind": {"helps": "good", "hurts": "bad"}.get(effect.verdict, "unsure")}

@@ -11,9 +11,8 @@ from pathlib import Path
 import dspy
 import pytest
 
-from tests.tfgrpo_dspy.made_events import MadeRun
+from tests.tfgrpo_dspy.made_events import MadeRun, effect_on
 from tfgrpo_dspy import ExperienceLibrary, Lost, Usage, compare
-from tfgrpo_dspy.records.effects import Effect
 from tfgrpo_dspy.records.result import CompileResult
 from tfgrpo_dspy.reports.page.render import render_page, with_verdict
 from tfgrpo_dspy.reports.story import Told, gain_section, story_of
@@ -107,9 +106,8 @@ def test_credentials_are_left_out():
 def test_effects_and_fates_are_told():
     run = MadeRun()
     first = run.result.library.experiences[0]
-    effect = Effect(first.id, first.text, 0.2, 0.1, 0.3, 30, 12)
-    page = page_of(replace(run.result, effects=(effect,)))
-    assert "effect +0.200 [+0.100, +0.300], 30 rollouts with it, 12 without" in page
+    page = page_of(replace(run.result, effects=(effect_on(first, 0.2),)))
+    assert "effect undecided: +0.200 [+0.100, +0.300] where it applies" in page
     for step in run.result.steps:
         for refusal in step.refusals:
             assert refusal.reason.replace("'", "&#39;") in page

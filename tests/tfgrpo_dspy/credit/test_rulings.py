@@ -1,0 +1,45 @@
+"""What becomes of entries when their trial is over."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tests.tfgrpo_dspy.made_events import effect_on
+from tfgrpo_dspy import ExperienceLibrary
+from tfgrpo_dspy.credit.rulings import verdicts_on, within_verdicts
+from tfgrpo_dspy.library.operations import Add, Delete, Keep, Modify
+
+LIBRARY = ExperienceLibrary.from_texts(["When adding, guess.", "When adding, carry the ten.", "When done, check it."])
+HURTS, HELPS, NOTHING = (
+    replace(effect_on(entry), verdict=verdict)
+    for entry, verdict in zip(LIBRARY, ("hurts", "helps", "does nothing"), strict=True)
+)
+
+
+def test_what_hurts_and_what_does_nothing_is_deleted_with_the_measurement_as_its_reason():
+    made = verdicts_on(LIBRARY, [HURTS, HELPS, NOTHING])
+    assert [(o.op, o.id) for o in made] == [("delete", "G0"), ("delete", "G2")]
+    assert made[0].reason == f"on trial it {HURTS.to_text()}"
+
+
+def test_a_change_that_hurts_is_put_back_and_one_that_does_nothing_stays():
+    changes = [replace(HURTS, against="When adding, add."), replace(NOTHING, against="When done, stop.")]
+    assert [(o.op, o.id, o.text) for o in verdicts_on(LIBRARY, changes)] == [("modify", "G0", "When adding, add.")]
+
+
+def test_pinned_entries_and_texts_written_since_stay():
+    pinned = LIBRARY.pin("G0")
+    assert verdicts_on(pinned, [HURTS]) == []
+    assert verdicts_on(LIBRARY, [replace(HURTS, text="Another text.")]) == []
+
+
+def test_what_was_measured_speaks_against_operations_of_an_update():
+    gone = replace(NOTHING, id="G9", text="When solving a problem, check the calculation carefully.")
+    again = Add(text="When solving a problem, check the calculation carefully!")
+    rewritten = Modify(id="G0", text="When solving a problem, check the calculation carefully.")
+    others = [Delete(id="G0"), Add(text="When subtracting, borrow from the next column."), Keep()]
+    kept, refused = within_verdicts([again, rewritten, Delete(id="G1"), *others], [HURTS, HELPS], [gone])
+    assert kept == others
+    assert [r.operation.op for r in refused] == ["add", "modify", "delete"]
+    assert refused[0].reason == f"it is what G9 said, which on trial {gone.to_text()}"
+    assert refused[2].reason == f"on trial G1 {HELPS.to_text()}"

@@ -1,0 +1,60 @@
+"""What becomes of experiences when their trial is over: operations on the library, and refusals of others; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from tfgrpo_dspy.credit.of_run import is_dismissed
+from tfgrpo_dspy.library.apply import Refusal
+from tfgrpo_dspy.library.library import ExperienceLibrary
+from tfgrpo_dspy.library.operations import Add, Delete, Modify, Operation
+from tfgrpo_dspy.library.similarity import NEAR_DUPLICATE, normalised_tokens, overlap
+from tfgrpo_dspy.records.effects import Effect
+
+
+def verdicts_on(library: ExperienceLibrary, effects: Iterable[Effect]) -> list[Operation]:
+    """Deletions of what hurts and what does nothing, and texts put back as they were where a change hurts.
+
+    Args:
+        library: After an update; what this rewrote has no verdict yet, and stays. Pinned entries stay as well.
+        effects: As measured.
+    """
+    free = {(e.id, e.text) for e in library if not e.pinned}
+    made: list[Operation] = []
+    for effect in effects:
+        if (effect.id, effect.text) in free and is_dismissed(effect):
+            reason = f"on trial it {effect.to_text()}"
+            if effect.against is None:
+                made.append(Delete(id=effect.id, reason=reason))
+            else:
+                made.append(Modify(id=effect.id, text=effect.against, reason=reason))
+    return made
+
+
+def within_verdicts(
+    operations: Sequence[Operation], effects: Iterable[Effect], dismissed: Sequence[Effect]
+) -> tuple[list[Operation], list[Refusal]]:
+    """An update's operations, without those that what was measured speaks against, and these.
+
+    A text that a trial took out is not learned anew, in these words or nearly these, and an entry that helps is not
+    deleted.
+
+    Args:
+        operations: Of the update.
+        effects: Of the present library's entries.
+        dismissed: Of texts that trials took out.
+    """
+    helpful = {effect.id: effect for effect in effects if effect.verdict == "helps"}
+    gone = [(normalised_tokens(effect.text), effect) for effect in dismissed]
+
+    def objection(operation: Operation) -> str:
+        if isinstance(operation, Delete) and (known := helpful.get(operation.id)) is not None:
+            return f"on trial {operation.id} {known.to_text()}"
+        if isinstance(operation, Add | Modify):
+            words = normalised_tokens(operation.text)
+            again = next((effect for tokens, effect in gone if overlap(words, tokens) >= NEAR_DUPLICATE), None)
+            return f"it is what {again.id} said, which on trial {again.to_text()}" if again is not None else ""
+        return ""
+
+    said = [(operation, objection(operation)) for operation in operations]
+    return [o for o, why in said if not why], [Refusal(o, why) for o, why in said if why]

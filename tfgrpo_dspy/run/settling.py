@@ -1,0 +1,38 @@
+"""After the last step: what is still on trial is rolled out once more where it should show, and nothing is learned."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tfgrpo_dspy.gates.enact import enact
+from tfgrpo_dspy.library.library import ExperienceLibrary
+from tfgrpo_dspy.records.advantages import Contrast
+from tfgrpo_dspy.rollouts.sampling import Query
+from tfgrpo_dspy.run.batches import Step
+from tfgrpo_dspy.run.run import Run
+from tfgrpo_dspy.runtime.workers import Workers
+from tfgrpo_dspy.steps.optimisation import propose
+from tfgrpo_dspy.steps.rollout import roll_out
+
+LEAST = 0.15
+"""How much an example must tell of some entry, against one that the entry was learned from, to be rolled out again."""
+
+
+def settle(run: Run, library: ExperienceLibrary, workers: Workers) -> None:
+    """Roll out the examples that tell something of entries in doubt; these stay, or go, by what is then known.
+
+    It takes rollouts of a part of the trainset and no reflection; it is left out once a limit has ended the run.
+    """
+    doubtful = frozenset() if run.trials is None else run.trials.doubtful(library, LEAST)
+    queries = tuple(Query(i, example) for i, example in enumerate(run.trainset) if f"e{i}" in doubtful)
+    if not queries or run.meter.stopped_by is not None:
+        return
+    step = Step(run.settings.epochs, len(run.records) + 1, queries, ends_epoch=False)
+    run.start(step)
+    sampling = replace(run.sampling(step, library), is_learned_from=False, stopping=None)
+    groups = workers.results(roll_out(run.policy(library), step.queries, run.metric, workers, sampling))
+    contrasts = [Contrast(group) for group in groups]
+    briefing = run.weigh(contrasts, run.briefing(step, library))
+    proposal = propose((), briefing, run.reflection, workers)
+    enacted = enact(run.review, run.gate, run.hearing(proposal, (), briefing, workers), run.known)
+    run.record(step, contrasts, (), proposal, enacted, workers)

@@ -42,6 +42,11 @@ def is_for_type_checkers(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and ast.unparse(node.test) in {"TYPE_CHECKING", "typing.TYPE_CHECKING"}
 
 
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def nodes_of(tree: ast.AST, *, at_import: bool) -> Iterator[ast.AST]:
     """All nodes below; `at_import` leaves out what an import of the module does not run."""
     for node in ast.iter_child_nodes(tree):
@@ -51,11 +56,12 @@ def nodes_of(tree: ast.AST, *, at_import: bool) -> Iterator[ast.AST]:
             yield from nodes_of(node, at_import=at_import)
 
 
+@cache
 def imports_of(path: Path, *, at_import: bool = False) -> set[str]:
     """Dotted names that a module imports: `a.b.c` for `from a.b import c` if that is a module, else `a.b`."""
     package = path.relative_to(ROOT).parent.parts
     names: set[str] = set()
-    for node in nodes_of(ast.parse(path.read_text(encoding="utf-8")), at_import=at_import):
+    for node in nodes_of(tree_of(path), at_import=at_import):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -66,6 +72,7 @@ def imports_of(path: Path, *, at_import: bool = False) -> set[str]:
     return names
 
 
+@cache
 def is_module(name: str) -> bool:
     path = ROOT.joinpath(*name.split("."))
     return path.is_dir() or path.with_suffix(".py").is_file()
@@ -85,6 +92,7 @@ def room_of(name: str) -> str:
     return name.split(".")[1]
 
 
+@cache
 def modules() -> dict[str, Path]:
     """Dotted name to path, of every module of the library but `__init__`, which only gathers the public names."""
     return {module_name(path): path for path in modules_of(LIBRARY) if path != LIBRARY / "__init__.py"}
@@ -95,6 +103,7 @@ def uses_of(path: Path, known: Collection[str], *, at_import: bool = False) -> s
     return {name for name in imports_of(path, at_import=at_import) if name in known} - {module_name(path)}
 
 
+@cache
 def rooms_used() -> dict[str, set[str]]:
     """Each room to the rooms that it imports from."""
     known, rooms = modules(), {}
@@ -104,6 +113,7 @@ def rooms_used() -> dict[str, set[str]]:
     return rooms
 
 
+@cache
 def floors() -> dict[str, int]:
     """The floor of each room, as docs/architecture.md draws them: `12  cli/` is a line of its picture."""
     drawn = re.findall(r"^ *(\d+) +((?:[a-z_]+(?:/|\.py) *)+)", ARCHITECTURE.read_text(encoding="utf-8"), re.MULTILINE)
@@ -121,7 +131,7 @@ def public_names() -> dict[str, set[str]]:
     """Folders of the library that say what is public in them, to these names."""
     found = {}
     for path in LIBRARY.rglob("__init__.py"):
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        for node in tree_of(path).body:
             if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
                 found[module_name(path)] = set(ast.literal_eval(node.value))
     return found
@@ -144,12 +154,12 @@ def defined_in(body: list[ast.stmt]) -> set[str]:
 
 @cache
 def names_of(path: Path) -> set[str]:
-    return defined_in(ast.parse(path.read_text(encoding="utf-8")).body)
+    return defined_in(tree_of(path).body)
 
 
 @pytest.mark.parametrize("path", [path for path in modules_of(LIBRARY) if path.stem != "__init__"], ids=label)
 def test_a_name_is_imported_from_the_module_that_defines_it(path):
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "tfgrpo_dspy":
             place = ROOT.joinpath(*node.module.split("."))
             home = place.with_suffix(".py") if place.with_suffix(".py").is_file() else place / "__init__.py"
@@ -161,7 +171,7 @@ def test_a_name_is_imported_from_the_module_that_defines_it(path):
 def test_programs_optimizers_and_evals_use_public_names_only(package):
     public = public_names()
     for path in modules_of(ROOT / package):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "tfgrpo_dspy":
                 inner = {alias.name for alias in node.names} - public.get(node.module, set())
                 assert not inner, f"{label(path)} takes {', '.join(inner)} from {node.module}, which are not public"
@@ -262,7 +272,7 @@ def test_only_the_observers_know_mlflow(path):
 
 @pytest.mark.parametrize("path", modules_of(LIBRARY), ids=label)
 def test_nothing_is_printed_by_the_library(path):
-    calls = (node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call))
+    calls = (node for node in ast.walk(tree_of(path)) if isinstance(node, ast.Call))
     assert not [call.lineno for call in calls if isinstance(call.func, ast.Name) and call.func.id == "print"]
 
 

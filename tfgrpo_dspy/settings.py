@@ -198,6 +198,14 @@ class LimitSettings:
         "good order with the library it has, and says what came next.",
         like("a `Budget`, e.g. `Budget(max_lm_calls=200)`", Budget),
     )
+    max_outage: float | None = setting(
+        3600.0,
+        "Seconds that an endpoint which answered before may be away, where every request fails, is refused or times "
+        "out. The run waits so long, asks with one call at growing intervals and goes on; then it ends in good order. "
+        "`None` waits for none: what that loses counts as errors.",
+        above(0),
+        metavar="SECONDS",
+    )
     max_errors: int | None = setting(
         None,
         "Examples that may go wrong (lost rollouts, failed summaries and extractions; a failed update counts as one) "
@@ -377,4 +385,5 @@ def meter_for(settings: Settings, num_threads: int) -> Meter:
         call_timeout=settings.call_timeout,
         hedge=settings.hedge,
         seed=settings.seed,
+        max_outage=settings.max_outage,
     )

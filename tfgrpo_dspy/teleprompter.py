@@ -100,6 +100,7 @@ class TrainingFreeGRPO(Teleprompter):
         patience: int | None = Settings.patience,
         require_gain: bool = Settings.require_gain,
         budget: Budget | None = Settings.budget,
+        max_outage: float | None = Settings.max_outage,
         max_errors: int | None = Settings.max_errors,
         executor: str | Executor = Setup.executor,
         num_threads: int | None = Settings.num_threads,

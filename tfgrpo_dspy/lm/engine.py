@@ -24,6 +24,7 @@ from tfgrpo_dspy.lm.account import Claim, Reservation
 from tfgrpo_dspy.lm.budget import POLICY, OutOfBudget
 from tfgrpo_dspy.lm.flight import Flight
 from tfgrpo_dspy.lm.meter import LONGEST_WAIT, Meter
+from tfgrpo_dspy.lm.outage import is_absence
 from tfgrpo_dspy.lm.scope import Scope
 from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.lm.verdicts.replies import Reply, TooLongReply, fault_in, is_repeated, may_pass, timed_out
@@ -146,20 +147,26 @@ async def ask(scope: Scope, errand: Errand, way: Way) -> Any:
         LM15Error: It failed.
         OutOfBudget: It would exceed a cap, or nothing new may start.
     """
-    attempt = await board(scope, errand, way)
-    try:
-        return await way.fly(attempt)
-    except OutOfBudget as signal:
-        attempt.failed(signal)
-        if scope.listener is not None:
-            scope.listener.signal = signal
-        raise
-    except Exception as error:
-        attempt.failed(error)
-        told = _remember(scope.meter, errand, error)
-        if told is error:
+    meter = scope.meter
+    while True:
+        attempt = await board(scope, errand, way)
+        try:
+            return await way.fly(attempt)
+        except OutOfBudget as signal:
+            attempt.failed(signal)
+            if scope.listener is not None:
+                scope.listener.signal = signal
             raise
-        raise told from error
+        except Exception as error:
+            attempt.failed(error)
+            if is_absence(error) and meter.outages.is_away(errand.model):
+                _FAILED.set(None)
+                meter.retried()
+                continue  # it is not this call that failed: it is sent again when the endpoint is back
+            told = _remember(meter, errand, error)
+            if told is error:
+                raise
+            raise told from error
 
 
 async def board(scope: Scope, errand: Errand, way: Way) -> Attempt:
@@ -179,7 +186,12 @@ async def board(scope: Scope, errand: Errand, way: Way) -> Attempt:
             await _rest(meter, before, way)
         timeouts = 0 if before is None else before.timeouts
         allowed = meter.allowed((errand.model, scope.kind), timeouts, errand.own_timeout)
-        return Attempt(scope, errand, await _admit(scope, errand, way), allowed)
+        try:
+            await _endpoint(scope, errand, way)
+            return Attempt(scope, errand, await _admit(scope, errand, way), allowed)
+        except BaseException as error:
+            meter.outages.failed(errand.model, errand.request, error)
+            raise
     except OutOfBudget as refused:
         if scope.listener is not None:
             scope.listener.signal = refused
@@ -193,6 +205,20 @@ async def _rest(meter: Meter, before: _Failures, way: Way) -> None:
     if before.rest:
         await way.rest(meter, before.rest)
     meter.retried()
+
+
+async def _endpoint(scope: Scope, errand: Errand, way: Way) -> None:
+    """Wait while it is away."""
+    meter = scope.meter
+    if meter.outages.is_away(errand.model):
+        await way.until(partial(_arrive, meter, errand))
+        if scope.listener is not None:
+            scope.listener.check()
+
+
+def _arrive(meter: Meter, errand: Errand, wake: Callable[[], None]) -> bool | None:
+    meter.check()
+    return meter.outages.enter(errand.model, errand.request, wake)
 
 
 async def _admit(scope: Scope, errand: Errand, way: Way) -> Ticket:
@@ -365,7 +391,10 @@ class Attempt:
 
     def failed(self, error: BaseException) -> None:
         """It is written down that it failed, unless it is already what became of it."""
-        if not self._offer.is_taken and self.ticket.failed(error) and isinstance(error, Exception):
+        if self._offer.is_taken or not self.ticket.failed(error):
+            return
+        self.scope.meter.outages.failed(self.errand.model, self.errand.request, error)
+        if isinstance(error, Exception):
             self._hear(Usage(lm_calls=1))
 
     def _hear(self, took: Usage) -> None:

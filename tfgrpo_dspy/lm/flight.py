@@ -222,16 +222,23 @@ class HelperTimeout(Exception):
     """A task that did not end in time."""
 
 
-def within(seconds: float, task: Callable[[], T]) -> T:
+def within(seconds: float, task: Callable[[], T], excused: Callable[[], float] = lambda: 0.0) -> T:
     """The task's result, if it ends in time.
+
+    Args:
+        seconds: That it may take.
+        task: What is to be done.
+        excused: Seconds so far that do not count, e.g. those for which a run waited for an endpoint.
 
     Raises:
         HelperTimeout: It did not; it is told to end, and nobody waits for it.
     """
+    ends = time.monotonic() + seconds - excused()
     job = HELPERS.start(task)
-    if not job.wait(seconds):
-        job.leave()
-        raise HelperTimeout(f"timed out after {seconds:g} s; it may still be running in a thread of its own")
+    while not job.wait(max(left := ends + excused() - time.monotonic(), 0.0)):
+        if left <= 0:
+            job.leave()
+            raise HelperTimeout(f"timed out after {seconds:g} s; it may still be running in a thread of its own")
     return job.result()
 
 

@@ -14,6 +14,7 @@ from dataclasses import replace
 from tfgrpo_dspy.lm.account import Reservation, Spending
 from tfgrpo_dspy.lm.budget import POLICY, SUMMARY, UPDATE, Budget, Due, Kind, OutOfBudget, Unpriced, cost_at
 from tfgrpo_dspy.lm.flight import CLOCK, Flight
+from tfgrpo_dspy.lm.outage import Outages
 from tfgrpo_dspy.lm.pacing import UNKNOWN, Latencies, Limiter
 from tfgrpo_dspy.lm.usage import Traffic, Usage
 from tfgrpo_dspy.lm.verdicts.replies import CutReply, EmptyReply, Reply, ReplyRule, Sight, reason_of, rule_of, timed_out
@@ -42,6 +43,7 @@ class Meter:
         call_timeout: Seconds that a call of a rollout may take, > 0; None learns it from the latencies observed.
         hedge: Share of the calls that may be repeated because they are slow, in [0, 1]; 0 for none.
         seed: Of the jitter of waits.
+        max_outage: Seconds that an endpoint which answered before may be away, > 0; None waits for none.
     """
 
     def __init__(
@@ -52,10 +54,12 @@ class Meter:
         call_timeout: float | None = None,
         hedge: float = 0.0,
         seed: int = 0,
+        max_outage: float | None = None,
     ) -> None:
         self.spending = Spending(budget)
         self.limiter = Limiter(most)
         self.latencies = Latencies()
+        self.outages = Outages(max_outage, self.stop)
         self._owed: dict[str, int] = {}
         self.models: set[str] = set()
         """Names of the LMs that were asked in its contexts."""
@@ -101,6 +105,7 @@ class Meter:
         """Let nothing new start, end every wait, and, after a grace, what is still in flight."""
         self.spending.stop(reason)
         self.limiter.wake_all()
+        self.outages.wake_all()
         with self._lock:
             pauses, self._pauses = self._pauses, {}
         for wake in pauses.values():
@@ -118,6 +123,7 @@ class Meter:
 
     def answered(self, kind: tuple[str, str], seconds: float) -> None:
         """A call took that long; others begun when nothing was known of their kind need not take for ever."""
+        self.outages.answered(kind[0])
         if self.latencies.add(kind, seconds):
             for flight in list(self._flights):
                 if flight.seconds == UNKNOWN:

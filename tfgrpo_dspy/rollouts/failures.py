@@ -36,7 +36,8 @@ def guarded(attempt: Callable[[], T], listeners: Sequence[Listener], timeout: fl
         return Loss("budget", meter.stopped_by)
     signal: BaseException | None = None
     try:
-        outcome = attempt() if timeout is None else within(timeout, attempt)
+        waited = meter.outages.waited if meter is not None else float
+        outcome = attempt() if timeout is None else within(timeout, attempt, waited)
     except HelperTimeout as late:
         for listener in listeners:
             listener.abandon(str(late))

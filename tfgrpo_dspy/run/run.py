@@ -153,6 +153,7 @@ class Run:
         """
         spending, budget = self.meter.spending, self.settings.budget
         spending.keep_in(self.store)
+        self.meter.outages.are_proven = self.store.before.tokens > 0
         caps = None if budget is None else budget.caps
         if budget is not None and self.store.fact("caps") != caps:
             budget.check_above(spending.spent)

@@ -29,6 +29,7 @@ from tfgrpo_dspy.records.events import (
 from tfgrpo_dspy.records.failures import Failure
 from tfgrpo_dspy.records.result import CompileResult, StepRecord
 from tfgrpo_dspy.records.rollouts import Group, Lost, Rollout, Scored
+from tfgrpo_dspy.run.ending import ended
 from tfgrpo_dspy.settings import Settings
 from tfgrpo_dspy.statistics.estimates import mean_at_k
 
@@ -112,7 +113,8 @@ class MadeRun:
         yield from self.events_of_validation(0, self.initial)
         for record in self.records:
             yield from self.events_of(record)
-        yield RunFinished(self.result, None if error else self.student, error)
+        result = replace(self.result, ended=ended(error, None, self.records, self.start.steps, ""))
+        yield RunFinished(result, None if error else self.student, error)
 
     def events_of(self, record: StepRecord) -> Iterator[Event]:
         rollouts = [r for g in record.groups for r in g.rollouts]

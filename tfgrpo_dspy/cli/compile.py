@@ -12,7 +12,7 @@ import dspy
 import typer
 
 from tfgrpo_dspy.cli import view
-from tfgrpo_dspy.cli.boundary import ENDED_EARLY, UNRECORDED, UNUSED, Interrupted, Waiting, why
+from tfgrpo_dspy.cli.boundary import AWAY, ENDED_EARLY, UNRECORDED, UNUSED, Interrupted, Waiting, why
 from tfgrpo_dspy.cli.data import described, examples_for
 from tfgrpo_dspy.cli.dry_run import confirm, forecast_of, show_forecast
 from tfgrpo_dspy.cli.files import PROGRAM, Keeper, check_folder, write_run, write_story
@@ -90,13 +90,11 @@ def learn(job: Job, measure: Callable[[dspy.Module], Comparison] | None = None) 
         better = job.optimizer.compile(job.program, job.trainset, valset=job.valset)
     except RunStopped as error:
         if isinstance(error.__cause__, ReviewStop):
-            raise Waiting(f"{error.__cause__}; {_leave(job, 'it waits for a review')}") from error
+            raise Waiting(_leave(job, str(error.__cause__))) from error
         cause = why(error.__cause__ or error)
-        raise RunStopped(f"{cause}; {_leave(job, cause)}", error.result) from error
+        raise RunStopped(_leave(job, cause), error.result) from error
     except KeyboardInterrupt as error:
-        log, left = job.optimizer.setup.log_dir, _leave(job, "it was interrupted")
-        go_on = f"; the same command goes on with what is in {show_path(Path(log))}/" if log is not None else ""
-        raise Interrupted(f"interrupted; {left}{go_on}") from error
+        raise Interrupted(_leave(job)) from error
     job.keeper.result = better.detailed_results  # knows what was not recorded
     story = job.story()
     if story is None:
@@ -144,7 +142,9 @@ def finish(story: Story) -> None:
         warn(f"not recorded: {safe(line)}")
     if story.result.unrecorded:
         raise typer.Exit(UNRECORDED)
-    if story.ended == "ended early":
+    if story.ended.how == "outage":
+        raise typer.Exit(AWAY)
+    if not story.ended.is_whole:
         raise typer.Exit(ENDED_EARLY)
     if story.result.unused:
         raise typer.Exit(UNUSED)
@@ -291,12 +291,16 @@ def _roles(lms: dict[str, str]) -> str:
     return names.pop() if len(names) == 1 else ", ".join(f"{role} {name}" for role, name in lms.items())
 
 
-def _leave(job: Job, stopped: str) -> str:
-    """Write what a run learned before it stopped; the sentence that says where."""
-    story, started, folder = job.story(stopped=safe(stopped)), job.keeper.started, job.keeper.folder
-    if story is None or started is None:
-        return "no step had been finished yet, so no file was written"
-    library = story.result.library
-    write_run(folder, as_policy(detach(job.program), library, job.optimizer.settings, job.trainset), story)
-    steps = f"{len(story.result.steps)} of {counted(started.steps, 'step')}"
-    return f"what was learned in {steps} ({counted(len(library), 'experience')}) is in {show_path(folder)}/"
+def _leave(job: Job, why: str = "") -> str:
+    """Write what a run learned before it stopped; what is said of that, and of how to go on."""
+    story, result, folder = job.story(why=safe(why)), job.keeper.result, job.keeper.folder
+    if result is None:  # before its first call
+        return why or "interrupted; nothing had been begun"
+    ended = replace(result.ended, why=safe(why)) if why else result.ended
+    learned = "No step had been finished yet, so there is no program."
+    if story is not None:
+        library = story.result.library
+        write_run(folder, as_policy(detach(job.program), library, job.optimizer.settings, job.trainset), story)
+        learned = f"What was learned ({counted(len(library), 'experience')}) is in {show_path(folder)}/."
+    command = job.command if job.optimizer.setup.log_dir is not None else ""
+    return " ".join((f"{result.ended.sentence}.", learned, *ended.details(command)))

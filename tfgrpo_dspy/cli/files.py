@@ -56,6 +56,8 @@ class Keeper:
             case RunStarted():
                 self.started = event
                 self.history = begin(event.library, self.history)
+                if self.recipe:  # what goes on with the run, however soon it ends
+                    write_atomically(self.recipe, self.folder / RECIPE)
             case StepFinished(record=record):
                 self.history = add_step(self.history, record)
                 self._write(is_final=False)
@@ -70,7 +72,6 @@ class Keeper:
         if aside is not None:
             warn(f"another library was in {show_path(self.folder)}; it was put aside as {aside.name}")
         write_atomically(to_markdown(self.history.library), self.folder / LIBRARY_TEXT)
-        write_atomically(self.recipe, self.folder / RECIPE)
 
 
 def check_folder(folder: Path) -> None:

@@ -9,7 +9,10 @@ import dspy
 from tfgrpo_dspy.cli import view
 from tfgrpo_dspy.cli.files import Keeper
 from tfgrpo_dspy.cli.options.common import CompileOptions
+from tfgrpo_dspy.cli.options.recipe import RECIPE
+from tfgrpo_dspy.cli.terminal import show_path, us
 from tfgrpo_dspy.observers.mlflow.tracking import MLflowTracking
+from tfgrpo_dspy.records.ended import Ended
 from tfgrpo_dspy.records.evaluation import Comparison
 from tfgrpo_dspy.reports.story import Story, Told, nothing_was_scored, story_of
 from tfgrpo_dspy.teleprompter import TrainingFreeGRPO
@@ -32,16 +35,29 @@ class Job:
     testset: list[dspy.Example] | None = None
     """Held-out examples for the comparison at the end."""
 
-    def story(self, stopped: str = "", gain: Comparison | None = None) -> Story | None:
+    @property
+    def command(self) -> str:
+        """What goes on with the run, under a higher limit if one ended it."""
+        recipe = show_path(self.keeper.folder / RECIPE)
+        again = f"{us()} compile --recipe {recipe}"
+        ended = self.keeper.result.ended if self.keeper.result is not None else Ended()
+        name, _, value = ended.why.partition(":")[0].partition("=")
+        if ended.how not in {"limit", "patience"} or not name.startswith(("max_", "patience")):
+            return again
+        more = f"{again} --{name.replace('_', '-')} {2 * float(value):g}"
+        return f"{more} --accept-changes" if ended.how == "patience" else more
+
+    def story(self, why: str = "", gain: Comparison | None = None) -> Story | None:
         """What is known of the run; None if no rollout of a finished step took place.
 
         Args:
-            stopped: Why an error or a person ended it; empty if none did.
+            why: It ended, if that can be said better than by its records.
             gain: Bare against learned program on held-out questions, if they were evaluated.
         """
         result = self.keeper.result
         if result is None or nothing_was_scored(result):
             return None
+        command = self.command if self.optimizer.setup.log_dir is not None else ""
         recorded = view.mlflow_text(self.tracking)
-        told = Told(self.options.program, self.source, self.options.metric, stopped, recorded, gain)
+        told = Told(self.options.program, self.source, self.options.metric, why, command, recorded, gain)
         return story_of(result, self.keeper.started, told)

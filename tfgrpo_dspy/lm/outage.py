@@ -17,7 +17,7 @@ from dspy.lm15 import ServerError, TimeoutError, TransportError
 from dspy.utils.exceptions import LMServerError, LMTimeoutError, LMTransportError
 
 from tfgrpo_dspy.lm.flight import CLOCK
-from tfgrpo_dspy.lm.verdicts import CutReply, EmptyReply, reason_of, timed_out
+from tfgrpo_dspy.lm.verdicts.replies import CutReply, EmptyReply, reason_of, timed_out
 
 logger = logging.getLogger(__name__)
 

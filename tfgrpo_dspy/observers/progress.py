@@ -28,7 +28,7 @@ from tfgrpo_dspy.records.planned import auto_text
 from tfgrpo_dspy.records.result import StepRecord
 from tfgrpo_dspy.records.rollouts import Group, Rollout, Scored, reward_estimate
 from tfgrpo_dspy.records.wording import is_simulated, usage_text
-from tfgrpo_dspy.text import one_line, shorten
+from tfgrpo_dspy.text import shorten
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -102,6 +102,8 @@ class ProgressBar:
             f"rollouts, {len(event.trainset)} examples; "
             f"LM {lms}{' (simulated LM: shows the machinery, not a model)' if simulated else ''}"
         )
+        if event.resumed:
+            self._say(f"taken up: {event.resumed}")
         if said := auto_text(event.settings, len(event.trainset)):
             self._say(f"auto={said}")
         if self._console.is_terminal:
@@ -129,12 +131,10 @@ class ProgressBar:
     def _end(self, event: RunFinished) -> None:
         self.close()
         entries = f"{len(event.result.library)} experiences, {usage_text(event.result.usage)}"
-        if event.error is None:
-            ended = "done" if event.result.stopped_by is None else f"ended early: {one_line(event.result.stopped_by)}"
-            self._say(f"{ended}: {entries}")
-        else:
-            error = shorten(one_line(f"{type(event.error).__name__}: {event.error}"), 60)
-            self._say(f"stopped after {len(event.result.steps)} steps: {entries}; {error}")
+        ended = event.result.ended
+        self._say(f"{ended.sentence}: {entries}")
+        for line in ended.details():
+            self._say(f"  {shorten(line, 60)}")
 
     def _draw(self, *, advance: bool) -> None:
         if self._bars is not None and self._task is not None:

@@ -41,6 +41,8 @@ class RunStarted(Shown):
     """Rollouts planned, validation not included; at most so many if groups are adaptive."""
     token: str | None = None
     """Names the run for ever, also when it is taken up after a kill; None where nothing is kept."""
+    resumed: str = ""
+    """What of an earlier process it goes on with; empty for a run that begins."""
 
     def look(self) -> Look:
         """What is planned."""

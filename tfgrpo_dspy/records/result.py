@@ -15,6 +15,7 @@ from tfgrpo_dspy.lm.usage import Traffic, Usage
 from tfgrpo_dspy.looks.look import Look
 from tfgrpo_dspy.looks.value import Shown, Tabular
 from tfgrpo_dspy.records.advantages import SemanticAdvantage
+from tfgrpo_dspy.records.ended import Ended
 from tfgrpo_dspy.records.failures import Failure
 from tfgrpo_dspy.records.fates import Fate
 from tfgrpo_dspy.records.rollouts import Group, count_groups, reward_estimate
@@ -22,7 +23,7 @@ from tfgrpo_dspy.records.updates import Trial
 from tfgrpo_dspy.records.wording import estimate_text, interval_text, lost_text, usage_text
 from tfgrpo_dspy.settings import Settings
 from tfgrpo_dspy.statistics.estimates import Estimate
-from tfgrpo_dspy.text import counted, one_line
+from tfgrpo_dspy.text import counted
 
 if TYPE_CHECKING:
     from tfgrpo_dspy.records.effects import Effect
@@ -134,8 +135,7 @@ class CompileResult(Tabular):
     """What was still carried when the last step ended: insights that never reached the library."""
     unrecorded: tuple[str, ...] = ()
     """What an observer (MLflow, progress) could not take; empty when everything was recorded."""
-    stopped_by: str | None = None
-    """What ended the run before its last step in good order, and what it would have done next; None for nothing."""
+    ended: Ended = Ended()
     traffic: Traffic = Traffic()
     """Requests at the endpoints, with what failed and was repeated."""
     effects: tuple[Effect, ...] = ()
@@ -143,6 +143,13 @@ class CompileResult(Tabular):
     gain: Gain | None = None
     """With `require_gain`, whether the learned library was better; if not, `library` is the initial one, and
     `gain.withheld` says why."""
+
+    @property
+    def stopped_by(self) -> str | None:
+        """What ended the run before its last step in good order, as an `Evaluation` says it; None for nothing."""
+        if self.ended.is_whole or not self.ended.is_in_order:
+            return None
+        return f"{self.ended.why}; not done: {self.ended.left}"
 
     @property
     def usage(self) -> Usage:
@@ -157,7 +164,7 @@ class CompileResult(Tabular):
         lost: Counter[str] = Counter(r.cause for step in self.steps for g in step.groups for r in g.lost)
         kept = "the library to start from" if self.best_step == 0 else f"the library after step {self.best_step}"
         lines = (
-            f"ended early: {one_line(self.stopped_by)}" if self.stopped_by is not None else "",
+            *(() if self.ended.is_whole else (self.ended.sentence, *self.ended.details())),
             *(f"step {step.step}: {step.to_text()}" for step in self.steps[:_STEPS_SHOWN]),
             f"... {len(self.steps) - _STEPS_SHOWN} more steps" if len(self.steps) > _STEPS_SHOWN else "",
             f"kept: {kept}, best on the validation examples" if self.best_step is not None else "",

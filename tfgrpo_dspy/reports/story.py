@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
-from typing import Literal
 
 from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.looks.look import Table
 from tfgrpo_dspy.records.effects import Effect
+from tfgrpo_dspy.records.ended import Ended
 from tfgrpo_dspy.records.evaluation import Comparison
 from tfgrpo_dspy.records.events import RunStarted
 from tfgrpo_dspy.records.result import CompileResult
@@ -49,8 +49,10 @@ class Told:
     """What the program is called where the run was started; empty for its class."""
     trainset: str = ""
     metric: str = ""
-    stopped: str = ""
-    """Why the run ended before its last step, if an error or a person ended it."""
+    why: str = ""
+    """Why the run ended, and how to mend it, if that can be said better than by its records."""
+    command: str = ""
+    """What goes on with it."""
     recorded: str = ""
     """Where the MLflow run is."""
     gain: Comparison | None = None
@@ -83,8 +85,7 @@ class Story:
     title: str
     simulated: bool
     """Whether any LM was the embedded one."""
-    ended: Literal["complete", "ended early", "stopped"]
-    """`ended early` in good order, by a limit or for want of progress; `stopped` by an error or a person."""
+    ended: Ended
     ending: tuple[str, ...]
     """How it ended and what must not be overlooked, a sentence or two each."""
     verdict: Section
@@ -119,7 +120,7 @@ def story_of(result: CompileResult, started: RunStarted | None = None, told: Tol
     return Story(
         f"Training-Free GRPO of {name}",
         is_simulated(result.library.learned_with if started is None else started.lms.values()),
-        "stopped" if told.stopped else "ended early" if result.stopped_by is not None else "complete",
+        result.ended,
         tuple(_ending(result, started, told, settings)),
         Section(VERDICT, (verdict_of(result),)) if told.gain is None else gain_section(told.gain),
         Section("What was run", (Table(("setting", "value"), tuple(_setting(started, told))),)),
@@ -133,18 +134,17 @@ def _says_something(block: Block) -> bool:
 
 
 def _ending(result: CompileResult, started: RunStarted | None, told: Told, settings: Settings) -> Iterator[str]:
-    if why := told.stopped or result.stopped_by:
-        yield f"{'Stopped' if told.stopped else 'Ended'} early: {one_line(why)}"
+    ended = replace(result.ended, why=told.why) if told.why else result.ended
+    if not ended.is_whole:
+        yield " ".join((f"{result.ended.sentence}.", *ended.details(told.command)))
     library, seconds = result.library, sum(record.seconds for record in result.steps)
     steps = counted(len(result.steps), "step")
     if started is not None and started.steps != len(result.steps):
         steps = f"{len(result.steps)} of {counted(started.steps, 'step')}"
     data = f" on {counted(len(started.trainset), 'example')}" if started is not None else ""
     data += f" of {told.trainset}" if told.trainset else ""
-    yield (
-        f"{counted(len(library), 'experience')} (about {library.tokens} tokens) after {steps}{data}, "
-        f"in {seconds:.0f} s."
-    )
+    learned = f"{counted(len(library), 'experience')} (about {library.tokens} tokens)"
+    yield f"{'Done: ' if ended.is_whole else ''}{learned} after {steps}{data}, in {seconds:.0f} s."
     if result.unused:
         yield f"{counted(len(result.unused), 'lesson')} never reached the library: {result.unused[0].reason}."
     little = why_little_was_learnable(result.steps, settings.tolerance) if settings.require_contrast else ""
@@ -198,6 +198,7 @@ def _setting(started: RunStarted | None, told: Told) -> Iterator[tuple[str, str]
     rows += [
         ("when", time.strftime("%Y-%m-%d %H:%M")),
         ("versions", f"tfgrpo-dspy {version('tfgrpo-dspy')}, dspy {version('dspy')}"),
+        ("taken up", started.resumed if started is not None else ""),
         ("MLflow", told.recorded),
     ]
     return (row for row in rows if row[1])

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from tfgrpo_dspy.errors import ReviewStop
+from tfgrpo_dspy.records.ended import Ended, How
 from tfgrpo_dspy.records.result import CompileResult, StepRecord
 
 if TYPE_CHECKING:
@@ -37,6 +39,37 @@ def what_was_next(records: Sequence[StepRecord], steps: int) -> str:
         *([f"{left} more of {steps} steps"] if left else []),
     ]
     return ", ".join(next_up) or "the last validation"
+
+
+def ended(
+    error: BaseException | None, stopped_by: str | None, records: Sequence[StepRecord], steps: int, kept: str
+) -> Ended:
+    """How a run ended.
+
+    Args:
+        error: That ended it, if one did.
+        stopped_by: The limit that let nothing new start, with its figures; None for none.
+        records: Of the steps that were finished.
+        steps: That were planned.
+        kept: What the next process takes up; empty where nothing is kept.
+    """
+    how, why = _how(error, stopped_by)
+    if how == "done":
+        return Ended(after=len(records), planned=steps, kept=kept)
+    return Ended(how, why, len(records), steps, what_was_next(records, steps), kept)
+
+
+def _how(error: BaseException | None, stopped_by: str | None) -> tuple[How, str]:
+    if isinstance(error, ReviewStop):
+        return "review", str(error)
+    if isinstance(error, KeyboardInterrupt | SystemExit):
+        return "interrupted", ""
+    if error is not None:
+        return "error", f"{type(error).__name__}: {error}"
+    if stopped_by is None:
+        return "done", ""
+    early: dict[str, How] = {"max_outage": "outage", "patience": "patience"}
+    return early.get(stopped_by.partition("=")[0], "limit"), stopped_by
 
 
 def stopped(error: BaseException, steps: int, result: CompileResult) -> str:

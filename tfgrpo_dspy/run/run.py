@@ -30,7 +30,7 @@ from tfgrpo_dspy.records.updates import Enacted, Learned, Proposal
 from tfgrpo_dspy.rewards.reward import Metric
 from tfgrpo_dspy.rollouts.sampling import Query, Sampling
 from tfgrpo_dspy.run.batches import Carried, Step
-from tfgrpo_dspy.run.ending import best_step, epochs_without_progress, stopped, what_was_next, with_gain
+from tfgrpo_dspy.run.ending import best_step, ended, epochs_without_progress, stopped, with_gain
 from tfgrpo_dspy.run.identity import circumstances_of
 from tfgrpo_dspy.run.policy import as_policy, run_cues, tasks_of
 from tfgrpo_dspy.runtime.announcer import Announcer
@@ -43,6 +43,7 @@ from tfgrpo_dspy.settings import Settings, meter_for
 from tfgrpo_dspy.steps.briefing import Briefing
 from tfgrpo_dspy.steps.fates import fates_of, warn_of
 from tfgrpo_dspy.steps.reflection import Reflection
+from tfgrpo_dspy.text import counted
 
 if TYPE_CHECKING:
     from tfgrpo_dspy.credit.of_run import Trials
@@ -132,6 +133,7 @@ class Run:
                 len(batches),
                 rollouts,
                 self.store.token,
+                self._resumed,
             )
         )
         try:
@@ -139,7 +141,7 @@ class Run:
                 yield
             self._settle()
         except BaseException as error:
-            result = self._result(Carried())
+            result = self._result(Carried(), error)
             self.announcer(RunFinished(result, None, error))
             if isinstance(error, RequestError | TooManyErrors | ReviewStop):
                 raise RunStopped(stopped(error, len(batches), result), result) from error
@@ -345,7 +347,12 @@ class Run:
         sampling = Sampling(purpose, step, size, settings.temperature, settings.failure_score, timeout, stopping)
         return replace(sampling, dataset="trainset" if what == "training" else "valset")
 
-    def _result(self, carried: Carried) -> CompileResult:
+    @property
+    def _resumed(self) -> str:
+        found, calls = self.store.found, self.store.before.lm_calls
+        return f"{counted(found, 'result')} and {counted(calls, 'LM call')} of before" if found or calls else ""
+
+    def _result(self, carried: Carried, error: BaseException | None = None) -> CompileResult:
         libraries = [self.settings.library, *(record.library for record in self.records)]
         best = best_step([self.initial_validation, *(record.validation for record in self.records)])
         library = replace(libraries[-1 if best is None else best], next_id=libraries[-1].next_id)
@@ -356,17 +363,17 @@ class Run:
             best_step=best,
             initial_validation=self.initial_validation,
             unused=carried.as_failures(),
-            stopped_by=self._stopped_by(),
+            ended=ended(error, self._stopped_by(), self.records, self.steps, self.store.kept),
             traffic=self.meter.traffic,
             effects=() if self.trials is None else self.trials.of(library),
         )
 
     def _stopped_by(self) -> str | None:
-        """What ended the run in good order before its last step, and what came next."""
+        """What ended the run in good order before its last step."""
         reason = self.meter.stopped_by
         if reason is None and self._is_out_of_patience and len(self.records) < self.steps:
-            reason = f"patience={self.settings.patience}: no progress in so many epochs"
-        return None if reason is None else f"{reason}; not done: {what_was_next(self.records, self.steps)}"
+            return f"patience={self.settings.patience}: no progress in so many epochs"
+        return reason
 
 
 def _groups_of(step: int, contrasts: Sequence[Contrast]) -> tuple[Group, ...]:

@@ -80,6 +80,8 @@ class Store:
         """Names the run, the same whenever it is taken up; None before it is open, and for one that is not kept."""
         self.before = Spent()
         """What the run had spent until it was opened."""
+        self.found = 0
+        """Results that it held then."""
         self._identity = json.loads(json.dumps(identity or {}))
         self._restart, self._accept_changes, self._clock = restart, accept_changes, clock
         self._lock = threading.RLock()
@@ -102,6 +104,19 @@ class Store:
     def path(self) -> Path:
         """The file."""
         return (self.folder or Path()) / NAME
+
+    @property
+    def kept(self) -> str:
+        """What the next process takes up, for a person; empty where nothing is kept."""
+        if self.folder is None:
+            return ""
+        with self._lock:
+            return f"{counted(self._results, 'result')} and what they cost, in {self.path}"
+
+    @property
+    def _results(self) -> int:
+        asked = "SELECT count(*) FROM records WHERE kind = ?"
+        return int(self._connection.execute(asked, (RESULT,)).fetchone()[0]) + len(self._waiting)
 
     def __enter__(self) -> Store:
         if self.folder is None:
@@ -312,7 +327,7 @@ class Store:
         if damaged:
             self._leave_out(damaged)
         self._check_identity()
-        self.before = spent_by(connection, damaged)
+        self.before, self.found = spent_by(connection, damaged), self._results
 
     def _connect(self) -> sqlite3.Connection:
         return database.connect(self.path)

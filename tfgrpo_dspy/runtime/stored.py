@@ -82,6 +82,8 @@ class Stored:
         self.path = path
         self._connection = connection
         weakref.finalize(self, connection.close)
+        if not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+            raise DataError(f"{path} is only just being made; look again in a moment")
         database.check_format(connection, path)
 
     @property

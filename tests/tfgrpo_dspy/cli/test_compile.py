@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -58,7 +59,7 @@ def test_it_learns_over_real_http_and_leaves_no_secret(url, engine):
     library = read_library("out/library.json")
     assert len(library)
     assert library.learned_with == ("openai/simulated",)
-    assert sorted(path.name for path in Path("out").iterdir()) == [
+    assert sorted(path.name for path in Path("out").glob("[!.]*")) == [
         "library.history.jsonl",
         "library.json",
         "library.md",
@@ -229,12 +230,13 @@ def test_a_run_that_stops_late_leaves_what_it_learned(monkeypatch):
     )
     said = the_error(result)
     assert "the metric broke" in said
-    assert "what was learned in 1 of 2 steps" in said
-    assert said.endswith("is in out/")
+    assert said.startswith("Stopped by an error after step 1 of 2. What was learned (")
+    assert "is in out/. " in said
+    assert said.endswith("To go on once that is mended, run the same again: tfgrpo compile --recipe out/recipe.yaml")
     assert result.exit_code == 2
     library = read_library("out/library.json")
     assert len(library)
-    assert "Stopped early: " in Path("out/report.md").read_text(encoding="utf-8")
+    assert "Stopped by an error after step 1 of 2. " in Path("out/report.md").read_text(encoding="utf-8")
     assert (
         library["G0"].text in json.loads(Path("out/program.json").read_text())["predict"]["signature"]["instructions"]
     )
@@ -281,10 +283,12 @@ def test_interrupting_a_process_leaves_what_it_learned():
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
-    assert "interrupted; what was learned in" in said
-    assert "the same command goes on with what is in out/log/" in said
+    shown = " ".join(said.split())
+    assert re.search(r"Interrupted after step \d+ of 50\. What was learned \(\d+ experiences?\) is in out/\.", shown)
+    assert re.search(r"Kept: [\d,]+ results and what they cost, in out/log/run\.db\.", shown)
+    assert "To go on, run the same again: tfgrpo compile --recipe out/recipe.yaml" in shown
     assert "Traceback" not in said
-    assert "Stopped early: it was interrupted" in Path("out/report.md").read_text(encoding="utf-8")
+    assert "Interrupted after step" in Path("out/report.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow

@@ -87,7 +87,7 @@ def test_a_run_that_costs_more_needs_a_yes(more, said):
 def test_the_pilot_before_the_question_counts_against_the_cap():
     result = run(*COMPILE, *QUICK, "--price-per-million", "0.5,2", "--confirm-above", "100", "--max-lm-calls", "60")
     assert result.exit_code == ENDED_EARLY, result.output
-    assert "Ended early: max_lm_calls=60" in " ".join(result.stdout.split())
+    assert "Stopped by max_lm_calls=60 after step" in " ".join(result.stdout.split())
     with reading("out/log") as stored:
         pilot = next(record["value"] for record in stored.export() if record["kind"] == "spent")
     assert pilot["lm_calls"] > 10

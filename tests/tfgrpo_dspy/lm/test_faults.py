@@ -113,6 +113,7 @@ def test_an_endpoint_that_always_fails_scores_nothing_and_says_why(fault, reason
                 k=2,
                 num_threads=6,
                 max_errors=12,
+                max_outage=None,
                 call_timeout=PATIENCE if fault == "hang" else None,
                 display_progress=False,
             )

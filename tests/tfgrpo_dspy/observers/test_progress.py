@@ -11,6 +11,7 @@ from rich.console import Console
 from tests.tfgrpo_dspy.made_events import MadeRun
 from tfgrpo_dspy.observers.progress import ProgressBar
 from tfgrpo_dspy.records.advantages import Extraction
+from tfgrpo_dspy.records.ended import Ended
 from tfgrpo_dspy.records.events import ReflectionFinished, RolloutFinished, RunFinished, StepFinished
 from tfgrpo_dspy.records.failures import Failure
 
@@ -68,18 +69,23 @@ def test_markup_in_a_models_name_is_shown_as_it_is():
 
 
 def test_a_stopped_run_says_why_on_one_line():
-    last = show(MadeRun(steps=1), error=RuntimeError("no\ncredit")).splitlines()[-1]
-    assert last.startswith("stopped after 1 steps: 2 experiences")
-    assert last.endswith("RuntimeError: no credit")
+    first, why = show(MadeRun(steps=1), error=RuntimeError("no\ncredit")).splitlines()[-2:]
+    assert first.startswith("Stopped by an error after step 1 of 1: 2 experiences")
+    assert why == "  RuntimeError: no credit."
+
+
+ENDED = Ended("limit", "max_lm_calls=60: 55 were made", 1, 3, "2 steps")
 
 
 def test_a_run_that_a_limit_ended_is_not_called_done():
     drawn = console(terminal=False)
     bar = ProgressBar(drawn)
     *events, last = MadeRun(steps=1).events()
-    for event in (*events, replace(last, result=replace(last.result, stopped_by="max_lm_calls=60; not done: 2 steps"))):
+    for event in (*events, replace(last, result=replace(last.result, ended=ENDED))):
         bar(event)
-    assert drawn.file.getvalue().splitlines()[-1].startswith("ended early: max_lm_calls=60; not done: 2 steps: 2 ")
+    *_, first, why, left = drawn.file.getvalue().splitlines()
+    assert first.startswith("Stopped by max_lm_calls=60 after step 1 of 3: 2 experiences")
+    assert (why, left) == ("  max_lm_calls=60: 55 were made.", "  Not done: 2 steps.")
 
 
 def test_on_a_terminal_the_bar_counts_rollouts_rewards_and_losses():

@@ -15,6 +15,7 @@ from tfgrpo_dspy.library.leaks import Flag
 from tfgrpo_dspy.library.library import Change
 from tfgrpo_dspy.lm.usage import Traffic, Usage
 from tfgrpo_dspy.records import wording
+from tfgrpo_dspy.records.ended import Ended
 from tfgrpo_dspy.records.evaluation import Gain
 from tfgrpo_dspy.records.events import RunFinished
 from tfgrpo_dspy.records.result import CompileResult, StepRecord
@@ -81,11 +82,12 @@ def test_each_stage_has_its_cost_and_the_stages_add_up():
 
 def test_why_a_run_stopped_comes_first_and_without_credentials():
     run = MadeRun(steps=2)
-    told = replace(TOLD, stopped="401 for Bearer sk-abcdefgh12345 at anna:sesame@host")
-    story = story_of(run.result, replace(run.start, steps=3), told)
+    told = replace(TOLD, why="401 for Bearer sk-abcdefgh12345 at anna:sesame@host; check the key")
+    ended = Ended("error", "LMAuthError: 401", 2, 3, "one more of 3 steps")
+    story = story_of(replace(run.result, ended=ended), replace(run.start, steps=3), told)
     report = render_report(story)
-    assert story.ended == "stopped"
-    assert report.split("\n\n")[2].startswith("Stopped early: 401")
+    assert report.split("\n\n")[2].startswith("Stopped by an error after step 2 of 3. 401 for ")
+    assert "check the key" in report
     assert "after 2 of 3 steps" in report
     assert "sk-abcdefgh12345" not in report
     assert "sesame" not in report
@@ -93,9 +95,13 @@ def test_why_a_run_stopped_comes_first_and_without_credentials():
 
 def test_a_limit_that_ended_a_run_is_the_first_thing_said():
     run = MadeRun()
-    story = story_of(replace(run.result, stopped_by="max_lm_calls=60; not done: 2 more of 3 steps"), run.start)
-    assert story.ended == "ended early"
-    assert render_report(story).split("\n\n")[2] == "Ended early: max_lm_calls=60; not done: 2 more of 3 steps"
+    ended = Ended("limit", "max_lm_calls=60: 40 calls were made", 1, 3, "2 more of 3 steps", "9 results, in log")
+    story = story_of(replace(run.result, ended=ended), run.start, replace(TOLD, command="tfgrpo compile --x 120"))
+    assert story.ending[0] == (
+        "Stopped by max_lm_calls=60 after step 1 of 3. max_lm_calls=60: 40 calls were made. Not done: 2 more of 3 "
+        "steps. Kept: 9 results, in log. To go on, raise the limit and run the same again: tfgrpo compile --x 120"
+    )
+    assert render_report(story).split("\n\n")[2].startswith("Stopped by max")
 
 
 def test_refusals_losses_and_failures_are_listed():
@@ -233,7 +239,7 @@ SEEN = {
     "unused": "no step was left",
     "fates": "Of 2 candidate experiences: 1 added, 1 refused.",
     "unrecorded": "Not recorded: the summary",
-    "stopped_by": "Ended early: max_lm_calls",
+    "ended": "Stopped by max_lm_calls=60 after step 3 of 4. ",
     "traffic": "3 requests repeated",
     "effects": "9 rollouts with it",
     "gain": "Not shown to be better",
@@ -284,7 +290,7 @@ def everything() -> RunFinished:
         gain=NO_GAIN,
         unused=(Failure("update", "s3", "its update failed", "no step was left to use it"),),
         unrecorded=("the summary: no space",),
-        stopped_by="max_lm_calls=60; not done: one more of 4 steps",
+        ended=Ended("limit", "max_lm_calls=60: 55 were made", 3, 4, "one more of 4 steps"),
         traffic=Traffic(320, retries=3, failures={"timeout": 2}),
         effects=(effect_on(run.records[-1].library["G0"]),),
     )

@@ -35,6 +35,7 @@ from tfgrpo_dspy.text import one_line, shorten
 if TYPE_CHECKING:
     from tfgrpo_dspy.library.library import ExperienceLibrary
     from tfgrpo_dspy.lm.usage import Usage
+    from tfgrpo_dspy.records.ended import How
     from tfgrpo_dspy.records.events import EpochFinished, RunFinished, RunStarted
     from tfgrpo_dspy.records.result import CompileResult, StepRecord
 
@@ -90,6 +91,8 @@ class Records:
         """What is known before the first call."""
         event = self._event
         tags = {**source_tags(Path.cwd()), **({"simulated": "true"} if self.simulated else {})}
+        if event.resumed:
+            tags["taken_up"] = event.resumed
         yield Entry("the run itself", partial(_open, tags=tags))
         yield Entry("parameters", partial(_put_params, params=self._params()))
         yield Entry("datasets", partial(_put_datasets, event=event))
@@ -157,7 +160,7 @@ class Records:
             yield Entry("the model", partial(_put_model, **model, step=last))
         totals = partial(final_metrics, result)
         yield Entry("totals", partial(_put_metrics, make=totals, step=last, at=at, tags=self._final_tags(event)))
-        status = "FINISHED" if event.error is None else "FAILED"
+        status = _STATUS[result.ended.how]
         yield Entry(f"the end of the run ({status})", partial(self._end, story, status, at))
 
     def safe(self, text: str) -> str:
@@ -180,10 +183,8 @@ class Records:
 
     def _final_tags(self, event: RunFinished) -> dict[str, str]:
         tags = _cost_tag(event.result.usage)
-        if event.error is not None:
-            tags["error"] = shorten(self.safe(f"{type(event.error).__name__}: {event.error}"), 200)
-        if event.result.stopped_by is not None:
-            tags["ended_early"] = shorten(self.safe(event.result.stopped_by), 200)
+        ended = event.result.ended
+        tags["ended"] = shorten(self.safe(" ".join((f"{ended.sentence}.", *ended.details()))), 200)
         if event.result.best_step is not None:
             tags["best_step"] = str(event.result.best_step)
         return tags
@@ -212,8 +213,7 @@ class Records:
         return Entry(path, partial(_put_table, path=path, make=make), step)
 
     def _story(self, event: RunFinished) -> Story:
-        stopped = "" if event.error is None else self.safe(f"{type(event.error).__name__}: {event.error}")
-        return story_of(event.result, self._event, Told(stopped=stopped))
+        return story_of(event.result, self._event, Told(why=self.safe(event.result.ended.why)))
 
     def _put_trace(self, record: StepRecord, at: int, store: RunStore) -> None:
         tree = step_tree(record, self._traces, self._event.settings.tolerance)
@@ -225,13 +225,25 @@ class Records:
         store.put_figure("figures/learning_curve.png", figure)
 
     def _end(self, story: Story, status: str, at: int, store: RunStore) -> None:
-        tags: dict[str, str] = {STATE_TAG: story.ended}
+        tags: dict[str, str] = {STATE_TAG: story.ended.state}
         if store.is_ours:
             said = [SIMULATED_NOTE] if story.simulated else []
             said += [*story.ending, "See `summary.md` and `library/returned.md` among the artifacts."]
             tags["mlflow.note.content"] = "\n\n".join(map(self.safe, said))
         store.put_tags(tags)
         store.end(status, at)
+
+
+_STATUS: dict[How, str] = {
+    "done": "FINISHED",
+    "limit": "KILLED",
+    "patience": "FINISHED",
+    "outage": "KILLED",
+    "interrupted": "KILLED",
+    "review": "SCHEDULED",
+    "error": "FAILED",
+}
+"""What MLflow calls the end of a run: `SCHEDULED` is one that goes on once somebody decided."""
 
 
 def now() -> int:

@@ -166,7 +166,7 @@ class RunStore:
             return
         run = self.client.get_run(self.place.run_id)
         self.experiment_id = run.info.experiment_id
-        if self.place.active and run.data.tags.get(STATE_TAG) in {"complete", "ended early"}:
+        if self.place.active and run.data.tags.get(STATE_TAG) not in {None, "running"}:
             # A run holds one compile: the next one within the same active run becomes its child.
             self._create({**tags, "mlflow.parentRunId": run.info.run_id})
             return
@@ -254,7 +254,7 @@ class RunStore:
 
     def complete(self, note: str, at: int) -> None:
         """End the run as one that did all it was to do, with a note that its page shows."""
-        self.put_tags({STATE_TAG: "complete", "mlflow.note.content": note})
+        self.put_tags({STATE_TAG: "done", "mlflow.note.content": note})
         self.end("FINISHED", at)
 
     def end(self, status: str, at: int) -> None:

@@ -32,6 +32,7 @@ from tfgrpo_dspy.observers.mlflow import database, store
 from tfgrpo_dspy.observers.mlflow import tracking as tracking_module
 from tfgrpo_dspy.observers.mlflow.metrics import step_metrics
 from tfgrpo_dspy.observers.mlflow.tracking import MLflowTracking
+from tfgrpo_dspy.records.ended import Ended
 from tfgrpo_dspy.records.events import Event, RunFinished, RunStarted, StepFinished
 from tfgrpo_dspy.records.rollouts import Lost, Rollout
 from tfgrpo_dspy.reports.redaction import Redactor
@@ -129,7 +130,7 @@ def test_parameters_say_what_decided_the_run(recorded):
 
 def test_tags_say_where_the_run_comes_from(recorded):
     tags = run_of(recorded[0]).data.tags
-    assert {"simulated": "true", "team": "x", "best_step": "3", "tfgrpo.state": "complete"}.items() <= tags.items()
+    assert {"simulated": "true", "team": "x", "best_step": "3", "tfgrpo.state": "done"}.items() <= tags.items()
     assert tags["mlflow.user"]
     assert tags["mlflow.source.name"]
     assert "cost" not in tags
@@ -308,21 +309,27 @@ def test_a_run_that_an_error_stopped_is_a_failed_one(steps):
     tracking = follow(MLflowTracking(), MadeRun(steps=steps, validated=False), error=RuntimeError("no\ncredit"))
     run = run_of(tracking)
     assert tracking.unrecorded == ()
-    assert (run.info.status, run.data.tags["error"]) == ("FAILED", "RuntimeError: no credit")
-    assert "Stopped early: RuntimeError: no credit" in artifact(tracking, "summary.md")
+    assert (run.info.status, run.data.tags["tfgrpo.state"]) == ("FAILED", "stopped by an error")
+    assert run.data.tags["ended"].startswith("Stopped by an error ")
+    assert "RuntimeError: no credit." in run.data.tags["ended"]
+    assert run.data.tags["ended"] in artifact(tracking, "summary.md")
+
+
+ENDED = Ended("limit", "max_lm_calls=60: 55 were made", 1, 3, "2 steps")
 
 
 @in_a_ready_store
 def test_a_run_that_a_limit_ended_is_told_from_a_complete_one():
     *events, last = MadeRun(steps=1).events()
     tracking = MLflowTracking()
-    for event in (*events, replace(last, result=replace(last.result, stopped_by="max_lm_calls=60; not done: 2 steps"))):
+    for event in (*events, replace(last, result=replace(last.result, ended=ENDED))):
         tracking(event)
     run = run_of(tracking)
-    assert (run.info.status, run.data.tags["tfgrpo.state"]) == ("FINISHED", "ended early")
-    assert run.data.tags["ended_early"] == "max_lm_calls=60; not done: 2 steps"
-    assert "Ended early: max_lm_calls=60; not done: 2 steps" in run.data.tags["mlflow.note.content"]
-    assert "Ended early: max_lm_calls=60; not done: 2 steps" in artifact(tracking, "summary.md")
+    assert (run.info.status, run.data.tags["tfgrpo.state"]) == ("KILLED", "stopped by a limit")
+    said = "Stopped by max_lm_calls=60 after step 1 of 3. max_lm_calls=60: 55 were made. Not done: 2 steps."
+    assert said in run.data.tags["mlflow.note.content"]
+    assert said in artifact(tracking, "summary.md")
+    assert run.data.tags["ended"] == said
 
 
 def test_a_group_that_was_lost_whole_leaves_no_false_reward():

@@ -17,7 +17,7 @@ from dspy.lm15 import ServerError, TimeoutError, TransportError
 from dspy.utils.exceptions import LMServerError, LMTimeoutError, LMTransportError
 
 from tfgrpo_dspy.lm.flight import CLOCK
-from tfgrpo_dspy.lm.verdicts.replies import CutReply, EmptyReply, reason_of, timed_out
+from tfgrpo_dspy.lm.verdicts.replies import CutReply, EmptyReply, may_pass, reason_of, timed_out
 
 logger = logging.getLogger(__name__)
 
@@ -213,7 +213,7 @@ class Outages:
 def is_absence(error: BaseException) -> bool:
     """Whether a request came to nothing as it would if the endpoint were away: a 5xx, no connection, no answer."""
     absent = ServerError, TransportError, TimeoutError, LMServerError, LMTransportError, LMTimeoutError
-    return isinstance(error, absent) and not isinstance(error, EmptyReply | CutReply)
+    return isinstance(error, absent) and not isinstance(error, EmptyReply | CutReply) and may_pass(error)
 
 
 def says_that_nobody_is_there(error: Exception) -> bool:

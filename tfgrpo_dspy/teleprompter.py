@@ -110,6 +110,7 @@ class TrainingFreeGRPO(Teleprompter):
         log_dir: str | PathLike[str] | None = Setup.log_dir,
         restart: bool = Setup.restart,
         accept_changes: bool = Setup.accept_changes,
+        identity: str | None = Setup.identity,
         tracking: bool | str | Observer = Setup.tracking,
         observers: Sequence[Observer] = Setup.observers,
         display_progress: bool | None = Setup.display_progress,

@@ -184,6 +184,7 @@ def prepare(program: dspy.Module, options: CompileOptions, *, is_kept: bool = Tr
         log_dir=(options.log_dir or options.out / "log") if is_kept else None,
         restart=options.restart,
         accept_changes=options.accept_changes,
+        identity=options.identity,
         observers=[keeper, terminal_progress(still=options.review)],
         display_progress=False,
     )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
-import json
+import logging
+import sys
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
-from dataclasses import fields, is_dataclass
-from typing import Any
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
 
 import dspy
 
@@ -17,8 +16,14 @@ from tfgrpo_dspy.settings import DecidingSettings, Settings
 from tfgrpo_dspy.signatures import ExtractAdvantage, SummarizeRollout, UpdateLibrary
 from tfgrpo_dspy.text import fingerprint, one_line
 
-_SAMPLING = frozenset({"temperature", "max_tokens", "max_completion_tokens", "top_p", "seed", "reasoning_effort"})
-"""Arguments of an LM that change its answers; the others may hold credentials and stay out."""
+if TYPE_CHECKING:
+    from tfgrpo_dspy.run.by_value import ByValue
+    from tfgrpo_dspy.run.setup import Setup
+
+logger = logging.getLogger(__name__)
+
+_NAMED = 5
+"""Things that cannot be told which a message names at most."""
 
 
 def identity_of(
@@ -33,27 +38,87 @@ def identity_of(
 
     Args:
         settings: Those of the run; what only changes how its library is come by (threads, budget, ...) is left out.
-        student: Without any library; by instructions, demonstrations, the source text of its class, and the options
-            of the command line that made it.
-        metric: By name and source text, a dataclass by its fields as well; a change in what it calls is not seen.
+        student: Without any library; by its code and that which it calls, by all that it holds, its tools included.
+        metric: By its code and that which it calls, by what it closes over, holds or was given.
         trainset: By content and order.
         valset: The same; None for none.
-        lms: Role to LMs, by model and sampling arguments.
+        lms: Role to LMs, by model, endpoint and every option but secrets.
     """
-    from tfgrpo_dspy.library.file import dump_library
+    from tfgrpo_dspy.run.by_value import ByValue
 
+    return _identity(ByValue(), settings, student, metric, (trainset, valset), lms)
+
+
+def _identity(
+    told: ByValue,
+    settings: Settings,
+    student: dspy.Module,
+    metric: Metric,
+    data: tuple[Iterable[dspy.Example], Iterable[dspy.Example] | None],
+    lms: Mapping[str, Iterable[dspy.BaseLM]],
+) -> dict[str, Any]:
+    from tfgrpo_dspy.library.file import dump_library
+    from tfgrpo_dspy.run.by_value import lm_text
+
+    trainset, valset = data
+    options: tuple[str, ...] = getattr(student, "tfgrpo_options", ())  # of the command line
+    own = {name: getattr(settings, name) for name in ("count_tokens", "retrieval")}
     return {
         **settings.as_params(DecidingSettings),
+        **{name: told(value, name) for name, value in own.items() if value is not None},
         "library": fingerprint(dump_library(settings.library)),
-        "student": _student(student),
-        "metric": described(metric),
-        "trainset": _dataset(trainset),
-        "valset": None if valset is None else _dataset(valset),
-        "lms": {role: sorted(_lm(lm) for lm in used) for role, used in lms.items()},
+        "student": f"{told(student, type(student).__name__)} {fingerprint(*options)}",
+        "metric": told(metric, "metric"),
+        "trainset": _dataset(told, "trainset", trainset),
+        "valset": None if valset is None else _dataset(told, "valset", valset),
+        "lms": {role: sorted(map(lm_text, used)) for role, used in lms.items()},
+        "adapter": "default" if dspy.settings.adapter is None else told(dspy.settings.adapter, "adapter"),
         "prompts": fingerprint(
             *(repr(s.model_json_schema()) for s in (SummarizeRollout, ExtractAdvantage, UpdateLibrary))
         ),
+        "versions": {
+            **{name: version(name) for name in ("tfgrpo-dspy", "dspy")},
+            "python": ".".join(map(str, sys.version_info[:2])),
+        },
     }
+
+
+def identity_of_run(
+    setup: Setup,
+    settings: Settings,
+    student: dspy.Module,
+    data: tuple[Iterable[dspy.Example], Iterable[dspy.Example] | None, object],
+    lms: Mapping[str, Iterable[dspy.BaseLM]],
+) -> dict[str, Any]:
+    """`identity_of` a run with those who rule on it; what cannot be told is named to the user, who may tell it.
+
+    Args:
+        setup: Who scores, reflects and rules.
+        settings: See `identity_of`; so are `student` and `lms`.
+        student: See above.
+        data: Trainset, valset, rollouts that were recorded before; None for none.
+        lms: See above.
+    """
+    from tfgrpo_dspy.run.by_value import ByValue
+
+    told = ByValue()
+    trainset, valset, past = data
+    identity = _identity(told, settings, student, setup.metric, (trainset, valset), lms)
+    if past is not None:
+        identity["rollouts"] = told(past, "rollouts")
+    if setup.review is not None:
+        identity["review"] = True
+    if setup.gate is not None:
+        identity["gate"] = told(setup.gate, "gate")
+    if setup.identity is not None:
+        identity["named"] = setup.identity
+    elif told.untold:
+        logger.warning(
+            "whether these are the same when the run is taken up cannot be told: %s; if they may change, name what "
+            "they are with `identity=`, e.g. a version",
+            ", ".join([*list(told.untold)[:_NAMED], *(["..."] if len(told.untold) > _NAMED else [])]),
+        )
+    return identity
 
 
 def circumstances_of(student: dspy.Module, metric: Metric, settings: Settings) -> Circumstances:
@@ -62,45 +127,6 @@ def circumstances_of(student: dspy.Module, metric: Metric, settings: Settings) -
     return Circumstances(type(student).__name__, metric_name, one_line(settings.objective or ""))
 
 
-def described(made: Any) -> str:
-    """A metric, a gate, or a field of one, by what can be told of it in any process."""
-    if isinstance(made, dspy.BaseLM):
-        return _lm(made)
-    if is_dataclass(made) and not isinstance(made, type):
-        told = ", ".join(f"{f.name}={described(getattr(made, f.name))}" for f in fields(made) if f.init)
-        return f"{type(made).__qualname__}({told}) {fingerprint(_source_of(type(made)))}"
-    if isinstance(made, Mapping):
-        return f"{{{', '.join(f'{name}: {described(value)}' for name, value in made.items())}}}"
-    if isinstance(made, tuple | list) and any(isinstance(value, dspy.Example) for value in made):
-        return _dataset(made)
-    if isinstance(made, tuple | list):
-        return f"[{', '.join(map(described, made))}]"
-    if made is None or isinstance(made, str | int | float):
-        return repr(made)
-    return f"{getattr(made, '__qualname__', type(made).__name__)} {fingerprint(_source_of(made))}"
-
-
-def _student(student: dspy.Module) -> str:
-    options: tuple[str, ...] = getattr(student, "tfgrpo_options", ())  # of the command line; its tools may hold them
-    return f"{type(student).__name__} {fingerprint(_state_of(student), _source_of(type(student)), *options)}"
-
-
-def _source_of(made: object) -> str:
-    with suppress(OSError, TypeError):
-        return inspect.getsource(made)  # type: ignore[arg-type]
-    return ""
-
-
-def _state_of(student: dspy.Module) -> str:
-    shown = {name: [p.signature.dump_state(), p.demos] for name, p in student.named_predictors()}
-    return json.dumps(shown, default=str, sort_keys=True)
-
-
-def _dataset(examples: Iterable[dspy.Example]) -> str:
-    texts = [repr((sorted(dict(e.items()).items()), sorted(dict(e.inputs())))) for e in examples]
+def _dataset(told: ByValue, name: str, examples: Iterable[dspy.Example]) -> str:
+    texts = [told(example, f"{name}[{position}]") for position, example in enumerate(examples)]
     return f"{len(texts)} examples {fingerprint(*texts)}"
-
-
-def _lm(lm: dspy.BaseLM) -> str:
-    arguments = {name: lm.kwargs[name] for name in sorted(_SAMPLING & set(lm.kwargs)) if lm.kwargs[name] is not None}
-    return f"{lm.model} {json.dumps(arguments)}" if arguments else str(lm.model)

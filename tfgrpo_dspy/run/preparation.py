@@ -11,14 +11,14 @@ from tfgrpo_dspy.lm.metering import find_prices
 from tfgrpo_dspy.program.checks import check_examples, check_lms, check_sampling, lms_of
 from tfgrpo_dspy.program.instructions import check_conditioned, detach
 from tfgrpo_dspy.run.gain import check_gain
-from tfgrpo_dspy.run.identity import described, identity_of
+from tfgrpo_dspy.run.identity import identity_of_run
 from tfgrpo_dspy.run.run import Run
 from tfgrpo_dspy.run.setup import Setup
 from tfgrpo_dspy.runtime.announcer import Announcer
 from tfgrpo_dspy.runtime.store import Store
 from tfgrpo_dspy.settings import Settings
 from tfgrpo_dspy.steps.reflection import Reflection
-from tfgrpo_dspy.text import fingerprint, shorten
+from tfgrpo_dspy.text import shorten
 
 if TYPE_CHECKING:
     from tfgrpo_dspy.rollouts.past import PastRollouts
@@ -56,13 +56,7 @@ def prepare(
     store = Store()
     if setup.log_dir is not None:
         lms = {"policy": lms_of(bare), "reflection": [reflection_lm]}
-        identity = identity_of(settings, bare, setup.metric, train, val, lms)
-        if setup.review is not None:
-            identity["review"] = True
-        if past is not None:
-            identity["rollouts"] = fingerprint(repr(past.attempts))
-        if setup.gate is not None:
-            identity["gate"] = described(setup.gate)
+        identity = identity_of_run(setup, settings, bare, (train, val, past and past.attempts), lms)
         store = Store(setup.log_dir, identity, restart=setup.restart, accept_changes=setup.accept_changes)
     run = Run(
         settings,

@@ -145,6 +145,9 @@ class RunOptions:
     log_dir: Path | None = setting(
         None, "Folder for the run's store; log in the `out` folder if left out.", metavar="DIR", group="records"
     )
+    identity: str | None = setting(
+        None, "What program, metric and data are where a run that is taken up could not tell it.", group="records"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

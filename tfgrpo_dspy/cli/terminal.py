@@ -12,6 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.padding import Padding
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -20,14 +21,22 @@ from tfgrpo_dspy.observers.progress import ProgressBar
 SIMULATED = "SIMULATED: no real model answers here; the figures show that the machinery works, nothing more."
 
 
+class _Console(Console):
+    """One that writes no control characters but its own, whatever text it is given."""
+
+    def _render_buffer(self, buffer: Iterable[Segment]) -> str:
+        clean = (Segment(visible(s.text), s.style) if not s.control and _UNSEEN.search(s.text) else s for s in buffer)
+        return super()._render_buffer(clean)
+
+
 def out() -> Console:
     """The console for results; made anew, because tests and pipes replace the stream."""
-    return Console(highlight=False)
+    return _Console(highlight=False)
 
 
 def err() -> Console:
     """The console for everything else."""
-    return Console(stderr=True, highlight=False)
+    return _Console(stderr=True, highlight=False)
 
 
 def us() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 
@@ -12,6 +13,7 @@ from tfgrpo_dspy.lm.draws import drawn
 from tfgrpo_dspy.lm.host import held, hold_engines_of
 from tfgrpo_dspy.lm.meter import Meter
 from tfgrpo_dspy.lm.scope import Scope, active_meter, live
+from tfgrpo_dspy.lm.secrets import SECRETS
 from tfgrpo_dspy.lm.undocumented import price_of
 
 
@@ -28,6 +30,7 @@ def metering(meter: Meter, lms: Sequence[dspy.BaseLM] = ()) -> Iterator[None]:
         for context in (held(), drawn(), live(meter), Scope(meter).entered()):
             stack.enter_context(context)
         hold_engines_of(known)
+        SECRETS.learn_of(known, os.environ)
         meter.models |= {lm.model for lm in known}
         meter.begin()
         yield

@@ -13,6 +13,7 @@ from dspy.utils.callback import BaseCallback
 from tfgrpo_dspy.lm.budget import POLICY, Due, Kind
 from tfgrpo_dspy.lm.host import hold_engines_of
 from tfgrpo_dspy.lm.scope import Draw, Listener, active_meter, asking
+from tfgrpo_dspy.lm.secrets import SECRETS
 
 _AGENT_LOGS = frozenset({"trajectory", "history"})
 """Inputs in which DSPy's agents hand themselves what the calls of a trajectory show already."""
@@ -117,6 +118,7 @@ class Recorder(Listener, BaseCallback):
     def on_lm_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
         """An LM that the program brings itself may have an engine of its own, which is metered as well."""
         hold_engines_of([instance])
+        SECRETS.learn_of([instance])
 
     def _close(
         self, kind: str, instance: Any, inputs: Mapping[str, Any], outputs: Any, exception: BaseException | None

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-REDACTED = "[redacted]"
+from tfgrpo_dspy.lm.secrets import REDACTED, SECRETS, SHORTEST, in_options, of_environment
 
-_SENSITIVE = re.compile(r"key|token|secret|password|credential|auth|header|api_base|base_url", re.IGNORECASE)
 _SHAPES = (
     re.compile(r"\b(?:sk|pk|rk|gsk|hf|ghp|gho|xox[abp])[-_][A-Za-z0-9_\-]{8,}"),
     re.compile(r"\bAIza[A-Za-z0-9_\-]{20,}|\bAKIA[A-Z0-9]{12,}"),
@@ -20,8 +19,6 @@ _ASSIGNED = re.compile(
     r"(?i)(\b(?:x-)?(?:api[_-]?key|api[_-]?base|(?:access|auth|refresh)[_-]?token|client[_-]?secret|password)\b"
     r"[\"']?\s*[:=]\s*[\"']?)(?!\[redacted\])([^\s\"',;}\]]{4,})"
 )
-SHORTEST = 6
-"""Characters of a credential that is looked for: shorter ones are parts of ordinary words."""
 
 
 class Redactor:
@@ -37,6 +34,7 @@ class Redactor:
 
     def __call__(self, text: str) -> str:
         """The text without them."""
+        text = SECRETS.hide(text)
         for value in self._values:
             text = text.replace(value, REDACTED)
         for shape in _SHAPES:
@@ -49,28 +47,12 @@ def credentials_of(lms: Iterable[Any]) -> Iterator[str]:
     for lm in lms:
         kwargs = getattr(lm, "kwargs", None)
         if isinstance(kwargs, dict):
-            yield from _texts({name: value for name, value in kwargs.items() if _SENSITIVE.search(str(name))})
-
-
-def _texts(value: object) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for inner in value.values():
-            yield from _texts(inner)
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            yield from _texts(inner)
+            yield from in_options(kwargs)
+            yield from (str(kwargs[name]) for name in ("api_base", "base_url") if kwargs.get(name))
 
 
 def safe(text: str) -> str:
     """The text without keys of the environment, credentials in addresses and whatever else looks like a secret."""
     import os
 
-    return Redactor(_secrets_in(os.environ))(text)
-
-
-def _secrets_in(environment: Mapping[str, str]) -> Iterator[str]:
-    for name, value in environment.items():
-        if re.search(r"(KEY|TOKEN|SECRET|PASSWORD)$", name, re.IGNORECASE):
-            yield value
+    return Redactor(of_environment(os.environ))(text)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tfgrpo_dspy.errors import ReviewStop
+from tfgrpo_dspy.lm.secrets import SECRETS
 from tfgrpo_dspy.records.ended import Ended, How
 from tfgrpo_dspy.records.result import CompileResult, StepRecord
 
@@ -65,7 +66,7 @@ def _how(error: BaseException | None, stopped_by: str | None) -> tuple[How, str]
     if isinstance(error, KeyboardInterrupt | SystemExit):
         return "interrupted", ""
     if error is not None:
-        return "error", f"{type(error).__name__}: {error}"
+        return "error", SECRETS.hide(f"{type(error).__name__}: {error}")
     if stopped_by is None:
         return "done", ""
     early: dict[str, How] = {"max_outage": "outage", "patience": "patience"}
@@ -74,7 +75,7 @@ def _how(error: BaseException | None, stopped_by: str | None) -> tuple[How, str]
 
 def stopped(error: BaseException, steps: int, result: CompileResult) -> str:
     """What is said of a run that an error ended."""
-    return (
+    return SECRETS.hide(
         f"the run stopped after {len(result.steps)} of {steps} steps: {type(error).__name__}: {error}; what was "
         f"learned ({len(result.library)} experiences) is in `.result.library` of this error"
     )

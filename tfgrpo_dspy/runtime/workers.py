@@ -18,6 +18,7 @@ from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar
 
 from tfgrpo_dspy.lm.meter import GRACE
 from tfgrpo_dspy.lm.scope import active_meter
+from tfgrpo_dspy.lm.secrets import SECRETS
 from tfgrpo_dspy.records.advantages import Extraction, Summary
 from tfgrpo_dspy.records.events import Event, ReflectionFinished
 from tfgrpo_dspy.records.updates import Update
@@ -119,7 +120,7 @@ class Workers:
         found: R | None = self.store.find(known_as, kind)
         if found is not None:
             return Recalled(found, True)
-        return Recalled(self.store.keep(known_as, kind, make()), False)
+        return Recalled(self.store.keep(known_as, kind, SECRETS.hide_in(make())), False)
 
     def _reflect(self, known_as: str, kind: Any, make: Callable[[], R]) -> R:
         made, is_remembered = self.recall(known_as, kind, make)

@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tfgrpo_dspy.observers.progress import ProgressBar
+from tfgrpo_dspy.text import visible
 
 SIMULATED = "SIMULATED: no real model answers here; the figures show that the machinery works, nothing more."
 
@@ -25,8 +26,8 @@ class _Console(Console):
     """One that writes no control characters but its own, whatever text it is given."""
 
     def _render_buffer(self, buffer: Iterable[Segment]) -> str:
-        clean = (Segment(visible(s.text), s.style) if not s.control and _UNSEEN.search(s.text) else s for s in buffer)
-        return super()._render_buffer(clean)
+        shown = (s if s.control or s.text.isprintable() else Segment(visible(s.text), s.style) for s in buffer)
+        return super()._render_buffer(shown)
 
 
 def out() -> Console:

@@ -303,5 +303,4 @@ def _leave(job: Job, why: str = "") -> str:
         library = story.result.library
         write_run(folder, as_policy(detach(job.program), library, job.optimizer.settings, job.trainset), story)
         learned = f"What was learned ({counted(len(library), 'experience')}) is in {show_path(folder)}/."
-    command = job.command if job.optimizer.setup.log_dir is not None else ""
-    return " ".join((f"{result.ended.sentence}.", learned, *ended.details(command)))
+    return " ".join((f"{result.ended.sentence}.", learned, *ended.details(job.command)))

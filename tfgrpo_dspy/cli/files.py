@@ -47,6 +47,8 @@ class Keeper:
         self.history = base or History()
         self.recipe = ""
         """What makes the run again."""
+        self.has_recipe = False
+        """Whether the folder has it by now."""
         self.started: RunStarted | None = None
         self.result: CompileResult | None = None
 
@@ -56,8 +58,8 @@ class Keeper:
             case RunStarted():
                 self.started = event
                 self.history = begin(event.library, self.history)
-                if self.recipe:  # what goes on with the run, however soon it ends
-                    write_atomically(self.recipe, self.folder / RECIPE)
+                if not (self.folder / LIBRARY).exists():  # of another run, which this one may yet leave alone
+                    self._write_recipe()
             case StepFinished(record=record):
                 self.history = add_step(self.history, record)
                 self._write(is_final=False)
@@ -72,6 +74,11 @@ class Keeper:
         if aside is not None:
             warn(f"another library was in {show_path(self.folder)}; it was put aside as {aside.name}")
         write_atomically(to_markdown(self.history.library), self.folder / LIBRARY_TEXT)
+        self._write_recipe()
+
+    def _write_recipe(self) -> None:
+        write_atomically(self.recipe, self.folder / RECIPE)
+        self.has_recipe = True
 
 
 def check_folder(folder: Path) -> None:

@@ -37,7 +37,9 @@ class Job:
 
     @property
     def command(self) -> str:
-        """What goes on with the run, under a higher limit if one ended it."""
+        """What goes on with the run, under a higher limit if one ended it; empty if nothing more can be said of it."""
+        if self.optimizer.setup.log_dir is None or not self.keeper.has_recipe:
+            return ""
         recipe = show_path(self.keeper.folder / RECIPE)
         again = f"{us()} compile --recipe {recipe}"
         ended = self.keeper.result.ended if self.keeper.result is not None else Ended()
@@ -57,7 +59,6 @@ class Job:
         result = self.keeper.result
         if result is None or nothing_was_scored(result):
             return None
-        command = self.command if self.optimizer.setup.log_dir is not None else ""
         recorded = view.mlflow_text(self.tracking)
-        told = Told(self.options.program, self.source, self.options.metric, why, command, recorded, gain)
+        told = Told(self.options.program, self.source, self.options.metric, why, self.command, recorded, gain)
         return story_of(result, self.keeper.started, told)

@@ -13,8 +13,8 @@ from tfgrpo_dspy.lm.draws import drawn
 from tfgrpo_dspy.lm.host import held, hold_engines_of
 from tfgrpo_dspy.lm.meter import Meter
 from tfgrpo_dspy.lm.scope import Scope, active_meter, live
-from tfgrpo_dspy.lm.secrets import SECRETS
 from tfgrpo_dspy.lm.undocumented import price_of
+from tfgrpo_dspy.looks.secrets import SECRETS
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from dspy.utils.callback import BaseCallback
 from tfgrpo_dspy.lm.budget import POLICY, Due, Kind
 from tfgrpo_dspy.lm.host import hold_engines_of
 from tfgrpo_dspy.lm.scope import Draw, Listener, active_meter, asking
-from tfgrpo_dspy.lm.secrets import SECRETS
+from tfgrpo_dspy.looks.secrets import SECRETS
 
 _AGENT_LOGS = frozenset({"trajectory", "history"})
 """Inputs in which DSPy's agents hand themselves what the calls of a trajectory show already."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from tfgrpo_dspy.lm.secrets import REDACTED, SECRETS, SHORTEST, in_options, of_environment
+from tfgrpo_dspy.looks.secrets import REDACTED, SECRETS, SHORTEST, in_options, of_environment
 
 _SHAPES = (
     re.compile(r"\b(?:sk|pk|rk|gsk|hf|ghp|gho|xox[abp])[-_][A-Za-z0-9_\-]{8,}"),

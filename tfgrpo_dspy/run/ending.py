@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tfgrpo_dspy.errors import ReviewStop
-from tfgrpo_dspy.lm.secrets import SECRETS
+from tfgrpo_dspy.looks.secrets import SECRETS
 from tfgrpo_dspy.records.ended import Ended, How
 from tfgrpo_dspy.records.result import CompileResult, StepRecord
 

@@ -18,7 +18,7 @@ from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar
 
 from tfgrpo_dspy.lm.meter import GRACE
 from tfgrpo_dspy.lm.scope import active_meter
-from tfgrpo_dspy.lm.secrets import SECRETS
+from tfgrpo_dspy.looks.secrets import SECRETS
 from tfgrpo_dspy.records.advantages import Extraction, Summary
 from tfgrpo_dspy.records.events import Event, ReflectionFinished
 from tfgrpo_dspy.records.updates import Update

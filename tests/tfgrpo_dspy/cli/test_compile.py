@@ -64,9 +64,11 @@ def test_it_learns_over_real_http_and_leaves_no_secret(url, engine):
         "library.json",
         "library.md",
         "log",
+        "mlflow.json",
         "program.json",
         "recipe.yaml",
         "report.md",
+        "run.html",
     ]
     assert not files_with(KEY)
     assert files_with("127.0.0.1", Path("out")) == [Path("out/recipe.yaml")], "which is to make the run again"
@@ -246,7 +248,9 @@ def test_a_run_that_stops_at_once_leaves_earlier_results_alone():
     compiled("--lm", "simulated", "--no-tracking")
     before = {path: path.read_bytes() for path in Path("out").rglob("*") if path.is_file()}
     other = ("--lm", "openai/gpt-4.1-mini", "--no-tracking", "--log-dir", "other")
-    assert "no file was written" in the_error(run("compile", SOLVER, "train.jsonl", *QUICK, *other))
+    said = the_error(run("compile", SOLVER, "train.jsonl", *QUICK, *other))
+    assert "No step had been finished yet, so there is no program." in said
+    assert said.endswith("To go on once that is mended, run the same again.")
     assert {path: path.read_bytes() for path in Path("out").rglob("*") if path.is_file()} == before
 
 

@@ -12,7 +12,7 @@ from tests.tfgrpo_dspy.made_events import MadeRun
 from tfgrpo_dspy.observers.progress import ProgressBar
 from tfgrpo_dspy.records.advantages import Extraction
 from tfgrpo_dspy.records.ended import Ended
-from tfgrpo_dspy.records.events import ReflectionFinished, RolloutFinished, RunFinished, StepFinished
+from tfgrpo_dspy.records.events import ReflectionFinished, RolloutFinished, StepFinished
 from tfgrpo_dspy.records.failures import Failure
 
 
@@ -35,7 +35,7 @@ def test_without_a_terminal_each_step_is_one_line():
         "step 1/3",
         "step 2/3",
         "step 3/3",
-        "done",
+        "Done",
     ]
     assert not [line for line in lines if "\x1b" in line]
 
@@ -69,7 +69,7 @@ def test_markup_in_a_models_name_is_shown_as_it_is():
 
 
 def test_a_stopped_run_says_why_on_one_line():
-    first, why = show(MadeRun(steps=1), error=RuntimeError("no\ncredit")).splitlines()[-2:]
+    first, why, _ = show(MadeRun(steps=1), error=RuntimeError("no\ncredit")).splitlines()[-3:]
     assert first.startswith("Stopped by an error after step 1 of 1: 2 experiences")
     assert why == "  RuntimeError: no credit."
 
@@ -169,7 +169,7 @@ def test_one_bar_can_show_two_runs():
     for run in (MadeRun(steps=1), MadeRun(steps=2)):
         for event in run.events():
             bar(event)
-    assert drawn.file.getvalue().count("done: ") == 2
+    assert drawn.file.getvalue().count("Done: ") == 2
 
 
 def test_the_default_goes_to_standard_error(capsys):
@@ -183,5 +183,6 @@ def test_the_default_goes_to_standard_error(capsys):
 
 def test_a_run_that_ends_before_it_began_is_shown():
     drawn = console(terminal=True)
-    ProgressBar(drawn)(RunFinished(MadeRun(steps=0).result, None, RuntimeError("early")))
-    assert "stopped after 0 steps" in drawn.file.getvalue()
+    *_, last = MadeRun(steps=0, validated=False).events(error=RuntimeError("early"))
+    ProgressBar(drawn)(last)
+    assert "Stopped by an error before the end of step 1 of 0: " in drawn.file.getvalue()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import dspy
 
 from tfgrpo_dspy.errors import ProgramError
-from tfgrpo_dspy.lm.secrets import SHORTEST
+from tfgrpo_dspy.looks.secrets import SHORTEST
 from tfgrpo_dspy.program.instructions import copy_program
 from tfgrpo_dspy.reports.redaction import credentials_of
 from tfgrpo_dspy.runtime.pickling import own_code_by_value

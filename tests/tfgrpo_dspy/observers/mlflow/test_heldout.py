@@ -48,7 +48,7 @@ def test_a_later_process_adds_scores_to_the_run_that_made_the_program(recorded):
     numbers = run_of(tracking).data
     assert "heldout/learned" in numbers.metrics
     assert "heldout/gain" not in numbers.metrics
-    assert numbers.tags["tfgrpo.state"] == "complete"
+    assert numbers.tags["tfgrpo.state"] == "done"
 
 
 def test_scores_that_could_not_be_recorded_are_said_and_kept(recorded, monkeypatch):

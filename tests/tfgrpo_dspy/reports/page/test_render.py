@@ -13,6 +13,7 @@ import pytest
 
 from tests.tfgrpo_dspy.made_events import MadeRun, effect_on
 from tfgrpo_dspy import ExperienceLibrary, Lost, Usage, compare
+from tfgrpo_dspy.records.ended import Ended
 from tfgrpo_dspy.records.result import CompileResult
 from tfgrpo_dspy.reports.page.render import render_page, with_verdict
 from tfgrpo_dspy.reports.story import Told, gain_section, story_of
@@ -40,7 +41,7 @@ def test_all_of_a_run_is_on_the_page():
     for step in run.result.steps:
         for group in step.groups:
             assert {group.name, *(rollout.name for rollout in group.rollouts)} <= ids(page)
-    for part in ("Complete.", "Did it help?", "<svg", "Cost", "Groups by outcome", "informative: rewards differ"):
+    for part in ("Done: ", "Did it help?", "<svg", "Cost", "Groups by outcome", "informative: rewards differ"):
         assert part in page
     assert "added by the updater, step 1, commit" in page
 
@@ -87,19 +88,23 @@ def hostile_result() -> CompileResult:
     return replace(run.result, steps=(replace(step, groups=(group,)), *run.result.steps[1:]))
 
 
+FAILED = Ended("error", "it broke", 1, 3)
+
+
 def test_text_of_models_and_data_is_shown_and_never_acts():
-    page = page_of(hostile_result(), stopped=HOSTILE)
+    page = page_of(replace(hostile_result(), ended=FAILED), why=HOSTILE)
     body = page[page.index("<body>") :]
     assert body.count("<script>") == 1
     assert "<img" not in body
     assert "{{ 7 * 7 }}" in body
     assert "\x1b" not in page
     assert "\u202e" not in page
-    assert "Stopped." in body
+    assert "Stopped by an error after step 1 of 3." in body
 
 
 def test_credentials_are_left_out():
-    page = page_of(stopped="401 for sk-abcdefghijklmnop")
+    page = page_of(replace(MadeRun().result, ended=FAILED), why="401 for sk-abcdefghijklmnop")
+    assert "Stopped by an error after step 1 of 3. 401 for" in page
     assert "sk-abcdefghijklmnop" not in page
 
 

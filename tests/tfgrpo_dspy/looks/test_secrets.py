@@ -14,7 +14,7 @@ from tests.tfgrpo_dspy.lm.test_over_http import failing, stub
 from tests.tfgrpo_dspy.scripted import examples
 from tfgrpo_dspy import RunStopped, TrainingFreeGRPO
 from tfgrpo_dspy.library.operations import Add
-from tfgrpo_dspy.lm.secrets import Secrets, in_options
+from tfgrpo_dspy.looks.secrets import Secrets, in_options
 
 KEY, HEADER, QUERY, ENVIRONMENT = (
     "kk-of-the-lm-0001",

@@ -111,7 +111,10 @@ class ByValue:
         return ["moment", repr(value)]
 
     def _example(self, value: Any) -> Any:
-        inputs = sorted(value._input_keys or ()) if hasattr(value, "_input_keys") else []
+        try:
+            inputs = sorted(value.inputs().keys())
+        except ValueError:  # it has none set, as a demonstration
+            inputs = []
         return ["example", inputs, sorted(self._named(dict(value.items())), key=repr)]
 
     def _lm(self, value: Any) -> Any:

@@ -11,7 +11,7 @@ import typer
 
 from evals.options import AuditOptions, CompareOptions
 from evals.paper.options import PaperOptions
-from tfgrpo_dspy.cli import Commands, taking
+from tfgrpo_dspy.cli import Commands, begin, taking
 
 app = typer.Typer(
     cls=Commands,
@@ -37,6 +37,7 @@ def compare(options: CompareOptions) -> None:
 
     Give the same command again after a kill: what is finished is not run again.
     """
+    begin(f"Reading {options.task or options.program or 'the demo task'}")
     from evals.compare_command import run_compare
 
     raise typer.Exit(run_compare(options))

@@ -48,7 +48,7 @@ def evaluate(  # noqa: PLR0913, D417 - flat keywords, as DSPy users expect; `doc
     hedge: float = Settings.hedge,
     call_timeout: float | None = Settings.call_timeout,
     rollout_timeout: float | None = Settings.rollout_timeout,
-    display_progress: bool | None = None,
+    display_progress: bool = True,
 ) -> Evaluation:
     """Score a program on k fresh rollouts per question.
 
@@ -60,7 +60,7 @@ def evaluate(  # noqa: PLR0913, D417 - flat keywords, as DSPy users expect; `doc
         seed: Names the range of rollout ids. The same seed draws the same rollouts again (from DSPy's cache, for
             free); None takes a range that no earlier evaluation of this process has used. No range is shared with
             training.
-        display_progress: Show a progress bar; None shows it on a terminal.
+        display_progress: Show a progress bar on a terminal, elsewhere a line a minute.
 
     The other keywords are the settings of that name; what was scored until the budget was reached is returned, and
     `stopped_by` says so.

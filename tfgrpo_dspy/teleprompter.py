@@ -113,7 +113,7 @@ class TrainingFreeGRPO(Teleprompter):
         identity: str | None = Setup.identity,
         tracking: bool | str | Observer = Setup.tracking,
         observers: Sequence[Observer] = Setup.observers,
-        display_progress: bool | None = Setup.display_progress,
+        display_progress: bool = Setup.display_progress,
     ) -> None:
         super().__init__()
         gate = check_gate(gate)

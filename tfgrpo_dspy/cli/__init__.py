@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tfgrpo_dspy.cli.references import load_attribute, load_metric, load_program
     from tfgrpo_dspy.cli.terminal import (
         SIMULATED,
+        begin,
         err,
         say,
         section,
@@ -33,6 +34,7 @@ __all__ = [
     "SIMULATED",
     "UNRECORDED",
     "Commands",
+    "begin",
     "err",
     "examples_for",
     "load_attribute",
@@ -60,7 +62,7 @@ __getattr__, __dir__ = lazily(
         "cli.options.taking": "option taking",
         "cli.references": "load_attribute load_metric load_program",
         "lm.budget": "price_of",
-        "cli.terminal": "SIMULATED err say section show_path show_warnings_of_the_library table_of warn",
+        "cli.terminal": "SIMULATED begin err say section show_path show_warnings_of_the_library table_of warn",
     },
 )
 

@@ -16,7 +16,7 @@ from tfgrpo_dspy.cli.options.program import ACCEPTED, TakesProgramOptions
 from tfgrpo_dspy.cli.options.taking import SettingsCommand, taking
 from tfgrpo_dspy.cli.runs.log import show_log
 from tfgrpo_dspy.cli.runs.show import show_rollout
-from tfgrpo_dspy.cli.terminal import say
+from tfgrpo_dspy.cli.terminal import begin, say
 from tfgrpo_dspy.names.modules import find_module
 
 _ELSEWHERE = {
@@ -76,6 +76,7 @@ def tfgrpo(
 @taking(DemoOptions)
 def demo(options: DemoOptions) -> None:
     """Learn a library with the embedded, simulated LM, and measure the gain: no key, no network."""
+    begin("Making problems for the embedded LM")
     from tfgrpo_dspy.cli.demo import run_demo
 
     run_demo(options)
@@ -91,6 +92,7 @@ def demo(options: DemoOptions) -> None:
 @taking(CompileOptions)
 def compile_(options: CompileOptions) -> None:
     """Learn a library for a program; writes program.json, library.json, library.md and report.md."""
+    begin(f"Reading {options.program} and {options.trainset}")
     from tfgrpo_dspy.cli.compile import compile_program
 
     compile_program(options)
@@ -104,6 +106,7 @@ def compile_(options: CompileOptions) -> None:
 @taking(EvaluateOptions)
 def evaluate(options: EvaluateOptions) -> None:
     """Score a program on held-out examples; a compiled one is compared with its bare self."""
+    begin(f"Reading {options.program} and {options.devset}")
     from tfgrpo_dspy.cli.evaluate import evaluate_program
 
     evaluate_program(options)

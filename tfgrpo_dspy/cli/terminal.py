@@ -100,6 +100,11 @@ def warn(text: str) -> None:
     err().print(Text.assemble(("Warning: ", "bold yellow"), text), soft_wrap=True)
 
 
+def begin(what: str) -> None:
+    """Say at once what is being done, as what it needs takes seconds to load."""
+    err().print(Text(f"{what} ...", style="dim"), soft_wrap=True)
+
+
 def show_path(path: Path) -> str:
     """A path as short as it can be given from here."""
     resolved = path.resolve()

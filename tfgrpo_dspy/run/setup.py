@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -91,7 +90,7 @@ class Setup(RecordSettings):
     def listeners(self) -> list[Observer]:
         """The progress display and the tracking that were asked for, and the further observers."""
         made: list[Observer] = []
-        if self.display_progress if self.display_progress is not None else sys.stderr.isatty():
+        if self.display_progress:
             from tfgrpo_dspy.observers.progress import ProgressBar
 
             made.append(ProgressBar())

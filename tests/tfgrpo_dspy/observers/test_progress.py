@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
 from tests.tfgrpo_dspy.made_events import MadeRun
-from tfgrpo_dspy.observers.progress import ProgressBar
+from tfgrpo_dspy.observers.phase import Pace
+from tfgrpo_dspy.observers.progress import ProgressBar, RolloutCount, bars
 from tfgrpo_dspy.records.advantages import Extraction
 from tfgrpo_dspy.records.ended import Ended
 from tfgrpo_dspy.records.events import ReflectionFinished, RolloutFinished, StepFinished
 from tfgrpo_dspy.records.failures import Failure
 
 
-def console(*, terminal: bool) -> Console:
-    return Console(file=io.StringIO(), force_terminal=terminal, width=220, color_system=None, legacy_windows=False)
+def console(*, terminal: bool, width: int = 220) -> Console:
+    return Console(file=io.StringIO(), force_terminal=terminal, width=width, color_system=None, legacy_windows=False)
 
 
 def show(run: MadeRun, *, terminal: bool = False, error: BaseException | None = None) -> str:
@@ -106,6 +108,73 @@ def test_on_a_terminal_the_bar_counts_rollouts_rewards_and_losses():
     assert "/8 groups informative" in text
     assert "summaries" in text
     assert "cost unknown" in text
+
+
+@pytest.mark.parametrize(
+    ("width", "also"), [(60, []), (80, ["reward 0."]), (140, ["reward 0.", "± 0.", "tokens, cost unknown", "1 lost"])]
+)
+def test_step_count_and_clock_keep_their_places_at_any_width(width, also):
+    drawn, run, times = console(terminal=True, width=width), MadeRun(steps=2, cost=None, validated=False), [0.0]
+    with ProgressBar(drawn, clock=lambda: times[0]) as bar:
+        for event in run.events():
+            if isinstance(event, RolloutFinished):
+                times[0] += 3.0
+                if event.rollout.name.endswith("e7/r4"):
+                    break
+            bar(event)
+        bar._bars.refresh()
+    row = [line for line in drawn.file.getvalue().replace("\r", "\n").splitlines() if "step 1/2" in line][-1]
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", row)
+    assert len(text.rstrip()) <= width
+    for part in ("step 1/2", "39/40", "2:03 left", *also):
+        assert part in text, text
+
+
+def test_without_a_terminal_a_long_step_gives_a_line_a_minute():
+    drawn, run, times = console(terminal=False), MadeRun(steps=1, validated=False), [0.0]
+    bar = ProgressBar(drawn, clock=lambda: times[0])
+    for event in run.events():
+        times[0] += 10.0 * isinstance(event, RolloutFinished)
+        bar(event)
+    lines = [line for line in drawn.file.getvalue().splitlines() if "rollouts ·" in line]
+    assert len(lines) == 6, "one after each minute of the 400 seconds"
+    assert lines[0].startswith("step 1/1: 6/40 rollouts · 5:40 left · reward ")
+
+
+def test_lines_go_to_logging_at_info_and_are_not_printed_twice(caplog, capsys):
+    with caplog.at_level("INFO", "tfgrpo_dspy"):
+        bar = ProgressBar()
+        for event in MadeRun(steps=1).events():
+            bar(event)
+    said = [record.getMessage().partition(":")[0] for record in caplog.records]
+    assert said == ["Training-Free GRPO", "step 1/1", "done"]
+    assert capsys.readouterr().err == ""
+
+
+def test_colours_are_left_out_where_nobody_wants_them(monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    drawn = Console(file=io.StringIO(), force_terminal=True, width=80)
+    with bars(drawn, title="evaluating") as progress:
+        progress.add_task("reward 0.5", total=3, left="")
+        progress.refresh()
+    assert not re.search(r"\x1b\[(?:3[0-7]|38;)", drawn.file.getvalue())
+
+
+def test_an_evaluation_counts_its_rollouts_in_a_line_a_minute():
+    drawn, run, times = console(terminal=False), MadeRun(steps=1), [0.0]
+    count = RolloutCount(40, drawn, clock=lambda: times[0])
+    for event in run.events():
+        times[0] += 10.0 * isinstance(event, RolloutFinished)
+        count(event)
+    first = drawn.file.getvalue().splitlines()[0]
+    assert first.startswith("evaluating: 6/40 rollouts · 5:40 left · reward ")
+
+
+@pytest.mark.parametrize(
+    ("done", "now", "left"), [(4, 40.0, ""), (5, 50.0, "15:50 left"), (50, 7200.0, "2:00:00 left"), (100, 9.0, "")]
+)
+def test_the_time_left_is_what_the_rest_takes_at_the_pace_so_far(done, now, left):
+    assert Pace(0.0, 100).left(done, now) == left
 
 
 def test_a_validation_has_a_bar_of_its_own():

@@ -178,6 +178,8 @@ def test_what_cannot_be_read_is_named_with_the_known_formats(
 
 
 def test_another_suffix_is_not_written(tmp_path: Path) -> None:
-    with pytest.raises(LibraryFormatError, match=r"library.yaml: libraries are written as .json, .md or .txt"):
-        write_library(ExperienceLibrary(), tmp_path / "library.yaml")
+    with pytest.raises(LibraryFormatError, match=r"library.rst: no format is written by that name"):
+        write_library(ExperienceLibrary(), tmp_path / "library.rst")
+    with pytest.raises(LibraryFormatError, match="there is no format 'docx'"):
+        write_library(ExperienceLibrary(), tmp_path / "library.json", "docx")  # type: ignore[arg-type]
     assert not list(tmp_path.iterdir())

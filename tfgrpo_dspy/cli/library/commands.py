@@ -16,6 +16,7 @@ from tfgrpo_dspy.cli.library import merge as merging
 from tfgrpo_dspy.cli.library.reading import read_any
 from tfgrpo_dspy.cli.terminal import out, say, show_path
 from tfgrpo_dspy.errors import SettingsError
+from tfgrpo_dspy.library.formats import Format
 
 app = typer.Typer(
     no_args_is_help=True, help="Look at libraries and their history, change, compare, export and import them."
@@ -25,7 +26,8 @@ _File = Annotated[
     Path,
     typer.Argument(
         metavar="FILE",
-        help="library.json, .md or .txt, youtu-agent YAML, ACE playbook, program.json, or a run's folder.",
+        help="library.json, .md or .txt, youtu-agent YAML, ACE playbook, AGENTS.md, program.json, a run's or skill's "
+        "folder.",
     ),
 ]
 
@@ -90,12 +92,25 @@ app.command(epilog="Example: tfgrpo library merge out/library.json other/library
 )
 
 
-@app.command(epilog="Example: tfgrpo library export out/library.json experiences.md")
+@app.command(
+    epilog="Example: tfgrpo library export out/library.json AGENTS.md, or ... skills/math, or ... p.txt --as ace"
+)
 def export(
-    file: _File, target: Annotated[Path, typer.Argument(metavar="OUT", help="A .json, .md or .txt file to write.")]
+    file: _File,
+    target: Annotated[
+        Path,
+        typer.Argument(
+            metavar="OUT",
+            help="A .json, .md, .txt or .yaml (youtu-agent) file, AGENTS.md or CLAUDE.md (a section between markers), "
+            "or a folder (an Agent Skill).",
+        ),
+    ],
+    format: Annotated[
+        Format | None, typer.Option("--as", metavar="FORMAT", help="Whatever OUT is called: ace, ace-json, skill, ...")
+    ] = None,
 ) -> None:
-    """Write a library as JSON, Markdown or plain text. Only JSON keeps provenance."""
-    _write(file, target)
+    """Write a library for another tool. Only JSON keeps provenance."""
+    _write(file, target, format=format)
 
 
 @app.command(name="import", epilog="Example: tfgrpo library import playbook.txt library.json")
@@ -104,18 +119,18 @@ def import_(
     target: Annotated[Path, typer.Argument(metavar="OUT", help="The .json file to write.")],
     domain: Annotated[str | None, typer.Option("--domain", metavar="WORD", help="What it is about: math, ...")] = None,
 ) -> None:
-    """Turn a youtu-agent YAML, an ACE playbook or plain text into a library to start from."""
+    """Turn a library of another tool, or plain text, into one to start from."""
     if target.suffix.lower() != ".json":
         raise SettingsError(f"a library is imported into a .json file, got {target}; to write others, use export")
     _write(foreign, target, domain)
 
 
-def _write(source: Path, target: Path, domain: str | None = None) -> None:
+def _write(source: Path, target: Path, domain: str | None = None, format: Format | None = None) -> None:
     from tfgrpo_dspy.library.formats import write_library
     from tfgrpo_dspy.text import counted, one_line
 
     library = read_any(source)
     if domain is not None:
         library = replace(library, domain=one_line(domain) or None)
-    write_library(library, target)
+    write_library(library, target, format)
     say(f"{counted(len(library), 'experience')} written to {show_path(target)}")

@@ -14,8 +14,11 @@ def read_any(path: Path) -> ExperienceLibrary:
     """The library of a library file, a saved program or a run's folder."""
     from tfgrpo_dspy.cli.files import LIBRARY, library_of_program
     from tfgrpo_dspy.history.file import history_path
+    from tfgrpo_dspy.library.foreign.skill import SKILL
     from tfgrpo_dspy.library.formats import read_library
 
+    if (path / SKILL).is_file():
+        return read_library(path)
     file = path / LIBRARY if path.is_dir() else path
     if file.suffix == ".json" and history_path(file).is_file():
         return read_tracked(file).library

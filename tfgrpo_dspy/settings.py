@@ -263,18 +263,14 @@ class RecordSettings:
         "Whether a run in `log_dir` is gone on with though program, metric, data, LM, settings or versions changed "
         "since; what changed is noted. By default it is refused, with the list.",
     )
-<<<<<<< HEAD
     identity: str | None = setting(
         None,
         "What your program, metric and data are, where a run that is taken up could not tell whether they changed (an "
         "index behind a client, say), e.g. a version: another one is refused.",
     )
-    display_progress: bool | None = setting(None, "Whether progress is shown; `None` shows it on a terminal.")
-=======
     display_progress: bool = setting(
         True, "Whether progress is shown: a bar on a terminal, elsewhere a line at each step and a line a minute."
     )
->>>>>>> 1351364 (Progress shows step, count and the time left at any width, and a line a minute where there is no terminal)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

@@ -8,6 +8,7 @@
     5    a limit, or want of progress, ended a run before its last step, in good order
     6    done, but lessons that were paid for never reached the library
     7    an endpoint was away for longer than a run waits, which ended it in good order
+    8    a score is below what was asked for, or shown to be worse than before
     130  interrupted
 
 Messages go to standard error and hold no credential.
@@ -26,7 +27,7 @@ from tfgrpo_dspy.cli.terminal import err
 from tfgrpo_dspy.errors import EveryRolloutFailed, RequestError, TFGRPOError, TooManyErrors
 from tfgrpo_dspy.reports.redaction import safe
 
-MISTAKE, BAD_INPUT, UNRECORDED, WAITING, ENDED_EARLY, UNUSED, AWAY, INTERRUPTED = 1, 2, 3, 4, 5, 6, 7, 130
+MISTAKE, BAD_INPUT, UNRECORDED, WAITING, ENDED_EARLY, UNUSED, AWAY, TOO_LOW, INTERRUPTED = 1, 2, 3, 4, 5, 6, 7, 8, 130
 
 _MOST_CHARACTERS = 1200
 

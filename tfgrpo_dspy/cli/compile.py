@@ -19,10 +19,19 @@ from tfgrpo_dspy.cli.files import PROGRAM, Keeper, check_folder, write_run, writ
 from tfgrpo_dspy.cli.heldout import note_run
 from tfgrpo_dspy.cli.job import Job
 from tfgrpo_dspy.cli.lms import check_configured, lm_named, lm_of
+from tfgrpo_dspy.cli.machine import run_document, write_json
 from tfgrpo_dspy.cli.options.recipe import RECIPE, render_recipe
 from tfgrpo_dspy.cli.references import load_metric, load_program
 from tfgrpo_dspy.cli.review import FileReview, TerminalReview
-from tfgrpo_dspy.cli.terminal import say, show_path, show_warnings_of_the_library, terminal_progress, us, warn
+from tfgrpo_dspy.cli.terminal import (
+    for_machines,
+    say,
+    show_path,
+    show_warnings_of_the_library,
+    terminal_progress,
+    us,
+    warn,
+)
 from tfgrpo_dspy.declaration import those_of
 from tfgrpo_dspy.errors import ReviewStop, SettingsError, TooManyErrors
 from tfgrpo_dspy.evaluation import compare, evaluate
@@ -55,6 +64,11 @@ if TYPE_CHECKING:
 
 def compile_program(options: CompileOptions) -> None:
     """Carry out the command."""
+    with for_machines(options.json):
+        _compile(options)
+
+
+def _compile(options: CompileOptions) -> None:
     show_warnings_of_the_library()
     program = load_program(options.program, options.program_options)
     with dspy.context(**lm_of(options, _seed(options))):
@@ -62,7 +76,10 @@ def compile_program(options: CompileOptions) -> None:
         job = prepare(program, options)
         show_plan(job, options)
         if options.dry_run:
-            show_forecast(forecast_of(job, options.pilot, options.settings.get("price_per_million")))
+            forecast = forecast_of(job, options.pilot, options.settings.get("price_per_million"))
+            show_forecast(forecast)
+            if options.json:
+                write_json(forecast)
             return
         if options.confirm_above is not None:
             made = forecast_of(job, options.pilot, options.settings.get("price_per_million"))
@@ -71,6 +88,8 @@ def compile_program(options: CompileOptions) -> None:
         story = learn(job, partial(measured, job) if job.testset is not None else None)
     view.show_story(story, job.keeper.folder, job.tracking)
     say(f"\nNext: {us()} evaluate {show_path(job.keeper.folder / PROGRAM)} <held-out examples>")
+    if options.json:
+        write_json(run_document(story, job.keeper.folder))
     finish(story)
 
 

@@ -6,18 +6,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dspy
+import typer
+from rich.text import Text
 
 from tfgrpo_dspy.cli import view
+from tfgrpo_dspy.cli.boundary import TOO_LOW
 from tfgrpo_dspy.cli.compile import budget_of
 from tfgrpo_dspy.cli.data import described, examples_for
 from tfgrpo_dspy.cli.files import add_gain, load_state
 from tfgrpo_dspy.cli.heldout import add_to_run, new_run, run_of
 from tfgrpo_dspy.cli.lms import check_configured, lm_of
+from tfgrpo_dspy.cli.machine import earlier_rewards, scores_document, write_json
 from tfgrpo_dspy.cli.options.common import CompileOptions, DataOptions, EvaluateOptions, LMOptions
 from tfgrpo_dspy.cli.options.recipe import RECIPE, read_recipe
 from tfgrpo_dspy.cli.options.taken import WORDS
 from tfgrpo_dspy.cli.references import load_metric, load_program
-from tfgrpo_dspy.cli.terminal import say, show_path, show_warnings_of_the_library
+from tfgrpo_dspy.cli.terminal import err, for_machines, say, show_path, show_warnings_of_the_library
 from tfgrpo_dspy.declaration import settings_of
 from tfgrpo_dspy.errors import DataError
 from tfgrpo_dspy.evaluation import compare, evaluate
@@ -25,10 +29,12 @@ from tfgrpo_dspy.library.section import find_section
 from tfgrpo_dspy.lm.budget import Budget
 from tfgrpo_dspy.program.instructions import detach
 from tfgrpo_dspy.records.evaluation import Comparison, Evaluation
+from tfgrpo_dspy.records.wording import gain_text
 from tfgrpo_dspy.reports.story import Section, gain_section
 from tfgrpo_dspy.reports.tables import cost_table, evaluations_table
 from tfgrpo_dspy.rewards.reward import Metric
 from tfgrpo_dspy.settings import Settings
+from tfgrpo_dspy.statistics.estimates import paired_difference
 
 if TYPE_CHECKING:
     from tfgrpo_dspy.observers.mlflow.tracking import MLflowTracking
@@ -36,8 +42,12 @@ if TYPE_CHECKING:
 
 def evaluate_program(options: EvaluateOptions) -> None:
     """Carry out the command."""
+    with for_machines(options.json):
+        _evaluate(_completed(options))
+
+
+def _evaluate(options: EvaluateOptions) -> None:
     show_warnings_of_the_library()
-    options = _completed(options)
     bare = load_program(options.program, options.program_options)
     metric = load_metric(options.metric)
     learned = load_state(bare, options.load) if options.load is not None else None
@@ -55,8 +65,27 @@ def evaluate_program(options: EvaluateOptions) -> None:
     _show(made, gain)
     if gain is not None:
         _add_to_report(gain, options)
+    if options.json:
+        write_json(scores_document(made, gain))
     if (tracking := _tracking(options)) is not None:
         add_to_run(tracking, made, gain)
+    _check(made.get("learned", next(iter(made.values()))), options)
+
+
+def _check(made: Evaluation, options: EvaluateOptions) -> None:
+    """Exit with a code of its own if the scores are not what was asked for."""
+    short = []
+    if options.fail_under is not None and made.mean.value < options.fail_under:
+        short.append(f"the mean reward {made.mean.value:.3f} is below {options.fail_under:g}")
+    if options.no_worse_than is not None:
+        difference = paired_difference(earlier_rewards(options.no_worse_than, made), made.rewards)
+        said = f"against {show_path(options.no_worse_than)}: {gain_text(difference)}"
+        say(said)
+        short += [said] if difference.verdict == "worse" else []
+    for line in short:
+        err().print(Text.assemble(("Too low: ", "bold red"), line), soft_wrap=True)
+    if short:
+        raise typer.Exit(TOO_LOW)
 
 
 def _programs(bare: dspy.Module, learned: dspy.Module | None, options: EvaluateOptions) -> dict[str, dspy.Module]:

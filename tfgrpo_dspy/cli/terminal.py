@@ -6,7 +6,9 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 from rich.console import Console
@@ -30,9 +32,24 @@ class _Console(Console):
         return super()._render_buffer(shown)
 
 
+_FOR_MACHINES: ContextVar[bool] = ContextVar("for_machines", default=False)
+
+
+@contextmanager
+def for_machines(asked: bool) -> Iterator[None]:
+    """Leave standard output to a JSON document, if one was asked for: what people read goes to standard error."""
+    before = _FOR_MACHINES.set(asked)
+    try:
+        yield
+    finally:
+        _FOR_MACHINES.reset(before)
+
+
 def out() -> Console:
     """The console for results; made anew, because tests and pipes replace the stream."""
     return _Console(highlight=False)
+
+    return Console(highlight=False, stderr=_FOR_MACHINES.get())
 
 
 def err() -> Console:

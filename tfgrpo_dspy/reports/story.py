@@ -94,6 +94,8 @@ class Story:
     """What was run."""
     details: tuple[Section, ...]
     result: CompileResult
+    heldout: Comparison | None = None
+    """Bare against learned program on held-out questions, if they were evaluated."""
 
 
 def story_of(result: CompileResult, started: RunStarted | None = None, told: Told | None = None) -> Story:
@@ -126,6 +128,7 @@ def story_of(result: CompileResult, started: RunStarted | None = None, told: Tol
         Section("What was run", (Table(("setting", "value"), tuple(_setting(started, told))),)),
         tuple(section for section in details if any(_says_something(block) for block in section.blocks)),
         result,
+        told.gain,
     )
 
 

@@ -14,6 +14,7 @@ import typer
 from tfgrpo_dspy.cli.library import edits, history
 from tfgrpo_dspy.cli.library import merge as merging
 from tfgrpo_dspy.cli.library.reading import read_any
+from tfgrpo_dspy.cli.machine import write_json
 from tfgrpo_dspy.cli.terminal import out, say, show_path
 from tfgrpo_dspy.errors import SettingsError
 from tfgrpo_dspy.library.formats import Format
@@ -40,8 +41,12 @@ def show(
     ] = None,
     provenance: Annotated[bool, typer.Option("--provenance", help="Where each one came from, and why.")] = False,
     effects: Annotated[bool, typer.Option("--effects", help="What each one was measured to do.")] = False,
+    json: history.Json = False,
 ) -> None:
     """Show the experiences of a library, as they are or after a commit."""
+    if json:
+        write_json(history.at_commit(file, commit) if commit is not None else read_any(file))
+        return
     if commit is not None:
         history.show_commit(file, commit)
         return
@@ -65,6 +70,7 @@ def diff(
         str | None, typer.Argument(metavar="[FILE|COMMIT]", help="Another library, or a commit of this one.")
     ] = None,
     commit: Annotated[str | None, typer.Argument(metavar="[COMMIT]", help="A later commit. Default: now.")] = None,
+    json: history.Json = False,
 ) -> None:
     """Show what turns one library into another; ids tell which experience is which.
 
@@ -73,9 +79,13 @@ def diff(
     from tfgrpo_dspy.history.history import diff as compared
 
     if other is None or commit is not None or history.is_commit(other):
-        history.show_diff(file, other, commit)
+        found = history.diff_of(file, other, commit)
     else:
-        history.show_changes(compared(read_any(file), read_any(Path(other))))
+        found = compared(read_any(file), read_any(Path(other)))
+    if json:
+        write_json(found)
+    else:
+        history.show_changes(found)
 
 
 app.command(epilog="Example: tfgrpo library log out/library.json")(history.log)

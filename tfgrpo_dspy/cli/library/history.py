@@ -17,6 +17,7 @@ from tfgrpo_dspy.cli.library.tracked import (
     note_of_a_person,
     write_commit,
 )
+from tfgrpo_dspy.cli.machine import write_json
 from tfgrpo_dspy.cli.terminal import facts, out, say, show_path, table_of, us
 from tfgrpo_dspy.errors import HistoryError, SettingsError
 from tfgrpo_dspy.reports.provenance import grounds_of, texts_of, title_of
@@ -26,27 +27,35 @@ from tfgrpo_dspy.text import counted
 if TYPE_CHECKING:
     from tfgrpo_dspy.history.commits import Commit
     from tfgrpo_dspy.history.history import Chapter, LibraryDiff
+    from tfgrpo_dspy.library.library import ExperienceLibrary
     from tfgrpo_dspy.records.effects import Effect
 
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 LibraryFile = Annotated[Path, typer.Argument(metavar="FILE", help="library.json, or the folder of one.")]
 ExperienceId = Annotated[str, typer.Argument(metavar="ID", help="Id of an experience, e.g. G7.")]
 Reason = Annotated[str, typer.Option("--reason", "-m", metavar="TEXT", help="Why; kept in the history.")]
 _Commit = Annotated[str, typer.Argument(metavar="COMMIT", help="Id of a commit, or its first 4 digits or more.")]
 
 
-def log(file: LibraryFile) -> None:
+def log(file: LibraryFile, json: Json = False) -> None:
     """Show the commits of a library, the last one first."""
     history = history_to_show(library_file(file))
+    if json:
+        write_json(history.commits[::-1])
+        return
     columns = ("commit", "by", "when", "what", "training", "validation", "why")
     out().print(table_of(columns, [_row(commit) for commit in reversed(history.commits)]))
 
 
-def blame(file: LibraryFile, id: ExperienceId) -> None:
+def blame(file: LibraryFile, id: ExperienceId, json: Json = False) -> None:
     """Show how an experience came to be what it is: each text, when, by whom, why, and from which rollouts."""
     from tfgrpo_dspy.history import history as of
 
     history = history_to_show(library_file(file))
     chapters = of.blame(history, _plain_id(id))
+    if json:
+        write_json(chapters)
+        return
     said = "is in the library" if _plain_id(id) in history.library else "is no longer in the library"
     say(f"{_plain_id(id)} {said}; {counted(len(chapters), 'change')}", style="bold")
     if effect := of.measured_effects(history).get(_plain_id(id)):
@@ -127,13 +136,18 @@ def is_commit(text: str) -> bool:
     return re.fullmatch(r"[0-9a-f]{4,10}", text) is not None and not Path(text).exists()
 
 
-def show_diff(file: Path, first: str | None, second: str | None) -> None:
+def at_commit(file: Path, id: str) -> ExperienceLibrary:
+    """The library after a commit."""
+    return history_to_show(library_file(file)).at(id)
+
+
+def diff_of(file: Path, first: str | None, second: str | None) -> LibraryDiff:
     """What changed between two commits, from one to now, or with the last commit."""
     from tfgrpo_dspy.history import history as of
 
     history = history_to_show(library_file(file))
     before = history.at(first) if first is not None else history.before(history.commits[-1])
-    show_changes(of.diff(before, history.at(second) if second is not None else history.library))
+    return of.diff(before, history.at(second) if second is not None else history.library)
 
 
 def show_changes(changes: LibraryDiff) -> None:

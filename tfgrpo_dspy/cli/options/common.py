@@ -161,6 +161,11 @@ class MomentOptions:
     confirm_above: float | None = setting(
         None, "Forecast the run first, and ask if it is expected to cost more.", metavar="USD"
     )
+    json: bool = setting(
+        False,
+        "Whether the result is one JSON document on standard output, and the rest on standard error.",
+        group="records",
+    )
     restart: bool = setting(False, "Put the run that is in `log_dir` aside, and start over.")
     accept_changes: bool = setting(
         False, "Go on with a run though what decides it changed since; what changed is noted."
@@ -204,6 +209,20 @@ class EvaluateOptions(Taken, ProgramOptions, DataOptions, LMOptions, StoreOption
     )
     baseline: bool = setting(
         True, "Whether the bare program is evaluated too, and the gain shown.", group="data", common=True
+    )
+    fail_under: float | None = setting(
+        None, "Exit with 8 if the mean reward is lower; of a compiled program that of the learned one.", group="data"
+    )
+    no_worse_than: Path | None = setting(
+        None,
+        "What an earlier --json printed for the same questions; exit with 8 if the program is shown to be worse.",
+        metavar="FILE",
+        group="data",
+    )
+    json: bool = setting(
+        False,
+        "Whether the result is one JSON document on standard output, and the rest on standard error.",
+        group="records",
     )
     k: int = setting(5, "Rollouts per question.", at_least(1), group="data", common=True)
 

@@ -32,6 +32,9 @@ def headline(table: Table) -> str:
     if any(line.verdict == "better" for line in table.lines):
         names = _joined([line.label for line in table.ranked if line.verdict == "better"])
         return f"Better than {base}: {names}."
+    if len(table.seeds) < _FEW_SEEDS:
+        few = counted(len(table.seeds), "training seed")
+        return f"{few} can hardly tell an optimizer from {base}: run --seeds {_FEW_SEEDS} or more."
     return f"No optimizer could be told from {base} to its advantage."
 
 

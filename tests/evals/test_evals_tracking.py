@@ -78,7 +78,7 @@ def _check_prompts(client, run):
     versions = client.search_prompt_versions(name)
     assert sorted(version.version for version in versions) == [1, 2, 3]
     first = next(version for version in versions if version.version == 1)
-    assert first.template.startswith("[G0] ")
+    assert first.template.startswith("- [G0] ")
     assert first.commit_message.startswith("epoch 1, step 1: ")
     assert client.get_prompt_version_by_alias(name, "best").version == 3
     linked = json.loads(run.data.tags["mlflow.linkedPrompts"])

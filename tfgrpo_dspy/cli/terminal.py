@@ -47,9 +47,7 @@ def for_machines(asked: bool) -> Iterator[None]:
 
 def out() -> Console:
     """The console for results; made anew, because tests and pipes replace the stream."""
-    return _Console(highlight=False)
-
-    return Console(highlight=False, stderr=_FOR_MACHINES.get())
+    return _Console(highlight=False, stderr=_FOR_MACHINES.get())
 
 
 def err() -> Console:

@@ -31,7 +31,8 @@ def render_provenance(result: CompileResult) -> str:
     for experience in result.library:
         chapters = blame(history, experience.id)
         parts.append(f"## {experience.id}\n\n{escape_markdown(one_line(experience.marked_text))}\n")
-        parts.append("\n".join([_effect_line(effects.get(experience.id)), *_lines(chapters)]) + "\n")
+        effect = [_effect_line(effects.get(experience.id))] if effects else []
+        parts.append("\n".join([*effect, *_lines(chapters)]) + "\n")
     return "\n".join(parts)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tfgrpo_dspy.library.file import to_text
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from tfgrpo_dspy.records.result import StepRecord
 
 BEST = "best"
-"""The alias of the version that a run returned."""
+"""The alias of the version with the highest score of those that runs returned, or of the last one."""
+SCORE, SCORED_ON = "score", "scored_on"
+"""Tags: mean reward on the validation examples, and which these are."""
 _KEY_TAG = "mlflow.tfgrpo.key"  # the UI hides tags of this prefix
 _LINKED_TAG = "mlflow.linkedPrompts"
 _EXPERIMENTS_TAG = "_mlflow_experiment_ids"  # which experiments' pages list the prompt
@@ -35,8 +37,10 @@ class LibraryVersion:
     """Which one of its run: `epoch_02`, `returned`. Unique within a run, so that a repeated write adds nothing."""
     template: str
     message: str
-    is_best: bool = False
-    """Whether the alias `best` goes to it."""
+    is_returned: bool = False
+    """Whether it may be what the alias `best` stands for."""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """Shown as its metadata: run, seed, score."""
 
 
 def prompt_name(*parts: str) -> str:
@@ -45,8 +49,11 @@ def prompt_name(*parts: str) -> str:
 
 
 def template_of(library: ExperienceLibrary) -> str:
-    """One experience per line, as the policy reads it; double braces apart, which would be variables there."""
-    text = (to_text(library) or "(no experience)\n").rstrip("\n")
+    """One item per experience, so that it reads well as text, as Markdown and in a diff.
+
+    Double braces are set apart, as they would be variables there.
+    """
+    text = "\n".join(f"- {line}" for line in to_text(library).splitlines()) or "(no experience)"
     while "{{" in text or "}}" in text:
         text = text.replace("{{", "{ {").replace("}}", "} }")
     lines, room = text.split("\n"), _ROOM
@@ -74,11 +81,25 @@ def put_version(store: RunStore, version: LibraryVersion) -> None:
     key = f"{run_id}/{version.moment}"
     made = _find(client, version.prompt, key)
     if made is None:
-        tags = {_KEY_TAG: key, _EXPERIMENTS_TAG: f",{store.experiment_id},"}
+        tags = {_KEY_TAG: key, _EXPERIMENTS_TAG: f",{store.experiment_id},", **version.facts}
         made = client.register_prompt(version.prompt, version.template, version.message, tags)
     _link(store, version.prompt, str(made.version))
-    if version.is_best:
+    if version.is_returned and not _is_worse(client, version):
         client.set_prompt_alias(version.prompt, BEST, int(made.version))
+
+
+def _is_worse(client: Any, version: LibraryVersion) -> bool:
+    """Whether the version that is called the best now scored higher on the same examples."""
+    from mlflow.exceptions import MlflowException
+
+    if SCORE not in version.facts:
+        return False
+    try:
+        there = client.get_prompt_version_by_alias(version.prompt, BEST).tags
+    except MlflowException:  # no version has been returned yet
+        return False
+    same = there.get(SCORED_ON) == version.facts.get(SCORED_ON)
+    return same and SCORE in there and float(there[SCORE]) > float(version.facts[SCORE])
 
 
 def _find(client: Any, prompt: str, key: str) -> Any:

@@ -19,7 +19,15 @@ from tfgrpo_dspy.observers.mlflow import tables
 from tfgrpo_dspy.observers.mlflow.figures import learning_curve
 from tfgrpo_dspy.observers.mlflow.metrics import final_metrics, initial_metrics, step_metrics
 from tfgrpo_dspy.observers.mlflow.model import log_model
-from tfgrpo_dspy.observers.mlflow.prompts import LibraryVersion, message_of, prompt_name, put_version, template_of
+from tfgrpo_dspy.observers.mlflow.prompts import (
+    SCORE,
+    SCORED_ON,
+    LibraryVersion,
+    message_of,
+    prompt_name,
+    put_version,
+    template_of,
+)
 from tfgrpo_dspy.observers.mlflow.provenance import source_tags, versions
 from tfgrpo_dspy.observers.mlflow.store import STATE_TAG, STEP_TAG, RunStore
 from tfgrpo_dspy.observers.mlflow.traces import put_trace, step_tree
@@ -36,6 +44,7 @@ if TYPE_CHECKING:
     from tfgrpo_dspy.library.library import ExperienceLibrary
     from tfgrpo_dspy.lm.usage import Usage
     from tfgrpo_dspy.records.ended import How
+    from tfgrpo_dspy.records.evaluation import Evaluation
     from tfgrpo_dspy.records.events import EpochFinished, RunFinished, RunStarted
     from tfgrpo_dspy.records.result import CompileResult, StepRecord
 
@@ -83,7 +92,7 @@ class Records:
         """A name for a new run, which says what it is; what differs between runs comes first, as the UI cuts names."""
         settings, lms = self._event.settings, dict.fromkeys(self._event.lms.values())
         least = "" if settings.min_group_size is None else f"{settings.min_group_size}-"
-        how = f"{settings.epochs} epochs, G={least}{settings.group_size}, seed {settings.seed}"
+        how = f"seed {settings.seed}, G={least}{settings.group_size}, {settings.epochs} epochs"
         on = f"{len(self._event.trainset)} examples, {type(self._event.student).__name__}"
         return self._safe(f"{how}: {on}, {', '.join(name.rpartition('/')[2] for name in lms)}")
 
@@ -136,8 +145,9 @@ class Records:
         yield self._text(f"library/{number}.diff.txt", partial(_difference, before, event.library))
         yield self._text("library/latest.json", partial(dump_library, event.library))
         self._epochs[number] = event.library
+        judged = self._epoch_steps[-1].validation if self._epoch_steps else None
         message, self._epoch_steps = message_of(event.epoch, self._epoch_steps), []
-        yield self._version(number, event.library, message)
+        yield self._version(number, event.library, message, self._facts(judged))
 
     def end(self, event: RunFinished) -> Iterator[Entry]:
         """Outcome, totals, learning curve and the library that was returned."""
@@ -200,10 +210,29 @@ class Records:
         same = [moment for moment, library in self._epochs.items() if library.experiences == result.library.experiences]
         step = result.best_step if result.best_step is not None else result.steps[-1].step
         message = f"returned: the library after step {step}" if step else "returned: the library before the first step"
-        yield self._version(same[-1] if same else "returned", result.library, message, is_best=True)
+        judged = result.steps[step - 1].validation if step else result.initial_validation
+        moment = same[-1] if same else "returned"
+        yield self._version(moment, result.library, message, self._facts(judged), is_returned=True)
 
-    def _version(self, moment: str, library: ExperienceLibrary, message: str, *, is_best: bool = False) -> Entry:
-        version = LibraryVersion(self._prompt, moment, self._safe(template_of(library)), message, is_best)
+    def _facts(self, judged: Evaluation | None) -> dict[str, str]:
+        """What the registry shows of a version besides its text."""
+        facts = {"run": self.run_name, "seed": str(self._event.settings.seed)}
+        if judged is None or not self._event.valset:
+            return facts
+        digest = tables.dataset_facts("valset", "validation", self._event.valset).digest
+        return {**facts, SCORE: f"{judged.mean.value:.4f}", SCORED_ON: digest}
+
+    def _version(
+        self,
+        moment: str,
+        library: ExperienceLibrary,
+        message: str,
+        facts: Mapping[str, str],
+        *,
+        is_returned: bool = False,
+    ) -> Entry:
+        text = self._safe(template_of(library))
+        version = LibraryVersion(self._prompt, moment, text, message, is_returned, facts)
         return Entry(f"prompt {self._prompt}, {moment}", partial(put_version, version=version))
 
     def _text(self, path: str, make: Callable[[], str], step: int | None = None) -> Entry:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.tfgrpo_dspy.made_events import MadeRun
-from tests.tfgrpo_dspy.observers.mlflow.test_tracking import artifact, follow, paths, run_of, table
+from tests.tfgrpo_dspy.observers.mlflow.test_tracking import artifact, client_of, follow, paths, run_of, table
 from tfgrpo_dspy import MLflowTracking, SettingsError, compare
 from tfgrpo_dspy.observers.mlflow.metrics import final_metrics
 from tfgrpo_dspy.records.evaluation import Gain
@@ -77,7 +77,22 @@ def test_the_gain_that_a_run_required_has_the_same_names():
 def test_a_runs_name_says_what_it_is(recorded):
     tracking, *_ = recorded
     name = run_of(tracking).info.run_name
-    assert name == "3 epochs, G=5, seed 0: 8 examples, Solver, frozen"
+    assert name == "seed 0, G=5, 3 epochs: 8 examples, Solver, frozen"
+
+
+def test_versions_of_the_prompt_show_run_seed_and_score_and_the_best_one_is_so_by_score(recorded):
+    first, run, *_ = recorded
+    client = client_of(first)
+    name = next(iter(client.search_prompts())).name
+    returned = client.get_prompt_version_by_alias(name, "best")
+    assert returned.template.startswith("- [G0] ")
+    assert returned.tags["run"] == run_of(first).info.run_name
+    assert returned.tags["seed"] == "0"
+    assert float(returned.tags["score"]) == pytest.approx(run.records[-1].validation.mean.value, abs=1e-4)
+    poorer = MadeRun(steps=1, seed=1)
+    assert poorer.records[0].validation.mean.value < run.records[-1].validation.mean.value
+    follow(MLflowTracking("algebra"), poorer)
+    assert client.get_prompt_version_by_alias(name, "best").version == returned.version
 
 
 def test_each_experience_has_its_provenance_on_one_page(recorded):

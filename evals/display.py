@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
@@ -17,6 +18,8 @@ from tfgrpo_dspy.cli import err
 from tfgrpo_dspy.statistics import mean_at_k
 
 _SAID = "optimizers.log"
+_MINUTE = 60.0
+"""Seconds without a word after which a log gets a line."""
 
 
 @contextmanager
@@ -28,7 +31,7 @@ def aside(folder: Path) -> Iterator[None]:
 
 
 class Display(Listener):
-    """A bar on a terminal, and a line per finished row anywhere.
+    """A bar on a terminal, and a line per finished row anywhere; in a log also a line a minute.
 
     Args:
         rows: All of them.
@@ -37,7 +40,7 @@ class Display(Listener):
     def __init__(self, rows: Sequence[Row]) -> None:
         self._console = err()
         self._rows = list(rows)
-        self._done = 0
+        self._done, self._said_at = 0, time.monotonic()
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -67,6 +70,9 @@ class Display(Listener):
         """Show how far."""
         unit = "LM calls to learn" if phase == "training" else "questions"
         again = " again, on fresh rollouts" if phase == "again" else ""
+        if not self._console.is_terminal and time.monotonic() - self._said_at >= _MINUTE:
+            of = f" of {total:,}" if total is not None else ""
+            self._print(Text(f"[{self._done}/{len(self._rows)}] {row.name}{again}: {done:,}{of} {unit}"))
         self._progress.update(
             self._bar, completed=done, total=total, description=f"{row.name}{again}", what=f"{done:,} {unit}"
         )
@@ -81,4 +87,8 @@ class Display(Listener):
             cached = "" if program is not None else ", finished before"
             told = Text(f"Mean@{row.task.k} {score}, {result.training.usage.lm_calls:,} calls to learn{cached}")
         head = f"[{self._done}/{len(self._rows)}] {row.name}: "
-        self._console.print(Text.assemble((head, "bold"), told), soft_wrap=True)
+        self._print(Text.assemble((head, "bold"), told))
+
+    def _print(self, text: Text) -> None:
+        self._said_at = time.monotonic()
+        self._console.print(text, soft_wrap=True)

@@ -85,6 +85,9 @@ class TrainingFreeGRPOPromptOptimizer(BasePromptOptimizer):
     ) -> PromptOptimizerOutput:
         """Learn a library; called by `mlflow.genai.optimize_prompts`.
 
+        With `enable_tracking` the run that MLflow has begun gets all that `MLflowTracking` records, unless the setting
+        `tracking` says otherwise. Prompts that are returned as they were have one score, before and after.
+
         Returns:
             The prompts with the library, or as they were if none did better on the held-out records; and the mean
             scores on these before and after, from fresh attempts.
@@ -105,19 +108,19 @@ class TrainingFreeGRPOPromptOptimizer(BasePromptOptimizer):
             _metric,
             reflection_lm=self.reflection_lm,
             objective=self.objective or student.instructions,
-            **{**self.settings, "num_threads": threads, "temperature": None},
+            **{"tracking": enable_tracking, **self.settings, "num_threads": threads, "temperature": None},
         )
         with dspy.context(lm=self.reflection_lm):
             better = optimizer.compile(student, train, valset=held_out or None)
-            judged = (
-                [evaluate(p, held_out, _metric, k=1, temperature=None, num_threads=threads) for p in (student, better)]
-                if held_out
-                else []
-            )
+            prompts = better.candidate()
+            judged = [student, *([better] if prompts != target_prompts else [])] if held_out else []
+            means = [
+                evaluate(p, held_out, _metric, k=1, temperature=None, num_threads=threads).mean.value for p in judged
+            ]
         return PromptOptimizerOutput(
-            optimized_prompts=better.candidate(),
-            initial_eval_score=judged[0].mean.value if judged else None,
-            final_eval_score=judged[1].mean.value if judged else None,
+            optimized_prompts=prompts,
+            initial_eval_score=means[0] if means else None,
+            final_eval_score=means[-1] if means else None,
         )
 
 

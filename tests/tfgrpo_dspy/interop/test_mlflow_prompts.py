@@ -75,6 +75,8 @@ def test_a_registered_prompt_gets_better_through_mlflow_optimize_prompts(tmp_pat
     assert learned[1] == CHAT[1]
     assert learned[0]["content"].startswith(CHAT[0]["content"] + "\n\n<experience-library>\n")
     assert judged(CHAT[0]["content"], learned[0]["content"]).verdict == "better"
+    [run] = [run for run in mlflow.search_runs(search_all_experiments=True, output_format="list") if run.data.metrics]
+    assert {"brief/mean_reward", "library/entries"} <= set(run.data.metrics), "the library and its curve are recorded"
 
 
 def judged(*instructions):

@@ -16,12 +16,12 @@ from tfgrpo_dspy.cli.boundary import AWAY, ENDED_EARLY, UNRECORDED, UNUSED, Inte
 from tfgrpo_dspy.cli.data import described, examples_for
 from tfgrpo_dspy.cli.dry_run import confirm, forecast_of, show_forecast
 from tfgrpo_dspy.cli.files import PROGRAM, Keeper, check_folder, write_run, write_story
-from tfgrpo_dspy.cli.heldout import note_run
 from tfgrpo_dspy.cli.job import Job
 from tfgrpo_dspy.cli.lms import check_configured, lm_named, lm_of
-from tfgrpo_dspy.cli.machine import run_document, write_json
 from tfgrpo_dspy.cli.options.recipe import RECIPE, render_recipe
 from tfgrpo_dspy.cli.references import load_metric, load_program
+from tfgrpo_dspy.cli.results.heldout import note_run
+from tfgrpo_dspy.cli.results.machine import run_document, write_json
 from tfgrpo_dspy.cli.review import FileReview, TerminalReview
 from tfgrpo_dspy.cli.terminal import (
     for_machines,

@@ -14,13 +14,13 @@ from tfgrpo_dspy.cli.boundary import TOO_LOW
 from tfgrpo_dspy.cli.compile import budget_of
 from tfgrpo_dspy.cli.data import described, examples_for
 from tfgrpo_dspy.cli.files import add_gain, load_state
-from tfgrpo_dspy.cli.heldout import add_to_run, new_run, run_of
 from tfgrpo_dspy.cli.lms import check_configured, lm_of
-from tfgrpo_dspy.cli.machine import earlier_rewards, scores_document, write_json
 from tfgrpo_dspy.cli.options.common import CompileOptions, DataOptions, EvaluateOptions, LMOptions
 from tfgrpo_dspy.cli.options.recipe import RECIPE, read_recipe
 from tfgrpo_dspy.cli.options.taken import WORDS
 from tfgrpo_dspy.cli.references import load_metric, load_program
+from tfgrpo_dspy.cli.results.heldout import add_to_run, new_run, run_of
+from tfgrpo_dspy.cli.results.machine import earlier_rewards, scores_document, write_json
 from tfgrpo_dspy.cli.terminal import err, for_machines, say, show_path, show_warnings_of_the_library
 from tfgrpo_dspy.declaration import settings_of
 from tfgrpo_dspy.errors import DataError

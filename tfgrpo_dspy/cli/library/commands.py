@@ -14,7 +14,7 @@ import typer
 from tfgrpo_dspy.cli.library import edits, history
 from tfgrpo_dspy.cli.library import merge as merging
 from tfgrpo_dspy.cli.library.reading import read_any
-from tfgrpo_dspy.cli.machine import write_json
+from tfgrpo_dspy.cli.results.machine import write_json
 from tfgrpo_dspy.cli.terminal import out, say, show_path
 from tfgrpo_dspy.errors import SettingsError
 from tfgrpo_dspy.library.formats import Format

@@ -17,7 +17,7 @@ from tfgrpo_dspy.cli.library.tracked import (
     note_of_a_person,
     write_commit,
 )
-from tfgrpo_dspy.cli.machine import write_json
+from tfgrpo_dspy.cli.results.machine import write_json
 from tfgrpo_dspy.cli.terminal import facts, out, say, show_path, table_of, us
 from tfgrpo_dspy.errors import HistoryError, SettingsError
 from tfgrpo_dspy.reports.provenance import grounds_of, texts_of, title_of

@@ -31,7 +31,7 @@ def run_document(story: Story, folder: Path) -> dict[str, Any]:
     """What a run came to, and the files that it left."""
     result, gain = story.result, story.heldout
     return {
-        "ended": story.ended,
+        "ended": story.ended.how,
         "ending": list(story.ending),
         "simulated": story.simulated,
         "best_step": result.best_step,

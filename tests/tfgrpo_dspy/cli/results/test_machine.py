@@ -38,7 +38,7 @@ def document(*arguments: str) -> dict:
 
 def test_a_run_and_its_library_are_documents():
     made = document(*COMPILE, "--test", "test.jsonl", "--json")
-    assert made["ended"] == "complete"
+    assert made["ended"] == "done"
     assert made["simulated"] is True
     assert [step["step"] for step in made["steps"]] == [1]
     assert made["heldout"]["gain"]["verdict"] in {"better", "worse", "not distinguishable"}

@@ -12,6 +12,7 @@ import pytest
 
 from tests.tfgrpo_dspy.command_line import ROOT, SOLVER, problems, run, the_error
 from tfgrpo_dspy import BM25, Budget, Settings, Tokenizer
+from tfgrpo_dspy.cli import boundary
 from tfgrpo_dspy.cli.options.common import CompileOptions, DemoOptions, EvaluateOptions
 from tfgrpo_dspy.cli.options.reading import read
 from tfgrpo_dspy.cli.options.spelling import option_of, spelled
@@ -101,6 +102,13 @@ def test_a_setting_given_by_its_name_in_python_is_the_same_as_its_option():
 
 
 # --- errors ---
+
+
+def test_the_page_on_the_command_line_has_every_exit_code():
+    source = ast.parse(Path(boundary.__file__).read_text(encoding="utf-8"))
+    (codes,) = (n.value for n in source.body if isinstance(n, ast.Assign) and "BAD_INPUT" in ast.unparse(n.targets[0]))
+    page = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
+    assert {int(code) for code in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)} == {0, *ast.literal_eval(codes)}
 
 
 @pytest.mark.parametrize("name", [name for name, one in KNOWN.items() if one.kind not in (str, Path)])

@@ -34,7 +34,6 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 LibraryFile = Annotated[Path, typer.Argument(metavar="FILE", help="library.json, or the folder of one.")]
 ExperienceId = Annotated[str, typer.Argument(metavar="ID", help="Id of an experience, e.g. G7.")]
 Reason = Annotated[str, typer.Option("--reason", "-m", metavar="TEXT", help="Why; kept in the history.")]
-_Commit = Annotated[str, typer.Argument(metavar="COMMIT", help="Id of a commit, or its first 4 digits or more.")]
 
 
 def log(file: LibraryFile, json: Json = False) -> None:

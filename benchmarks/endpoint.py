@@ -120,7 +120,7 @@ def _served(exchange: Exchange) -> Served:
     """What an exchange was for, told from the fields that its prompt asks for."""
     prompt = read_prompt(exchange.request)
     asked = {output.name for output in prompt.outputs}
-    kinds = {"operations": "update", "new_experiences": "extraction", "summary": "summary"}
+    kinds = {"operations": "update", "decision": "update", "comparison": "extraction", "summary": "summary"}
     kind = next((kind for name, kind in kinds.items() if name in asked), "rollout")
     task = "" if kind == "update" else prompt.inputs.get("task") or f"question: {prompt.inputs['question']}"
     return Served(kind, task, exchange.arrived, exchange.answered)

@@ -128,7 +128,8 @@ def _fit(settings: dict[str, Any], task: Task) -> Fitted:
         return Fitted(optimizer, {"trainset": task.trainset})
     size, epochs = settings.get("group_size", 5), settings.get("epochs", 3)
     share = REFLECTED if settings.get("require_contrast", True) else 1.0
-    group = size * task.per_rollout + share * (size + 1)
+    reflected = size + (1 if settings.get("update") == "batch" else 2)  # summaries, extraction, its candidate's update
+    group = size * task.per_rollout + share * reflected
     affordable = int((task.calls - UPDATES) / (epochs * group))
     if affordable < 1:
         raise SettingsError(

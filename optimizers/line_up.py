@@ -122,6 +122,12 @@ ENTRIES = (
         make=partial(tfgrpo, epochs=1),
     ),
     Entry(
+        name="tfgrpo-batch-update",
+        description="The paper's single update of a batch, not a question per candidate. Budget: training examples.",
+        family="ablation",
+        make=partial(tfgrpo, update="batch"),
+    ),
+    Entry(
         name="tfgrpo-add-only",
         description="The library only grows: modifications are added, deletions refused. Budget: training examples.",
         family="ablation",

@@ -96,6 +96,11 @@ class MethodSettings(RolloutSettings):
         source=PAPER,
     )
     experiences_per_group: int = setting(1, "Candidate experiences that a group may give.", at_least(1))
+    update: Literal["each", "batch"] = setting(
+        "each",
+        'How step 3 decides: `"each"` asks about each candidate by itself, shown the entries nearest to it, side by '
+        'side; `"batch"` asks the paper\'s single question about all candidates and the whole library.',
+    )
     max_words: int = setting(
         32,
         "Words that an experience is asked to have at most: a longer one is asked to be shortened, and kept if that is "
@@ -144,8 +149,16 @@ class MethodSettings(RolloutSettings):
     objective: str | None = setting(
         None, "What the program is meant to do well, for the three prompts; `None` takes its own instructions."
     )
+    learning_objective: str | None = setting(
+        None, "What is to be learned from the attempts, told to the prompts beside the objective, e.g. how to search."
+    )
     use_ground_truth: bool = setting(
         True, "Whether summarizer and extractor are shown the expected outputs.", source=PAPER
+    )
+    show_rewards: bool = setting(
+        True,
+        "Whether summarizer and extractor are told what each rollout earned. `False` lets the LM judge by itself and "
+        "extracts from every group, as the paper's runs without ground truth do.",
     )
     tolerance: float = setting(1e-9, "Rewards of a group that differ by no more count as equal.", at_least(0))
     retries: int = setting(

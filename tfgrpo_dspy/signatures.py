@@ -10,20 +10,11 @@ from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 import dspy
-from pydantic import AfterValidator
-from typing_extensions import TypeAliasType
 
-from tfgrpo_dspy.library.operations import Operation, Prose, scoped_operation
+from tfgrpo_dspy.library.operations import Operation, scoped_operation
 
-
-def _not_blank(text: str) -> str:
-    if not text.strip():
-        raise ValueError("the text is blank")
-    return text
-
-
-Advice = TypeAliasType("Advice", Annotated[Prose, AfterValidator(_not_blank)])
-"""One line that a model must have written. A named alias, so that prompts call it by its name."""
+MAY_LACK = "may be left out"
+"""Marks outputs, as `Annotated[str, MAY_LACK]`, that a reply may leave out: room to think and what few need."""
 
 
 class SummarizeRollout(dspy.Signature):
@@ -45,24 +36,46 @@ class SummarizeRollout(dspy.Signature):
 
 
 class ExtractAdvantage(dspy.Signature):
-    """Say why some attempts at a task did better than others, and what to remember from that.
+    """Say why some attempts at a task did better than others, and what others should learn from that.
 
-    Compare the attempts step by step: where do the better ones part from the worse ones? Then write experiences that
-    would have led the worse attempts to the better outcome. A good experience speaks to a whole class of tasks, never
-    of this task's own names or numbers; it opens with the condition under which it applies and goes on to what to do
-    ("When ..., do ..."); it is about strategy, not about one calculation; it is no longer than the limit; and it says
-    something that the present experiences do not say yet. If one of them misled the attempts, or needs to be sharper,
-    write the better version. Write none rather than a vague one.
+    Compare the attempts step by step: where do the better ones part from the worse ones? Then write a lesson that would
+    have led the worse ones to the better outcome, for somebody who meets another task of this kind and has never seen
+    this one: one sentence that says when it applies and what to do then, and what no present experience says yet.
+
+    A good lesson: "When a sauce is too thin shortly before serving, boil it down without a lid; do not stir in flour,
+    which needs time to cook."
+    Not this, which repeats its task: "Boil Anna's 2 litres of sauce for 14 minutes."
+    Nor this, which tells nobody anything: "Cook carefully and taste the sauce."
     """
 
     objective: str = dspy.InputField(desc="what the attempts are meant to do well")
     task: str = dspy.InputField(desc="the inputs of the task")
     expected: str = dspy.InputField(desc="the expected output")
-    attempts: str = dspy.InputField(desc="each attempt's reward and summary")
+    attempts: str = dspy.InputField(desc="what each attempt earned, and its summary")
+    excerpts: str = dspy.InputField(desc="the end of the best and of the worst attempt, word for word")
     experiences: str = dspy.InputField(desc="the present experiences, which all attempts had read")
-    limits: str = dspy.InputField(desc="how many experiences, and how long")
+    limits: str = dspy.InputField(desc="how long a lesson may be")
     comparison: str = dspy.OutputField(desc="why the better attempts won and the worse ones lost")
-    new_experiences: list[Advice] = dspy.OutputField(desc='what to remember, each "When ..., do ..."')
+    lesson: str = dspy.OutputField(
+        desc='one sentence, "When ..., do ...", about tasks of this kind; none if nothing is new'
+    )
+    misled_by: Annotated[str, MAY_LACK] = dspy.OutputField(
+        desc="id of a present experience that led attempts astray, such as G7; none if none"
+    )
+
+
+class ReviseLesson(dspy.Signature):
+    """Rewrite a lesson so that its fault is gone, and keep what else it says.
+
+    A lesson is for somebody who meets another task of its kind: one sentence that says when it applies and what to do
+    then, such as "When a sauce is too thin shortly before serving, boil it down without a lid; do not stir in flour,
+    which needs time to cook."
+    """
+
+    why: str = dspy.InputField(desc="what the comparison of attempts at a task showed")
+    lesson: str = dspy.InputField(desc="the lesson that was drawn from it")
+    fault: str = dspy.InputField(desc="what is wrong with the lesson")
+    revised: str = dspy.OutputField(desc='the lesson without the fault, "When ..., do ..."')
 
 
 class UpdateLibrary(dspy.Signature):
@@ -82,6 +95,49 @@ class UpdateLibrary(dspy.Signature):
     advantages: str = dspy.InputField(desc="per group of attempts: its label, why some won, candidate experiences")
     limits: str = dspy.InputField(desc="the limits of the library")
     operations: list[Operation] = dspy.OutputField(desc="operations on the library, in any order")
+
+
+class PlaceLesson(dspy.Signature):
+    """Decide what becomes of one lesson, given those entries of a library that are nearest to it.
+
+    The lesson was learned by comparing attempts at a task: those that did as it says earned more. Choose
+    `new` if no entry says it;
+    `said already` if an entry says it, in whatever words;
+    `sharpens` if it and an entry are about the same, and each says something that the other lacks;
+    `corrects` if an entry tells the reader to do what the lesson shows to be wrong;
+    `says nothing` if it tells no reader anything they would not do anyway, such as "check the result".
+    """
+
+    objective: str = dspy.InputField(desc="what the library is meant to help with")
+    lesson: str = dspy.InputField(desc="the lesson")
+    why: str = dspy.InputField(desc="what the comparison of the attempts showed")
+    entries: str = dspy.InputField(desc="the entries nearest to it, one a line, each with its id in brackets")
+    limits: str = dspy.InputField(desc="how long a text may be")
+    thought: Annotated[str, MAY_LACK] = dspy.OutputField(
+        desc="what the lesson and the nearest entry tell the reader to do, and where they differ; two sentences"
+    )
+    decision: Literal["new", "said already", "sharpens", "corrects", "says nothing"] = dspy.OutputField(
+        desc="what becomes of the lesson"
+    )
+    entry: Annotated[str, MAY_LACK] = dspy.OutputField(
+        desc="id of the entry that is meant; none if the lesson is new or says nothing"
+    )
+    text: Annotated[str, MAY_LACK] = dspy.OutputField(
+        desc="if the lesson sharpens an entry, one text that says both; otherwise none"
+    )
+
+
+class WeighLesson(dspy.Signature):
+    """Decide whether a lesson is worth keeping; nothing like it is in the library yet.
+
+    The lesson was learned by comparing attempts at a task: those that did as it says earned more. It `says nothing` if
+    it tells no reader anything they would not do anyway, such as "check the result"; otherwise it is `new`.
+    """
+
+    objective: str = dspy.InputField(desc="what the library is meant to help with")
+    lesson: str = dspy.InputField(desc="the lesson")
+    why: str = dspy.InputField(desc="what the comparison of the attempts showed")
+    decision: Literal["new", "says nothing"] = dspy.OutputField(desc="what the lesson is")
 
 
 class CondenseLibrary(dspy.Signature):
@@ -134,13 +190,9 @@ class ScreenExperience(dspy.Signature):
     )
 
 
-THOUGHT = "room to think"
-"""Marks outputs, as `Annotated[str, THOUGHT]`, that a reply may leave out: they let a model think before it decides."""
-
-
 def may_lack(signature: type[dspy.Signature]) -> frozenset[str]:
-    """The outputs that are there to think in."""
-    return frozenset(name for name, field in signature.output_fields.items() if THOUGHT in field.metadata)
+    """The outputs that a reply may leave out."""
+    return frozenset(name for name, field in signature.output_fields.items() if MAY_LACK in field.metadata)
 
 
 @lru_cache(maxsize=256)
@@ -192,18 +244,37 @@ def with_effects(updater: type[dspy.Signature]) -> type[dspy.Signature]:
         "what entries of the library were measured to do to the reward, with 95% intervals, from attempts that read a "
         "random part of it; an entry that lowers it is to be mended or deleted"
     )
-    place = list(updater.input_fields).index("experiences") + 1
+    names = list(updater.input_fields)
+    place = names.index("experiences" if "experiences" in names else "entries") + 1
     told: type[dspy.Signature] = updater.insert(place, "effects", dspy.InputField(desc=description), str)
     return told
+
+
+@lru_cache(maxsize=8)
+def with_lessons(extractor: type[dspy.Signature], number: int) -> type[dspy.Signature]:
+    """The extractor of a run in which a group may give so many experiences: a text field for each."""
+    for i in range(2, number + 1):
+        extractor = extractor.append(f"lesson_{i}", dspy.OutputField(desc="another lesson; none if there is none"), str)
+    return extractor
 
 
 @lru_cache(maxsize=8)
 def told_of_readers(extractor: type[dspy.Signature], readers: tuple[str, ...]) -> type[dspy.Signature]:
     """The extractor for a program of which several predictors read the library."""
     told: type[dspy.Signature] = extractor.with_updated_fields(
-        "new_experiences",
-        desc='what to remember, each "When ..., do ..."; one that helps at one step of the attempts only opens with '
-        f"the name of that step in brackets, one of {', '.join(f'[{name}]' for name in readers)}",
+        "lesson",
+        desc='one sentence, "When ..., do ...", about tasks of this kind; one that helps at one step of the attempts '
+        f"only opens with the name of that step in brackets, one of {', '.join(f'[{name}]' for name in readers)}; none "
+        "if nothing is new",
+    )
+    return told
+
+
+@lru_cache(maxsize=8)
+def judged_without_rewards(signature: type[dspy.Signature]) -> type[dspy.Signature]:
+    """The prompt of a run that shows no rewards: the LM judges by itself (the paper's runs without ground truth)."""
+    told: type[dspy.Signature] = signature.with_instructions(
+        f"{signature.instructions}\n\nNobody says how good an attempt was: judge that by yourself first."
     )
     return told
 

@@ -106,6 +106,14 @@ def shorten(text: str, max_tokens: int) -> str:
     return f"{head}{_NOTE.format(left_out)}{tail}"
 
 
+def tail(text: str, max_tokens: int) -> str:
+    """The end of a text within so many estimated tokens, from the beginning of a line where it is cut."""
+    if estimate_tokens(text) <= max_tokens:
+        return text
+    cut = _within(text[::-1], 4 * max_tokens)[::-1]
+    return cut.partition("\n")[2] or cut
+
+
 def _within(text: str, quarters: int) -> str:
     """The longest beginning of a text that `quarter_tokens` counts as no more."""
     start = text[:quarters]

@@ -81,7 +81,7 @@ def test_a_budget_draws_examples_and_keeps_epochs_and_group_size(lm):
     program = optimizer.compile(make_solver(), trainset=demo_examples(40, 0, "train"))
     steps = program.detailed_results.steps
     assert len(steps) == 3
-    assert {len(step.groups) for step in steps} == {6}
+    assert {len(step.groups) for step in steps} == {5}
 
 
 def test_ours_works_inside_better_together(lm):

@@ -14,7 +14,11 @@ from typing import Any
 import dspy
 from dspy.lm15 import Message, Request, Response, TextPart, Usage
 
-REFLECTION = {"summary": "summary", "comparison": "extraction", "operations": "update"}
+REFLECTION = {
+    "summary": "summary",
+    **dict.fromkeys(("comparison", "lesson", "lesson_2", "misled_by", "revised"), "extraction"),
+    **dict.fromkeys(("operations", "decision", "entry", "text"), "update"),
+}
 """First output field of a prompt to its role; any other is the policy's."""
 
 _OUTPUTS = re.compile(r"Your output fields are:\n(.*?)\nAll interactions will be structured", re.DOTALL)
@@ -156,12 +160,15 @@ def extract(asked: Asked) -> Mapping[str, Any]:
     words = asked.draw().sample(_WORDS, 6)
     return {
         "comparison": "The better ones looked twice.",
-        "new_experiences": [f"When {words[0]}, {' '.join(words[1:])}"],
+        "lesson": f"When {words[0]}, {' '.join(words[1:])}",
+        "misled_by": "none",
     }
 
 
 def add_all(asked: Asked) -> Mapping[str, Any]:
-    """Adds every candidate, citing its group's label."""
+    """Adds every candidate, citing its group's label; asked about one alone, says that it is new."""
+    if "decision" in asked.outputs:
+        return dict.fromkeys(asked.outputs, "none") | {"decision": "new"}
     operations, label = [], ""
     for line in asked.field("advantages").splitlines():
         if found := re.match(r"(A\d+) \(task:", line):

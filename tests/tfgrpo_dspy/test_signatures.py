@@ -1,4 +1,4 @@
-"""The three prompts word by word: `UPDATE_SNAPSHOTS=1 pytest tests/tfgrpo_dspy/test_signatures.py` writes them anew."""
+"""The prompts word by word: `UPDATE_SNAPSHOTS=1 pytest tests/tfgrpo_dspy/test_signatures.py` writes them anew."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ import dspy
 import pytest
 from dspy.adapters.json_adapter import _get_structured_outputs_response_format
 from dspy.clients.legacy_requests import _strict_json_schema
-from dspy.utils.exceptions import AdapterParseError
 
 from tfgrpo_dspy.library.operations import Add, Delete, Keep, Modify
 from tfgrpo_dspy.signatures import (
     CORRECTION,
     ExtractAdvantage,
+    PlaceLesson,
+    ReviseLesson,
     SummarizeRollout,
     UpdateLibrary,
+    WeighLesson,
     with_correction,
     without,
 )
@@ -35,9 +37,14 @@ INPUTS = {
     "attempts": "Attempt 1 (reward 1):\nIt inverted the fraction.\n\nAttempt 2 (reward 0):\nIt multiplied by 3/4.",
     "experiences": "[G0] When a part is given, divide by it to get the whole.\n[G3] When units differ, convert first.",
     "advantages": "A0 (task: A pump)\nWhy some won: They divided.\nCandidates:\n- When a part is known, divide.",
-    "limits": "at most 32 words each",
+    "limits": "at most 32 words",
+    "excerpts": "The best one, number 1:\n  out answer: 8\n\nThe worst one, number 2:\n  out answer: 4.5",
+    "lesson": "When a part is known, divide by it to get the whole.",
+    "why": "They divided.",
+    "fault": "It has 40 words. Say it in one sentence of at most 32 words.",
+    "entries": "[G0] When a part is given, divide by it to get the whole.",
 }
-SIGNATURES = [SummarizeRollout, ExtractAdvantage, UpdateLibrary]
+SIGNATURES = [SummarizeRollout, ExtractAdvantage, ReviseLesson, PlaceLesson, WeighLesson, UpdateLibrary]
 ADAPTERS = [dspy.ChatAdapter(), dspy.JSONAdapter()]
 
 
@@ -103,7 +110,14 @@ def test_the_schema_that_the_updater_is_shown_asks_for_the_kind_of_every_operati
 
 REPLIES = {
     SummarizeRollout: {"summary": "It inverted the fraction:\n6 / (3/4) = 8."},
-    ExtractAdvantage: {"comparison": "The first divided.", "new_experiences": ["When a part is known, divide by it."]},
+    ExtractAdvantage: {
+        "comparison": "The first divided.",
+        "lesson": "When a part is known, divide.",
+        "misled_by": "none",
+    },
+    ReviseLesson: {"revised": "When a part is known, divide by it."},
+    PlaceLesson: {"thought": "Alike.", "decision": "said already", "entry": "G0", "text": "none"},
+    WeighLesson: {"decision": "new"},
     UpdateLibrary: {
         "operations": [
             Add(text="When a part is known, divide by it.", reason="A0 showed it.", sources=("A0",)),
@@ -122,10 +136,3 @@ def test_a_reply_as_the_adapter_would_write_it_is_read_as_it_was_meant(
 ) -> None:
     reply = adapter.format_assistant_message_content(signature, REPLIES[signature])
     assert adapter.parse(signature, reply) == REPLIES[signature]
-
-
-@pytest.mark.parametrize("blank", ["", "  \n"])
-def test_a_blank_experience_is_no_reply(blank: str) -> None:
-    reply = json.dumps({"comparison": "c", "new_experiences": [blank]})
-    with pytest.raises(AdapterParseError, match="the text is blank"):
-        dspy.JSONAdapter().parse(ExtractAdvantage, reply)

@@ -277,10 +277,14 @@ def test_reflection_goes_to_its_own_lm_and_both_names_are_kept_with_the_library(
 def test_what_was_learned_names_the_step_the_example_and_the_rollouts_it_came_from():
     program = compiled(Engine(script()))
     step = program.detailed_results.steps[0]
-    for experience, advantage in zip(program.experience_library, step.advantages, strict=True):
+    drawn_from = {advantage.source: advantage for advantage in step.advantages}
+    assert len(program.experience_library) == len(drawn_from)
+    for experience in program.experience_library:
         provenance = experience.provenance
-        assert (provenance.author, provenance.created_step, provenance.reason) == ("updater", 1, "it won")
-        assert provenance.sources == (advantage.source,)
+        (source,) = provenance.sources
+        advantage = drawn_from[source]
+        assert (provenance.author, provenance.created_step) == ("updater", 1)
+        assert provenance.reason == advantage.comparison
         assert advantage.source.rollouts == tuple(s.rollout for s in advantage.summaries)
 
 
@@ -325,7 +329,7 @@ def test_pinned_experiences_survive_every_update():
         return {"operations": [{"op": "delete", "id": "G0"}, modify]}
 
     start = ExperienceLibrary.from_texts(["When asked, answer.", "When lost, ask."]).pin("G0")
-    program = compiled(Engine(script(update=destroy)), library=start)
+    program = compiled(Engine(script(update=destroy)), library=start, update="batch")
     assert [e.text for e in program.experience_library] == ["When asked, answer.", "When b, c."]
     assert [r.reason for r in program.detailed_results.steps[0].refusals] == ["G0 is pinned"]
 
@@ -356,7 +360,9 @@ def test_conditioned_names_the_predictors_that_read_the_library():
 )
 def test_it_learns_under_every_adapter(adapter):
     with dspy.context(adapter=adapter):
-        program = compiled(Engine(script(summary={"summary": "s"}, update=adding_in_turn("When x, y."))))
+        program = compiled(
+            Engine(script(summary={"summary": "s"}, update=adding_in_turn("When x, y."))), update="batch"
+        )
     assert [e.text for e in program.experience_library] == ["When x, y."]
 
 
@@ -377,15 +383,18 @@ def on_validation(good_when: str):
 VAL = [dspy.Example(question="v?", answer="1").with_inputs("question")]
 
 
+LABELS = ["A0", "A1", "A2", "A3"]
+
+
 def adding_in_turn(*texts):
     turns = iter(texts)
-    return lambda asked: {"operations": [{"op": "add", "text": next(turns), "sources": labels(asked)}]}
+    return lambda asked: {"operations": [{"op": "add", "text": next(turns), "sources": labels(asked) or LABELS}]}
 
 
 def test_with_a_valset_the_best_library_is_returned_and_the_earlier_of_equals():
     texts = "When red, stop at once.", "When green, go ahead now.", "When amber, slow right down."
     engine = Engine(script(policy=on_validation("When green"), update=adding_in_turn(*texts)))
-    program = compiled(engine, epochs=3, valset=VAL)
+    program = compiled(engine, epochs=3, valset=VAL, update="batch")
     results = program.detailed_results
     assert results.initial_validation.mean.value == 0.0
     assert [s.validation.mean.value for s in results.steps] == [0.0, 1.0, 1.0]
@@ -396,7 +405,7 @@ def test_with_a_valset_the_best_library_is_returned_and_the_earlier_of_equals():
 def test_when_nothing_beats_the_initial_library_that_one_is_returned():
     engine = Engine(script(policy=on_validation("When asked"), update=adding_in_turn("When red, stop.")))
     start = ExperienceLibrary.from_texts(["When asked, answer."])
-    program = compiled(engine, valset=VAL, library=start)
+    program = compiled(engine, valset=VAL, library=start, update="batch")
     assert program.detailed_results.best_step == 0
     assert program.experience_library.experiences == start.experiences
     assert program.experience_library.next_id == 2, "the id of what was tried is not used again"
@@ -437,7 +446,7 @@ def test_what_a_failed_extraction_leaves_is_extracted_in_the_next_step():
 
 
 def test_what_a_failed_update_leaves_is_in_the_next_steps_update():
-    results = compiled(failing_once("update"), epochs=2, retries=0).detailed_results
+    results = compiled(failing_once("update"), epochs=2, retries=0, update="batch").detailed_results
     first, second = results.steps
     assert [(f.stage, f.where) for f in first.failures] == [("update", "s1")]
     assert len(first.library) == 0
@@ -446,12 +455,11 @@ def test_what_a_failed_update_leaves_is_in_the_next_steps_update():
     assert results.unused == ()
 
 
-@pytest.mark.parametrize("role", ["extraction", "update"])
-def test_what_remains_when_the_last_step_ends_is_said(role):
-    results = compiled(Engine(script(**{role: "nonsense"})), epochs=2, retries=0, max_errors=99).detailed_results
+def test_what_remains_when_the_last_step_ends_is_said():
+    results = compiled(Engine(script(extraction="nonsense")), epochs=2, retries=0, max_errors=99).detailed_results
     informative = {g.name for s in results.steps for g in s.groups if g.is_informative(1e-9)}
     assert {f.where for f in results.unused} == informative
-    assert {f.stage for f in results.unused} == {role}
+    assert {f.stage for f in results.unused} == {"extraction"}
     assert all(f.remedy == "no step was left to use it" for f in results.unused)
 
 
@@ -523,11 +531,11 @@ def test_as_many_losses_as_tolerated_do_not_stop_it():
 
 
 def test_an_experience_that_was_left_out_is_no_error_of_the_run():
-    chatty = {"comparison": "c", "new_experiences": ["When a, do b.", "When c, do d."]}
-    results = compiled(Engine(script(extraction=chatty)), count=8, retries=0, max_errors=0).detailed_results
+    cut = {"comparison": "c", "lesson": "When a, do the", "misled_by": "none"}
+    results = compiled(Engine(script(extraction=cut)), count=8, retries=0, max_errors=0).detailed_results
     assert results.steps[0].failures == ()
-    assert {fate.text for fate in results.steps[0].fates if fate.became == "refused"} == {"When c, do d."}
-    assert len(results.library) == 1
+    assert {(fate.text, fate.became) for fate in results.steps[0].fates} == {("When a, do the", "refused")}
+    assert len(results.library) == 0
 
 
 def test_a_metric_that_always_raises_stops_the_run_and_says_so():

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from tfgrpo_dspy.library.apply import By, Change, Limits, Refusal
-from tfgrpo_dspy.library.experience import Source
+from tfgrpo_dspy.library.experience import Experience, Source
 from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.library.operations import Add, Delete, Keep, Modify, Operation
 
@@ -41,30 +41,17 @@ class Draft:
         Args:
             labels: What stands for a source in `Operation.sources`.
         """
+        was, are = ({e.id: e for e in library} for library in (self.before, self.now))
         told: dict[str, list[Change]] = {}
         keeps: list[Operation] = []
         for change in self.changes:
-            if change.kind == "keep":
+            if change.kind == "keep" and (change.id in was or change.id not in told):
                 keeps.append(Keep(id=change.id, reason=change.reason, sources=_labels([change], labels)))
-            else:
+            else:  # a Keep of what the draft itself added bears that out
                 earlier = told.pop(str(change.id), [])
                 told[str(change.id)] = [*earlier, change]
-        was, are = ({e.id: e for e in library} for library in (self.before, self.now))
-        operations: dict[Operation, By] = {}
-        refusals = []
-        for id, changes in told.items():
-            reason = "; ".join(dict.fromkeys(change.reason for change in changes if change.reason))
-            cited = _labels(changes, labels)
-            if id not in was and id not in are:
-                added = Add(text=changes[0].after or "", reason=changes[0].reason, sources=cited)
-                refusals.append(Refusal(added, f"{changes[-1].by}: {changes[-1].reason}"))
-            elif id not in was:
-                operations[Add(text=are[id].text, scope=are[id].scope, reason=reason, sources=cited)] = changes[0].by
-            elif id not in are:
-                operations[Delete(id=id, reason=changes[-1].reason, sources=cited)] = changes[-1].by
-            elif was[id].text != are[id].text:
-                operations[Modify(id=id, text=are[id].text, reason=reason, sources=cited)] = changes[-1].by
-        return Net((*operations, *keeps), operations, (*self.refusals, *refusals))
+        net, refusals = _net(told, was, are, labels)
+        return Net((*net, *keeps), net, (*self.refusals, *refusals))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,3 +66,27 @@ class Net:
 
 def _labels(changes: Iterable[Change], labels: Mapping[Source, str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(labels[source] for change in changes for source in change.sources if source in labels))
+
+
+def _net(
+    told: Mapping[str, list[Change]],
+    was: Mapping[str, Experience],
+    are: Mapping[str, Experience],
+    labels: Mapping[Source, str],
+) -> tuple[dict[Operation, By], list[Refusal]]:
+    """What the changes of each entry come to, and what was added and taken out again."""
+    operations: dict[Operation, By] = {}
+    refusals: list[Refusal] = []
+    for id, changes in told.items():
+        reason = "; ".join(dict.fromkeys(change.reason for change in changes if change.reason))
+        cited = _labels(changes, labels)
+        if id not in was and id not in are:
+            added = Add(text=changes[0].after or "", reason=changes[0].reason, sources=cited)
+            refusals.append(Refusal(added, f"{changes[-1].by}: {changes[-1].reason}"))
+        elif id not in was:
+            operations[Add(text=are[id].text, scope=are[id].scope, reason=reason, sources=cited)] = changes[0].by
+        elif id not in are:
+            operations[Delete(id=id, reason=changes[-1].reason, sources=cited)] = changes[-1].by
+        elif was[id].text != are[id].text:
+            operations[Modify(id=id, text=are[id].text, reason=reason, sources=cited)] = changes[-1].by
+    return operations, refusals

@@ -20,8 +20,11 @@ _CONSTANTS = frozenset("3.14 3.1416 9.81 12 24 52 64 128 180 256 273.15 360 365 
 """Numbers that general advice may well name, besides powers of ten and their multiples."""
 _LEAST_DIGITS = 3
 """Significant digits from which a number in an experience is taken for a training answer (ours)."""
-_STATED = r"(?:answer|result|solution)\s*(?:is|=|:|equals)\s*(?:about\s+)?\$?"
+_SEVERAL = 2
+"""Shared numbers from which even small ones are taken for those of the problem (ours)."""
+_STATED = r"(?:answer|result|solution)\s*(?:is|of|=|:|equals)\s*(?:about\s+)?\$?"
 _NAME = re.compile(r"(?<![.!?:;]\s)(?<!^)\b[A-Z][a-z]{2,}\b")
+_CAPITAL = re.compile(r"\b[A-Z][a-z]{2,}\b")
 _WORD = re.compile(r"[a-z]+(?:'[a-z]+)?|\d+(?:\.\d+)?")
 
 
@@ -77,14 +80,17 @@ def _is_leaked(answer: str, text: str, numbers: set[str], lowered: str) -> bool:
 def own_words(text: str, drawn_from: Sequence[str], tasks: Sequence[str] = ()) -> list[str]:
     """Names and numbers of an experience that belong to the problems it was drawn from.
 
+    A number of one significant digit counts where several of the problem's numbers are named.
+
     Args:
         text: The experience.
         drawn_from: Inputs of those problems.
         tasks: Inputs of all problems; a name that several of them hold is no problem's own.
     """
     theirs = {_plain(found) for task in drawn_from for found in _NUMBER.findall(task)}
-    numbers = [n for n in dict.fromkeys(map(_plain, _NUMBER.findall(text))) if n in theirs and _is_own(n)]
-    names = {name for task in drawn_from for name in _NAME.findall(task)}
+    shared = [n for n in dict.fromkeys(map(_plain, _NUMBER.findall(text))) if n in theirs and n not in _CONSTANTS]
+    numbers = [n for n in shared if _is_own(n)] if len(shared) < _SEVERAL else shared
+    names = {name for task in drawn_from for name in _CAPITAL.findall(task)}  # that one is at the head of a sentence
     found = [name for name in dict.fromkeys(_NAME.findall(text)) if name in names]
     return numbers + [name for name in found if sum(name in task for task in tasks) <= 1]
 

@@ -56,8 +56,10 @@ class SemanticAdvantage(Shown):
     summaries: tuple[Summary, ...]
     comparison: str
     experiences: tuple[str, ...]
-    """Candidate experiences, each of at most `max_words` words."""
+    """Candidate experiences, one text each."""
     source: Source
+    misled_by: str | None = None
+    """Id of the entry that led attempts astray, if the extractor names one."""
 
     def look(self) -> Look:
         """Why some won, and what to remember."""

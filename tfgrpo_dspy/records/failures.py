@@ -31,3 +31,17 @@ class Failure:
 def are_final(failures: Sequence[Failure]) -> bool:
     """Whether asking again would come to the same: what never was answered is no result."""
     return all(failure.cause == "reply" for failure in failures)
+
+
+def failures_of(where: str, whys: Sequence[tuple[Cause, str]], remedy: str) -> tuple[Failure, ...]:
+    """The failures of an update, one for each cause with all its reasons.
+
+    Args:
+        where: The step.
+        whys: Why something could not be had, any number of times.
+        remedy: What was done instead.
+    """
+    reasons: dict[Cause, list[str]] = {}
+    for cause, why in dict.fromkeys(whys):
+        reasons.setdefault(cause, []).append(why)
+    return tuple(Failure("update", where, "; ".join(said), remedy, cause) for cause, said in reasons.items())

@@ -13,7 +13,14 @@ import dspy
 from tfgrpo_dspy.library.experience import Circumstances
 from tfgrpo_dspy.rewards.reward import Metric
 from tfgrpo_dspy.settings import DecidingSettings, Settings
-from tfgrpo_dspy.signatures import ExtractAdvantage, SummarizeRollout, UpdateLibrary
+from tfgrpo_dspy.signatures import (
+    ExtractAdvantage,
+    PlaceLesson,
+    ReviseLesson,
+    SummarizeRollout,
+    UpdateLibrary,
+    WeighLesson,
+)
 from tfgrpo_dspy.text import fingerprint, one_line
 
 if TYPE_CHECKING:
@@ -24,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 _NAMED = 5
 """Things that cannot be told which a message names at most."""
+_PROMPTS = (SummarizeRollout, ExtractAdvantage, ReviseLesson, PlaceLesson, WeighLesson, UpdateLibrary)
 
 
 def identity_of(
@@ -73,9 +81,7 @@ def _identity(
         "valset": None if valset is None else _dataset(told, "valset", valset),
         "lms": {role: sorted(map(lm_text, used)) for role, used in lms.items()},
         "adapter": "default" if dspy.settings.adapter is None else told(dspy.settings.adapter, "adapter"),
-        "prompts": fingerprint(
-            *(repr(s.model_json_schema()) for s in (SummarizeRollout, ExtractAdvantage, UpdateLibrary))
-        ),
+        "prompts": fingerprint(*(repr(s.model_json_schema()) for s in _PROMPTS)),
         "versions": {
             **{name: version(name) for name in ("tfgrpo-dspy", "dspy")},
             "python": ".".join(map(str, sys.version_info[:2])),

@@ -51,6 +51,8 @@ def prepare(
     check_gain(settings.require_gain, setup.gate, val)
     bare = detach(student)
     objective = settings.objective or _instructions(bare, conditioned)
+    if settings.learning_objective:
+        objective = f"{objective}\nTo be learned from the attempts: {settings.learning_objective}"
     reflection = Reflection(reflection_lm, settings.retries)
     announcer = Announcer(setup.listeners)
     store = Store()

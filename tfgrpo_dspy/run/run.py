@@ -215,6 +215,8 @@ class Run:
             step.number,
             readers=names if len(names) > 1 else (),
             learned=learned,
+            is_last=step.number >= self.steps,
+            known=self.known,
             shelf=self._shelf(library),
         )
 

@@ -38,6 +38,6 @@ class Dues:
         settings = self._settings
         if not group.scored:
             return False
-        if not settings.require_contrast or group.is_informative(settings.tolerance):
+        if not settings.require_contrast or not settings.show_rewards or group.is_informative(settings.tolerance):
             return True
         return settings.on_uniform == "hint" and max(group.rewards) < 1 - settings.tolerance

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tfgrpo_dspy.simulated.agents.site import Page, make_site, site_problems
     from tfgrpo_dspy.simulated.endpoint.server import Latency, running_server, serve
     from tfgrpo_dspy.simulated.engine import AsyncSimulatedEngine, SimulatedEngine, simulated_lm
+    from tfgrpo_dspy.simulated.failings import Failings
     from tfgrpo_dspy.simulated.families import CODING
     from tfgrpo_dspy.simulated.student import SolveProblem, make_solver
     from tfgrpo_dspy.simulated.world import Problem, Split, answers_match, demo_examples, make_problems
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CODING",
     "AsyncSimulatedEngine",
+    "Failings",
     "Latency",
     "Page",
     "Problem",
@@ -44,6 +46,7 @@ __getattr__, __dir__ = lazily(
         "simulated.agents.site": "Page make_site site_problems",
         "simulated.endpoint.server": "Latency running_server serve",
         "simulated.engine": "AsyncSimulatedEngine SimulatedEngine simulated_lm",
+        "simulated.failings": "Failings",
         "simulated.families": "CODING",
         "simulated.student": "SolveProblem make_solver",
         "simulated.world": "Problem Split answers_match demo_examples make_problems",

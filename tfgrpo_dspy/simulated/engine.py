@@ -7,10 +7,12 @@ import random
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dspy.lm15 import Message, Request, Response, TextPart, Usage, response_to_events
 
+from tfgrpo_dspy.simulated.failings import Failings
 from tfgrpo_dspy.simulated.prompt import read_prompt
 from tfgrpo_dspy.simulated.roles import reply_to
 
@@ -34,27 +36,28 @@ class SimulatedEngine:
         seed: Decides everything that is drawn.
         confusion: Chance, in [0, 1], that a comparison takes the losers' way for the winners': a model too weak to
             reflect.
+        failings: What it does wrong besides, and how often.
     """
 
-    def __init__(self, seed: int = 0, confusion: float = 0.0) -> None:
+    def __init__(self, seed: int = 0, confusion: float = 0.0, failings: Failings | None = None) -> None:
         if not 0 <= confusion <= 1:
             raise ValueError(f"confusion is a chance, from 0 (never) to 1 (always), got {confusion!r}")
-        self.seed, self.confusion = seed, confusion
+        self.seed, self.confusion, self.failings = seed, confusion, failings or Failings()
         self._seen: Counter[bytes] = Counter()
         self._lock = threading.Lock()
 
     def complete(self, request: Request) -> Response:
         """The reply to one request."""
-        prompt = read_prompt(request)
+        prompt = replace(read_prompt(request), slip=self.failings.slip)
         config = request.config
         shown = text_of(request)
         draws = self._draws_for(shown, config.seed, config.temperature)
-        text = reply_to(prompt, config.temperature, draws, self.confusion)
+        text, finish = reply_to(prompt, config.temperature, draws, self.confusion, self.failings)
         return Response(
             id=None,
             model=request.model,
             message=Message.assistant([TextPart(text)]),
-            finish_reason="stop",
+            finish_reason=finish,
             usage=Usage(input_tokens=_tokens(shown), output_tokens=_tokens(text)),
         )
 
@@ -67,15 +70,17 @@ class SimulatedEngine:
 
     def dump_state(self) -> dict[str, Any]:
         """What `load_state` needs; holds no secret."""
-        return {"seed": self.seed, **({"confusion": self.confusion} if self.confusion else {})}
+        failings = self.failings.told()
+        confused = {"confusion": self.confusion} if self.confusion else {}
+        return {"seed": self.seed, **confused, **({"failings": failings} if failings else {})}
 
     @classmethod
     def load_state(cls, state: dict[str, Any]) -> SimulatedEngine:
         """An engine that behaves as the one that was saved."""
-        return cls(**state)
+        return cls(**{**state, "failings": Failings(**state.get("failings", {}))})
 
-    def __reduce__(self) -> tuple[type[SimulatedEngine], tuple[int, float]]:
-        return type(self), (self.seed, self.confusion)
+    def __reduce__(self) -> tuple[type[SimulatedEngine], tuple[int, float, Failings]]:
+        return type(self), (self.seed, self.confusion, self.failings)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> SimulatedEngine:
         # A copied LM must not start its sequence of replies anew.
@@ -119,7 +124,14 @@ class AsyncSimulatedEngine:
         return cls(SimulatedEngine.load_state(state))
 
 
-def simulated_lm(seed: int = 0, *, fixed_seed: bool = True, confusion: float = 0.0, **kwargs: Any) -> dspy.LM:
+def simulated_lm(
+    seed: int = 0,
+    *,
+    fixed_seed: bool = True,
+    confusion: float = 0.0,
+    failings: Failings | None = None,
+    **kwargs: Any,
+) -> dspy.LM:
     """The embedded LM as a `dspy.LM`, ready for `dspy.context(lm=...)`; needs neither key nor network.
 
     Args:
@@ -128,11 +140,12 @@ def simulated_lm(seed: int = 0, *, fixed_seed: bool = True, confusion: float = 0
             a function of the request alone, whatever the order of calls. False sends none: the same request gets
             another reply each time, which suits callers that sample by repeating a request.
         confusion: Chance, in [0, 1], that its comparisons take the losers' way for the winners'.
+        failings: What it does wrong besides, and how often.
         **kwargs: Further arguments of `dspy.LM`, e.g. `temperature`.
     """
     import dspy
 
-    engine = SimulatedEngine(seed, confusion)
+    engine = SimulatedEngine(seed, confusion, failings)
     if fixed_seed:
         kwargs.setdefault("seed", seed)
     return dspy.LM(MODEL, engine=engine, async_engine=AsyncSimulatedEngine(engine), **kwargs)

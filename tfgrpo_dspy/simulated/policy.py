@@ -69,7 +69,8 @@ def attempt(prompt: Prompt, text: str, temperature: float | None, rng: random.Ra
         chance = at_temperature(fall_chance(fork.chance, heard[fork.name], distraction, difficulty), heat)
         if rng.random() < chance:
             fell.add(fork.name)
-    slip = rng.random() < SLIP * min(1.0, heat / REFERENCE_TEMPERATURE)
+    careless = SLIP if prompt.slip is None else prompt.slip
+    slip = rng.random() < careless * min(1.0, heat / REFERENCE_TEMPERATURE)
     return _write(family, numbers, frozenset(fell), heard, _Wording(text, rng if slip else None))
 
 

@@ -44,6 +44,8 @@ class Prompt:
     """Empty in a plain prompt."""
     format: Format
     demos: tuple[Demo, ...] = ()
+    slip: float | None = None
+    """Chance of an arithmetic slip of whom it is shown to; None for the usual one."""
 
     @property
     def question(self) -> str:

@@ -8,17 +8,19 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from tfgrpo_dspy.simulated.attempts import Shown, judge, read_alone, read_attempts, read_reward
-from tfgrpo_dspy.simulated.hindsight import found_way
-from tfgrpo_dspy.simulated.policy import advice_in
+from tfgrpo_dspy.simulated.attempts import Shown, judge, listed_attempts, read_alone, read_attempts, read_reward
+from tfgrpo_dspy.simulated.policy import advice_in, explained
 from tfgrpo_dspy.simulated.prompt import Prompt
 from tfgrpo_dspy.simulated.steps import Step
 from tfgrpo_dspy.simulated.understanding import FAMILY, Stance, family_of, meaning, stances
+from tfgrpo_dspy.simulated.world import answers_match, recognise
 
 VAGUE = 0.08
 """Chance that a contrast is put so vaguely that nothing can be learned from it."""
 CLEAR = 1 / 3
 """A step is held decisive when the share of better attempts that took it exceeds that of worse ones by this much."""
+INSIGHT = 0.6
+"""Chance that, asked to work back from an expected answer that no attempt shown reached, it finds the way there."""
 EQUAL = 1e-9
 """Rewards that differ by no more count as equal."""
 COMMONPLACES = (
@@ -51,6 +53,8 @@ class Lesson:
 
     comparison: str
     experiences: list[str]
+    misled_by: str = ""
+    """Label of the advice that the worse attempts followed; empty if none."""
 
 
 def summarise(prompt: Prompt) -> str:
@@ -95,7 +99,24 @@ def draw_lesson(prompt: Prompt, rng: random.Random, confusion: float = 0.0) -> L
         return Lesson(_no_contrast(attempts), _new([rng.choice(COMMONPLACES)], prompt))
     said = " ".join(_explain(difference) for difference in differences)
     written = [text for d in differences if (text := phrase(d, max_words(prompt)))]
-    return Lesson(said, _new(written, prompt))
+    return Lesson(said, _new(written, prompt), next((d.misled_by for d in differences if d.misled_by), ""))
+
+
+_BACK = re.compile(r"\bback(?:wards?)?\s+from\b|\b(?:leads?|led|arrives?)\s+(?:to|at)\s+(?:it|the)\b", re.IGNORECASE)
+_EXPECTED = re.compile(r"expected|gold|reference|label", re.IGNORECASE)
+
+
+def found_way(prompt: Prompt, attempts: Sequence[Shown], rng: random.Random) -> Shown | None:
+    """The way to the expected answer, as an attempt that earned 1; None if it is not asked for, or not found."""
+    expected = next((value for name, value in prompt.inputs.items() if _EXPECTED.search(name)), "")
+    if not expected or not _BACK.search(prompt.instructions) or not all(shown.is_poor for shown in attempts):
+        return None
+    task = "\n".join(listed_attempts(value).rest for value in prompt.inputs.values())
+    found = recognise(task)
+    if found is None or rng.random() >= INSIGHT:
+        return None
+    made = explained(*found, task)
+    return Shown.of(made.reasoning, 1.0) if answers_match(expected, made.answer) else None
 
 
 def contrast(attempts: Sequence[Shown]) -> list[Difference]:

@@ -9,12 +9,13 @@ import re
 from tfgrpo_dspy.simulated.agents.playing import play
 from tfgrpo_dspy.simulated.agents.turns import conclusion
 from tfgrpo_dspy.simulated.attempts import read_alone, read_attempts
+from tfgrpo_dspy.simulated.failings import Failings, FinishReason, broken, misspelt
 from tfgrpo_dspy.simulated.judging import choose, cited, criticise
 from tfgrpo_dspy.simulated.plain import reply_in_words
 from tfgrpo_dspy.simulated.policy import Attempt, attempt
 from tfgrpo_dspy.simulated.prompt import OutputField, Prompt, Values, options, write_reply
+from tfgrpo_dspy.simulated.proposals import decision_field, is_revision, place, revise, screen
 from tfgrpo_dspy.simulated.reflection import draw_lesson, summarise
-from tfgrpo_dspy.simulated.screening import screen
 from tfgrpo_dspy.simulated.tips import write_tips
 from tfgrpo_dspy.simulated.updating import update
 
@@ -29,6 +30,8 @@ _CRITIQUE = re.compile(r"critique|critici|feedback|reflection|assessment|verdict
 _CHOICE = re.compile(r"best|choice|chosen|winner|index", re.IGNORECASE)
 _HELPFUL = re.compile(r"^helpful", re.IGNORECASE)
 _HARMFUL = re.compile(r"^harmful", re.IGNORECASE)
+_ONE_LESSON = re.compile(r"^(?:lesson|insight|tip|experience)(?:_?\d+)?$", re.IGNORECASE)
+_MISLED = re.compile(r"misle[a]?d", re.IGNORECASE)
 _THOUGHT = re.compile(r"reason|thought|rationale|explan|steps|working|analysis|think", re.IGNORECASE)
 _PREFIX = re.compile(r"prefix", re.IGNORECASE)
 _INSTRUCTION = re.compile(r"instruction|cheat_?sheet", re.IGNORECASE)
@@ -41,9 +44,12 @@ _CONCLUSION = re.compile(r"((?:Here |I am not sure)[^\n]*?So the answer is (?:pe
 _ARGUMENT = re.compile(r"\(1\) \w+.*?It takes arguments \{'(\w+)'", re.DOTALL)
 
 
-def reply_to(prompt: Prompt, temperature: float | None, rng: random.Random, confusion: float = 0.0) -> str:
-    """The reply to a prompt, in the format that it asks for."""
-    return write_reply(prompt, _play(prompt, temperature, rng, confusion))
+def reply_to(
+    prompt: Prompt, temperature: float | None, rng: random.Random, confusion: float, failings: Failings
+) -> tuple[str, FinishReason]:
+    """The reply to a prompt, in the format that it asks for, and how it ends."""
+    values = misspelt(prompt, _play(prompt, temperature, rng, confusion), failings, rng)
+    return broken(write_reply(prompt, values), failings, rng)
 
 
 def _play(prompt: Prompt, temperature: float | None, rng: random.Random, confusion: float) -> Values:
@@ -68,10 +74,14 @@ def _play(prompt: Prompt, temperature: float | None, rng: random.Random, confusi
 
 
 def _keep_library(prompt: Prompt, rng: random.Random, confusion: float) -> Values | None:
-    """What a prompt about the library itself asks for: an objection to a proposal, or operations; None for others."""
+    """What a prompt about the library itself asks for: an objection, a decision or operations; None for others."""
     if _asks_for(prompt, _OBJECTION):
         objection = screen(prompt)
         return _fill(prompt, {_OBJECTION: objection.name}, objection.reason)
+    if is_revision(prompt):
+        return {field.name: revise(prompt) for field in prompt.outputs}
+    if (field := decision_field(prompt)) is not None:
+        return place(prompt, field, rng)
     if not _asks_for(prompt, _OPERATIONS):
         return None
     compared = any(shown.steps for shown in read_attempts(prompt.inputs))
@@ -108,9 +118,12 @@ def _advise(prompt: Prompt, rng: random.Random, confusion: float) -> Values:
     attempts = read_attempts(prompt.inputs)
     if any(shown.steps for shown in attempts):
         lesson = draw_lesson(prompt, rng, confusion)
-        written, thought = lesson.experiences, lesson.comparison
+        written, thought, misled_by = lesson.experiences, lesson.comparison, lesson.misled_by
     else:
-        written, thought = write_tips(prompt, rng), "These points come to mind for tasks of this kind."
+        written, thought, misled_by = write_tips(prompt, rng), "These points come to mind for tasks of this kind.", ""
+    if singly := [field for field in prompt.outputs if _ONE_LESSON.search(field.name) and field.type == "str"]:
+        each = dict(zip((field.name for field in singly), [*written, *["none"] * len(singly)], strict=False))
+        return {**_fill(prompt, {_MISLED: misled_by or "none"}, thought), **each}
     modules = re.findall(r"[\w.]+", prompt.inputs.get("module_names", ""))
     if any(_ADVICE.search(field.name) and field.type.lower().startswith("dict") for field in prompt.outputs):
         return _fill(prompt, {_ADVICE: {name: " ".join(written) for name in modules}}, thought)

@@ -143,13 +143,19 @@ def _place(candidate: Candidate, entries: dict[str, str], rng: random.Random) ->
         if meaning(entries[alike]) < meaning(candidate.text):
             return [*made, _said("modify", candidate, "It now also says what to avoid.", id=alike)]
         return [*made, {"op": "keep", "id": alike, "reason": "It was borne out again.", "sources": sources}]
-    if any(_gist(candidate.text) and _gist(candidate.text) < _gist(text) for text in entries.values()):
-        return made
+    covered = next((id for id, text in entries.items() if is_covered(candidate.text, text)), None)
+    if covered is not None:
+        return [*made, {"op": "keep", "id": covered, "reason": "It says this, and more.", "sources": sources}]
     return [*made, _said("add", candidate, "Better attempts did this and worse ones did not.")]
 
 
 def _said(op: str, candidate: Candidate, reason: str, **more: str) -> Operation:
     return {"op": op, **more, "text": candidate.text, "reason": reason, "sources": list(candidate.sources)}
+
+
+def is_covered(a: str, b: str) -> bool:
+    """Whether the second text says what the first does, and more."""
+    return bool(_gist(a)) and _gist(a) < _gist(b)
 
 
 def contradicts(a: str, b: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import replace
@@ -18,14 +19,26 @@ from tfgrpo_dspy.records.failures import Failure
 from tfgrpo_dspy.records.fates import Fate
 from tfgrpo_dspy.records.rollouts import Group, Scored
 from tfgrpo_dspy.runtime.workers import Workers, done
-from tfgrpo_dspy.settings import Settings
-from tfgrpo_dspy.signatures import ExtractAdvantage, SummarizeRollout, read_in_part, told_of_readers, with_hint, without
+from tfgrpo_dspy.signatures import (
+    ExtractAdvantage,
+    SummarizeRollout,
+    judged_without_rewards,
+    read_in_part,
+    told_of_readers,
+    with_hint,
+    with_lessons,
+    without,
+)
 from tfgrpo_dspy.steps.briefing import Briefing
+from tfgrpo_dspy.steps.lessons import Drawn, revised, why_left_out
+from tfgrpo_dspy.steps.reading.values import says_nothing
 from tfgrpo_dspy.steps.reflection import Answer, Reflection, Unusable
-from tfgrpo_dspy.text import count_words, neutralise, one_line, shorten
+from tfgrpo_dspy.text import neutralise, one_line, shorten, tail
 
 _TASK_TOKENS = 4_000
 _FALLBACK_TOKENS = 1_000
+_EXCERPT_TOKENS = 250
+"""Estimated tokens of an attempt that the extractor reads word for word (ours)."""
 
 
 def contrast(
@@ -63,7 +76,7 @@ def is_hinted(group: Group, briefing: Briefing) -> bool:
 def _contrast_group(briefing: Briefing, reflection: Reflection, workers: Workers, group: Group) -> Future[Contrast]:
     settings = briefing.settings
     teaches = group.is_informative(settings.tolerance) or is_hinted(group, briefing)
-    if not group.scored or (settings.require_contrast and not teaches):
+    if not group.scored or (settings.require_contrast and settings.show_rewards and not teaches):
         return done(Contrast(group))
     asked = [_summarise(briefing, reflection, workers, group.example, rollout) for rollout in group.scored]
     extract = partial(_extract_whole, briefing, reflection, workers, group)
@@ -94,7 +107,10 @@ def _summarise(
 def _write_summary(briefing: Briefing, reflection: Reflection, example: dspy.Example, rollout: Scored) -> Summary:
     expected = briefing.expected(example)
     absent = [name for name, text in (("feedback", rollout.feedback), ("expected", expected)) if not text]
-    signature = without(SummarizeRollout, *absent)
+    summarizer = SummarizeRollout
+    if not briefing.settings.show_rewards:
+        absent, summarizer = list({*absent, "reward", "feedback"}), judged_without_rewards(SummarizeRollout)
+    signature = without(summarizer, *sorted(absent))
     inputs = {
         "objective": briefing.objective,
         "task": briefing.task(example),
@@ -112,7 +128,7 @@ def _write_summary(briefing: Briefing, reflection: Reflection, example: dspy.Exa
             briefing.settings.max_trajectory_tokens, signature, inputs_within, lambda reply: _blank(reply, "summary")
         )
         if answer.problems:
-            raise Unusable(answer.problems[0], answer.usage)
+            raise Unusable(answer.problems["summary"], answer.usage)
     except Unusable as error:
         return _fall_back(rollout, error)
     return Summary(rollout.name, rollout.reward, _prose(answer.fields["summary"]), usage=answer.usage)
@@ -137,81 +153,115 @@ def _extract(
 def _write_extraction(
     briefing: Briefing, reflection: Reflection, group: Group, summaries: Sequence[Summary]
 ) -> Extraction:
-    expected = briefing.expected(group.example)
-    settings = briefing.settings
-    extractor: Any = read_in_part(ExtractAdvantage) if settings.trials else ExtractAdvantage
-    extractor = told_of_readers(extractor, briefing.readers) if briefing.readers else extractor
-    extractor = with_hint(extractor) if is_hinted(group, briefing) else extractor
-    signature = extractor if expected else without(extractor, "expected")
-    shown = {
-        "objective": briefing.objective,
-        "task": briefing.task(group.example),
-        "experiences": _experiences(briefing, group, summaries),
-        "limits": f"at most {settings.experiences_per_group} new, each of at most {settings.max_words} words",
-        **({"expected": expected} if expected else {}),
-    }
+    signature, shown = _question(briefing, group, summaries)
 
     def inputs_within(tokens: int) -> dict[str, str]:
-        return {**shown, "attempts": render_attempts(summaries, tokens // len(summaries))}
+        told = render_attempts(summaries, tokens // len(summaries), with_rewards=briefing.settings.show_rewards)
+        return {**shown, "attempts": told}
 
+    reflection = replace(reflection, kind=EXTRACTION)
     try:
-        answer = replace(reflection, kind=EXTRACTION).ask_within(
-            settings.max_trajectory_tokens, signature, inputs_within, lambda reply: _misfits(reply, settings)
+        answer = reflection.ask_within(
+            briefing.settings.max_trajectory_tokens, signature, inputs_within, lambda reply: _blank(reply, "comparison")
         )
     except Unusable as error:
         remedy = "its summaries are carried to the next step"
         failure = Failure("extraction", group.name, str(error), remedy, error.cause)
         return Extraction(None, (failure,), usage=error.usage)
-    advantage, left_out = _advantage(group, briefing, summaries, answer)
-    return Extraction(advantage, (), left_out, answer.usage)
+    return _extraction(group, briefing, reflection, summaries, answer)
+
+
+def _question(briefing: Briefing, group: Group, summaries: Sequence[Summary]) -> tuple[Any, dict[str, str]]:
+    """The extractor's prompt and all its inputs but the attempts."""
+    settings, expected = briefing.settings, briefing.expected(group.example)
+    extractor: Any = read_in_part(ExtractAdvantage) if settings.trials else ExtractAdvantage
+    extractor = told_of_readers(extractor, briefing.readers) if briefing.readers else extractor
+    extractor = with_hint(extractor) if is_hinted(group, briefing) else extractor
+    extractor = extractor if settings.show_rewards else judged_without_rewards(extractor)
+    excerpts = render_excerpts(group) if settings.show_rewards else ""
+    shown = {
+        "objective": briefing.objective,
+        "task": briefing.task(group.example),
+        "experiences": _experiences(briefing, group, summaries),
+        "limits": f"at most {settings.max_words} words",
+        "expected": expected,
+        "excerpts": excerpts,
+    }
+    absent = [name for name in ("expected", "excerpts") if not shown[name]]
+    absent += [] if briefing.library.experiences else ["misled_by"]
+    kept = {name: text for name, text in shown.items() if name not in absent}
+    asked: Any = without(extractor, *absent)
+    return with_lessons(asked, settings.experiences_per_group), kept
+
+
+def _drawn_from(briefing: Briefing, example: dspy.Example) -> Drawn:
+    """What a lesson must not speak of."""
+    telling = set(briefing.known.answers)
+    answers = [" ".join(str(value).split()) for value in dict(example.labels()).values()]
+    return Drawn(briefing.task(example), tuple(a for a in answers if a in telling), briefing.known.tasks)
 
 
 def _experiences(briefing: Briefing, group: Group, summaries: Sequence[Summary]) -> str:
     return briefing.experiences_about(briefing.task(group.example), *(summary.text for summary in summaries))
 
 
-def _advantage(
-    group: Group, briefing: Briefing, summaries: Sequence[Summary], answer: Answer
-) -> tuple[SemanticAdvantage, tuple[Fate, ...]]:
-    """The advantage, and candidates that are more than were asked for."""
-    most = briefing.settings.experiences_per_group
-    texts = [text for given in answer.fields["new_experiences"] if (text := one_line(given))]
-    advantage = SemanticAdvantage(
-        group.name,
-        briefing.task(group.example),
-        tuple(summaries),
-        _prose(answer.fields["comparison"]),
-        tuple(texts[:most]),
-        Source(group.name.rpartition("/")[2], tuple(summary.rollout for summary in summaries)),
-    )
-    why = f"at most {most} of a group are taken, and this is one more"
-    return advantage, tuple(Fate(group.name, text, "refused", None, why) for text in texts[most:])
+def _extraction(
+    group: Group, briefing: Briefing, reflection: Reflection, summaries: Sequence[Summary], answer: Answer
+) -> Extraction:
+    """What a reply gives: lessons, revised where they have a fault; what speaks of its task to the end is left out."""
+    said = [text for name, text in answer.fields.items() if name.partition("_")[0] == "lesson"]
+    drawn_from, most = _drawn_from(briefing, group.example), briefing.settings.max_words
+    comparison, usage, kept, left_out = _prose(answer.fields["comparison"]), answer.usage, [], []
+    for text in dict.fromkeys(one_line(restore_latex(text)) for text in said if not says_nothing(text)):
+        lesson, spent = revised(text, drawn_from, comparison, most, reflection)
+        usage += spent
+        if why := why_left_out(lesson, drawn_from):
+            left_out.append(Fate(group.name, lesson, "refused", None, why))
+        else:
+            kept.append(lesson)
+    source = Source(group.name.rpartition("/")[2], tuple(summary.rollout for summary in summaries))
+    misled_by = _named(answer.fields.get("misled_by", ""), briefing)
+    task = briefing.task(group.example)
+    advantage = SemanticAdvantage(group.name, task, tuple(summaries), comparison, tuple(kept), source, misled_by)
+    return Extraction(advantage, (), tuple(left_out), usage)
 
 
-def _misfits(reply: dspy.Prediction, settings: Settings) -> list[str]:
-    """What is wrong with the reply, in sentences that a model can act on; it is taken in the end all the same."""
-    texts = [text for text in reply["new_experiences"] if text.strip()]
-    problems = _blank(reply, "comparison") + [
-        f'An experience has {words} words, say the same in at most {settings.max_words}: "{one_line(text)}".'
-        for text in texts
-        if (words := count_words(text)) > settings.max_words
-    ]
-    if len(texts) > settings.experiences_per_group:
-        problems.append(f"These are {len(texts)} experiences, give the best {settings.experiences_per_group} at most.")
-    return problems
+def _named(said: str, briefing: Briefing) -> str | None:
+    """The id of a present entry that a reply names alone; None for none."""
+    ids = set(re.findall(r"\bG\d+\b", said)) & {e.id for e in briefing.library}
+    return ids.pop() if len(ids) == 1 else None
 
 
-def _blank(reply: dspy.Prediction, field: str) -> list[str]:
-    return [] if reply[field].strip() else [f"The reply says nothing under {field}."]
+def _blank(reply: dspy.Prediction, field: str) -> dict[str, str]:
+    return {} if reply[field].strip() else {field: f"The reply says nothing under {field}."}
 
 
 def _prose(text: str) -> str:
     return restore_latex(text, one_line=False)
 
 
-def render_attempts(summaries: Sequence[Summary], tokens: int) -> str:
-    """The summaries of a group as the extractor reads them, each within the given estimated tokens."""
+def render_attempts(summaries: Sequence[Summary], tokens: int, *, with_rewards: bool = True) -> str:
+    """The summaries of a group as the extractor reads them, with outcomes, each within so many estimated tokens."""
+    outcomes = [_outcome(summary, summaries) if with_rewards else "" for summary in summaries]
+    texts = [neutralise(shorten(summary.text, tokens)) for summary in summaries]
+    told = zip(outcomes, texts, strict=True)
+    return "\n\n".join(f"Attempt {i}{outcome}:\n{text}" for i, (outcome, text) in enumerate(told, start=1))
+
+
+def _outcome(summary: Summary, summaries: Sequence[Summary]) -> str:
+    """`, which did best (reward 1)`: weak models lose track of numbers alone."""
+    rewards = [other.reward for other in summaries]
+    place = {max(rewards): ", which did best", min(rewards): ", which did worst"}.get(summary.reward, "")
+    return f"{place if min(rewards) < max(rewards) else ''} (reward {summary.reward:g})"
+
+
+def render_excerpts(group: Group) -> str:
+    """How the best and the worst attempt ended, word for word; empty if none did better than another."""
+    scored = list(enumerate(group.scored, start=1))
+    best, worst = max(scored, key=lambda s: s[1].reward), min(scored, key=lambda s: s[1].reward)
+    if best[1].reward <= worst[1].reward:
+        return ""
     return "\n\n".join(
-        f"Attempt {i} (reward {summary.reward:g}):\n{neutralise(shorten(summary.text, tokens))}"
-        for i, summary in enumerate(summaries, start=1)
+        f"{what}, number {number}:\n{neutralise(tail(rollout.trajectory, _EXCERPT_TOKENS))}"
+        for what, (number, rollout) in (("The best one", best), ("The worst one", worst))
     )

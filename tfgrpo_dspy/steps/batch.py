@@ -15,11 +15,11 @@ from tfgrpo_dspy.library.similarity import normalised_tokens, overlap
 from tfgrpo_dspy.lm.budget import UPDATE
 from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.records.advantages import SemanticAdvantage
-from tfgrpo_dspy.records.failures import Cause, Failure
+from tfgrpo_dspy.records.failures import Cause, failures_of
 from tfgrpo_dspy.records.updates import Update
 from tfgrpo_dspy.signatures import UpdateLibrary, with_correction, with_effects, with_scopes
 from tfgrpo_dspy.steps.briefing import Briefing
-from tfgrpo_dspy.steps.reading.operations import Items
+from tfgrpo_dspy.steps.reading.odd import Items
 from tfgrpo_dspy.steps.reflection import Reflection, Unusable
 from tfgrpo_dspy.text import count_words, counted, neutralise, one_line, shorten
 
@@ -86,17 +86,9 @@ def update_at_once(advantages: Sequence[SemanticAdvantage], briefing: Briefing, 
     while parts:
         parts.extendleft(reversed(_ask(asking, parts.popleft())))
     undecided = tuple(asking.undecided[label] for label in labelled if label in asking.undecided)
-    return Update(tuple(asking.rounds), undecided, (), _failures(asking), asking.usage)
-
-
-def _failures(asking: _Asking) -> tuple[Failure, ...]:
-    """One for each cause, with all its reasons."""
-    whys: dict[Cause, list[str]] = {}
-    for cause, why in dict.fromkeys(asking.whys):
-        whys.setdefault(cause, []).append(why)
-    left = counted(sum(len(a.experiences) for a in asking.undecided.values()), "candidate")
-    where, remedy = f"s{asking.briefing.step}", f"{left} carried to the next step"
-    return tuple(Failure("update", where, "; ".join(said), remedy, cause) for cause, said in whys.items())
+    left = counted(sum(len(a.experiences) for a in undecided), "candidate")
+    failures = failures_of(f"s{briefing.step}", asking.whys, f"{left} carried to the next step")
+    return Update(tuple(asking.rounds), undecided, (), failures, asking.usage)
 
 
 def _ask(asking: _Asking, part: _Part) -> list[_Part]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 
 import dspy
 
+from tfgrpo_dspy.library.leaks import Known
 from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.library.retrieval import Shelf
 from tfgrpo_dspy.library.section import render_lines
@@ -34,6 +36,10 @@ class Briefing:
     """Names of the predictors that read the library, if there are several; empty for one."""
     learned: Learned = field(default_factory=Learned)
     """What is noted in a library that the step changes."""
+    is_last: bool = False
+    """Whether no step follows: what could not be decided is not carried any further."""
+    known: Known = field(default_factory=partial(Known, (), ()))
+    """What the training examples hold, which lessons must not repeat."""
     shelf: Shelf | None = None
     """The library made ready to be searched; None if prompts show all of it."""
 

@@ -21,7 +21,7 @@ from tfgrpo_dspy.records.updates import Update
 from tfgrpo_dspy.runtime.workers import Workers
 from tfgrpo_dspy.signatures import CondenseLibrary
 from tfgrpo_dspy.steps.briefing import Briefing
-from tfgrpo_dspy.steps.reading.operations import Items
+from tfgrpo_dspy.steps.reading.odd import Items
 from tfgrpo_dspy.steps.reflection import Reflection, Unusable
 from tfgrpo_dspy.text import quarter_tokens
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
 from tfgrpo_dspy.library.apply import Limits, Refusal
 from tfgrpo_dspy.library.draft import Draft
-from tfgrpo_dspy.library.operations import Operation
+from tfgrpo_dspy.library.operations import Add, Operation
 from tfgrpo_dspy.records.advantages import SemanticAdvantage
 from tfgrpo_dspy.records.updates import Proposal, Update
 from tfgrpo_dspy.runtime.workers import Workers
 from tfgrpo_dspy.steps.batch import experiences_about, render_effects, told_in_full, update_at_once
 from tfgrpo_dspy.steps.briefing import Briefing
 from tfgrpo_dspy.steps.condense import fit
+from tfgrpo_dspy.steps.placing import place_each
 from tfgrpo_dspy.steps.reflection import Reflection
 
 
@@ -34,8 +35,11 @@ def propose(
         workers: The run's pool.
     """
     library, settings, step = briefing.library, briefing.settings, briefing.step
-    sources = {f"A{i}": advantage.source for i, advantage in enumerate(advantages)}
+    labelled = {f"A{i}": advantage for i, advantage in enumerate(advantages)}
+    sources = {label: advantage.source for label, advantage in labelled.items()}
     update = _decide(advantages, briefing, reflection, workers)
+    if briefing.is_last:
+        update = _all_used(update, {advantage.group: label for label, advantage in labelled.items()})
     draft = Draft(library, library)
     for operations in update.rounds:
         allowed, refused = _within_verdicts(operations, briefing)
@@ -74,10 +78,31 @@ def _within_verdicts(
     return within_verdicts(operations, briefing.effects, briefing.dismissed)
 
 
+def _all_used(update: Update, labels: Mapping[str, str]) -> Update:
+    """What the last step makes of candidates about which nothing could be had: they are added, unless repeated.
+
+    Args:
+        update: As it was answered.
+        labels: Group to its label in operations.
+    """
+    if not update.undecided:
+        return update
+    reason = "Nothing could be had about it, and no step is left."
+    added = tuple(
+        Add(text=text, reason=reason, sources=(labels[advantage.group],))
+        for advantage in update.undecided
+        for text in advantage.experiences
+    )
+    failures = tuple(replace(failure, remedy="its candidates were added as they are") for failure in update.failures)
+    return replace(update, rounds=(*update.rounds, added), undecided=(), failures=failures)
+
+
 def _decide(
     advantages: Sequence[SemanticAdvantage], briefing: Briefing, reflection: Reflection, workers: Workers
 ) -> Update:
     """What the LM would do to the library; without any advantage nothing is asked."""
+    if briefing.settings.update == "each":
+        return place_each(advantages, briefing, reflection, workers)
     if not any(a.experiences for a in advantages) and not (advantages and briefing.library.experiences):
         return Update()
     make = partial(update_at_once, advantages, briefing, reflection)

@@ -15,7 +15,7 @@ from tfgrpo_dspy.library.retrieval import BM25, Shelf
 from tfgrpo_dspy.library.section import render_lines
 from tfgrpo_dspy.lm.budget import UPDATE
 from tfgrpo_dspy.signatures import UpdateLibrary
-from tfgrpo_dspy.steps.reading.operations import Items
+from tfgrpo_dspy.steps.reading.odd import Items
 from tfgrpo_dspy.steps.reflection import Reflection
 from tfgrpo_dspy.text import one_line
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import dspy
@@ -52,8 +52,8 @@ class Answer:
 
     fields: Mapping[str, Any]
     usage: Usage
-    problems: tuple[str, ...] = ()
-    """What is still wrong with it after the last try; empty if nothing."""
+    problems: Mapping[str, str] = field(default_factory=dict)
+    """What is still wrong with it after the last try, a sentence by output; empty if nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +76,11 @@ class Reflection:
         self,
         signature: type[dspy.Signature],
         inputs: Mapping[str, str],
-        find_problems: Callable[[dspy.Prediction], list[str]] = lambda reply: [],
+        find_problems: Callable[[dspy.Prediction], Mapping[str, str]] = lambda reply: {},
     ) -> Answer:
-        """Ask until a reply parses and `find_problems` finds none, showing each time what was wrong.
+        """Ask until a reply parses and `find_problems` finds none: what was good is kept, and what was wrong is shown.
+
+        `find_problems` gives a sentence for each output that is not as it should be.
 
         Returns:
             The first reply without problems, or the last that parsed, with its problems.
@@ -104,11 +106,12 @@ class Reflection:
             if odd:
                 correction = " ".join(odd)
                 continue
-            problems = tuple(find_problems(dspy.Prediction(**read)))
-            parsed, read = Answer(read, Usage(), problems), {}
+            problems = find_problems(dspy.Prediction(**read))
+            parsed = Answer(read, Usage(), problems)
             if not problems:
                 break
-            correction = "; ".join(problems)
+            read = {name: value for name, value in read.items() if name not in problems}
+            correction = " ".join(problems.values())
         if parsed is None:
             reason = f"no reply in {self.retries + 1} tries could be used; the last: {correction}"
             raise Unusable(reason, recorder.usage)
@@ -119,7 +122,7 @@ class Reflection:
         tokens: int,
         signature: type[dspy.Signature],
         inputs_within: Callable[[int], Mapping[str, str]],
-        find_problems: Callable[[dspy.Prediction], list[str]] = lambda reply: [],
+        find_problems: Callable[[dspy.Prediction], Mapping[str, str]] = lambda reply: {},
     ) -> Answer:
         """Ask with inputs made to fit a token budget, halving the budget while the context window is exceeded.
 

@@ -190,7 +190,7 @@ def test_the_history_says_what_the_run_says_and_survives_its_file(valset):
 
 def test_the_updater_is_shown_what_was_measured_and_the_extractor_that_attempts_read_parts():
     engine = Engine(script(policy=misled))
-    program = compiled(engine, trials=True, count=8)
+    program = compiled(engine, trials=True, count=8, update="batch")
     shown = engine.of("update")[0].field("effects")
     effects = program.detailed_results.steps[0].effects
     assert shown.splitlines() == [f"[{e.id}] {e.to_text()}" for e in effects]

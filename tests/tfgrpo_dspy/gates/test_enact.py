@@ -57,7 +57,8 @@ def small(review=None, gate=None, **settings: Any) -> dspy.Module:
 
     answers = iter("10" * 50)
     engine = Engine(script(policy=lambda asked: {"answer": next(answers)}, update=update))
-    given = {"epochs": 1, "group_size": 2, "num_threads": 1, "display_progress": False, "library": START, **settings}
+    given = {"epochs": 1, "group_size": 2, "update": "batch", "num_threads": 1, "display_progress": False}
+    given |= {"library": START, **settings}
     with dspy.context(lm=engine.lm()):
         optimizer = TrainingFreeGRPO(exact, review=review, gate=gate, max_library_tokens=START.tokens + 3, **given)
         return optimizer.compile(dspy.Predict("question -> answer"), examples(1))

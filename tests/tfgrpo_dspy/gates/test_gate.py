@@ -206,7 +206,7 @@ def update(*texts: str) -> Mapping[str, Any]:
 
 def learned(proposed: Mapping[str, Any], *, compiled: Mapping[str, Any] | None = None, engine=None, **settings):
     engine = engine or Engine(script(policy=answer, update=proposed))
-    given = {"epochs": 1, "group_size": 4, "num_threads": 2, "display_progress": False, **settings}
+    given = {"epochs": 1, "group_size": 4, "update": "batch", "num_threads": 2, "display_progress": False, **settings}
     with dspy.context(lm=engine.lm()):
         optimizer = TrainingFreeGRPO(exact, **given)
         return optimizer.compile(dspy.Predict("question -> answer"), examples(4), **(compiled or {}))

@@ -38,7 +38,8 @@ ACCEPT = Decision("accept")
 
 def learned(review, *, engine: Engine | None = None, **settings):
     engine = engine or Engine(script(update={"operations": OPERATIONS}))
-    given = {"epochs": 1, "group_size": 3, "num_threads": 1, "display_progress": False, "library": START, **settings}
+    given = {"epochs": 1, "group_size": 3, "update": "batch", "num_threads": 1, "display_progress": False}
+    given |= {"library": START, **settings}
     with dspy.context(lm=engine.lm()):
         return TrainingFreeGRPO(exact, review=review, **given).compile(dspy.Predict("question -> answer"), examples(3))
 

@@ -51,10 +51,8 @@ def test_latex_escaped_as_json_wants_it_stays_as_it_is(command: str) -> None:
 @pytest.mark.parametrize("command", EATEN + REFUSED)
 def test_experiences_that_are_extracted_keep_their_latex_too(command: str) -> None:
     text = f"When you see $\\{command}$, stop."
-    reply = f'{{"comparison": "c", "new_experiences": ["{text}"]}}'
-    assert dspy.JSONAdapter().parse(ExtractAdvantage, reply)["new_experiences"] == [text]
-    listed = f'[[ ## comparison ## ]]\nc\n\n{chat("new_experiences", f"""["{text}"]""")}'
-    assert dspy.ChatAdapter().parse(ExtractAdvantage, listed)["new_experiences"] == [text]
+    reply = f'{{"comparison": "c", "lesson": "{text}", "misled_by": "none"}}'
+    assert restore_latex(dspy.JSONAdapter().parse(ExtractAdvantage, reply)["lesson"]) == text
 
 
 @pytest.mark.parametrize(

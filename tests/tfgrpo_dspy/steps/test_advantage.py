@@ -10,6 +10,7 @@ import pytest
 from dspy import lm15
 
 from tests.tfgrpo_dspy.scripted import Asked, Engine, examples, extract, script
+from tfgrpo_dspy.library.leaks import Known
 from tfgrpo_dspy.library.library import ExperienceLibrary, Source
 from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.records.advantages import Contrast, Extraction, Summary
@@ -22,18 +23,22 @@ from tfgrpo_dspy.steps.briefing import Briefing
 from tfgrpo_dspy.steps.reflection import Reflection
 from tfgrpo_dspy.steps.rollout import roll_out
 
+NOTHING = Known((), ())
+
 
 def scored(i: int, reward: float, *, trajectory: str = "did it", feedback: str = "") -> Scored:
     return Scored(f"s1/e7/r{i}", reward, feedback, trajectory, "", 0, Usage(), 0.0)
 
 
-def group(*rewards: float, **about) -> Group:
-    example = dspy.Example(question="q7?", answer="the gold").with_inputs("question")
+def group(*rewards: float, answer: str = "the gold", **about) -> Group:
+    example = dspy.Example(question="q7?", answer=answer).with_inputs("question")
     return Group("s1/e7", example, tuple(scored(i, reward, **about) for i, reward in enumerate(rewards)))
 
 
-def contrast_of(engine: Engine, *groups: Group, carried=(), announced=None, library=None, step=1, **settings):
-    briefing = Briefing("answer well", library or ExperienceLibrary(), Settings(**settings), step)
+def contrast_of(
+    engine: Engine, *groups: Group, carried=(), announced=None, library=None, step=1, known=NOTHING, **settings
+):
+    briefing = Briefing("answer well", library or ExperienceLibrary(), Settings(**settings), step, known=known)
     with Workers(2, (lambda e: None) if announced is None else announced.append) as workers:
         reflection = Reflection(engine.lm(), settings.get("retries", 2))
         return workers.results(contrast([done(g) for g in groups], carried, briefing, reflection, workers))
@@ -71,13 +76,14 @@ def test_the_extractor_reads_all_summaries_with_their_rewards_the_task_the_libra
     engine = Engine(script())
     contrast_of(engine, group(0.0, 0.25), library=library, experiences_per_group=2, max_words=9)
     asked = engine.of("extraction")[0]
-    assert re.findall(r"Attempt \d \(reward [\d.]+\)", asked.field("attempts")) == [
-        "Attempt 1 (reward 0)",
-        "Attempt 2 (reward 0.25)",
+    assert re.findall(r"Attempt (\d), which did (\w+) \(reward ([\d.]+)\)", asked.field("attempts")) == [
+        ("1", "worst", "0"),
+        ("2", "best", "0.25"),
     ]
     assert asked.field("experiences") == "[G0] When lost, ask."
     assert asked.field("task") == "question: q7?"
-    assert asked.field("limits") == "at most 2 new, each of at most 9 words"
+    assert asked.field("limits") == "at most 9 words"
+    assert asked.outputs == ("comparison", "lesson", "misled_by", "lesson_2")
 
 
 def test_feedback_and_ground_truth_are_shown_only_where_there_are_any_and_they_may_be():
@@ -153,29 +159,92 @@ def test_a_failed_extraction_carries_its_summaries_and_they_are_extracted_again_
     assert fresh.advantage is None
 
 
-def test_an_over_long_experience_is_asked_again_and_a_shorter_one_taken():
-    def again(asked: Asked):
-        text = "When long, be short." if "in at most 5" in asked.field("correction") else "word " * 6
-        return {"comparison": "c", "new_experiences": [text]}
+def test_an_over_long_lesson_is_asked_to_be_shortened_in_a_short_question():
+    def long(asked: Asked):
+        if "revised" in asked.outputs:
+            return {"revised": "When long, be short."}
+        return {"comparison": "c", "lesson": "word " * 6, "misled_by": "none"}
 
-    engine = Engine(script(extraction=again))
+    engine = Engine(script(extraction=long))
     (made,) = contrast_of(engine, group(0.0, 1.0), max_words=5)
     assert made.advantage.experiences == ("When long, be short.",)
     assert made.failures == ()
-    assert engine.roles["extraction"] == 2
+    _, second = engine.of("extraction")
+    assert second.field("fault") == "It has 6 words. Say it in one sentence of at most 5 words."
+    assert not second.field("attempts")
 
 
-def test_what_stays_too_long_is_kept_and_what_is_more_than_was_asked_for_is_refused_with_its_text():
-    texts = ["When a, do b.", "one two three four five six seven", "When c, do d.", "When e, do f."]
-    engine = Engine(script(extraction={"comparison": "c", "new_experiences": texts}))
+def test_what_stays_too_long_is_kept_and_a_group_gives_as_many_lessons_as_asked_for():
+    lessons = {"lesson": "When a, do b.", "lesson_2": "one two three four five six seven"}
+    reply = {"comparison": "c", **lessons, "misled_by": "none", "revised": lessons["lesson_2"]}
+    engine = Engine(script(extraction=lambda asked: {name: reply[name] for name in asked.outputs}))
     (made,) = contrast_of(engine, group(0.0, 1.0), max_words=5, experiences_per_group=2)
-    assert made.advantage.experiences == tuple(texts[:2])
-    assert [(fate.text, fate.became) for fate in made.extraction.left_out] == [(t, "refused") for t in texts[2:]]
+    assert made.advantage.experiences == tuple(lessons.values())
+    assert made.extraction.left_out == ()
     assert made.failures == ()
+    assert engine.roles["extraction"] == 2, "what comes back as it was is not asked for again"
+
+
+def test_a_lesson_that_speaks_of_its_task_is_asked_again_with_the_words_and_left_out_if_it_stays_so():
+    replies = iter(["When q7 says 4711, share it.", "When 4711 is said, do.", "When 4711, do."])
+
+    def own(asked: Asked):
+        return (
+            {"comparison": "c", "lesson": next(replies), "misled_by": "none"}
+            if asked.field("attempts")
+            else {"revised": next(replies)}
+        )
+
+    engine = Engine(script(extraction=own))
+    known = Known(("4711",), ("question: q7?",))
+    (made,) = contrast_of(engine, group(0.0, 1.0, answer="4711"), known=known)
+    assert made.advantage.experiences == ()
+    (fate,) = made.extraction.left_out
+    assert (fate.text, fate.became, fate.why) == (
+        "When 4711, do.",
+        "refused",
+        "it speaks of its own task: 4711",
+    )
+    assert '("4711"). Say it for every task of the kind' in engine.of("extraction")[1].field("fault")
+    assert engine.roles["extraction"] == 3
+
+
+def test_a_lesson_that_breaks_off_is_asked_for_again():
+    def whole_at_last(asked: Asked):
+        if "breaks off" in asked.field("fault"):
+            return {"revised": "When a, do b."}
+        return {"comparison": "c", "lesson": "When a, do the", "misled_by": "none"}
+
+    (made,) = contrast_of(Engine(script(extraction=whole_at_last)), group(0.0, 1.0))
+    assert made.advantage.experiences == ("When a, do b.",)
+
+
+def test_attempts_are_told_by_their_outcome_and_the_best_and_the_worst_word_for_word():
+    engine = Engine(script())
+    contrast_of(engine, group(0.0, 1.0, 0.5))
+    (asked,) = engine.of("extraction")
+    headers = [line for line in asked.field("attempts").splitlines() if line.startswith("Attempt")]
+    assert headers == [
+        "Attempt 1, which did worst (reward 0):",
+        "Attempt 2, which did best (reward 1):",
+        "Attempt 3 (reward 0.5):",
+    ]
+    assert asked.field("excerpts").startswith("The best one, number 2:\n")
+    assert "The worst one, number 1:\n" in asked.field("excerpts")
+
+
+def test_without_rewards_nothing_of_them_is_shown_and_every_group_is_used():
+    engine = Engine(script())
+    (made,) = contrast_of(engine, group(1.0, 1.0), show_rewards=False)
+    assert made.advantage is not None
+    for asked in engine.asked:
+        assert "Nobody says how good an attempt was" in asked.system
+        assert "reward" not in asked.user
+        assert not asked.field("excerpts")
 
 
 def test_no_new_experience_is_an_answer():
-    engine = Engine(script(extraction={"comparison": "nothing new", "new_experiences": []}))
+    engine = Engine(script(extraction={"comparison": "nothing new", "lesson": "none", "misled_by": "none"}))
     (made,) = contrast_of(engine, group(0.0, 1.0))
     assert made.advantage.experiences == ()
     assert not made.is_carried
@@ -183,11 +252,10 @@ def test_no_new_experience_is_an_answer():
 
 
 def test_latex_that_json_ate_is_whole_again():
-    raw = '{"comparison": "c", "new_experiences": ["When \\times or \\beta or \\frac{1}{2}, keep \\sqrt{x}."]}'
-    chat = (
-        f"[[ ## comparison ## ]]\nc\n\n[[ ## new_experiences ## ]]\n{raw[raw.index('[') : -1]}\n\n[[ ## completed ## ]]"
+    raw = (
+        '{"comparison": "c", "lesson": "When \\times or \\beta or \\frac{1}{2}, keep \\sqrt{x}.", "misled_by": "none"}'
     )
-    (made,) = contrast_of(Engine(script(extraction=chat)), group(0.0, 1.0))
+    (made,) = contrast_of(Engine(script(extraction=raw)), group(0.0, 1.0))
     assert made.advantage.experiences == (r"When \times or \beta or \frac{1}{2}, keep \sqrt{x}.",)
 
 

@@ -31,14 +31,14 @@ def compiled(condense, library=START, **settings):
             return condense(asked)
         if "operations" in asked.outputs:
             return {"operations": [{"op": "keep", "id": None}]}
-        if "new_experiences" in asked.outputs:
-            return {"comparison": "one won", "new_experiences": ["When it rains, take a coat."]}
+        if "comparison" in asked.outputs:
+            return {"comparison": "one won", "lesson": "When it rains, take a coat.", "misled_by": "none"}
         if "summary" in asked.outputs:
             return {"summary": "went well"}
         return dict.fromkeys(asked.outputs, "because") | {"answer": next(answers)}
 
     engine = Engine(script)
-    more = {"epochs": 1, "group_size": 2, "num_threads": 1, "display_progress": False, "retries": 0}
+    more = {"epochs": 1, "group_size": 2, "num_threads": 1, "display_progress": False, "retries": 0, "update": "batch"}
     optimizer = TrainingFreeGRPO(exact, library=library, **{"max_library_tokens": BOUND, **more, **settings})
     with dspy.context(lm=engine.lm()):
         return optimizer.compile(dspy.Predict("question -> answer"), examples(1)).detailed_results

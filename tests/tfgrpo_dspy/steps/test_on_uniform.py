@@ -11,6 +11,7 @@ from tests.tfgrpo_dspy.scripted import Engine, exact, examples, script
 from tfgrpo_dspy import SettingsError, TrainingFreeGRPO
 from tfgrpo_dspy.rewards.metrics import number
 from tfgrpo_dspy.simulated import demo_examples, simulated_lm
+from tfgrpo_dspy.simulated.reflection import COMMONPLACES
 from tfgrpo_dspy.simulated.student import make_solver
 
 SIZE = 3
@@ -69,6 +70,6 @@ def test_the_embedded_lm_works_back_from_what_was_expected_when_it_is_asked_to()
             )
             record = optimizer.compile(make_solver(), demo_examples(24, 0)).detailed_results.steps[0]
         wrong = {g.name for g in record.groups if g.rewards and max(g.rewards) == 0}
-        made[rule] = [a for a in record.advantages if a.group in wrong and "do not" in " ".join(a.experiences)]
+        made[rule] = [a for a in record.advantages if a.group in wrong and not {*a.experiences} <= {*COMMONPLACES}]
     assert not made["skip"]
-    assert len(made["hint"]) >= 3
+    assert len(made["hint"]) >= 2

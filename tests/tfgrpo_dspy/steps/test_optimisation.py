@@ -29,7 +29,7 @@ def advantage(number: int, *experiences: str, comparison: str = "it looked twice
 def proposed(
     engine: Engine, *advantages: SemanticAdvantage, library=LIBRARY, announced=None, lm=None, step=1, **settings
 ):
-    briefing = Briefing("answer well", library, Settings(**settings), step)
+    briefing = Briefing("answer well", library, Settings(**{"update": "batch", **settings}), step)
     with Workers(1, (lambda e: None) if announced is None else announced.append) as workers:
         reflection = Reflection(lm or engine.lm(), settings.get("retries", 2))
         return propose(list(advantages), briefing, reflection, workers)

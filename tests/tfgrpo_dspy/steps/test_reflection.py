@@ -31,7 +31,7 @@ def in_turn(*replies):
 def test_a_reply_that_parses_is_the_answer():
     engine = in_turn({"number": 3})
     answer = reflection(engine).ask(Count, {"text": "one two three"})
-    assert (answer.fields, answer.problems, answer.usage) == ({"number": 3}, (), Usage(1, 0, 10, 5, None))
+    assert (answer.fields, answer.problems, answer.usage) == ({"number": 3}, {}, Usage(1, 0, 10, 5, None))
 
 
 def test_a_reply_that_does_not_parse_is_asked_again_with_the_error_shown():
@@ -47,15 +47,17 @@ def test_a_reply_that_does_not_parse_is_asked_again_with_the_error_shown():
 
 def test_a_reply_with_problems_is_asked_again_with_the_problems_shown():
     engine = in_turn({"number": 7}, {"number": 3})
-    answer = reflection(engine).ask(Count, {"text": "x"}, lambda reply: ["too many"] if reply.number > 3 else [])
-    assert (answer.fields["number"], answer.problems) == (3, ())
+    answer = reflection(engine).ask(
+        Count, {"text": "x"}, lambda reply: {"number": "too many"} if reply.number > 3 else {}
+    )
+    assert (answer.fields["number"], answer.problems) == (3, {})
     assert engine.asked[1].field("correction") == "too many"
 
 
 def test_after_the_last_try_the_last_reply_that_parsed_is_returned_with_its_problems():
     engine = in_turn({"number": 7}, {"number": 8}, {"number": "many"})
-    answer = reflection(engine).ask(Count, {"text": "x"}, lambda reply: [f"{reply.number} is too many"])
-    assert (answer.fields["number"], answer.problems) == (8, ("8 is too many",))
+    answer = reflection(engine).ask(Count, {"text": "x"}, lambda reply: {"number": f"{reply.number} is too many"})
+    assert (answer.fields["number"], answer.problems) == (8, {"number": "8 is too many"})
     assert answer.usage.lm_calls == engine.calls
 
 
@@ -81,8 +83,8 @@ def test_an_endpoint_that_fails_is_not_asked_again_by_us():
 
 def test_a_usable_reply_is_kept_when_the_endpoint_fails_at_the_next_try():
     engine = in_turn({"number": 7}, lm15.ServerError("bad gateway"))
-    answer = reflection(engine).ask(Count, {"text": "x"}, lambda reply: ["too many"])
-    assert (answer.fields["number"], answer.problems) == (7, ("too many",))
+    answer = reflection(engine).ask(Count, {"text": "x"}, lambda reply: {"number": "too many"})
+    assert (answer.fields["number"], answer.problems) == (7, {"number": "too many"})
     assert answer.usage.lm_calls == engine.calls == 2
 
 

@@ -33,7 +33,7 @@ class Planner(dspy.Module):
 
 def decided(operations: list[dict[str, object]], readers: tuple[str, ...]) -> tuple[Engine, Proposal]:
     engine = Engine(script(update={"operations": operations}))
-    briefing = Briefing("answer well", LIBRARY, Settings(retries=0), 1, readers=readers)
+    briefing = Briefing("answer well", LIBRARY, Settings(retries=0, update="batch"), 1, readers=readers)
     with Workers(1, lambda event: None) as workers:
         reflection = Reflection(engine.lm(), 0)
         return engine, propose([advantage(1, "When x, y.")], briefing, reflection, workers)
@@ -70,7 +70,7 @@ def test_an_update_can_name_only_predictors_that_read_the_library():
 
 def test_the_prompts_differ_only_by_the_scope():
     assert with_scopes(UpdateLibrary, READERS).instructions == UpdateLibrary.instructions
-    assert "[plan], [solve]" in str(told_of_readers(ExtractAdvantage, READERS).output_fields["new_experiences"])
+    assert "[plan], [solve]" in str(told_of_readers(ExtractAdvantage, READERS).output_fields["lesson"])
 
 
 def test_a_scope_is_kept_when_an_update_is_read_back():
@@ -87,7 +87,7 @@ def test_a_run_of_a_program_with_two_readers_learns_for_one_of_them():
     def differs(example: dspy.Example, prediction: dspy.Prediction, trace: object = None) -> float:
         return float(next(answers) % 2)
 
-    optimizer = TrainingFreeGRPO(metric=differs, epochs=1, group_size=2, num_threads=1)
+    optimizer = TrainingFreeGRPO(metric=differs, epochs=1, group_size=2, update="batch", num_threads=1)
     trainset = [dspy.Example(question="q1?", answer="1").with_inputs("question")]
     with dspy.context(lm=engine.lm()):
         better = optimizer.compile(Planner(), trainset=trainset)

@@ -27,7 +27,7 @@ def sorted_out(
 ) -> tuple[dict[str, Any], list[str]]:
     """All that was read by now, in the signature's order, and why the rest was not, a sentence each.
 
-    Outputs that are there to think in count as read, empty, where they are missing.
+    Outputs that may be left out count as read, empty, where they are missing.
     """
     said = {name: value for name, value in reply.items() if name in signature.output_fields}
     odd = {name: value for name, value in said.items() if isinstance(value, Odd)}

@@ -7,8 +7,6 @@ from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from tfgrpo_dspy.steps.reading.json_text import parse_json
-
 _THOUGHT = re.compile(r"\A\s*<(think|thinking|thought|scratchpad)>.*?</\1>\s*", re.DOTALL | re.IGNORECASE)
 _UNCLOSED_THOUGHT = re.compile(r"\A\s*(?:<(?:think|thinking|thought|scratchpad)>)?.*</think(?:ing)?>\s*", re.DOTALL)
 _MARK = re.compile(r"^[ \t*>]*\[{1,2}[ \t]*#{1,3}[ \t]*(\w[\w -]*?)[ \t]*#{1,3}[ \t]*\]{0,2}[ \t]*:?", re.MULTILINE)
@@ -116,12 +114,16 @@ def _between_tags(text: str, wanted: Collection[str]) -> dict[str, str]:
 
 def _in_json(text: str, wanted: Collection[str]) -> Parts:
     """The members of a JSON object that have a wanted name, also where that stands within a tool call or a wrapper."""
+    from tfgrpo_dspy.steps.reading.json_text import parse_json
+
     parsed = parse_json(text)
     by_key = {key_of(name): name for name in wanted}
     return Parts(_members(parsed.value, by_key, depth=4), parsed.is_whole)
 
 
 def _members(value: Any, by_key: Mapping[str, str], depth: int) -> dict[str, Any]:
+    from tfgrpo_dspy.steps.reading.json_text import parse_json
+
     if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
         value = parse_json(value).value
     if isinstance(value, list):

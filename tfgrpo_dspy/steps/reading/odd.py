@@ -1,8 +1,11 @@
-"""What of a reply could not be read, as a sentence."""
+"""What was read of a reply, and what could not be, as a sentence."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
+
+from tfgrpo_dspy.library.operations import Operation
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +16,16 @@ class Odd:
     """A plain sentence that the model may be shown: a weak one copies field paths and error codes."""
     raw: str = ""
     """As it was written."""
+
+
+class Items(NamedTuple):
+    """What was read of a list of operations."""
+
+    operations: tuple[Operation, ...] = ()
+    odd: tuple[Odd, ...] = ()
+    """Items that cannot be taken for an operation."""
+    is_whole: bool = True
+    """False if the list broke off."""
 
 
 BROKE_OFF = "The reply broke off before its end; answer more briefly."

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic import ValidationError
 
 from tfgrpo_dspy.library.operations import Add, Delete, Keep, Modify, Operation
 from tfgrpo_dspy.steps.reading.fields import key_of
 from tfgrpo_dspy.steps.reading.json_text import Parsed, parse_json, unfenced
-from tfgrpo_dspy.steps.reading.odd import Odd
+from tfgrpo_dspy.steps.reading.odd import Items, Odd
 from tfgrpo_dspy.text import one_line, shorten
 
 _OPS = {
@@ -54,21 +54,6 @@ _DEEPEST = 8
 _MERGES = re.compile(r"\W*(?:merge|combine)", re.IGNORECASE)
 _XML_ITEM = re.compile(r"<(item|operation|op)\b[^>]*>(.*?)</\1>", re.DOTALL | re.IGNORECASE)
 _XML_MEMBER = re.compile(r"<(\w+)>\s*(.*?)\s*</\1>", re.DOTALL)
-
-
-class Items(NamedTuple):
-    """What was read of a list of operations."""
-
-    operations: tuple[Operation, ...] = ()
-    odd: tuple[Odd, ...] = ()
-    """Items that cannot be taken for an operation."""
-    is_whole: bool = True
-    """False if the list broke off."""
-
-
-def is_operation(annotation: Any) -> bool:
-    """Whether a list's items are operations on a library, with or without scopes."""
-    return getattr(annotation, "__name__", "") == "Operation"
 
 
 def read_operations(raw: Any) -> Items:

@@ -9,9 +9,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from pydantic import TypeAdapter, ValidationError
 
 from tfgrpo_dspy.steps.reading.fields import split_reply
-from tfgrpo_dspy.steps.reading.json_text import parse_json, unfenced
-from tfgrpo_dspy.steps.reading.odd import BROKE_OFF, REPEATS, Odd
-from tfgrpo_dspy.steps.reading.operations import Items, is_operation, read_operations
+from tfgrpo_dspy.steps.reading.odd import BROKE_OFF, REPEATS, Items, Odd
 from tfgrpo_dspy.steps.reading.soundness import is_babble
 from tfgrpo_dspy.text import shorten
 
@@ -58,7 +56,7 @@ def read_value(raw: Any, annotation: Any) -> Any:
         return _read_whole_number(raw)
     if get_origin(kind) is list:
         item = get_args(kind)[0]
-        return _read_operations(raw) if is_operation(item) else _read_list(raw, item)
+        return _read_operations(raw) if getattr(item, "__name__", "") == "Operation" else _read_list(raw, item)
     return _read_other(raw, kind)
 
 
@@ -72,6 +70,8 @@ def read_text(raw: Any) -> str:
         return read_text(next(iter(raw.values()))) if len(raw) == 1 else "\n".join(map(read_text, raw.values()))
     text = str(raw).strip()
     if text.startswith("```"):
+        from tfgrpo_dspy.steps.reading.json_text import unfenced
+
         text = unfenced(text)
     return _unquoted(text)
 
@@ -139,6 +139,8 @@ def _key(text: str) -> str:
 
 def _read_operations(raw: Any) -> Items | Odd:
     """The items; where all of them are odd, the first of these."""
+    from tfgrpo_dspy.steps.reading.operations import read_operations
+
     items = read_operations(raw)
     return items.odd[0] if items.odd and not items.operations else items
 
@@ -152,6 +154,8 @@ def _read_whole_number(raw: Any) -> int | Odd:
 
 def _read_list(raw: Any, item: Any) -> list[Any] | Odd:
     """A list of texts or other values: JSON, or a line for each."""
+    from tfgrpo_dspy.steps.reading.json_text import parse_json, unfenced
+
     if isinstance(raw, str):
         parsed = parse_json(raw)
         if not parsed.is_whole:
@@ -169,6 +173,8 @@ def _lines(text: str) -> list[str]:
 
 
 def _read_other(raw: Any, kind: Any) -> Any:
+    from tfgrpo_dspy.steps.reading.json_text import parse_json
+
     adapter = TypeAdapter(kind)
     parsed = parse_json(raw).value if isinstance(raw, str) else None
     for value in (raw, parsed, read_text(raw)):

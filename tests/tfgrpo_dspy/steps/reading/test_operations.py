@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tfgrpo_dspy.library.operations import Add, Delete, Keep, Modify, Operation
-from tfgrpo_dspy.steps.reading.operations import Items, read_operations
+from tfgrpo_dspy.steps.reading.odd import Items
+from tfgrpo_dspy.steps.reading.operations import read_operations
 
 SPELLINGS = {
     "add": ["add", "ADD", "Add", " add ", "insert", "CREATE", "append"],

@@ -1,0 +1,307 @@
+"""The update as many small questions: what becomes of one candidate, shown the entries nearest to it.
+
+Candidates that are alike are asked about one after the other, so that each sees what became of those before; bundles of
+them side by side. No prompt grows with the batch or with the library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import dspy
+
+from tfgrpo_dspy.library.draft import Draft
+from tfgrpo_dspy.library.experience import Experience, Source
+from tfgrpo_dspy.library.library import ExperienceLibrary
+from tfgrpo_dspy.library.nearness import Nearness
+from tfgrpo_dspy.library.operations import Add, Keep, Modify, Operation, settle_scope
+from tfgrpo_dspy.library.section import render_lines
+from tfgrpo_dspy.lm.budget import UPDATE
+from tfgrpo_dspy.lm.usage import Usage
+from tfgrpo_dspy.records.advantages import SemanticAdvantage
+from tfgrpo_dspy.records.failures import Cause, failures_of
+from tfgrpo_dspy.records.fates import Fate
+from tfgrpo_dspy.records.updates import Update
+from tfgrpo_dspy.runtime.workers import Workers
+from tfgrpo_dspy.signatures import PlaceLesson, WeighLesson, with_effects
+from tfgrpo_dspy.steps.batch import told_in_full
+from tfgrpo_dspy.steps.briefing import Briefing
+from tfgrpo_dspy.steps.reading.values import says_nothing
+from tfgrpo_dspy.steps.reflection import Reflection, Unusable
+from tfgrpo_dspy.text import count_words, neutralise, one_line, shorten
+
+_SHOWN = 5
+"""Entries that a question shows at most, besides those that misled (ours)."""
+_MOST_IN_A_BUNDLE = 8
+"""Candidates that are asked about one after the other at most (ours)."""
+_WHY_TOKENS = 400
+"""Estimated tokens of a comparison that a question shows at most (ours)."""
+_REASON_TOKENS = 60
+"""Estimated tokens of a comparison that stand for a reason, where none was given (ours)."""
+_SAYS_NOTHING = "it says nothing that a reader would not do anyway"
+
+
+class Candidate(NamedTuple):
+    """One experience that an extraction gave."""
+
+    label: str
+    """Stands for its group in operations."""
+    advantage: SemanticAdvantage
+    text: str
+
+    def only(self) -> SemanticAdvantage:
+        """Its advantage, with this candidate alone."""
+        return replace(self.advantage, experiences=(self.text,))
+
+    def fate(self, became: Any, id: str | None = None, why: str = "") -> Fate:
+        """What became of it."""
+        return Fate(self.advantage.group, self.text, became, id, why)
+
+
+class Bundle(NamedTuple):
+    """Candidates that are alike, and the part of the library that is near to any of them."""
+
+    candidates: tuple[Candidate, ...]
+    near: ExperienceLibrary
+    """Its entries that are near, with its next id."""
+    nearest: tuple[tuple[str, ...], ...]
+    """Per candidate the ids of entries near to it, nearest first."""
+
+
+@dataclass
+class _Placing:
+    """A bundle under way."""
+
+    briefing: Briefing
+    reflection: Reflection
+    draft: Draft
+    sources: dict[str, Source]
+    undecided: list[SemanticAdvantage] = field(default_factory=list)
+    decided: list[Fate] = field(default_factory=list)
+    whys: list[tuple[Cause, str]] = field(default_factory=list)
+    usage: Usage = Usage()
+
+
+def place_each(
+    advantages: Sequence[SemanticAdvantage], briefing: Briefing, reflection: Reflection, workers: Workers
+) -> Update:
+    """Decide about each candidate; where two change one entry, the second is asked about again, shown what it became.
+
+    Args:
+        advantages: Of the batch.
+        briefing: What the prompts are told.
+        reflection: The LM that answers.
+        workers: The run's pool.
+    """
+    labelled = [(f"A{i}", advantage) for i, advantage in enumerate(advantages)]
+    candidates = [Candidate(label, a, text) for label, a in labelled for text in a.experiences]
+    whole, library = Update(), briefing.library
+    while candidates:
+        now = replace(briefing, library=library)
+        bundles = bundled(candidates, now, together=bool(whole.rounds))
+        made = workers.results([_asked(i, b, now, reflection, workers) for i, b in enumerate(bundles)])
+        kept, late = _without_clashes([o for update in made for o in _operations(update)])
+        whole = _joined([whole, *(replace(update, rounds=()) for update in made)])
+        whole = replace(whole, rounds=(*whole.rounds, kept))
+        library = library.apply(kept, limits=briefing.settings.limits).library
+        candidates = [c for c in candidates if c.label in late]
+        again = {(c.advantage.group, c.text) for c in candidates}
+        whole = replace(whole, decided=tuple(f for f in whole.decided if (f.group, f.text) not in again))
+    return whole
+
+
+def bundled(candidates: Sequence[Candidate], briefing: Briefing, *, together: bool = False) -> list[Bundle]:
+    """Candidates that are alike, brought together with the entries near to them, without a model.
+
+    Args:
+        candidates: Of the batch.
+        briefing: Holds the library, and how it is retrieved from.
+        together: Whether all of them are to be asked about one after the other.
+    """
+    library = briefing.library
+    nearness = Nearness([(e.id, e.text) for e in library], [c.text for c in candidates])
+    groups = [list(candidates)] if together else nearness.bundled(candidates, lambda c: c.text, _MOST_IN_A_BUNDLE)
+    return [_bundle(group, briefing, nearness) for group in groups]
+
+
+def _bundle(candidates: Sequence[Candidate], briefing: Briefing, nearness: Nearness) -> Bundle:
+    library, shelf = briefing.library, briefing.shelf
+    nearest = []
+    for candidate in candidates:
+        found = nearness.near(candidate.text, _SHOWN)
+        misled_by = candidate.advantage.misled_by
+        if misled_by is not None and misled_by not in found and misled_by in library:
+            found.insert(0, misled_by)
+        if shelf is not None:
+            present = {e.id for e in library}
+            found += [e.id for e in shelf.select(candidate.text) if e.id not in found and e.id in present]
+        nearest.append(tuple(found[: 2 * _SHOWN]))
+    wanted = {id for ids in nearest for id in ids}
+    near = replace(library, experiences=tuple(e for e in library if e.id in wanted)) if wanted else _empty(library)
+    return Bundle(tuple(candidates), near, tuple(nearest))
+
+
+def _empty(library: ExperienceLibrary) -> ExperienceLibrary:
+    return replace(library, experiences=())
+
+
+def _asked(number: int, bundle: Bundle, briefing: Briefing, reflection: Reflection, workers: Workers) -> Any:
+    make = partial(_place_bundle, bundle, briefing, reflection)
+    reads = (
+        render_lines(bundle.near),
+        str(bundle.near.next_id),
+        *(f"{c.label} {told_in_full(c.only())}" for c in bundle.candidates),
+    )
+    return workers.task(f"update s{briefing.step} b{number}", Update, make, reads=reads)
+
+
+def _place_bundle(bundle: Bundle, briefing: Briefing, reflection: Reflection) -> Update:
+    """One question per candidate, each on the library as the answers before it make it."""
+    sources = {c.label: c.advantage.source for c in bundle.candidates}
+    if all(c.advantage.group.partition("/")[0] != f"s{briefing.step}" for c in bundle.candidates):
+        reflection = reflection.again(briefing.step)  # carried: DSPy's cache may hold the reply that could not be used
+    reflection = replace(reflection, kind=UPDATE)
+    placing = _Placing(briefing, reflection, Draft(bundle.near, bundle.near), sources)
+    for candidate, nearest in zip(bundle.candidates, bundle.nearest, strict=True):
+        _place(placing, candidate, nearest)
+    net = placing.draft.net({source: label for label, source in reversed(sources.items())})
+    refused = tuple(refusal.operation for refusal in net.refusals)
+    remedy = "carried to the next step" if placing.undecided else "added as it is"
+    failures = failures_of(f"s{briefing.step}", placing.whys, remedy)
+    operations = (*net.operations, *refused)  # what is refused here is refused there, with the same reason
+    return Update((operations,), tuple(placing.undecided), tuple(placing.decided), failures, placing.usage)
+
+
+def _place(placing: _Placing, candidate: Candidate, nearest: Sequence[str]) -> None:
+    """Decide about one candidate."""
+    before, now = {e.id for e in placing.draft.before}, placing.draft.now
+    shown = tuple(e for e in now if e.id in nearest or e.id not in before)
+    try:
+        operation = _decide(placing, candidate, replace(now, experiences=shown))
+    except Unusable as error:
+        placing.usage += error.usage
+        placing.whys.append((error.cause, str(error)))
+        if error.cause != "budget":
+            placing.undecided.append(candidate.only())
+            return
+        reason = "No budget was left to ask about it."
+        operation = settle_scope(
+            Add(text=candidate.text, reason=reason, sources=(candidate.label,)), placing.briefing.readers
+        )
+    if operation is not None:
+        limits = placing.briefing.settings.limits
+        step, sources = placing.briefing.step, placing.sources
+        placing.draft = placing.draft.then([operation], "update", step=step, limits=limits, sources=sources)
+
+
+def _decide(placing: _Placing, candidate: Candidate, shown: ExperienceLibrary) -> Operation | None:
+    """The operation that a candidate asks for; None if it says nothing."""
+    cited = (candidate.label,)
+    new = settle_scope(Add(text=candidate.text, sources=cited), placing.briefing.readers)
+    tried = shown.apply([new], limits=placing.briefing.settings.limits)
+    twin = next((refusal.repeats for refusal in tried.refusals if refusal.repeats), None)
+    if twin is not None:
+        return Keep(id=twin, reason="It says nearly the same words.", sources=cited)
+    answer = _ask(placing, candidate, shown)
+    decision = answer["decision"]
+    reason = one_line(answer.get("thought") or shorten(candidate.advantage.comparison, _REASON_TOKENS))
+    entry = _entry_named(answer.get("entry", ""), shown)
+    if decision == "says nothing":
+        placing.decided.append(candidate.fate("refused", None, one_line(answer.get("thought") or _SAYS_NOTHING)))
+        return None
+    if decision == "new" or entry is None or (decision == "sharpens" and not _may_hold_both(answer, shown[entry])):
+        return new.model_copy(update={"reason": reason})
+    if decision == "said already":
+        return Keep(id=entry, reason=reason, sources=cited)
+    if decision == "corrects":
+        placing.decided.append(candidate.fate("corrected", entry, reason))
+        return Modify(id=entry, text=candidate.text, reason=reason, sources=cited)
+    return Modify(id=entry, text=one_line(answer["text"]), reason=reason, sources=cited)
+
+
+def _ask(placing: _Placing, candidate: Candidate, shown: ExperienceLibrary) -> dict[str, Any]:
+    """The answer about one candidate: the short question where nothing is near to it."""
+    briefing = placing.briefing
+    inputs = {
+        "objective": briefing.objective,
+        "lesson": neutralise(candidate.text),
+        "why": neutralise(shorten(candidate.advantage.comparison, _WHY_TOKENS)),
+    }
+    signature: Any = WeighLesson
+    if len(shown):
+        signature = PlaceLesson
+        inputs["entries"] = render_lines(shown)
+        inputs["limits"] = f"at most {briefing.settings.max_words} words"
+        effects = "\n".join(f"[{e.id}] {e.to_text()}" for e in briefing.effects if e.id in {x.id for x in shown})
+        if effects:
+            inputs["effects"], signature = effects, with_effects(PlaceLesson)
+    find_problems = partial(_misfits, shown, briefing.settings.max_words)
+    answer = placing.reflection.ask(signature, inputs, find_problems)
+    placing.usage += answer.usage
+    return dict(answer.fields)
+
+
+def _misfits(shown: ExperienceLibrary, most: int, reply: dspy.Prediction) -> dict[str, str]:
+    """What is wrong with an answer, in sentences that a model can act on."""
+    decision = reply["decision"]
+    if decision in ("new", "says nothing"):
+        return {}
+    if _entry_named(reply["entry"], shown) is None:
+        ids = ", ".join(e.id for e in shown)
+        return {"entry": f"Say which entry is meant, by its id: one of {ids}."}
+    if decision != "sharpens":
+        return {}
+    text = one_line(reply["text"])
+    if says_nothing(text):
+        return {"text": "Write the one text that says both what the lesson and what the entry says."}
+    words = count_words(text)
+    return {"text": f'"{text}" has {words} words: say the same in at most {most}.'} if words > most else {}
+
+
+def _entry_named(said: str, shown: ExperienceLibrary) -> str | None:
+    """The id of a shown entry that a reply names; where one alone is shown, that one."""
+    if len(shown) == 1:
+        return shown.experiences[0].id
+    words = said.replace("[", " ").replace("]", " ").replace(",", " ").split()
+    return next((e.id for word in words for e in shown if word.strip(".:;'\"`*()").upper() in (e.id, e.id[1:])), None)
+
+
+def _may_hold_both(answer: Mapping[str, Any], entry: Experience) -> bool:
+    """Whether an entry may take a lesson in: a pinned one may not, and no text that says nothing may replace one."""
+    return not entry.pinned and not says_nothing(answer["text"])
+
+
+def _operations(update: Update) -> tuple[Operation, ...]:
+    return tuple(operation for operations in update.rounds for operation in operations)
+
+
+def _without_clashes(operations: Sequence[Operation]) -> tuple[tuple[Operation, ...], set[str]]:
+    """The operations of side-by-side answers, without those on an entry that another one changes.
+
+    Returns:
+        Those that can be carried out together, and the labels of candidates to ask about again.
+    """
+    changed: set[str] = set()
+    kept: list[Operation] = []
+    late: set[str] = set()
+    for operation in operations:
+        if isinstance(operation, Modify) and operation.id in changed:
+            late |= set(operation.sources)
+        else:
+            changed |= {operation.id} if isinstance(operation, Modify) else set()
+            kept.append(operation)
+    return tuple(kept), late
+
+
+def _joined(updates: Sequence[Update]) -> Update:
+    """Several updates as one, without what each would do."""
+    return Update(
+        tuple(operations for update in updates for operations in update.rounds),
+        tuple(a for update in updates for a in update.undecided),
+        tuple(fate for update in updates for fate in update.decided),
+        tuple(failure for update in updates for failure in update.failures),
+        sum((update.usage for update in updates), Usage()),
+    )

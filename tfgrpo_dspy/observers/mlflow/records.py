@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from tfgrpo_dspy.library.library import ExperienceLibrary
     from tfgrpo_dspy.lm.usage import Usage
     from tfgrpo_dspy.records.ended import How
-    from tfgrpo_dspy.records.evaluation import Evaluation
+    from tfgrpo_dspy.records.evaluation import Comparison, Evaluation
     from tfgrpo_dspy.records.events import EpochFinished, RunFinished, RunStarted
     from tfgrpo_dspy.records.result import CompileResult, StepRecord
 
@@ -75,6 +75,7 @@ class Records:
         self, event: RunStarted, prompt: str | None = None, *, log_model: bool = False, traces: int = 0
     ) -> None:
         self._event = event
+        self._finished: RunFinished | None = None
         self._traces = traces
         self._log_model = log_model
         self._prompt = prompt or prompt_name("library", type(event.student).__name__)
@@ -161,8 +162,8 @@ class Records:
             yield Entry("the first validation", partial(_put_metrics, make=initial, step=0, at=self.started, tags={}))
         yield Entry("figures/learning_curve.png", partial(self._figure, event))
         story = self._story(event)
-        yield self._text("summary.md", partial(render_report, story))
-        yield self._text("run.html", partial(render_page, story))
+        self._finished = event
+        yield from self._told(story)
         last = result.steps[-1].step if result.steps else 0
         if self._log_model and event.program is not None:
             inputs = self._event.trainset[0].inputs().toDict()
@@ -241,8 +242,17 @@ class Records:
     def _table(self, path: str, make: Callable[[], tables.Table], step: int | None = None) -> Entry:
         return Entry(path, partial(_put_table, path=path, make=make), step)
 
-    def _story(self, event: RunFinished) -> Story:
-        return story_of(event.result, self._event, Told(why=self.safe(event.result.ended.why)))
+    def retell(self, gain: Comparison) -> Iterator[Entry]:
+        """Summary and page of a run that is over, with whether it helped."""
+        if self._finished is not None:
+            yield from self._told(self._story(self._finished, gain))
+
+    def _told(self, story: Story) -> Iterator[Entry]:
+        yield self._text("summary.md", partial(render_report, story))
+        yield self._text("run.html", partial(render_page, story))
+
+    def _story(self, event: RunFinished, gain: Comparison | None = None) -> Story:
+        return story_of(event.result, self._event, Told(why=self.safe(event.result.ended.why), gain=gain))
 
     def _put_trace(self, record: StepRecord, at: int, store: RunStore) -> None:
         tree = step_tree(record, self._traces, self._event.settings.tolerance)

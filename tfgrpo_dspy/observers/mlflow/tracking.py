@@ -155,6 +155,8 @@ class MLflowTracking:
         hide = self._records.safe if self._records is not None else safe
         writes = heldout_writes(evaluations, gain, hide, now())
         self._due.extend(Entry(description, write) for description, write in writes)
+        if self._records is not None and gain is not None:
+            self._due.extend(self._records.retell(gain))
         return self.retry()
 
     def __call__(self, event: Event) -> None:

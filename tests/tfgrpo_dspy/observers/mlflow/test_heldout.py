@@ -39,6 +39,8 @@ def test_the_scores_of_both_programs_join_the_run_that_is_over(recorded):
     assert len(rows) == len(gain.baseline.groups)
     assert rows[0]["question"].startswith("question: What is 0")
     assert "figures/heldout.png" in paths(tracking, "figures")
+    for told in ("summary.md", "run.html"):
+        assert "Gain on held-out questions" in artifact(tracking, told)
 
 
 def test_a_later_process_adds_scores_to_the_run_that_made_the_program(recorded):

@@ -147,7 +147,7 @@ def test_lines_go_to_logging_at_info_and_are_not_printed_twice(caplog, capsys):
         for event in MadeRun(steps=1).events():
             bar(event)
     said = [record.getMessage().partition(":")[0] for record in caplog.records]
-    assert said == ["Training-Free GRPO", "step 1/1", "done"]
+    assert said == ["Training-Free GRPO", "step 1/1", "Done"]
     assert capsys.readouterr().err == ""
 
 

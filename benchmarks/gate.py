@@ -73,7 +73,7 @@ def run(rule: str, seed: int, sizes: Sizes, *, confusion: float = 0.5) -> Run:
     """Learn by a rule, and judge what came out."""
     began = time.perf_counter()
     gating, fresh = held_out(sizes, seed)
-    gate = None if rule == "paper" else Holdout(gating, k=2, alpha=0.1)
+    gate = None if rule == "paper" else Holdout(gating, k=2, alpha=0.1, margin=0.0)
     student = make_solver()
     with dspy.context(lm=simulated_lm(seed, confusion=confusion, cache=False)):
         optimizer = TrainingFreeGRPO(

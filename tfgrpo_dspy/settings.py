@@ -185,12 +185,15 @@ class SafeguardSettings:
         "is taken back; after the last step what is still in doubt is rolled out once more on the examples that tell.",
     )
     patience: int | None = setting(
-        None, "Epochs in a row without progress after which the run ends; `None` makes all of them.", at_least(1)
+        None,
+        "Epochs in a row in which the reward did not rise, on the `valset` or in training, after which the run ends; "
+        "`None` makes all of them.",
+        at_least(1),
     )
     require_gain: bool = setting(
         False,
-        "Whether the untouched program is returned unless a final comparison on fresh rollouts, of the `valset` or of "
-        "the held-out examples of a `gate`, shows a gain.",
+        "Whether the untouched program is returned unless a final comparison on fresh rollouts shows a gain. Half of "
+        "the `valset`, or of the held-out examples of a `gate`, is put aside for it and chooses nothing.",
     )
 
 

@@ -158,14 +158,15 @@ class TrainingFreeGRPO(Teleprompter):
         Args:
             student: Any DSPy program; it is not changed. A library attached to it is replaced.
             trainset: Examples with inputs set, at least one.
-            valset: Examples on which the library is evaluated before the first step and after each; the best is
-                returned, the earlier of equals. Without, the last is.
+            valset: Examples on which the library is evaluated before the first step and after each; the last is
+                returned unless another is shown to be better. Without, the last is.
             teacher: Must be None: the student learns from its own rollouts.
             num_threads: Overrides the constructor's; so do `max_errors` and `seed`.
             max_errors: See above.
             seed: See above.
-            require_gain: Whether to compare the learned library with the one to start from on fresh rollouts of the
-                valset (or the gate's held-out problems), and to return the student as it was unless it is better.
+            require_gain: Whether to compare the learned library with the one to start from on fresh rollouts of
+                half of the valset (or of the gate's held-out problems), which is put aside and chooses nothing, and
+                to return the student as it was unless it is better.
             rollouts: Attempts that were recorded before, to learn from instead of fresh ones, in one epoch: one group
                 for each example of the trainset, which may be their `examples`.
 

@@ -369,18 +369,19 @@ def test_it_learns_under_every_adapter(adapter):
 # --- validation ---
 
 
-def on_validation(good_when: str):
-    """Right on the question `v?` exactly when the instructions hold a text; else a guess."""
+def on_validation(good_when: str, unless: str = "nothing of the kind"):
+    """Right on the question `v?` exactly when the instructions hold a text, and not another; else a guess."""
 
     def policy(asked: Asked):
         if "v?" in asked.user:
-            return dict.fromkeys(asked.outputs, "b") | {"answer": "1" if good_when in asked.system else "0"}
+            is_good = good_when in asked.system and unless not in asked.system
+            return dict.fromkeys(asked.outputs, "b") | {"answer": "1" if is_good else "0"}
         return script()(asked)
 
     return policy
 
 
-VAL = [dspy.Example(question="v?", answer="1").with_inputs("question")]
+VAL = [dspy.Example(question="v?", answer="1").with_inputs("question")] * 8
 
 
 LABELS = ["A0", "A1", "A2", "A3"]
@@ -391,19 +392,29 @@ def adding_in_turn(*texts):
     return lambda asked: {"operations": [{"op": "add", "text": next(turns), "sources": labels(asked) or LABELS}]}
 
 
-def test_with_a_valset_the_best_library_is_returned_and_the_earlier_of_equals():
+def test_with_a_valset_a_library_that_was_shown_to_be_better_than_the_last_is_returned():
     texts = "When red, stop at once.", "When green, go ahead now.", "When amber, slow right down."
-    engine = Engine(script(policy=on_validation("When green"), update=adding_in_turn(*texts)))
+    engine = Engine(script(policy=on_validation("When green", unless="When amber"), update=adding_in_turn(*texts)))
     program = compiled(engine, epochs=3, valset=VAL, update="batch")
     results = program.detailed_results
     assert results.initial_validation.mean.value == 0.0
-    assert [s.validation.mean.value for s in results.steps] == [0.0, 1.0, 1.0]
+    assert [s.validation.mean.value for s in results.steps] == [0.0, 1.0, 0.0]
     assert results.best_step == 2
     assert [e.text for e in program.experience_library] == list(texts[:2])
 
 
-def test_when_nothing_beats_the_initial_library_that_one_is_returned():
-    engine = Engine(script(policy=on_validation("When asked"), update=adding_in_turn("When red, stop.")))
+def test_with_a_valset_the_last_library_is_returned_unless_another_is_shown_to_be_better():
+    texts = "When red, stop at once.", "When green, go ahead now.", "When amber, slow right down."
+    engine = Engine(script(policy=on_validation("When green"), update=adding_in_turn(*texts)))
+    results = compiled(engine, epochs=3, valset=VAL, update="batch").detailed_results
+    assert [s.validation.mean.value for s in results.steps] == [0.0, 1.0, 1.0]
+    assert results.best_step == 3
+
+
+def test_when_the_initial_library_is_shown_to_be_better_that_one_is_returned():
+    engine = Engine(
+        script(policy=on_validation("When asked", unless="When red"), update=adding_in_turn("When red, stop."))
+    )
     start = ExperienceLibrary.from_texts(["When asked, answer."])
     program = compiled(engine, valset=VAL, library=start, update="batch")
     assert program.detailed_results.best_step == 0

@@ -27,7 +27,7 @@ from tfgrpo_dspy.records.rollouts import Group
 from tfgrpo_dspy.records.wording import is_simulated
 from tfgrpo_dspy.rollouts.sampling import Query
 from tfgrpo_dspy.run.batches import Carried, Step
-from tfgrpo_dspy.run.gain import gain_rollouts, gate_rollouts, judges_in
+from tfgrpo_dspy.run.gain import gain_rollouts, gate_rollouts, judges_in, powers
 from tfgrpo_dspy.run.preparation import prepare
 from tfgrpo_dspy.run.run import Run
 from tfgrpo_dspy.run.setup import Setup
@@ -83,7 +83,7 @@ def forecast(  # noqa: PLR0913, PLR0917 - what `TrainingFreeGRPO.forecast` takes
     heard = _Heard()
     quiet = replace(setup.unrecorded(Spent() if taken_up is None else spent_in(taken_up)), observers=(heard,))
     run = prepare(quiet, student, trainset, valset, settings)
-    steps, whole = list(run.plan()), run.valset
+    steps, whole, gate = list(run.plan()), run.valset, run.gate
     run.gate = run.review = None  # what they take is known beforehand, or is a person's time
     lms = lms_of(run.student, run.reflection.lm)
     with metering(run.meter, lms), Workers(run.num_threads, run.watch, at_once=run.dues) as workers:
@@ -96,9 +96,9 @@ def forecast(  # noqa: PLR0913, PLR0917 - what `TrainingFreeGRPO.forecast` takes
     lost = [rollout for group in record.groups for rollout in group.lost]
     if lost and not any(group.scored for group in record.groups):
         raise TooManyErrors(f"all {len(lost)} rollouts of the pilot were lost, the first to: {lost[0].error}")
-    run.valset, run.gate = whole, setup.gate
+    run.valset, run.gate = whole, gate
     made = scale(_pilot(run, heard, record), _plan(run, steps, record, prices))
-    notes = (*made.notes, *_remarks(record))
+    notes = (*made.notes, *powers(gate), *_remarks(record))
     spent = run.meter.spending.spent - quiet.spent
     return replace(made, spent=spent, simulated=is_simulated(run.lms.values()), notes=notes)
 
@@ -171,7 +171,7 @@ def _plan(run: Run, steps: Sequence[Step], record: StepRecord, prices: Prices | 
         gate=gate_rollouts(run.gate),
         judged=judges_in(run.gate),
         settled=len(run.trainset) * settings.group_size if settings.trials else 0,
-        gain=gain_rollouts(settings, run.gate, run.valset),
+        gain=gain_rollouts(settings, run.gate, run.judging),
         readers=len(readers) / max(len(run.student.predictors()), 1),
         room=_room(run),
         condenses=settings.max_library_tokens is not None,

@@ -20,6 +20,7 @@ from tfgrpo_dspy.steps.reflection import Reflection
 
 if TYPE_CHECKING:
     from tfgrpo_dspy.statistics.estimates import Rewards
+    from tfgrpo_dspy.statistics.lost import Side
 
 
 class Tried(NamedTuple):
@@ -30,6 +31,15 @@ class Tried(NamedTuple):
     usage: Usage
     is_whole: bool
     """False when the budget did not allow all."""
+    lost: Sequence[int] = ()
+    """Rollouts that were lost, by example; empty for none."""
+
+    @property
+    def side(self) -> Side:
+        """As one side of a comparison."""
+        from tfgrpo_dspy.statistics.lost import Side
+
+        return Side(self.rewards, self.lost or [0] * len(self.rewards))
 
 
 class Bench(Protocol):

@@ -1,11 +1,12 @@
-"""A gate that measures: E' replaces E only if it is shown not to be worse on held-out problems."""
+"""A gate that measures: E' replaces E only if it is shown not to be worse, by a margin, on held-out problems."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import fsum
+from math import fsum, sqrt
+from statistics import NormalDist
 
 import dspy
 
@@ -24,18 +25,20 @@ from tfgrpo_dspy.statistics.sequential import evidence_above
 class Holdout:
     """Both libraries on the same held-out problems, paired by problem, with fresh rollouts for every trial.
 
-    Problems come in rounds, in an order drawn for each step; after each round the evidence is looked at (see
-    `sequential`). E' enters once "E' is worse than E by `margin` or more" is refuted; it is refused once "E' is no
-    worse" is, and when the problems are used up. In one step, a change that is that much worse enters with a chance of
-    at most `alpha`, however often it was looked at. What is not covered: over many steps chances add up, and problems
-    that many steps have been held against are, a little, chosen for; take a new set for the final judgement.
+    Non-inferiority: E' enters once E' - E is surely above minus the margin, which most updates that change nothing pass
+    and those that lose the margin or more do with a chance of at most `alpha`; it is refused once "E' is no worse" is
+    refuted, and when the problems are used up. Problems come in rounds, in an order drawn for each step; half of
+    `alpha` is for the last look, the other half for those before. Lost rollouts are scored against whoever profits.
+
+    With few problems it keeps nearly everything out, which `power` says beforehand. Over many steps chances add up, and
+    problems that many steps have been held against are, a little, chosen for; take a new set for the final judgement.
 
     Args:
         valset: Held-out problems; none of them should be in the trainset.
         k: Rollouts per problem, trial and library, >= 1.
-        alpha: Chance, in (0, 1), that a step lets a worse library in.
-        margin: How much worse, in units of the reward, counts as no worse; 0 asks for a gain that shows, which also
-            keeps out what does nothing.
+        alpha: Chance, in (0, 1), that a step lets in what is worse by the margin.
+        margin: How much worse, in units of the reward, counts as no worse; None for a tenth of the reward range. 0 asks
+            for a gain that shows, which also keeps out what does nothing.
         looks: Rounds at most, >= 1; more stop earlier and wait more often.
         bounds: Lowest and highest possible reward.
 
@@ -46,8 +49,8 @@ class Holdout:
     valset: Sequence[dspy.Example]
     k: int = 2
     alpha: float = 0.05
-    margin: float = 0.0
-    looks: int = 5
+    margin: float | None = None
+    looks: int = 3
     bounds: tuple[float, float] = (0.0, 1.0)
 
     def __post_init__(self) -> None:
@@ -60,7 +63,7 @@ class Holdout:
             raise SettingsError(f"alpha of Holdout is a chance between 0 and 1, e.g. 0.05, got {self.alpha!r}")
         if not self.bounds[0] < self.bounds[1]:
             raise SettingsError(f"bounds of Holdout must be (lowest, highest) reward, got {self.bounds!r}")
-        if not 0 <= self.margin < self.span:
+        if not 0 <= self.least < self.span:
             raise SettingsError(f"margin of Holdout must be >= 0 and below the reward range, got {self.margin!r}")
 
     @property
@@ -69,9 +72,36 @@ class Holdout:
         return self.bounds[1] - self.bounds[0]
 
     @property
-    def threshold(self) -> float:
-        """Evidence that a trial must reach."""
-        return 1 / self.alpha
+    def least(self) -> float:
+        """The margin in units of the reward."""
+        return self.span / 10 if self.margin is None else self.margin
+
+    def level_at(self, look: int) -> float:
+        """Level of the two-sided interval whose lower end decides at a look, from 1."""
+        if self.looks == 1:
+            return 1 - 2 * self.alpha
+        return 1 - self.alpha if look >= self.looks else 1 - self.alpha / (self.looks - 1)
+
+    def power(self, gain: float) -> float:
+        """About how likely an update with that true gain is to enter, at the last look, with rewards of 0 or 1.
+
+        Problems are taken to be answered rightly two times in three, and the gain to be the same on each.
+        """
+        spread = self.span * sqrt(2 * (2 / 9) / self.k / len(self.valset))
+        needed = NormalDist().inv_cdf((1 + self.level_at(self.looks)) / 2)
+        return NormalDist().cdf((gain + self.least) / spread - needed)
+
+    def power_text(self) -> str:
+        """What it lets pass, in one sentence."""
+        shares = ", ".join(
+            f"{what} in {self.power(gain):.0%}"
+            for what, gain in (
+                (f"one that gains {self.span / 20:g}", self.span / 20),
+                ("one that changes nothing", 0.0),
+                (f"one that loses {self.least:g}", -self.least),
+            )
+        )
+        return f"the gate, with {len(self.valset)} problems and k={self.k}, lets an update pass: {shares} of cases"
 
     @property
     def most_rollouts(self) -> int:
@@ -124,38 +154,53 @@ class _Trial:
         rows = [tuple(tuple(row) for row in rewards) for rewards in (before, after)]
         return replace(self, before=self.before + rows[0], after=self.after + rows[1], looks=self.looks + 1)
 
-    @property
-    def differences(self) -> list[float]:
-        """E' minus E of each problem that both answered."""
-        pairs = zip(self.before, self.after, strict=True)
-        return [fsum(a) / len(a) - fsum(b) / len(b) for b, a in pairs if a and b]
+    def surely_above(self) -> float:
+        """What E' - E is surely above at this look, with the lost rollouts scored against E'."""
+        level = self.gate.level_at(self.looks)
+        return paired_difference(*self._rows(against=True), level=level, bounds=self.bounds).low
 
     @property
-    def span(self) -> float:
+    def bounds(self) -> tuple[float, float]:
         """The reward range, widened to hold what was seen."""
-        return max([self.gate.span, *map(abs, self.differences)])
-
-    @property
-    def evidence(self) -> float:
-        """Against "worse by the margin or more"."""
-        return evidence_above(self.differences, -self.gate.margin, span=self.span)
+        seen = [reward for row in (*self.before, *self.after) for reward in row]
+        low, high = self.gate.bounds
+        return min([low, *seen]), max([high, *seen])
 
     @property
     def is_worse(self) -> bool:
-        """Whether "no worse" is refuted."""
-        return evidence_above([-d for d in self.differences], span=self.span) >= 1 / self.gate.alpha
+        """Whether "no worse" is refuted, also with the lost rollouts scored in favour of E'."""
+        before, after = self._rows(against=False)
+        losses = [fsum(b) / len(b) - fsum(a) / len(a) for b, a in zip(before, after, strict=True) if a and b]
+        low, high = self.bounds
+        return evidence_above(losses, span=high - low) >= 1 / self.gate.alpha
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether any problem was answered under both."""
+        return any(b and a for b, a in zip(self.before, self.after, strict=True))
 
     @property
     def is_over(self) -> bool:
         """Whether it is clear."""
-        return self.evidence >= self.gate.threshold or self.is_worse
+        return self.is_answered and (self.surely_above() > -self.gate.least or self.is_worse)
+
+    def _rows(self, *, against: bool) -> tuple[list[list[float]], list[list[float]]]:
+        """The rewards, with every rollout that is missing scored against E', or in its favour."""
+        low, high = self.bounds
+        ends = (high, low) if against else (low, high)
+        made = [
+            [[*row, *[end] * (self.gate.k - len(row))] for row in rows]
+            for rows, end in zip((self.before, self.after), ends, strict=True)
+        ]
+        return made[0], made[1]
 
     def finished(self) -> Trial:
         """What came out of it."""
-        gate, made = self.gate, sum(len(row) for row in (*self.before, *self.after))
-        if not self.differences:
-            return Trial(self.operations, "not measured", None, 1.0, gate.threshold, self.looks, made)
+        made = sum(len(row) for row in (*self.before, *self.after))
+        if not self.is_answered:
+            return Trial(self.operations, "not measured", None, None, self.gate.least, self.looks, made)
+        surely = self.surely_above()
         verdict: TrialVerdict = "worse" if self.is_worse else "not shown"
-        verdict = "passed" if self.evidence >= gate.threshold else verdict
+        verdict = "passed" if surely > -self.gate.least else verdict
         difference = paired_difference(self.before, self.after)
-        return Trial(self.operations, verdict, difference, self.evidence, gate.threshold, self.looks, made)
+        return Trial(self.operations, verdict, difference, surely, self.gate.least, self.looks, made)

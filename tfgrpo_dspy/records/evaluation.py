@@ -14,6 +14,7 @@ from tfgrpo_dspy.looks.value import Shown, Tabular, plain
 from tfgrpo_dspy.records.rollouts import Group, Scored
 from tfgrpo_dspy.records.wording import estimate_text, gain_text, interval_text, lost_text, usage_text
 from tfgrpo_dspy.statistics.estimates import Difference, Estimate, pass_at_k
+from tfgrpo_dspy.statistics.lost import IfLost, Side, difference_if_lost, verdict_on
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -102,9 +103,14 @@ class Comparison(Tabular):
     """Candidate minus baseline."""
 
     @property
+    def if_lost(self) -> IfLost | None:
+        """The difference with the lost rollouts scored against the candidate, and for it; None if none was lost."""
+        return difference_if_lost(*(_side(one) for one in (self.baseline, self.candidate)))
+
+    @property
     def verdict(self) -> str:
-        """`better`, `worse` or `not distinguishable`, of the candidate."""
-        return self.difference.verdict
+        """`better`, `worse` or `not distinguishable`, of the candidate, whatever its lost rollouts would have been."""
+        return verdict_on(self.difference, self.if_lost)
 
     def look(self) -> Look:
         """Whether the candidate is better, by how much, and how sure that is."""
@@ -114,6 +120,7 @@ class Comparison(Tabular):
             f"baseline: {estimate_text(self.baseline.mean)}",
             f"candidate: {estimate_text(self.candidate.mean)}",
             f"of {len(rows)} questions {better} went better, {worse} worse",
+            _told_of_lost(self),
         )
         return Look(f"Comparison: {gain_text(self.difference)}", lines, more="each question: to_dataframe()")
 
@@ -145,6 +152,22 @@ class Gain(Shown):
         """Whether it shows."""
         shown = f"{interval_text(self.difference)}, {self.difference.verdict}" if self.difference else "not measured"
         return Look(f"Gain: {shown}", (f"the student was returned: {self.withheld}" if self.withheld else "",))
+
+
+def _side(evaluation: Evaluation) -> Side:
+    return Side(evaluation.rewards, [len(group.lost) for group in evaluation.groups])
+
+
+def _told_of_lost(comparison: Comparison) -> str:
+    """What the lost rollouts leave open, and whether they were lost unevenly; empty if none was."""
+    found = comparison.if_lost
+    if found is None:
+        return ""
+    counts = [sum(one.lost.values()) for one in (comparison.baseline, comparison.candidate)]
+    return (
+        f"lost: {counts[0]} rollouts of the baseline, {counts[1]} of the candidate; scored against it the difference "
+        f"is {interval_text(found.against)}, in its favour {interval_text(found.in_favour)}: {comparison.verdict}"
+    )
 
 
 def _mean(group: Group) -> float | None:

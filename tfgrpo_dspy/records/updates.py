@@ -40,10 +40,10 @@ class Trial:
     """`passed`: shown to be no worse than the margin allows; `worse`: shown to be worse; `not shown`: neither, when all
     problems were used up; `not measured`: no problem was answered under both."""
     difference: Difference | None
-    """E' minus E, for information: its interval is that of a test with one look, the verdict rests on `evidence`."""
-    evidence: float
-    """How many times a stake against "E' is worse" was multiplied; passed at `threshold`."""
-    threshold: float
+    """E' minus E, for information: its interval is that of one look, the verdict rests on `surely_above`."""
+    surely_above: float | None
+    """What E' minus E is surely above, all looks and lost rollouts considered; passed above minus `margin`."""
+    margin: float
     looks: int
     rollouts: int
     """Made for it, of both libraries."""
@@ -55,7 +55,7 @@ class Trial:
         d = self.difference
         figures = f"{d.value:+.3f} [{d.low:+.3f}, {d.high:+.3f}] on {d.n} held-out problems"
         told = {"passed": "not worse", "worse": "worse", "not shown": "not shown to be no worse"}[self.verdict]
-        return f"{told}: {figures}, evidence {self.evidence:.2g} of {self.threshold:g}"
+        return f"{told}: {figures}, surely above {self.surely_above or 0.0:+.3f}, margin {self.margin:g}"
 
 
 @dataclass(frozen=True, slots=True)

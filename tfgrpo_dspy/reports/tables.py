@@ -76,14 +76,14 @@ def gate_table(steps: Sequence[StepRecord]) -> Table:
             str(trial.operations),
             interval_text(trial.difference) if trial.difference else "",
             str(trial.difference.n) if trial.difference else "0",
-            f"{trial.evidence:.2g} of {trial.threshold:g}",
+            "" if trial.surely_above is None else f"{trial.surely_above:+.3f} of {-trial.margin:+g}",
             str(trial.rollouts),
             trial.verdict,
         )
         for step in steps
         for trial in step.trials
     )
-    columns = ("step", "operations", "difference [95% interval]", "problems", "evidence", "rollouts", "verdict")
+    columns = ("step", "operations", "difference [95% interval]", "problems", "surely above", "rollouts", "verdict")
     return Table(columns, rows)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,21 +11,36 @@ from tfgrpo_dspy.errors import ReviewStop
 from tfgrpo_dspy.looks.secrets import SECRETS
 from tfgrpo_dspy.records.ended import Ended, How
 from tfgrpo_dspy.records.result import CompileResult, StepRecord
+from tfgrpo_dspy.statistics.estimates import paired_difference
+
+ALLOWED = 0.1
+"""Chance that one of the libraries before the last is kept though it is no better."""
+ONE_ERROR = 0.68
+"""Level of an interval that reaches one error to each side."""
 
 if TYPE_CHECKING:
     from tfgrpo_dspy.records.evaluation import Evaluation, Gain
 
 
 def best_step(validations: Sequence[Evaluation | None]) -> int | None:
-    """The step, from 0 for the library to start from, that did best; the earlier of equals.
+    """The step, from 0 for the library to start from, whose library is kept: the last, if none is shown to be better.
+
+    The best of several equal libraries looks better than the last by luck alone, so an earlier one has to be better on
+    the same questions beyond what so many tries allow; see `ALLOWED`.
 
     None if there was no validation, or the run was stopped before the last library was judged: it is what was learned.
     """
     last = validations[-1]
     if last is None or last.stopped_by is not None:
         return None
-    judged = [(v.mean.value, -i) for i, v in enumerate(validations) if v is not None and v.stopped_by is None]
-    return -max(judged)[1]
+    judged = [(i, v) for i, v in enumerate(validations[:-1]) if v is not None and v.stopped_by is None]
+    level = 1 - 2 * ALLOWED / max(len(judged), 1)
+    shown = []
+    for step, earlier in judged:
+        d = paired_difference(last.rewards, earlier.rewards, level=level)
+        if d.verdict == "better":
+            shown.append((d.value, -step))
+    return -max(shown)[1] if shown else len(validations) - 1
 
 
 def what_was_next(records: Sequence[StepRecord], steps: int) -> str:
@@ -92,23 +107,31 @@ def with_gain(result: CompileResult, gain: Gain | None) -> CompileResult:
 
 
 def epochs_without_progress(records: Sequence[StepRecord], initial: Evaluation | None) -> int:
-    """Epochs since the last that brought progress.
+    """Epochs since the last in which the reward rose, which the first does.
 
-    With a valset, progress is a higher mean on it than any before; without, a library that changed, which with a gate
-    means that something passed it.
+    The reward is that of the valset after an epoch's steps; without one, that of the rollouts of the epoch, on the same
+    examples as in the epochs before. It rose if it is above the best before by more than one error of the difference.
     """
-    since: dict[int, bool] = {}
-    best = initial.mean.value if initial is not None else None
+    epochs: dict[int, dict[str, list[float]]] = {}
     for record in records:
-        moved = any(change.kind != "keep" for change in record.changes)
-        judged = record.validation
-        if best is not None and judged is not None:
-            moved = judged.mean.value > best
-            best = max(best, judged.mean.value)
-        since[record.epoch] = since.get(record.epoch, False) or moved
+        rows = epochs.setdefault(record.epoch, {})
+        groups = record.validation.groups if record.validation is not None else record.groups
+        if record.validation is not None:
+            rows.clear()  # the last validation of an epoch speaks for it
+        for group in groups:
+            rows.setdefault(group.name.rpartition("/")[2], []).extend(group.fair_rewards)
+    before = [{g.name.rpartition("/")[2]: list(g.rewards) for g in initial.groups}] if initial is not None else []
+    best: dict[str, list[float]] | None = before[0] if before else None
     idle = 0
-    for moved in reversed(since.values()):
-        if moved:
-            break
-        idle += 1
+    for rows in epochs.values():
+        rose = best is None or _rose(best, rows)
+        best, idle = (rows, 0) if rose or best is None else (best, idle + 1)
     return idle
+
+
+def _rose(before: Mapping[str, Sequence[float]], after: Mapping[str, Sequence[float]]) -> bool:
+    shared = [name for name in after if before.get(name) and after[name]]
+    if not shared:
+        return True
+    d = paired_difference([before[n] for n in shared], [after[n] for n in shared], level=ONE_ERROR)
+    return d.value > 0 and d.low > 0

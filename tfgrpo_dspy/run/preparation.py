@@ -10,7 +10,7 @@ import dspy
 from tfgrpo_dspy.lm.metering import find_prices
 from tfgrpo_dspy.program.checks import check_examples, check_lms, check_sampling, lms_of
 from tfgrpo_dspy.program.instructions import check_conditioned, detach
-from tfgrpo_dspy.run.gain import check_gain
+from tfgrpo_dspy.run.gain import check_gain, held_out, powers
 from tfgrpo_dspy.run.identity import identity_of_run
 from tfgrpo_dspy.run.run import Run
 from tfgrpo_dspy.run.setup import Setup
@@ -60,20 +60,23 @@ def prepare(
         lms = {"policy": lms_of(bare), "reflection": [reflection_lm]}
         identity = identity_of_run(setup, settings, bare, (train, val, past and past.attempts), lms)
         store = Store(setup.log_dir, identity, restart=setup.restart, accept_changes=setup.accept_changes)
+    held = held_out(settings, setup.gate, val)
     run = Run(
         settings,
         bare,
         train,
-        val,
+        held.valset,
         setup.metric,
         objective,
         reflection,
         announcer,
         store,
-        gate=setup.gate,
+        judging=held.judging,
+        gate=held.gate,
         review=setup.review,
         past=past,
     )
+    powers(held.gate)
     run.meter.spending.carry(setup.spent)
     find_prices(lms_of(student, reflection_lm), run.meter)
     return run

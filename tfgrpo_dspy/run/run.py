@@ -66,6 +66,7 @@ class Run:
     """Without any library."""
     trainset: tuple[dspy.Example, ...]
     valset: tuple[dspy.Example, ...] | None
+    """Selects among the libraries."""
     metric: Metric
     objective: str
     """What the student is meant to do well, for the reflection prompts."""
@@ -73,6 +74,8 @@ class Run:
     announcer: Announcer
     store: Store
     """Where finished tasks keep their results."""
+    judging: tuple[dspy.Example, ...] = ()
+    """Problems of the final comparison, which choose nothing; empty where no gain is required."""
     gate: Gate | None = None
     review: Review | None = None
     past: PastRollouts | None = None

@@ -61,4 +61,4 @@ class RunBench:
 def _tried(groups: Sequence[Group]) -> Tried:
     usage = sum((rollout.usage for group in groups for rollout in group.rollouts), Usage())
     is_whole = not any(lost.cause == "budget" for group in groups for lost in group.lost)
-    return Tried([group.rewards for group in groups], usage, is_whole)
+    return Tried([group.rewards for group in groups], usage, is_whole, [len(group.lost) for group in groups])

@@ -28,7 +28,7 @@ from tfgrpo_dspy.declaration import (
 from tfgrpo_dspy.errors import SettingsError
 from tfgrpo_dspy.library.apply import Limits
 from tfgrpo_dspy.library.library import ExperienceLibrary
-from tfgrpo_dspy.library.retrieval import BM25, Retrieval, can_retrieve, check_retrieval, described, name_of
+from tfgrpo_dspy.library.retrieval import Retrieval, can_retrieve, check_retrieval, described, name_of, read_bm25
 from tfgrpo_dspy.library.section import tokens_of
 from tfgrpo_dspy.lm.budget import Budget
 from tfgrpo_dspy.looks.look import call_text
@@ -127,12 +127,15 @@ class MethodSettings(RolloutSettings):
     retrieval: Retrieval | None = setting(
         None,
         "How the entries that a query reads are chosen, in training and by the program that is returned; reflection "
-        "is shown those that fit what it is about. `None` reads all; as a text, K stands for `BM25(K)`.",
+        "is shown those that fit what it is about. With `tokens` instead of `k` as many are read as fit into so many "
+        "tokens, first those that fit the query. `None` reads all; as a text, K stands for `BM25(K)`, `K tokens` for "
+        "`BM25(tokens=K)`.",
         like(
-            "`BM25(k)`, `Embedding(model, k)`, or a function of query and library that returns ids", where=can_retrieve
+            "`BM25(k)`, `BM25(tokens=...)`, `Embedding(model, k)`, or a function of query and library that returns ids",
+            where=can_retrieve,
         ),
         param=described,
-        read=lambda text: BM25(int(text)),
+        read=read_bm25,
         metavar="K",
     )
     conditioned: Sequence[str] | None = setting(

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 from tfgrpo_dspy.errors import SettingsError
 from tfgrpo_dspy.library.experience import Experience
 from tfgrpo_dspy.library.library import ExperienceLibrary
-from tfgrpo_dspy.text import shorten
+from tfgrpo_dspy.library.section import render_lines
+from tfgrpo_dspy.text import estimate_tokens, shorten
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,9 +70,12 @@ class BM25:
 
     k: int = 8
     """Experiences per query at most, pinned ones not counted."""
+    tokens: int | None = None
+    """Estimated tokens per query instead of `k`: what fits the query best first, then the rest; None for `k`."""
 
     def __post_init__(self) -> None:
         check_k(self.k)
+        check_tokens(self.tokens)
 
     def rank(self, texts: Sequence[str]) -> WordIndex:
         """Make texts ready to be searched.
@@ -92,16 +96,19 @@ class Embedding:
         model: A `dspy.Embedder`, any function of a list of texts that returns their vectors, or a model's name such as
             `openai/text-embedding-3-small`, of which a `dspy.Embedder` is made.
         k: Experiences per query at most, pinned ones not counted.
+        tokens: Estimated tokens per query instead of `k`: what fits the query best first, then the rest; None for `k`.
 
     Raises:
-        SettingsError: k is below 1.
+        SettingsError: k or `tokens` is below 1.
     """
 
     model: Any
     k: int = 8
+    tokens: int | None = None
 
     def __post_init__(self) -> None:
         check_k(self.k)
+        check_tokens(self.tokens)
         object.__setattr__(self, "_known", {})
 
     @cached_property
@@ -196,7 +203,8 @@ class Shelf:
 
     def _chosen(self, query: str) -> set[str]:
         if isinstance(self.retrieval, Searchable):
-            return self._found(query, self.retrieval.k)
+            tokens = getattr(self.retrieval, "tokens", None)
+            return self._found(query, self.retrieval.k) if tokens is None else self._within(query, tokens)
         ids = set(self.retrieval(query, self.library))
         if unknown := ids - self._places.keys():
             raise SettingsError(f"retrieval returned {min(unknown)!r}, which is no id of the library")
@@ -208,14 +216,50 @@ class Shelf:
         found = dict.fromkeys(owners[position] for position in ranking.best(query, most)) if ranking else {}
         return set(islice(found, k))
 
+    def _within(self, query: str, tokens: int) -> set[str]:
+        """As many as fit into the tokens: those that fit the query, best first, then the others.
+
+        The others are general, or put in words of their own: a query that shares no word with them may need them. Those
+        that most groups speak for come first.
+        """
+        ranking, owners = self._ready
+        found = dict.fromkeys(owners[position] for position in ranking.best(query, len(owners))) if ranking else {}
+        rest = sorted((e for e in self._free if e.id not in found), key=lambda e: -len(e.provenance.sources))
+        chosen, left = set[str](), tokens
+        for id in (*found, *(e.id for e in rest)):
+            left -= self._sizes[id]
+            if left < 0:
+                break
+            chosen.add(id)
+        return chosen
+
+    @cached_property
+    def _free(self) -> tuple[Experience, ...]:
+        return tuple(e for e in self.library if not e.pinned)
+
+    @cached_property
+    def _sizes(self) -> dict[str, int]:
+        """Estimated tokens of each entry's line."""
+        return {e.id: estimate_tokens(render_lines([e])) for e in self._free}
+
     @cached_property
     def _ready(self) -> tuple[Ranking | None, list[str]]:
         """The ranking of all that can be found, and the id that each text stands for."""
-        free = [e for e in self.library if not e.pinned]
+        free = self._free
         told = [(e.id, e.text) for e in free] + [(e.id, cue) for e in free for cue in self.cues.get(e.id, ())]
         if not told or not isinstance(self.retrieval, Searchable):
             return None, []
         return self.retrieval.rank([text for _, text in told]), [id for id, _ in told]
+
+
+def read_bm25(text: str) -> BM25:
+    """`8` as `BM25(8)`, `600 tokens` as `BM25(tokens=600)`.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    number, _, unit = text.strip().partition(" ")
+    return BM25(tokens=int(number)) if unit == "tokens" else BM25(int(text))
 
 
 def check_k(k: int) -> None:
@@ -226,6 +270,16 @@ def check_k(k: int) -> None:
     """
     if type(k) is not int or k < 1:
         raise SettingsError(f"k, the experiences per query, must be a whole number >= 1, got {k!r}")
+
+
+def check_tokens(tokens: int | None) -> None:
+    """Check a number of tokens per query.
+
+    Raises:
+        SettingsError: It is below 1, or no whole number.
+    """
+    if tokens is not None and (type(tokens) is not int or tokens < 1):
+        raise SettingsError(f"tokens, those of the experiences per query, must be a whole number >= 1, got {tokens!r}")
 
 
 def can_retrieve(retrieval: object) -> bool:
@@ -254,12 +308,16 @@ def check_retrieval(retrieval: object) -> None:
 def state_of(retrieval: Retrieval) -> dict[str, Any]:
     """What is saved of a way of retrieving: JSON values."""
     if isinstance(retrieval, BM25):
-        return {"kind": "bm25", "k": retrieval.k}
+        return {"kind": "bm25", **_size_of(retrieval)}
     if isinstance(retrieval, Embedding):
         model = getattr(retrieval.model, "model", retrieval.model)  # a `dspy.Embedder` holds a name or a function
         named = model if isinstance(model, str) else None
-        return {"kind": "embedding", "k": retrieval.k, "model": named}
+        return {"kind": "embedding", **_size_of(retrieval), "model": named}
     return {"kind": "own", "name": name_of(retrieval)}
+
+
+def _size_of(retrieval: BM25 | Embedding) -> dict[str, int]:
+    return {"k": retrieval.k} if retrieval.tokens is None else {"tokens": retrieval.tokens}
 
 
 def name_of(function: object) -> str:
@@ -281,13 +339,15 @@ def restored(state: Mapping[str, Any], given: Retrieval | None) -> Retrieval:
     Raises:
         SettingsError: It has to be given, and was not.
     """
+    size = {name: state[name] for name in ("k", "tokens") if isinstance(state.get(name), int)}
     match state:
-        case {"kind": "bm25", "k": int(k)}:
-            return BM25(k)
-        case {"kind": "embedding", "k": int(k), "model": str(model)}:
-            return given if isinstance(given, Embedding) and given.k == k else Embedding(model, k)
-        case {"kind": "embedding", "k": int(k)} if isinstance(given, Embedding):
-            return given if given.k == k else Embedding(given.model, k)
+        case {"kind": "bm25"} if size:
+            return BM25(**size)
+        case {"kind": "embedding", "model": str(model)} if size:
+            is_same = isinstance(given, Embedding) and _size_of(given) == size
+            return given if is_same and given is not None else Embedding(model, **size)
+        case {"kind": "embedding"} if size and isinstance(given, Embedding):
+            return given if _size_of(given) == size else Embedding(given.model, **size)
         case {"kind": "own"} if given is not None and not isinstance(given, BM25 | Embedding):
             return given
     raise SettingsError(

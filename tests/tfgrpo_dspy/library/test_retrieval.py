@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.tfgrpo_dspy.scripted import examples
 from tfgrpo_dspy import ExperienceLibrary, MissingExtraError, Settings, SettingsError
 from tfgrpo_dspy.library.experience import Experience, Provenance, Source
-from tfgrpo_dspy.library.retrieval import BM25, CUES, Embedding, Shelf, cues_of, described, restored, state_of
+from tfgrpo_dspy.library.retrieval import (
+    BM25,
+    CUES,
+    Embedding,
+    Shelf,
+    cues_of,
+    described,
+    read_bm25,
+    restored,
+    state_of,
+)
+from tfgrpo_dspy.library.section import render_lines
+from tfgrpo_dspy.text import estimate_tokens
 
 pytest.importorskip("bm25s")
 
@@ -33,6 +49,26 @@ def test_a_query_reads_what_shares_its_rare_words_whatever_their_endings():
 def test_what_shares_no_word_is_not_read():
     assert Shelf(LIBRARY, BM25(4)).select("How many angels?") == ()
     assert Shelf(ExperienceLibrary(), BM25(4)).select("anything") == ()
+
+
+def test_with_a_bound_on_tokens_the_rest_is_read_as_far_as_it_fits_what_most_groups_speak_for_first():
+    speaking = tuple(
+        replace(e, provenance=Provenance(sources=tuple(Source(f"e{j}") for j in range(place))))
+        for place, e in enumerate(LIBRARY)
+    )
+    library = replace(LIBRARY, experiences=speaking)
+    sizes = {e.id: estimate_tokens(render_lines([e])) for e in library}
+    asked = "A coat is discounted twice."
+    assert ids(Shelf(library, BM25(tokens=sizes["G0"])).select(asked)) == ["G0"]
+    assert ids(Shelf(library, BM25(tokens=sizes["G0"] + sizes["G3"])).select(asked)) == ["G0", "G3"]
+    assert ids(Shelf(library, BM25(tokens=sum(sizes.values()))).select("How many angels?")) == ["G0", "G1", "G2", "G3"]
+    assert ids(Shelf(library.pin("G2"), BM25(tokens=1)).select(asked)) == ["G2"], "pinned ones do not count"
+
+
+@given(st.integers(1, 120))
+def test_what_is_read_within_tokens_takes_no_more(tokens):
+    read = Shelf(LIBRARY, BM25(tokens=tokens)).select("fence the garden; trains meet")
+    assert sum(estimate_tokens(render_lines([e])) for e in read) <= tokens
 
 
 def test_pinned_experiences_come_first_and_the_others_in_library_order():
@@ -118,3 +154,20 @@ def test_without_its_package_bm25_is_refused_before_anything_is_paid_and_names_t
         with pytest.raises(MissingExtraError, match=r"pip install 'tfgrpo-dspy\[retrieval\]'"):
             use()
     Settings(retrieval=Embedding(embedded))
+
+
+@pytest.mark.parametrize("retrieval", [BM25(3), BM25(tokens=600), Embedding("m", tokens=600), Embedding("m", 4)])
+def test_a_bound_on_tokens_is_saved_and_told_like_k(retrieval):
+    assert restored(state_of(retrieval), None) == retrieval
+    assert ("tokens=600" in described(retrieval)) == (retrieval.tokens is not None)
+
+
+@pytest.mark.parametrize(("text", "made"), [("8", BM25(8)), ("600 tokens", BM25(tokens=600))])
+def test_a_command_line_gives_a_count_or_a_number_of_tokens(text, made):
+    assert read_bm25(text) == made
+
+
+@pytest.mark.parametrize("tokens", [0, -1, 2.5, True])
+def test_a_bound_on_tokens_is_a_whole_number(tokens):
+    with pytest.raises(SettingsError, match="tokens"):
+        BM25(tokens=tokens)

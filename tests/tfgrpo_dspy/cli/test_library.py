@@ -104,7 +104,7 @@ def test_import_reads_what_others_have_released(file, entries):
         ("show other.json", "no experience library"),
         ("show picture.png", "no known library format"),
         ("diff library.json nowhere.json", "there is no file nowhere.json"),
-        ("export library.json copy.pdf", "written as .json, .md or .txt"),
+        ("export library.json copy.pdf", "written as .json, .md, .txt or .yaml"),
         ("import library.json copy.md", "imported into a .json file"),
     ],
 )

@@ -20,7 +20,7 @@ from tfgrpo_dspy.program.checks import check_examples, check_lms, lms_of
 from tfgrpo_dspy.records.evaluation import Comparison, Evaluation
 from tfgrpo_dspy.rewards.reward import Metric, check_metric
 from tfgrpo_dspy.rollouts.sampling import Query, Sampling
-from tfgrpo_dspy.runtime.losses import Watch
+from tfgrpo_dspy.runtime.losses import Watch, warn_of_scores_below_failure
 from tfgrpo_dspy.runtime.workers import Workers
 from tfgrpo_dspy.settings import Settings, meter_for
 from tfgrpo_dspy.statistics.estimates import mean_at_k, paired_difference
@@ -103,6 +103,7 @@ def evaluate(  # noqa: PLR0913, D417 - flat keywords, as DSPy users expect; `doc
     ):
         made = evaluate_with(workers, program, examples, metric, sampling)
     _warn_if_none_came_through(made)
+    warn_of_scores_below_failure(made.groups, failure_score)
     return replace(made, traffic=meter.traffic)
 
 

@@ -44,6 +44,26 @@ def test_pass_at_more_than_was_rolled_out_is_refused(k):
         made.pass_at(k)
 
 
+def test_on_a_scale_to_100_an_answer_that_scores_30_does_not_pass():
+    made = evaluated(Engine(lambda asked: {"answer": "7"}), metric=lambda e, p, t=None: 30.0, k=4)
+    assert (made.full_marks, made.pass_at(4).value, made.pass_at(4, threshold=30).value) == (100.0, 0.0, 1.0)
+
+
+def test_where_rewards_are_negative_pass_at_k_needs_a_threshold():
+    made = evaluated(Engine(lambda asked: {"answer": "7"}), metric=lambda e, p, t=None: -1.0, k=2)
+    assert made.pass_at(2, threshold=-1).value == 1.0
+    with pytest.raises(SettingsError, match=r"give pass_at\(k, threshold=\.\.\.\)"):
+        made.pass_at(2)
+
+
+def test_failures_that_score_better_than_answers_are_told(caplog):
+    def sometimes(asked: Asked):
+        return {"answer": "1"} if "q0?" in asked.user else {"other": "x"}
+
+    evaluated(Engine(sometimes), metric=lambda e, p, t=None: -3.0, k=1)
+    assert "failure_score=0, more than the metric gave to some answers (-3)" in caplog.text
+
+
 def test_losses_are_counted_by_cause_and_are_no_wrong_answers():
     def flaky(asked: Asked):
         return lm15.ServerError("busy") if "q0?" in asked.user else {"answer": "1"}

@@ -13,7 +13,7 @@ from tfgrpo_dspy.looks.look import Look
 from tfgrpo_dspy.looks.value import Shown, Tabular, plain
 from tfgrpo_dspy.records.rollouts import Group, Scored
 from tfgrpo_dspy.records.wording import estimate_text, gain_text, interval_text, lost_text, usage_text
-from tfgrpo_dspy.statistics.estimates import Difference, Estimate, pass_at_k
+from tfgrpo_dspy.statistics.estimates import Difference, Estimate, full_marks, pass_at_k
 from tfgrpo_dspy.statistics.lost import IfLost, Side, difference_if_lost, verdict_on
 
 
@@ -56,11 +56,28 @@ class Evaluation(Tabular):
         scored = [rollout.tool_calls for group in self.groups for rollout in group.scored]
         return sum(scored) / len(scored) if scored else 0.0
 
-    def pass_at(self, k: int, threshold: float = 1.0) -> Estimate:
-        """Unbiased Pass@k: the chance that at least one of k rollouts reaches the threshold; k <= `self.k`."""
+    @property
+    def full_marks(self) -> float | None:
+        """The reward of a right answer, by the scale of the metric; None where it is not known."""
+        return full_marks(reward for rewards in self.rewards for reward in rewards)
+
+    def pass_at(self, k: int, threshold: float | None = None) -> Estimate:
+        """Unbiased Pass@k: the chance that at least one of k rollouts reaches the threshold.
+
+        Args:
+            k: Of so many, at most `self.k`.
+            threshold: Reward from which an answer passes; None for `full_marks`.
+
+        Raises:
+            SettingsError: There are fewer rollouts, or rewards below 0 and no threshold.
+        """
         if not 1 <= k <= self.k:
             raise SettingsError(f"pass_at(k) needs 1 <= k <= {self.k}, the rollouts that were made, got {k}")
-
+        threshold = self.full_marks if threshold is None else threshold
+        if threshold is None:
+            raise SettingsError(
+                "some rewards are below 0, so nothing says which answers are right; give pass_at(k, threshold=...)"
+            )
         return pass_at_k(self.rewards, k, threshold=threshold)
 
     def look(self) -> Look:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.looks.look import Look, brief
 from tfgrpo_dspy.looks.value import Shown
-from tfgrpo_dspy.statistics.estimates import Estimate, mean_at_k
+from tfgrpo_dspy.statistics.estimates import Estimate, full_marks, mean_at_k
 
 if TYPE_CHECKING:
     import dspy
@@ -144,20 +144,21 @@ class GroupCounts(NamedTuple):
     informative: int
     """Rewards differ: these teach."""
     all_right: int
-    """Equal rewards of at least 1."""
+    """Equal rewards of full marks: 1, or what the scale of the metric ends with."""
     all_wrong: int
-    """Equal rewards of at most 0."""
+    """Equal rewards of 0."""
     otherwise_equal: int
-    """Equal rewards in between."""
+    """Equal rewards in between, or of a metric with rewards below 0, which nobody knows to be right or wrong."""
     too_few: int
     """Fewer than two rollouts took place."""
 
 
 def count_groups(groups: Sequence[Group], tolerance: float) -> GroupCounts:
-    """Count groups by how they turned out; right and wrong as on the usual 0 to 1 scale."""
+    """Count groups by how they turned out."""
     counts = dict.fromkeys(GroupCounts._fields, 0)
+    full = full_marks(reward for group in groups for reward in group.rewards)
     for group in groups:
-        counts[outcome_of(group, tolerance)] += 1
+        counts[outcome_of(group, tolerance, full)] += 1
     return GroupCounts(**counts)
 
 
@@ -171,12 +172,20 @@ def reward_estimate(groups: Sequence[Group]) -> Estimate | None:
     return mean_at_k(rewards) if rewards else None
 
 
-def outcome_of(group: Group, tolerance: float) -> str:
-    """How a group turned out: the name of a field of `GroupCounts`."""
+def outcome_of(group: Group, tolerance: float, full: float | None) -> str:
+    """How a group turned out: the name of a field of `GroupCounts`.
+
+    Args:
+        group: Of any size.
+        tolerance: Rewards that differ by no more count as equal.
+        full: The reward of a right answer, see `full_marks`; None where it is not known.
+    """
     if group.is_informative(tolerance):
         return "informative"
     if len(group.rewards) <= 1:
         return "too_few"
-    if min(group.rewards) >= 1 - tolerance:
+    if full is None:
+        return "otherwise_equal"
+    if min(group.rewards) >= full - tolerance:
         return "all_right"
     return "all_wrong" if max(group.rewards) <= tolerance else "otherwise_equal"

@@ -24,7 +24,7 @@ def evaluations_table(evaluations: Mapping[str, Evaluation]) -> Table:
         (
             name,
             estimate_text(made.mean),
-            f"{made.pass_at(k).value:.3f}" if any(len(rewards) >= k for rewards in made.rewards) else "none",
+            _passed(made, k),
             f"{made.mean.n} x {made.k}",
             str(made.policy_failures),
             lost_text(made.lost) or "0",
@@ -32,6 +32,14 @@ def evaluations_table(evaluations: Mapping[str, Evaluation]) -> Table:
         for name, made in evaluations.items()
     )
     return Table(columns, rows)
+
+
+def _passed(made: Evaluation, k: int) -> str:
+    """Pass@k, and at which reward where that is not 1."""
+    full = made.full_marks
+    if full is None or not any(len(rewards) >= k for rewards in made.rewards):
+        return "none"
+    return f"{made.pass_at(k).value:.3f}" + ("" if full == 1 else f" at {full:g}")
 
 
 def steps_table(steps: Sequence[StepRecord], tolerance: float) -> Table:

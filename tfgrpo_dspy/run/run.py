@@ -36,7 +36,12 @@ from tfgrpo_dspy.run.policy import as_policy, run_cues, tasks_of
 from tfgrpo_dspy.runtime.announcer import Announcer
 from tfgrpo_dspy.runtime.dues import Dues
 from tfgrpo_dspy.runtime.executor import Pace
-from tfgrpo_dspy.runtime.losses import Watch, check_that_one_came_through, warn_if_little_was_learnable
+from tfgrpo_dspy.runtime.losses import (
+    Watch,
+    check_that_one_came_through,
+    warn_if_little_was_learnable,
+    warn_of_scores_below_failure,
+)
 from tfgrpo_dspy.runtime.store import Store
 from tfgrpo_dspy.runtime.workers import Workers
 from tfgrpo_dspy.settings import Settings, meter_for
@@ -292,6 +297,7 @@ class Run:
         self.records.append(record)  # before the validation, so that an error in it does not lose the step
         self._check_that_one_came_through(record, read)
         record = replace(record, validation=self._validate(enacted.library, step.number, workers))
+        warn_of_scores_below_failure(groups, self.settings.failure_score)
         if self.settings.require_contrast:
             warn_if_little_was_learnable(record, self.settings.tolerance)
         self._settle()

@@ -14,7 +14,7 @@ from tfgrpo_dspy.errors import EveryRolloutFailed, TooManyErrors
 from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.records.events import Event, Observer, ReflectionFinished, RolloutFinished
 from tfgrpo_dspy.records.result import StepRecord
-from tfgrpo_dspy.records.rollouts import Lost, Rollout, Scored
+from tfgrpo_dspy.records.rollouts import Group, Lost, Rollout, Scored
 from tfgrpo_dspy.reports.learnable import why_little_was_learnable
 from tfgrpo_dspy.text import one_line, shorten
 
@@ -123,6 +123,19 @@ def failure_of(rollout: Rollout) -> str | None:
     if isinstance(rollout, Scored):
         return rollout.policy_failure
     return None if rollout.cause == "budget" else rollout.error
+
+
+def warn_of_scores_below_failure(groups: Sequence[Group], failure_score: float) -> None:
+    """Say that failing counts as better than some answers do."""
+    scored = [rollout for group in groups for rollout in group.scored]
+    lowest = min((r.reward for r in scored if r.policy_failure is None), default=failure_score)
+    if lowest < failure_score and any(r.policy_failure is not None for r in scored):
+        logger.warning(
+            "rollouts that failed are scored failure_score=%g, more than the metric gave to some answers (%g); give a "
+            "failure_score that is no better than its worst",
+            failure_score,
+            lowest,
+        )
 
 
 def warn_if_little_was_learnable(record: StepRecord, tolerance: float) -> None:

@@ -7,9 +7,9 @@ questions as the sample, so that more rollouts of the same questions never pass 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import comb, fsum, isfinite, sqrt
+from math import ceil, comb, fsum, isfinite, log10, sqrt
 from typing import Literal
 
 from tfgrpo_dspy.errors import DataError
@@ -18,6 +18,8 @@ Rewards = Sequence[Sequence[float]]
 """One row per question: the rewards of its scored rollouts. Rows may differ in length; lost rollouts are left out."""
 Verdict = Literal["better", "worse", "not distinguishable"]
 
+_NO_BONUS = 2.0
+"""Reward from which on the scale is a longer one, and what exceeds 1 no bonus."""
 _NO_SPREAD = 1e-9
 """Differences whose range is below this share of the reward range are rounding, not spread."""
 
@@ -78,6 +80,18 @@ def mean_at_k(rewards: Rewards, *, level: float = 0.95, bounds: tuple[float, flo
     "Interval Estimation for a Binomial Proportion", Statistical Science 16 (2001).
     """
     return _interval(_means(rewards), level, _range(rewards, bounds))
+
+
+def full_marks(rewards: Iterable[float]) -> float | None:
+    """The reward of a right answer, by the scale on which rewards lie; None where some are negative, and nobody knows.
+
+    1 where none reaches 2 (what is above 1 is a bonus), else the next power of ten: 30 and 85 are of 100.
+    """
+    found = list(rewards)
+    if not all(reward >= 0 for reward in found):
+        return None
+    best = max(found, default=1.0)
+    return 1.0 if best < _NO_BONUS else 10.0 ** ceil(log10(best))
 
 
 def pass_at_k(rewards: Rewards, k: int, *, threshold: float = 1.0, level: float = 0.95) -> Estimate:

@@ -29,6 +29,7 @@ from tfgrpo_dspy.signatures import (
     with_lessons,
     without,
 )
+from tfgrpo_dspy.statistics.estimates import full_marks
 from tfgrpo_dspy.steps.briefing import Briefing
 from tfgrpo_dspy.steps.lessons import Drawn, revised, why_left_out
 from tfgrpo_dspy.steps.reading.values import says_nothing
@@ -70,7 +71,9 @@ def is_hinted(group: Group, briefing: Briefing) -> bool:
     settings = briefing.settings
     if settings.on_uniform != "hint" or not group.scored or group.is_informative(settings.tolerance):
         return False
-    return max(group.rewards) < 1 - settings.tolerance and bool(briefing.expected(group.example))
+    full = full_marks(group.rewards)
+    is_right = full is not None and max(group.rewards) >= full - settings.tolerance
+    return not is_right and bool(briefing.expected(group.example))
 
 
 def _contrast_group(briefing: Briefing, reflection: Reflection, workers: Workers, group: Group) -> Future[Contrast]:

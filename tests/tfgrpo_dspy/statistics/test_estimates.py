@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from benchmarks.coverage import AIME_LIKE, measure_difference, measure_mean
 from tfgrpo_dspy.errors import DataError
-from tfgrpo_dspy.statistics.estimates import Difference, mean_at_k, paired_difference, pass_at_k
+from tfgrpo_dspy.statistics.estimates import Difference, full_marks, mean_at_k, paired_difference, pass_at_k
 
 unit = st.floats(0, 1, allow_subnormal=False)
 rows = st.lists(st.lists(unit, min_size=1, max_size=6), min_size=1, max_size=40)
@@ -114,6 +114,26 @@ def test_pass_at_k_is_the_share_of_subsets_with_a_pass(passed: list[bool], k: in
 
 def test_pass_at_k_counts_rewards_from_the_threshold_on() -> None:
     assert pass_at_k([[0.5, 0.4]], 1, threshold=0.5).value == 0.5
+
+
+@pytest.mark.parametrize(
+    ("rewards", "full"),
+    [
+        ([], 1.0),
+        ([0.0, 0.5], 1.0),
+        ([1.0], 1.0),
+        ([1.5], 1.0),
+        ([2.0], 10.0),
+        ([1, 5], 10.0),
+        ([10.0], 10.0),
+        ([30.0, 30.0], 100.0),
+        ([0, 85, 100], 100.0),
+        ([-1.0, 1.0], None),
+        ([-3.0], None),
+    ],
+)
+def test_full_marks_are_those_of_the_scale_on_which_rewards_lie(rewards, full) -> None:
+    assert full_marks(rewards) == full
 
 
 def test_pass_at_k_leaves_out_questions_with_fewer_than_k_rollouts() -> None:

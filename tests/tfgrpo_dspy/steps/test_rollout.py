@@ -484,10 +484,22 @@ def test_the_tolerance_is_the_callers():
 
 
 def test_every_group_is_counted_once():
-    groups = [group(0, 1), group(1, 1), group(2, 2), group(0, 0), group(-1, -1), group(0.5, 0.5), group(1), group()]
+    groups = [group(0, 1), group(1, 1), group(1.2, 1.2), group(0, 0), group(0.5, 0.5), group(1), group()]
     counts = count_groups(groups, 1e-9)
-    assert counts == GroupCounts(informative=1, all_right=2, all_wrong=2, otherwise_equal=1, too_few=2)
+    assert counts == GroupCounts(informative=1, all_right=2, all_wrong=1, otherwise_equal=1, too_few=2)
     assert sum(counts) == len(groups)
+
+
+@pytest.mark.parametrize(
+    ("groups", "counts"),
+    [
+        ([group(30, 30), group(85, 85)], GroupCounts(0, 0, 0, 2, 0)),
+        ([group(100, 100), group(0, 0), group(1, 1)], GroupCounts(0, 1, 1, 1, 0)),
+        ([group(-1, -1), group(0, 0)], GroupCounts(0, 0, 0, 2, 0)),
+    ],
+)
+def test_what_is_right_and_wrong_depends_on_the_scale_of_the_metric(groups, counts):
+    assert count_groups(groups, 1e-9) == counts
 
 
 def test_a_group_keeps_its_lost_rollouts_apart():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, get_args
 
 from tfgrpo_dspy.records.effects import Verdict
 from tfgrpo_dspy.records.rollouts import count_groups, reward_estimate
-from tfgrpo_dspy.statistics.estimates import Difference, Estimate
+from tfgrpo_dspy.statistics.estimates import Difference, Estimate, full_marks
 
 if TYPE_CHECKING:
     from tfgrpo_dspy.lm.usage import Usage
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from tfgrpo_dspy.records.rollouts import Group
     from tfgrpo_dspy.settings import Settings
 
-FULL_REWARD = 1.0 - 1e-9
-"""A rollout with at least this reward counts as right in `reward/pass_at_g`."""
+_EQUAL = 1e-9
+"""Of full marks, what a sum of parts may lack."""
 
 _NOT_IN_NAMES = re.compile(r"[^\w./ -]")
 """What MLflow takes in no name of a metric."""
@@ -32,9 +32,13 @@ _HEADLINE = {
 
 
 def pass_at_g(groups: Sequence[Group]) -> float | None:
-    """Share of queries with a right rollout among their G, lost groups left out; None if that leaves none."""
+    """Share of queries with a right rollout among their G, lost groups left out.
+
+    None if that leaves none, or where rewards are below 0, so that nothing says which are right.
+    """
     best = [max(g.rewards) for g in groups if g.rewards]
-    return sum(r >= FULL_REWARD for r in best) / len(best) if best else None
+    full = full_marks(reward for g in groups for reward in g.rewards)
+    return sum(r >= full - _EQUAL for r in best) / len(best) if best and full is not None else None
 
 
 def mean_parts(groups: Sequence[Group]) -> dict[str, float]:

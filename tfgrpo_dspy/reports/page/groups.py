@@ -8,6 +8,7 @@ from tfgrpo_dspy.program.transcript import Turn, first_divergence, parse_traject
 from tfgrpo_dspy.records.result import CompileResult, StepRecord
 from tfgrpo_dspy.records.rollouts import Group, Lost, Rollout, Scored, outcome_of
 from tfgrpo_dspy.settings import Settings
+from tfgrpo_dspy.statistics.estimates import full_marks
 from tfgrpo_dspy.text import shorten
 
 _ROOM = 1_500_000
@@ -33,11 +34,12 @@ def steps_of(result: CompileResult) -> list[dict[str, Any]]:
 def _step(step: StepRecord, room: int) -> dict[str, Any]:
     advantages = {advantage.group: advantage for advantage in step.advantages}
     by_outcome: dict[str, list[dict[str, Any]]] = {name: [] for name in OUTCOMES}
+    full = full_marks(reward for group in step.groups for reward in group.rewards)
     for group in step.groups:
         made = advantages.get(group.name)
         lesson = None if made is None else {"comparison": made.comparison, "experiences": made.experiences}
         shown = {**_group(group, room), "lesson": lesson}
-        by_outcome[outcome_of(group, Settings.tolerance)].append(shown)
+        by_outcome[outcome_of(group, Settings.tolerance, full)].append(shown)
     kinds = [{"title": OUTCOMES[name], "name": name, "groups": groups} for name, groups in by_outcome.items() if groups]
     return {"number": step.step, "text": step.to_text(), "kinds": kinds}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from hashlib import blake2b
 
-_DELIMITER = re.compile(r"<(?=\s*/?\s*experience-library)", re.IGNORECASE)
+_DELIMITER = re.compile(r"<(?=\s*/?\s*experience-library|<CUSTOM-TYPE-)", re.IGNORECASE)
 
 _MARKER_OPEN = re.compile(r"\[\[(?=\s*##)")
 
@@ -29,12 +29,19 @@ _NOTE = "\n[... about {} tokens left out here ...]\n"
 _NOTE_QUARTERS = len(_NOTE) + 8  # room for the number
 
 
-def neutralise(text: str) -> str:
-    """Text in which no adapter field marker and no section delimiter is left, lines kept.
+def whole(text: str) -> str:
+    """Text without lone surrogates (halves of characters), which no provider, file or database accepts: U+FFFD."""
+    return text if text.isascii() or _SURROGATE.search(text) is None else _SURROGATE.sub("\ufffd", text)
 
-    `[[ ## answer ## ]]` becomes `[ [ ## answer ## ] ]` and `</experience-library>` loses its first character to a
-    look-alike: still readable, no longer a marker. Idempotent.
+
+def neutralise(text: str) -> str:
+    """Text that any provider takes, in which no adapter marker and no section delimiter is left, lines kept.
+
+    `[[ ## answer ## ]]` becomes `[ [ ## answer ## ] ]`, and `</experience-library>` and the marks around DSPy's custom
+    types lose their first character to a look-alike: still readable, no longer a marker. Lone surrogates, which no
+    provider accepts, become U+FFFD. Idempotent.
     """
+    text = whole(text)
     if "<" in text:
         text = _DELIMITER.sub("‹", text)
     if "##" in text:
@@ -45,11 +52,10 @@ def neutralise(text: str) -> str:
 def one_line(text: str) -> str:
     """Safe text on a single line: as `neutralise`, with controls, line breaks and runs of blanks folded to one blank.
 
-    What people would not see is taken out: tag characters, and marks that override the direction of text. Lone
-    surrogates, which no provider accepts, become U+FFFD. Idempotent.
+    What people would not see is taken out: tag characters, and marks that override the direction of text. Idempotent.
     """
     if not text.isprintable():
-        text = _BLANK.sub(" ", _UNSEEN.sub("", _SURROGATE.sub("\ufffd", text)))
+        text = _BLANK.sub(" ", _UNSEEN.sub("", text))
     return neutralise(" ".join(text.split()))
 
 

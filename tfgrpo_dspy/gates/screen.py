@@ -14,13 +14,19 @@ from tfgrpo_dspy.library.apply import Change, Refusal
 from tfgrpo_dspy.library.experience import Source
 from tfgrpo_dspy.library.leaks import Flag, Known
 from tfgrpo_dspy.library.operations import Add, Modify, Operation
+from tfgrpo_dspy.program.values import Things, as_text
 from tfgrpo_dspy.records.updates import Ruling
 
 
 def known_of(trainset: Sequence[dspy.Example]) -> Known:
     """What the examples' inputs and labels say."""
-    tasks = ["\n".join(str(value) for value in example.inputs().values()) for example in trainset]
-    return Known.of(tasks, [str(value) for example in trainset for value in example.labels().values()])
+    tasks = ["\n".join(_texts(example.inputs().values())) for example in trainset]
+    return Known.of(tasks, [text for example in trainset for text in _texts(example.labels().values())])
+
+
+def _texts(values: Iterable[object]) -> list[str]:
+    things = Things()
+    return [as_text(value, things) for value in values]
 
 
 def flags_of(changes: Iterable[Change], known: Known) -> tuple[Flag, ...]:

@@ -49,6 +49,8 @@ class Errand:
     """Sends it once, for an asynchronous engine as an awaitable."""
     read: Callable[[Any], tuple[Reply, Usage]]
     """What an answer says, and took."""
+    whole: Callable[[Any], Any]
+    """The answer, without halves of characters: a program could hand them to nobody."""
     own_timeout: float | None = None
     """Seconds that its LM was given."""
     ends_itself: bool = False
@@ -325,6 +327,7 @@ class Attempt:
             raise told from error
         finally:
             self.scope.meter.returns(self.flight)
+        response = self.errand.whole(response)
         if not self._offer.is_taken:
             self._came(*self.errand.read(response))
         return response

@@ -34,7 +34,7 @@ from tfgrpo_dspy.lm.undocumented import (
 )
 from tfgrpo_dspy.lm.usage import Reported, Usage, reported_in
 from tfgrpo_dspy.lm.verdicts.replies import Reply
-from tfgrpo_dspy.text import estimate_tokens
+from tfgrpo_dspy.text import estimate_tokens, whole
 
 _APART = frozenset({"gemini", "vertex", "vertex-express", "xai"})
 """Providers whose count of the output leaves out what the model thought."""
@@ -95,6 +95,7 @@ def _of_request(asked: Asked, request: Request) -> Errand:
         candidates=1,
         send=send,
         read=partial(_read_response, request, pricing),
+        whole=_whole_response,
         own_timeout=native.patience if native is not None else None,
         ends_itself=native is not None or dspy.settings.send_stream is not None,
         may_ask_others=native is None and kind not in _LITELLM,
@@ -113,6 +114,7 @@ def _of_body(asked: Asked, lm: dspy.BaseLM, body: Mapping[str, Any], *_: Any) ->
         candidates=body.get("n") or 1,
         send=partial(_sends_body, asked, lm, seeded),
         read=partial(_read_result, lm, body),
+        whole=_whole_result,
         own_timeout=float(own) if isinstance(own, int | float) else None,
         ends_itself=dspy.settings.send_stream is not None,
         may_ask_others=type(asked.engine) not in _LITELLM,
@@ -218,6 +220,27 @@ def _native(engine: Any) -> _Native:
 
 
 # Reading.
+
+
+def _whole_response(response: Response) -> Response:
+    texts = [part.text for part in response.message.parts if part.type == "text"]
+    if all(whole(text) is text for text in texts):
+        return response
+    parts = [replace(p, text=whole(p.text)) if p.type == "text" else p for p in response.message.parts]
+    return replace(response, message=replace(response.message, parts=tuple(parts)))
+
+
+def _whole_result(result: Any) -> Any:
+    for at, output in enumerate(result.outputs):
+        if isinstance(output, str):
+            result.outputs[at] = whole(output)
+        elif isinstance(output, dict) and isinstance(output.get("text"), str):
+            output["text"] = whole(output["text"])
+    for message in _messages(result):  # from which DSPy makes the outputs again when it comes from the cache
+        content = _value(message, "content")
+        if isinstance(content, str) and whole(content) is not content:
+            message.content = whole(content)
+    return result
 
 
 def _read_response(request: Request, pricing: Pricing | None, response: Response) -> tuple[Reply, Usage]:

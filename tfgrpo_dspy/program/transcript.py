@@ -8,6 +8,7 @@ from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from tfgrpo_dspy.program.recorder import Call
+from tfgrpo_dspy.program.values import Things, as_text
 from tfgrpo_dspy.text import neutralise
 
 _TURN = re.compile(r"Step [0-9]+: (tool )?(.*)")
@@ -71,32 +72,40 @@ def first_divergence(a: Sequence[Turn], b: Sequence[Turn]) -> int | None:
     return next((position for position, (one, other) in enumerate(pairs) if one != other), None)
 
 
-def render_trajectory(calls: list[Call]) -> str:
+def render_trajectory(calls: list[Call], things: Things | None = None) -> str:
     """The calls as text, one block each, safe to show to another prompt.
 
     An input that was shown before is left out, and one that extends what the same predictor was given before is shown
     by what is new in it, so that the text grows with the work done and not with its square.
+
+    Args:
+        calls: What was done.
+        things: Names of what is no text in the example, which the calls go on with; None for new ones.
     """
+    things = things or Things()
     seen: dict[tuple[str, str], str] = {}
     shown: set[tuple[str, str]] = set()
     blocks = []
     for number, call in enumerate(calls, start=1):
         lines = [f"Step {number}: {call.kind} {call.name}" if call.kind == "tool" else f"Step {number}: {call.name}"]
         for field, value in call.inputs.items():
-            text = _as_text(value)
+            text = as_text(value, things)
             new = _what_is_new(seen, (call.name, field), text)
             if new and (field, text) not in shown:
                 shown.add((field, text))
                 lines.append(f"  in {field}: {_indent(new)}")
-        lines += [f"  {f'out {field}' if field else '->'}: {_indent(_as_text(v))}" for field, v in call.outputs.items()]
-        lines += [f"  failed: {_indent(call.error)}"] if call.error else []
+        lines += [
+            f"  {f'out {field}' if field else '->'}: {_indent(as_text(v, things))}" for field, v in call.outputs.items()
+        ]
+        lines += [f"  failed: {_indent(as_text(call.error, things))}"] if call.error else []
         blocks.append("\n".join(lines))
     return neutralise("\n".join(blocks))
 
 
-def render_values(values: Mapping[str, Any]) -> str:
-    """`name: value` lines, safe to show to another prompt."""
-    return neutralise("\n".join(f"{name}: {_as_text(value)}" for name, value in values.items()))
+def render_values(values: Mapping[str, Any], things: Things | None = None) -> str:
+    """`name: value` lines, safe to show to another prompt; `things` as in `render_trajectory`."""
+    things = things or Things()
+    return neutralise("\n".join(f"{name}: {as_text(value, things)}" for name, value in values.items()))
 
 
 def _what_is_new(seen: dict[tuple[str, str], str], key: tuple[str, str], text: str) -> str:
@@ -105,10 +114,6 @@ def _what_is_new(seen: dict[tuple[str, str], str], key: tuple[str, str], text: s
     if before and text == before:
         return ""
     return f"(continued) {text[len(before) :].strip()}" if before and text.startswith(before) else text
-
-
-def _as_text(value: Any) -> str:
-    return value if isinstance(value, str) else str(value)
 
 
 def _indent(text: str) -> str:

@@ -20,6 +20,7 @@ from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.program.instructions import withhold
 from tfgrpo_dspy.program.recorder import Recorder
 from tfgrpo_dspy.program.transcript import render_trajectory, render_values
+from tfgrpo_dspy.program.values import Things, as_text, whole_values
 from tfgrpo_dspy.records.rollouts import Lost, Made, Scored, Unscored
 from tfgrpo_dspy.rewards.reward import GroupMetric, Metric, Reward, grader
 from tfgrpo_dspy.rollouts.failures import Loss, guarded, judged, loss_by_metric
@@ -96,11 +97,13 @@ def _roll_afresh(task: RolloutTask, example: dspy.Example, name: str) -> Made:
     judge = Recorder()  # the metric may ask an LM: paid as well, but nothing that the policy did
     due = sampling.due(name)
     rolling = recorder.recording(policy.program, sampling.draw(name), due, lm=task.lm_here())
-    attempt = partial(_attempt, task, policy.program, example, recorder, rolling, judge.recording(due=due))
+    things = Things(example.inputs().values())
+    boundary = _Boundary(task, policy.program, example, things)
+    attempt = partial(boundary.attempt, recorder, rolling, judge.recording(due=due))
     outcome = guarded(attempt, (recorder, judge), sampling.timeout)
     if isinstance(outcome, Loss):
         outcome = _Outcome(lost=outcome)
-    made = outcome.finished(name, recorder, recorder.usage + judge.usage, time.perf_counter() - started)
+    made = outcome.finished(name, recorder, things, recorder.usage + judge.usage, time.perf_counter() - started)
     return replace(made, withheld=tuple(withheld)) if withheld and not isinstance(made, Lost) else made
 
 
@@ -127,10 +130,10 @@ class _Outcome:
     outputs: Mapping[str, Any] | None = None
     """What is to be scored with its group; None for what has its reward."""
 
-    def finished(self, name: str, recorder: Recorder, usage: Usage, seconds: float) -> Made:
+    def finished(self, name: str, recorder: Recorder, things: Things, usage: Usage, seconds: float) -> Made:
         if self.lost is not None:
             return Lost(name, *self.lost, usage, seconds)
-        trajectory, calls = render_trajectory(recorder.calls), recorder.tool_calls
+        trajectory, calls = render_trajectory(recorder.calls, things), recorder.tool_calls
         if self.outputs is not None:
             return Unscored(name, self.outputs, trajectory, self.answer, calls, usage, seconds)
         value, feedback, parts = self.reward
@@ -138,50 +141,56 @@ class _Outcome:
         return Scored(name, value, feedback, trajectory, self.answer, calls, usage, seconds, failure, parts)
 
 
-def _attempt(
-    task: RolloutTask,
-    program: dspy.Module,
-    example: dspy.Example,
-    recorder: Recorder,
-    rolling: AbstractContextManager[None],
-    judging: AbstractContextManager[None],
-) -> _Outcome:
+@dataclass(frozen=True, slots=True)
+class _Boundary:
     """The one boundary around student and metric code, in training and in evaluation alike."""
-    try:
-        with rolling:
-            prediction = call(program, example, recorder)
-        if task.grade is None:
-            return _Outcome(answer=render_answer(prediction), outputs=outputs_of(prediction, _BOOKKEEPING))
-        with judging:
-            reward = task.grade(example, prediction)
-    except MetricError as error:
-        return _Outcome(lost=loss_by_metric(error))
-    except Exception as error:  # noqa: BLE001 - student code may raise anything
-        return _failed(error, recorder.remark, task.sampling.failure_score)
-    return _Outcome(reward, render_answer(prediction))
 
+    task: RolloutTask
+    program: dspy.Module
+    example: dspy.Example
+    things: Things
+    """What is no text in the example, by name."""
 
-def _failed(error: Exception, remark: str, failure_score: float) -> _Outcome:
-    described = f"{type(error).__name__}: {error}"
-    if judged(error).taken_for == "infrastructure":
-        return _Outcome(lost=Loss("infrastructure", described))
-    described = f"{described} ({remark})" if remark else described
-    return _Outcome(Reward(failure_score, f"The attempt failed: {described}"), policy_failure=described)
+    def attempt(
+        self, recorder: Recorder, rolling: AbstractContextManager[None], judging: AbstractContextManager[None]
+    ) -> _Outcome:
+        """Call the program, and score what it answers."""
+        try:
+            with rolling:
+                prediction = call(self.program, self.example, recorder)
+            answer = render_answer(prediction, self.things)
+            if self.task.grade is None:
+                return _Outcome(answer=answer, outputs=outputs_of(prediction, _BOOKKEEPING))
+            with judging:
+                reward = self.task.grade(self.example, prediction)
+        except MetricError as error:
+            return _Outcome(lost=loss_by_metric(error))
+        except Exception as error:  # noqa: BLE001 - student code may raise anything
+            return self._failed(error, recorder.remark)
+        return _Outcome(reward._replace(feedback=as_text(reward.feedback, self.things)), answer)
+
+    def _failed(self, error: Exception, remark: str) -> _Outcome:
+        described = as_text(f"{type(error).__name__}: {error}", self.things)
+        if judged(error).taken_for == "infrastructure":
+            return _Outcome(lost=Loss("infrastructure", described))
+        described = f"{described} ({remark})" if remark else described
+        reward = Reward(self.task.sampling.failure_score, f"The attempt failed: {described}")
+        return _Outcome(reward, policy_failure=described)
 
 
 def call(program: dspy.Module, example: dspy.Example, recorder: Recorder) -> Any:
     """The program's prediction for an example; an async-only program runs in an event loop of its own."""
-    inputs = dict(example.inputs())
+    inputs = whole_values(dict(example.inputs()))
     if not hasattr(type(program), "forward"):
         return asyncio.run(program.acall(**inputs))
     return recorder.run(program, inputs)
 
 
-def render_answer(prediction: Any) -> str:
-    """The outputs of a program as `name: value` lines."""
+def render_answer(prediction: Any, things: Things | None = None) -> str:
+    """The outputs of a program as `name: value` lines; `things` as in `render_trajectory`."""
     if not isinstance(prediction, dspy.Prediction):
-        return str(prediction)
-    return render_values({name: value for name, value in prediction.items() if name not in _BOOKKEEPING})
+        return as_text(prediction, things or Things())
+    return render_values({name: value for name, value in prediction.items() if name not in _BOOKKEEPING}, things)
 
 
 def outputs_of(prediction: Any, left_out: frozenset[str]) -> dict[str, Any]:

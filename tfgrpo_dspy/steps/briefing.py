@@ -12,6 +12,7 @@ from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.library.retrieval import Shelf
 from tfgrpo_dspy.library.section import render_lines
 from tfgrpo_dspy.program.transcript import render_values
+from tfgrpo_dspy.program.values import Things
 from tfgrpo_dspy.records.effects import Effect
 from tfgrpo_dspy.records.updates import Learned
 from tfgrpo_dspy.settings import Settings
@@ -64,4 +65,4 @@ class Briefing:
     def expected(self, example: dspy.Example) -> str:
         """Its expected outputs, as text; empty when they are not to be shown, or there are none."""
         labels = dict(example.labels()) if self.settings.use_ground_truth else {}
-        return shorten(render_values(labels), _TASK_TOKENS)
+        return shorten(render_values(labels, Things(example.inputs().values())), _TASK_TOKENS)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tfgrpo_dspy.library.operations import operation_id
 from tfgrpo_dspy.observers.mlflow.store import DatasetFacts
+from tfgrpo_dspy.program.values import Things, as_text
 from tfgrpo_dspy.records.rollouts import Lost, Rollout
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def heldout_table(evaluations: Mapping[str, Evaluation], safe: Safe) -> Table:
 
 def examples_table(examples: Sequence[dspy.Example], safe: Safe) -> Table:
     """A dataset; `name` is what rollouts and sources call an example."""
-    rows = [{"name": f"e{i}", **_fields(example)} for i, example in enumerate(examples)]
+    rows = [{"name": f"e{i}", **_shown(example)} for i, example in enumerate(examples)]
     return table(_columns(rows), rows, safe)
 
 
@@ -120,6 +121,11 @@ def dataset_facts(name: str, context: str, examples: Sequence[dspy.Example]) -> 
 
 def _columns(rows: Iterable[Mapping[str, object]]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for row in rows for name in row))
+
+
+def _shown(example: Mapping[str, object]) -> dict[str, str]:
+    things = Things()
+    return {str(name): as_text(value, things) for name, value in example.items()}
 
 
 def _fields(example: Mapping[str, object]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from tfgrpo_dspy.program.transcript import Turn, parse_trajectory
+from tfgrpo_dspy.program.values import Things, as_text
 from tfgrpo_dspy.records.rollouts import Lost
 from tfgrpo_dspy.text import shorten
 
@@ -72,7 +73,8 @@ def _size_before(record: StepRecord) -> int:
 
 
 def _group(group: Group, advantage: SemanticAdvantage | None) -> Node:
-    task = {name: str(value) for name, value in dict(group.example.inputs()).items()}
+    things = Things()
+    task = {name: as_text(value, things) for name, value in dict(group.example.inputs()).items()}
     rollouts = tuple(_rollout(rollout) for rollout in group.rollouts)
     rewards = {"rewards": list(group.rewards), "lost": len(group.lost)}
     summaries = (

@@ -1,0 +1,188 @@
+"""Values as text for another prompt: what is no text is named, never cut out of the middle of its encoding.
+
+`str()` of DSPy's images, audio and files is their wire form, base64 included, which a prompt's adapter would turn into
+content again. Here each becomes a name such as `<image 1: 640x480 png>`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from hashlib import blake2b
+from typing import Any
+
+import dspy
+import pydantic
+from dspy.adapters.types.base_type import CUSTOM_TYPE_END_IDENTIFIER, CUSTOM_TYPE_START_IDENTIFIER
+
+from tfgrpo_dspy.program.media import DATA, Thing, file_of, size_of, thing_at, weight
+from tfgrpo_dspy.text import whole
+
+_WIRE = re.compile(
+    f"{re.escape(CUSTOM_TYPE_START_IDENTIFIER)}(.*?)(?:{re.escape(CUSTOM_TYPE_END_IDENTIFIER)}|\\Z)", re.DOTALL
+)
+_PLAIN = frozenset({list, tuple, set, frozenset})
+_DEEPEST = 8
+"""Containers within containers that are looked through."""
+_HEADS = ("iVBORw0KGgo", "/9j/", "R0lGOD", "UklGR", "JVBERi0", "SUQz", "T2dnUw")
+"""How the base64 of images, sounds and PDFs begins."""
+_BARE = re.compile(f"(?<![A-Za-z0-9+/])(?:{'|'.join(_HEADS)})[A-Za-z0-9+/]{{64,}}={{0,2}}")
+
+
+class Things:
+    """Names what is no text in an example and its rollouts: by kind, numbered by first sight, the same one alike."""
+
+    def __init__(self, values: Iterable[Any] = ()) -> None:
+        self._numbers: dict[tuple[str, bytes], int] = {}
+        for value in values:
+            if not isinstance(value, str) or _may_hold_data(value):
+                as_text(value, self)
+
+    def name(self, thing: Thing) -> str:
+        """`<image 1: 640x480 png>`."""
+        key = thing.kind, blake2b(thing.content.encode(errors="replace"), digest_size=16).digest()
+        known = sum(kind == thing.kind for kind, _ in self._numbers)
+        number = self._numbers.setdefault(key, known + 1)
+        return f"<{thing.kind} {number}{f': {thing.looks}' if thing.looks else ''}>"
+
+
+def whole_values(value: Any) -> Any:
+    """A value with `whole` texts in it; the very same where they are."""
+    if isinstance(value, str):
+        return whole(value)
+    if isinstance(value, dict):
+        made = {key: whole_values(each) for key, each in value.items()}
+        return value if all(made[key] is each for key, each in value.items()) else made
+    if type(value) in {list, tuple}:
+        parts = [whole_values(each) for each in value]
+        return value if all(one is other for one, other in zip(parts, value, strict=True)) else type(value)(parts)
+    return value
+
+
+def _may_hold_data(text: str) -> bool:
+    return CUSTOM_TYPE_START_IDENTIFIER in text or ";base64," in text or any(head in text for head in _HEADS)
+
+
+def as_text(value: Any, things: Things) -> str:
+    """A value as text, without the data of what is none."""
+    if isinstance(value, str):
+        return _without_data(value, things)
+    if (name := _named(value, things)) is not None:
+        return name
+    return _without_data(str(_with_names(value, things)), things)
+
+
+class _Name:
+    """Stands in a container for what is no text, and shows itself as its name."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __repr__(self) -> str:
+        return self._name
+
+
+def _named(value: Any, things: Things) -> str | None:
+    """The text for a value of a type that is more, or other, than text; None for any other."""
+    if isinstance(value, dspy.History):
+        return "\n".join(_turn(message, things) for message in value.messages)
+    if isinstance(value, dspy.Type):
+        return _formatted(value, things)
+    if isinstance(value, bytes | bytearray | memoryview):
+        return things.name(Thing("bytes", repr(bytes(value)), weight(len(value))))
+    if type(value).__module__.partition(".")[0] == "PIL" and hasattr(value, "size"):
+        looks = f"{value.size[0]}x{value.size[1]} {(getattr(value, 'format', None) or value.mode).lower()}"
+        return things.name(Thing("image", repr(value.tobytes()), looks))
+    return None
+
+
+def _turn(message: Mapping[str, Any], things: Things) -> str:
+    return ", ".join(f"{name}: {as_text(value, things)}" for name, value in message.items())
+
+
+def _formatted(value: dspy.Type, things: Things) -> str:
+    """A custom type by the parts it would be sent as."""
+    if isinstance(value, dspy.Code | dspy.Reasoning | dspy.Tool | dspy.ToolCalls):
+        return _without_data(_own_words(value), things)
+    try:
+        parts = value.format()
+    except NotImplementedError:
+        parts = repr(value)
+    if isinstance(parts, str):
+        return _without_data(parts, things)
+    return " ".join(_of_part(part, type(value).__name__.lower(), things) for part in parts)
+
+
+def _own_words(value: dspy.Type) -> str:
+    if isinstance(value, dspy.ToolCalls):
+        return "; ".join(f"{call.name}({json.dumps(call.args, default=str)})" for call in value.tool_calls)
+    return value.code if isinstance(value, dspy.Code) else str(value)
+
+
+def _of_part(part: Any, kind: str, things: Things) -> str:
+    """A content part of a message."""
+    if not isinstance(part, Mapping):
+        return as_text(part, things)
+    held = part.get(str(part.get("type")), part)
+    match part.get("type"):
+        case "text":
+            return _without_data(str(part.get("text", "")), things)
+        case "image_url" | "input_image":
+            url = held.get("url") if isinstance(held, Mapping) else held
+            return things.name(thing_at(str(url), "image"))
+        case "input_audio" if isinstance(held, Mapping):
+            data, form = str(held.get("data", "")), str(held.get("format", ""))
+            return things.name(Thing("audio", data, f"{weight(size_of(data))} {form}".strip()))
+        case "file" | "input_file" if isinstance(held, Mapping):
+            return things.name(file_of(held))
+        case "document" if isinstance(source := part.get("source"), Mapping):
+            return _document(source, str(part.get("title") or ""), things)
+    return things.name(Thing(kind, json.dumps(part, default=str), str(part.get("type", ""))))
+
+
+def _document(source: Mapping[str, Any], title: str, things: Things) -> str:
+    data = str(source.get("data", ""))
+    if source.get("type") == "text":
+        return _without_data(f"{title}: {data}" if title else data, things)
+    return things.name(file_of({"filename": title, "file_data": f"data:{source.get('media_type')};base64,{data}"}))
+
+
+def _with_names(value: Any, things: Things, depth: int = 0) -> Any:
+    """A container with names in place of what is no text; the very same where it holds none."""
+    if depth and (name := _named(value, things)) is not None:
+        return _Name(name)
+    if depth > _DEEPEST or not isinstance(value, dict | list | tuple | set | frozenset | pydantic.BaseModel):
+        return value
+    if isinstance(value, pydantic.BaseModel):
+        fields = {name: _with_names(each, things, depth + 1) for name, each in value}
+        is_same = all(fields[name] is each for name, each in value)
+        shown = ", ".join(f"{name}={each!r}" for name, each in fields.items())
+        return value if is_same else _Name(f"{type(value).__name__}({shown})")
+    if isinstance(value, dict):
+        named = {key: _with_names(each, things, depth + 1) for key, each in value.items()}
+        return value if all(named[key] is each for key, each in value.items()) else named
+    parts = [_with_names(each, things, depth + 1) for each in value]
+    if all(one is other for one, other in zip(parts, value, strict=True)):
+        return value
+    return (type(value) if type(value) in _PLAIN else list)(parts)
+
+
+def _without_data(text: str, things: Things) -> str:
+    """A whole text with names in place of content parts in DSPy's markers, and of data in base64."""
+    text = whole(text)
+    if CUSTOM_TYPE_START_IDENTIFIER in text:
+        text = _WIRE.sub(lambda found: _of_wire(found[1], things), text)
+    if ";base64," in text:
+        text = DATA.sub(lambda found: things.name(thing_at(found[0], "file")), text)
+    if not any(head in text for head in _HEADS):
+        return text
+    return _BARE.sub(lambda found: things.name(Thing("data", found[0], weight(size_of(found[0])))), text)
+
+
+def _of_wire(payload: str, things: Things) -> str:
+    try:
+        parts = json.loads(payload)
+    except ValueError:
+        return things.name(Thing("part", payload, "cut off"))
+    return " ".join(_of_part(part, "part", things) for part in (parts if isinstance(parts, list) else [parts]))

@@ -16,7 +16,7 @@ from tfgrpo_dspy.lm.budget import Budget
 from tfgrpo_dspy.lm.metering import find_prices, metering
 from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.observers.progress import rollout_bar
-from tfgrpo_dspy.program.checks import check_examples, check_lms, lms_of
+from tfgrpo_dspy.program.checks import check_examples, check_lms, check_room, lms_of, say_temperatures
 from tfgrpo_dspy.records.evaluation import Comparison, Evaluation
 from tfgrpo_dspy.rewards.reward import Metric, check_metric
 from tfgrpo_dspy.rollouts.sampling import Query, Sampling
@@ -78,6 +78,8 @@ def evaluate(  # noqa: PLR0913, D417 - flat keywords, as DSPy users expect; `doc
     check_metric(metric)
     examples = check_examples(devset, "devset")
     check_lms(program)
+    say_temperatures(program, temperature)
+    check_room(program, examples, "devset")
     settings = Settings(
         temperature=temperature,
         failure_score=failure_score,

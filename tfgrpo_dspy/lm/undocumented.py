@@ -4,7 +4,7 @@
   takes a transport through its public `RouterConfig`; the ones here are its own, with sockets that look at the
   request's `Flight` at each read, and replies that can be read once more.
 - What a server says of an error in a form that is not OpenAI's: it decides whose failure it is taken for.
-- Prices, which a cap in US dollars needs before the first call.
+- Prices, which a cap in US dollars needs before the first call, and context windows.
 - The engines that an LM was given.
 - What a program keeps in its file besides predictors.
 """
@@ -249,6 +249,18 @@ def price_of(lm: dspy.BaseLM) -> Price | None:
     except (LM15Error, LMError):
         return None
     return _rates(route.provider, route.model)
+
+
+def window_of(lm: dspy.BaseLM) -> int | None:
+    """Tokens of a prompt at most; None if DSPy does not know them, as of a server of one's own."""
+    if not isinstance(getattr(lm, "engine", None), str):
+        return None
+    try:
+        route = resolve(lm)
+    except (LM15Error, LMError):
+        return None
+    tokens = model_info(route.provider, route.model).get("max_input_tokens")
+    return tokens if isinstance(tokens, int) and tokens > 0 else None
 
 
 # Engines.

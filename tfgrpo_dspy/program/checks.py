@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 
 import dspy
 
 from tfgrpo_dspy.errors import DataError, SettingsError
+from tfgrpo_dspy.lm.models import keeps_its_temperature
+from tfgrpo_dspy.lm.undocumented import window_of
+from tfgrpo_dspy.program.instructions import library_of
+from tfgrpo_dspy.program.values import Things, as_text
+from tfgrpo_dspy.text import estimate_tokens
+
+logger = logging.getLogger(__name__)
+
+_NAMED = 8
+"""Examples named in a message at most."""
 
 _MADE_OF_ROWS = "make examples of its rows with tfgrpo_dspy.data.load_examples(rows, inputs=[...], answer=...)"
 _MADE_ONE_BY_ONE = "make it a dspy.Example(**fields).with_inputs('name of each input')"
@@ -54,6 +65,22 @@ def check_lms(program: dspy.Module, reflection_lm: dspy.BaseLM | None = None) ->
     return given[0]
 
 
+def say_temperatures(program: dspy.Module, temperature: float | None) -> None:
+    """Say where rollouts are not drawn at the temperature that was asked for."""
+    for lm in lms_of(program):
+        if temperature is not None and lm is not None and keeps_its_temperature(lm):
+            own = lm.kwargs.get("temperature")
+            at = "its default" if own is None else f"{own:g}"
+            logger.warning(
+                "%s takes no temperature but its own: rollouts are drawn at %s, not at %g", lm.model, at, temperature
+            )
+    for name, predictor in program.named_predictors():
+        own = predictor.config.get("temperature")
+        if own is not None and own != temperature:
+            alike = "; at 0 the rollouts of a group hardly differ" if own == 0 else ""
+            logger.warning("predictor %s has a temperature of its own, %g, which its rollouts keep%s", name, own, alike)
+
+
 def check_sampling(program: dspy.Module, temperature: float | None) -> None:
     """Raises `SettingsError` if an LM would answer every rollout of a group alike: its own temperature is 0."""
     for lm in {predictor.lm or dspy.settings.lm for predictor in program.predictors()}:
@@ -74,3 +101,45 @@ def lm_names(program: dspy.Module, reflection_lm: dspy.BaseLM) -> dict[str, str]
     """Role (`policy`, `reflection`) to model name; several policy models are joined by commas."""
     lms = [predictor.lm or dspy.settings.lm for predictor in program.predictors()]
     return {"policy": ", ".join(sorted({lm.model for lm in lms})), "reflection": reflection_lm.model}
+
+
+def check_room(policy: dspy.Module, examples: Sequence[dspy.Example], called: str) -> None:
+    """Say which examples are longer than the program's LM reads, where DSPy knows how much that is.
+
+    Args:
+        policy: The program with its library, as it is rolled out.
+        examples: What it is to be called with.
+        called: What they are called.
+
+    Raises:
+        SettingsError: What every prompt holds is longer already.
+    """
+    predictors = policy.named_predictors()
+    if not predictors:
+        return
+    name, predictor = predictors[0]  # those that follow read what the first makes of an example
+    lm = predictor.lm or dspy.settings.lm
+    window = None if lm is None else window_of(lm)
+    if window is None:
+        return
+    held = estimate_tokens(predictor.signature.instructions)
+    if held > window:
+        raise SettingsError(
+            f"{lm.model} reads {window:,} tokens at most, and the instructions of {name} take about {held:,} of them, "
+            f"its library alone about {library_of(policy).tokens:,}: start from a smaller one, or retrieve from it "
+            "(`retrieval`)"
+        )
+    _warn_of_long(examples, called, f"{lm.model} reads {window:,} tokens", window - held)
+
+
+def _warn_of_long(examples: Sequence[dspy.Example], called: str, reads: str, room: int) -> None:
+    sizes = [_tokens_of(example) for example in examples]
+    long = [f"{called}[{at}], about {size:,}" for at, size in enumerate(sizes) if size > room]
+    if long:
+        more = f"; and {len(long) - _NAMED} more" if len(long) > _NAMED else ""
+        logger.warning("%s, too few for some examples: %s%s", reads, "; ".join(long[:_NAMED]), more)
+
+
+def _tokens_of(example: dspy.Example) -> int:
+    things = Things()
+    return sum(estimate_tokens(as_text(value, things)) for value in example.inputs().values())

@@ -76,6 +76,8 @@ class Recorder(Listener, BaseCallback):
         if self._predictor is None:
             settings["callbacks"] = [*(dspy.settings.callbacks or []), self]
         bounded = _bounded_history(self._predictor is not None)
+        # Agents that are called as functions wait for coroutine tools (those of MCP); by default DSPy fails them.
+        settings = {"allow_tool_async_sync_conversion": True, **settings}
         return asking(POLICY, self, draw, due, trace=[], **bounded, **settings)
 
     def recording_lm(self, kind: Kind, lm: dspy.BaseLM) -> AbstractContextManager[None]:

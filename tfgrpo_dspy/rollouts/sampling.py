@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import dspy
 
 from tfgrpo_dspy.lm.budget import Due
+from tfgrpo_dspy.lm.models import keeps_its_temperature
 from tfgrpo_dspy.lm.scope import Draw
 from tfgrpo_dspy.program.instructions import copy_program
 from tfgrpo_dspy.text import fingerprint
@@ -82,8 +83,8 @@ class Sampling:
         return Due(rollout.rpartition("/")[0], self.size + 1) if self.is_learned_from else None
 
     def lm(self, lm: dspy.BaseLM) -> dspy.BaseLM:
-        """The LM as rollouts ask it."""
-        if self.temperature is None:
+        """The LM as rollouts ask it: at their temperature, unless its model takes no other than its own."""
+        if self.temperature is None or keeps_its_temperature(lm):
             return lm
         copied: dspy.BaseLM = lm.copy(temperature=self.temperature)
         return copied

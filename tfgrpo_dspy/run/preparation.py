@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import dspy
 
 from tfgrpo_dspy.lm.metering import find_prices
-from tfgrpo_dspy.program.checks import check_examples, check_lms, check_sampling, lms_of
+from tfgrpo_dspy.program.checks import check_examples, check_lms, check_room, check_sampling, lms_of, say_temperatures
 from tfgrpo_dspy.program.instructions import check_conditioned, detach
 from tfgrpo_dspy.run.gain import check_gain, held_out, powers
 from tfgrpo_dspy.run.identity import identity_of_run
@@ -42,6 +42,7 @@ def prepare(
     conditioned = check_conditioned(student, settings.conditioned)
     reflection_lm = check_lms(student, setup.reflection_lm)
     check_sampling(student, settings.temperature)
+    say_temperatures(student, settings.temperature)
     train = check_examples(trainset, "trainset")
     val = check_examples(valset, "valset") if valset is not None else None
     if past is not None:
@@ -77,9 +78,17 @@ def prepare(
         past=past,
     )
     powers(held.gate)
+    if past is None:
+        _check_room(run)
     run.meter.spending.carry(setup.spent)
     find_prices(lms_of(student, reflection_lm), run.meter)
     return run
+
+
+def _check_room(run: Run) -> None:
+    policy = run.policy(run.settings.library)
+    check_room(policy, run.trainset, "trainset")
+    check_room(policy, run.valset or (), "valset")
 
 
 def _instructions(student: dspy.Module, conditioned: Sequence[str]) -> str:

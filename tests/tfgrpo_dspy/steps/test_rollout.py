@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import threading
 from collections import Counter
@@ -343,6 +344,12 @@ def double(n: int) -> int:
     return 2 * n
 
 
+async def slowly_double(n: int) -> int:
+    """Twice n, as an MCP tool gives it."""
+    await asyncio.sleep(0)
+    return 2 * n
+
+
 @pytest.mark.parametrize(
     ("program", "calls", "tools"),
     [
@@ -352,6 +359,8 @@ def double(n: int) -> int:
         (AsyncOnly(), 1, 0),
         (dspy.ReAct(QA, tools=[double]), 3, 1),
         (dspy.ReActV2(QA, tools=[double]), 2, 1),
+        (dspy.ReAct(QA, tools=[dspy.Tool(slowly_double, name="double")]), 3, 1),
+        (dspy.ReActV2(QA, tools=[dspy.Tool(slowly_double, name="double")]), 2, 1),
         (RunsCode(), 2, 1),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, dspy.Module) else str(value),

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tfgrpo_dspy.records.result import StepRecord
-from tfgrpo_dspy.records.rollouts import GroupCounts, count_groups
+from tfgrpo_dspy.records.rollouts import Group, GroupCounts, count_groups
 from tfgrpo_dspy.text import one_line
+
+_NEARLY_ALL = 0.9
 
 
 def why_little_was_learnable(steps: Sequence[StepRecord], tolerance: float) -> str:
@@ -18,10 +20,15 @@ def why_little_was_learnable(steps: Sequence[StepRecord], tolerance: float) -> s
         return (
             f"The program failed in every rollout, so there was nothing to learn from; first: {one_line(failures[0])}"
         )
-    return _of_groups(count_groups(groups, tolerance))
+    return _of_groups(count_groups(groups, tolerance), sum(map(_is_one_answer, groups)))
 
 
-def _of_groups(counts: GroupCounts) -> str:
+def _is_one_answer(group: Group) -> bool:
+    """Whether its rollouts are the same text, call by call, word for word."""
+    return len(group.scored) > 1 and len({rollout.trajectory for rollout in group.scored}) == 1
+
+
+def _of_groups(counts: GroupCounts, of_one_answer: int) -> str:
     total = sum(counts)
     if counts.informative * 10 >= total:
         return ""
@@ -35,6 +42,12 @@ def _of_groups(counts: GroupCounts) -> str:
     listed = ", ".join(f"{n} with {kind}" for kind, n in kinds.items() if n)
     if counts.too_few > total / 2:
         advice = "Use a group size of 2 or more, and look at what was lost."
+    elif of_one_answer > _NEARLY_ALL * (total - counts.too_few):
+        advice = (
+            f"In {of_one_answer} of them all rollouts are one answer, word for word: they are no draws. Look for what "
+            "answers alike: a cache in front of the endpoint, a server that ignores temperature and seed, or a program "
+            "with a temperature of 0 or an LM that it asks in threads of its own."
+        )
     elif counts.all_right >= counts.all_wrong:
         advice = "These examples teach this LM nothing new; take harder ones."
     else:

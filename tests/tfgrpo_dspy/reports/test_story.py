@@ -166,7 +166,13 @@ def steps_with(*rewards: tuple[float, ...]) -> tuple[StepRecord, ...]:
     record = MadeRun(steps=1, queries=1).records[0]
     (group,) = record.groups
     made = [
-        replace(group, rollouts=tuple(replace(group.scored[0], reward=r, policy_failure=None) for r in each))
+        replace(
+            group,
+            rollouts=tuple(
+                replace(group.scored[0], reward=r, policy_failure=None, trajectory=f"way {i}")
+                for i, r in enumerate(each)
+            ),
+        )
         for each in rewards
     ]
     return (replace(record, groups=tuple(made)),)

@@ -6,6 +6,7 @@
 - What a server says of an error in a form that is not OpenAI's: it decides whose failure it is taken for.
 - Prices, which a cap in US dollars needs before the first call, and context windows.
 - The engines that an LM was given.
+- The marks around what is no text in DSPy's texts.
 - What a program keeps in its file besides predictors.
 """
 
@@ -25,6 +26,7 @@ from dspy._vendor.lm15.transports import (
     TransportRequest,
     TransportResponse,
 )
+from dspy.adapters.types.base_type import CUSTOM_TYPE_END_IDENTIFIER, CUSTOM_TYPE_START_IDENTIFIER
 from dspy.clients.capabilities import resolve
 from dspy.clients.costs import estimate_cost
 from dspy.clients.model_metadata import model_info, rate
@@ -36,6 +38,8 @@ from tfgrpo_dspy.lm.budget import Price
 from tfgrpo_dspy.lm.flight import FLIGHT, Flight, shut
 from tfgrpo_dspy.text import shorten
 
+CONTENT_BEGINS, CONTENT_ENDS = CUSTOM_TYPE_START_IDENTIFIER, CUSTOM_TYPE_END_IDENTIFIER
+"""What stands around images, audio and files where DSPy has them as text."""
 MOST_CONNECTIONS = 100_000
 """No bound of its own: the run bounds its calls."""
 _SHOWN_TOKENS = 300

@@ -20,6 +20,7 @@ from tests.tfgrpo_dspy.scripted import Engine, script
 from tfgrpo_dspy.lm import host, undocumented
 from tfgrpo_dspy.lm.meter import Meter
 from tfgrpo_dspy.lm.metering import metering
+from tfgrpo_dspy.lm.models import keeps_its_temperature
 
 LIBRARY = Path(host.__file__).parents[1]
 OF_DSPY = {
@@ -219,3 +220,21 @@ def test_the_package_works_without_the_modules_that_dspy_says_it_will_take_away(
     ended = subprocess.run([sys.executable, "-c", WITHOUT], capture_output=True, text=True, timeout=120)
     assert ended.returncode == 0, ended.stderr
     assert int(ended.stdout) >= 8
+
+
+def test_what_is_no_text_stands_between_marks_in_dspys_texts():
+    """If not: `program.values` knows by them what must not reach a prompt of reflection as text."""
+    text = str(dspy.Image(url="data:image/png;base64,AAAA"))
+    assert text.startswith(undocumented.CONTENT_BEGINS)
+    assert text.endswith(undocumented.CONTENT_ENDS)
+
+
+def test_dspy_knows_the_context_of_models():
+    """If not: `undocumented.window_of` gives None, and nothing is said of examples that are too long."""
+    assert undocumented.window_of(dspy.LM("openai/gpt-4o-mini", api_key="x")) == 128_000
+    assert undocumented.window_of(dspy.LM("openai/of-my-own", api_key="x")) is None
+
+
+def test_dspy_makes_no_lm_of_a_reasoning_model_with_another_temperature():
+    """If not: `models.keeps_its_temperature` takes every model for one that takes any."""
+    assert keeps_its_temperature(dspy.LM("openai/gpt-5", api_key="x"))

@@ -17,6 +17,13 @@ MAY_LACK = "may be left out"
 """Marks outputs, as `Annotated[str, MAY_LACK]`, that a reply may leave out: room to think and what few need."""
 
 
+EXAMPLE_LESSON = (
+    "When a sauce is too thin shortly before serving, boil it down without a lid; do not stir in flour, which needs "
+    "time to cook."
+)
+"""The good lesson that prompts show, of another field than a user's: weak models also give it back as their own."""
+
+
 class SummarizeRollout(dspy.Signature):
     """Summarise one attempt at a task, so that it can be compared with other attempts at the same task.
 

@@ -16,6 +16,7 @@ from dspy.clients.legacy_requests import _strict_json_schema
 from tfgrpo_dspy.library.operations import Add, Delete, Keep, Modify
 from tfgrpo_dspy.signatures import (
     CORRECTION,
+    EXAMPLE_LESSON,
     ExtractAdvantage,
     PlaceLesson,
     ReviseLesson,
@@ -136,3 +137,8 @@ def test_a_reply_as_the_adapter_would_write_it_is_read_as_it_was_meant(
 ) -> None:
     reply = adapter.format_assistant_message_content(signature, REPLIES[signature])
     assert adapter.parse(signature, reply) == REPLIES[signature]
+
+
+@pytest.mark.parametrize("signature", [ExtractAdvantage, ReviseLesson], ids=lambda signature: signature.__name__)
+def test_the_example_that_is_known_again_is_the_one_that_is_shown(signature: type[dspy.Signature]) -> None:
+    assert EXAMPLE_LESSON in " ".join(signature.instructions.split())

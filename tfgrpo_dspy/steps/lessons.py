@@ -9,7 +9,7 @@ from tfgrpo_dspy.library.latex import restore_latex
 from tfgrpo_dspy.library.leaks import leaked_answers, own_words
 from tfgrpo_dspy.library.nearness import content_words
 from tfgrpo_dspy.lm.usage import Usage
-from tfgrpo_dspy.signatures import ReviseLesson
+from tfgrpo_dspy.signatures import EXAMPLE_LESSON, ReviseLesson
 from tfgrpo_dspy.steps.reading.soundness import ends_midway
 from tfgrpo_dspy.steps.reading.values import says_nothing
 from tfgrpo_dspy.steps.reflection import Reflection, Unusable
@@ -32,6 +32,8 @@ _LEAST_COMMON, _MOST_OWN, _OWN_SHARE = 3, 2, 0.15
 """How many of these a text has at least, and how many others (or which share) at most, that says nothing (ours)."""
 
 
+_ECHOED = 3
+"""Words of the prompt's example from which a text is taken to tell of that (ours)."""
 _WHY_TOKENS = 300
 """Estimated tokens of a comparison that a revision is shown at most (ours)."""
 
@@ -82,6 +84,8 @@ def why_left_out(text: str, drawn_from: Drawn) -> str:
     """Why a lesson cannot stand in a library as it is; empty if it can. Its length is no reason."""
     if own := _own(text, drawn_from):
         return f"it speaks of its own task: {', '.join(own)}"
+    if _tells_the_example(text, drawn_from):
+        return "it tells of the example in the prompt"
     if says_what_everybody_does(text):
         return "it names no particular situation and nothing particular to do"
     return "it breaks off" if ends_midway(text) else ""
@@ -99,6 +103,8 @@ def fault_of(text: str, drawn_from: Drawn, most: int) -> str:
     if own := _own(text, drawn_from):
         listed = ", ".join(f'"{word}"' for word in own)
         return f"It speaks of one task ({listed}). Say it for every task of the kind, without these."
+    if _tells_the_example(text, drawn_from):
+        return "It tells of a sauce, which was an example only. Say what the attempts at this task teach."
     if says_what_everybody_does(text):
         return (
             "It is what everybody does anyway. Name the mistake that the worse attempts made, when it threatens, and "
@@ -108,6 +114,11 @@ def fault_of(text: str, drawn_from: Drawn, most: int) -> str:
         return "It breaks off. Write the whole lesson."
     words = count_words(text)
     return f"It has {words} words. Say it in one sentence of at most {most} words." if words > most else ""
+
+
+def _tells_the_example(text: str, drawn_from: Drawn) -> bool:
+    """Whether a text gives back words of the prompt's own example that its task does not hold."""
+    return len((content_words(text) & content_words(EXAMPLE_LESSON)) - content_words(drawn_from.task)) >= _ECHOED
 
 
 def _own(text: str, drawn_from: Drawn) -> list[str]:

@@ -33,6 +33,10 @@ def test_a_lesson_about_a_kind_of_task_stands(text):
         ("text{Total number of eggs} = 16 + 25", "it speaks of its own task: 16, 25"),
         ("When eggs are sold, multiply the", "it breaks off"),
         (
+            "When downloading a file that is too thin, it is better to boil it down without a lid.",
+            "it tells of the example in the prompt",
+        ),
+        (
             "Remember to always double-check your calculations and use the correct formula",
             "it names no particular situation and nothing particular to do",
         ),

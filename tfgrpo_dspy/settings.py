@@ -37,6 +37,10 @@ if TYPE_CHECKING:
     from tfgrpo_dspy.lm.meter import Meter
 
 
+def _are_seen(kinds: object) -> bool:
+    return isinstance(kinds, list | tuple | set) and {"image", "audio", "file"}.issuperset(kinds)
+
+
 def _tokenizer(model: str) -> Callable[[str], int]:
     from tfgrpo_dspy.library.tokens import Tokenizer
 
@@ -157,6 +161,12 @@ class MethodSettings(RolloutSettings):
     )
     use_ground_truth: bool = setting(
         True, "Whether summarizer and extractor are shown the expected outputs.", source=PAPER
+    )
+    reflection_sees: Sequence[str] = setting(
+        (),
+        "What of an example the reflection LM is shown itself, whole and once, beside its name in the texts: of "
+        "`image`, `audio`, `file`. The others are names only, e.g. `<image 1: 640x480 png>`.",
+        like("of `image`, `audio` and `file`", where=_are_seen),
     )
     show_rewards: bool = setting(
         True,

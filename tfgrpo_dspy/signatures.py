@@ -6,6 +6,7 @@ any adapter shows them alike; outputs are typed, so that a reply which does not 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Annotated, Any, Literal
 
@@ -296,6 +297,14 @@ def with_scopes(updater: type[dspy.Signature], readers: tuple[str, ...]) -> type
         f"helps at one step only ({', '.join(readers)}), its `add` gives that name as `scope`, not in the text",
     )
     return told
+
+
+def showing(signature: type[dspy.Signature], seen: Mapping[str, dspy.Type]) -> type[dspy.Signature]:
+    """The signature with fields for what the LM sees, each called as the texts name it."""
+    for name, thing in seen.items():
+        description = f"the {name.replace('_', ' ')} that the texts name"
+        signature = signature.append(name, dspy.InputField(desc=description), type(thing))
+    return signature
 
 
 @lru_cache(maxsize=64)  # pydantic takes milliseconds to make a class

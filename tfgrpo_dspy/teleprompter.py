@@ -92,6 +92,7 @@ class TrainingFreeGRPO(Teleprompter):
         objective: str | None = Settings.objective,
         learning_objective: str | None = Settings.learning_objective,
         use_ground_truth: bool = Settings.use_ground_truth,
+        reflection_sees: Sequence[str] = Settings.reflection_sees,
         show_rewards: bool = Settings.show_rewards,
         tolerance: float = Settings.tolerance,
         retries: int = Settings.retries,

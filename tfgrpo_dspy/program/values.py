@@ -10,7 +10,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from hashlib import blake2b
 from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
@@ -86,6 +86,35 @@ def whole_values(value: Any) -> Any:
 
 def _may_hold_data(text: str) -> bool:
     return CONTENT_BEGINS in text or ";base64," in text or any(head in text for head in _HEADS)
+
+
+SEEN = {"image": dspy.Image, "audio": dspy.Audio, "file": dspy.File}
+"""What an LM may be able to see, by name."""
+
+
+def seen_in(values: Iterable[Any], kinds: Iterable[str]) -> dict[str, dspy.Type]:
+    """What an LM sees of an example: the things of some kinds, each once, by their names as fields (`image_1`)."""
+    things, types, found = Things(), tuple(SEEN[kind] for kind in kinds), dict[str, dspy.Type]()
+    for value in values:
+        for one in _parts_of(value):
+            name = as_text(one, things)
+            if isinstance(one, types):
+                found.setdefault(name.strip("<>").partition(":")[0].replace(" ", "_"), one)
+    return found
+
+
+def _parts_of(value: Any, depth: int = 0) -> Iterator[Any]:
+    """A value, or what its containers hold, in the order in which `as_text` shows it."""
+    if (
+        isinstance(value, dspy.Type)
+        or depth > _DEEPEST
+        or not isinstance(value, dict | list | tuple | pydantic.BaseModel)
+    ):
+        yield value
+        return
+    held = (one for _, one in value) if isinstance(value, pydantic.BaseModel) else value
+    for one in value.values() if isinstance(value, dict) else held:
+        yield from _parts_of(one, depth + 1)
 
 
 def as_text(value: Any, things: Things) -> str:

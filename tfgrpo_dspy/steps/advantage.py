@@ -24,6 +24,7 @@ from tfgrpo_dspy.signatures import (
     SummarizeRollout,
     judged_without_rewards,
     read_in_part,
+    showing,
     told_of_readers,
     with_hint,
     with_lessons,
@@ -113,7 +114,8 @@ def _write_summary(briefing: Briefing, reflection: Reflection, example: dspy.Exa
     summarizer = SummarizeRollout
     if not briefing.settings.show_rewards:
         absent, summarizer = list({*absent, "reward", "feedback"}), judged_without_rewards(SummarizeRollout)
-    signature = without(summarizer, *sorted(absent))
+    seen = briefing.seen(example)
+    signature = showing(without(summarizer, *sorted(absent)), seen)
     inputs = {
         "objective": briefing.objective,
         "task": briefing.task(example),
@@ -121,9 +123,9 @@ def _write_summary(briefing: Briefing, reflection: Reflection, example: dspy.Exa
         "feedback": neutralise(shorten(rollout.feedback, _TASK_TOKENS)),
         "expected": expected,
     }
-    shown = {name: text for name, text in inputs.items() if name not in absent}
+    shown = {**{name: text for name, text in inputs.items() if name not in absent}, **seen}
 
-    def inputs_within(tokens: int) -> dict[str, str]:
+    def inputs_within(tokens: int) -> dict[str, Any]:
         return {**shown, "trajectory": shorten(rollout.trajectory, tokens)}
 
     try:
@@ -158,7 +160,7 @@ def _write_extraction(
 ) -> Extraction:
     signature, shown = _question(briefing, group, summaries)
 
-    def inputs_within(tokens: int) -> dict[str, str]:
+    def inputs_within(tokens: int) -> dict[str, Any]:
         told = render_attempts(summaries, tokens // len(summaries), with_rewards=briefing.settings.show_rewards)
         return {**shown, "attempts": told}
 
@@ -174,7 +176,7 @@ def _write_extraction(
     return _extraction(group, briefing, reflection, summaries, answer)
 
 
-def _question(briefing: Briefing, group: Group, summaries: Sequence[Summary]) -> tuple[Any, dict[str, str]]:
+def _question(briefing: Briefing, group: Group, summaries: Sequence[Summary]) -> tuple[Any, dict[str, Any]]:
     """The extractor's prompt and all its inputs but the attempts."""
     settings, expected = briefing.settings, briefing.expected(group.example)
     extractor: Any = read_in_part(ExtractAdvantage) if settings.trials else ExtractAdvantage
@@ -193,8 +195,9 @@ def _question(briefing: Briefing, group: Group, summaries: Sequence[Summary]) ->
     absent = [name for name in ("expected", "excerpts") if not shown[name]]
     absent += [] if briefing.library.experiences else ["misled_by"]
     kept = {name: text for name, text in shown.items() if name not in absent}
-    asked: Any = without(extractor, *absent)
-    return with_lessons(asked, settings.experiences_per_group), kept
+    seen = briefing.seen(group.example)
+    asked: Any = showing(without(extractor, *absent), seen)
+    return with_lessons(asked, settings.experiences_per_group), {**kept, **seen}
 
 
 def _drawn_from(briefing: Briefing, example: dspy.Example) -> Drawn:

@@ -12,7 +12,7 @@ from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.library.retrieval import Shelf
 from tfgrpo_dspy.library.section import render_lines
 from tfgrpo_dspy.program.transcript import render_values
-from tfgrpo_dspy.program.values import Things
+from tfgrpo_dspy.program.values import Things, seen_in
 from tfgrpo_dspy.records.effects import Effect
 from tfgrpo_dspy.records.updates import Learned
 from tfgrpo_dspy.settings import Settings
@@ -61,6 +61,11 @@ class Briefing:
     def task(self, example: dspy.Example) -> str:
         """The inputs of an example, as text."""
         return shorten(render_values(dict(example.inputs())), _TASK_TOKENS)
+
+    def seen(self, example: dspy.Example) -> dict[str, dspy.Type]:
+        """What the reflection LM sees of an example beside its text, by the name of a field."""
+        kinds = self.settings.reflection_sees
+        return seen_in(example.inputs().values(), kinds) if kinds else {}
 
     def expected(self, example: dspy.Example) -> str:
         """Its expected outputs, as text; empty when they are not to be shown, or there are none."""

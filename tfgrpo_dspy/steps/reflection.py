@@ -75,7 +75,7 @@ class Reflection:
     def ask(
         self,
         signature: type[dspy.Signature],
-        inputs: Mapping[str, str],
+        inputs: Mapping[str, Any],
         find_problems: Callable[[dspy.Prediction], Mapping[str, str]] = lambda reply: {},
     ) -> Answer:
         """Ask until a reply parses and `find_problems` finds none: what was good is kept, and what was wrong is shown.
@@ -121,7 +121,7 @@ class Reflection:
         self,
         tokens: int,
         signature: type[dspy.Signature],
-        inputs_within: Callable[[int], Mapping[str, str]],
+        inputs_within: Callable[[int], Mapping[str, Any]],
         find_problems: Callable[[dspy.Prediction], Mapping[str, str]] = lambda reply: {},
     ) -> Answer:
         """Ask with inputs made to fit a token budget, halving the budget while the context window is exceeded.
@@ -143,7 +143,7 @@ class Reflection:
                 return replace(answer, usage=spent + answer.usage)
 
     def _try(
-        self, signature: type[dspy.Signature], inputs: Mapping[str, str], correction: str, recorder: Recorder
+        self, signature: type[dspy.Signature], inputs: Mapping[str, Any], correction: str, recorder: Recorder
     ) -> dspy.Prediction | str:
         """One reply, or what was wrong with it."""
         shown = dict(inputs)

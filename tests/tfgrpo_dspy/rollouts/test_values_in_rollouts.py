@@ -10,7 +10,7 @@ import pytest
 
 from tests.tfgrpo_dspy.lm.test_over_http import OK, lm, stub
 from tests.tfgrpo_dspy.scripted import Asked, Engine, exact, script
-from tfgrpo_dspy import TrainingFreeGRPO, evaluate
+from tfgrpo_dspy import SettingsError, TrainingFreeGRPO, evaluate
 from tfgrpo_dspy.text import whole
 
 NOISE = base64.b64encode(os.urandom(30_000)).decode()
@@ -106,3 +106,51 @@ def test_half_a_character_in_what_reflection_is_told_reaches_no_library():
         )
     assert not any(step.failures for step in program.detailed_results.steps)
     str(program.experience_library).encode()
+
+
+class Seeing(Engine):
+    """Notes what is no text in what it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__(script())
+        self.seen: list[list[tuple[str, str]]] = []
+
+    def complete(self, request):
+        parts = [part for message in request.messages for part in message.parts]
+        self.seen.append([(part.type, part.data) for part in parts if part.type != "text"])
+        return super().complete(request)
+
+
+class Sees(dspy.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.ask = dspy.Predict("images, sound, question -> answer")
+
+    def forward(self, images, sound, question):
+        return self.ask(images=images, sound=sound, question=question)
+
+
+def test_a_reflection_lm_that_sees_is_shown_each_image_itself_whole_and_once():
+    other = NOISE[::-1].strip("=")
+    images = [dspy.Image(url=f"data:image/png;base64,{data}") for data in (NOISE, other, NOISE)]
+    fields = {"images": images, "sound": dspy.Audio(data=NOISE, audio_format="wav"), "answer": "1"}
+    data = [dspy.Example(question=f"q{i}?", **fields).with_inputs("images", "sound", "question") for i in range(3)]
+    reflection = Seeing()
+    given = {"reflection_lm": reflection.lm(), "reflection_sees": ["image"], "num_threads": 1}
+    with dspy.context(lm=Engine(script()).lm()):
+        TrainingFreeGRPO(exact, epochs=1, group_size=3, **given).compile(Sees(), data)
+    for asked, seen in zip(reflection.asked, reflection.seen, strict=True):
+        if asked.role == "update":
+            assert seen == []
+            continue
+        assert seen == [("image", NOISE), ("image", other)]
+        assert all(f"`image_{i}`" in asked.system for i in (1, 2))
+        assert "`image_3`" not in asked.system
+        assert "<image 1: 29 kB png>" in asked.user
+        assert "<audio 1: 29 kB wav>" in asked.user
+
+
+@pytest.mark.parametrize("kinds", [["video"], "image", None, ["image", "smell"]])
+def test_what_no_lm_is_said_to_see_is_refused(kinds):
+    with pytest.raises(SettingsError, match="`reflection_sees` must be a list of texts of `image`, `audio` and `file`"):
+        TrainingFreeGRPO(exact, reflection_sees=kinds)

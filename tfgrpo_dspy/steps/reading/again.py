@@ -12,7 +12,7 @@ from tfgrpo_dspy.steps.reading.odd import Odd
 from tfgrpo_dspy.text import neutralise
 
 
-def asked_for(signature: Any, inputs: Mapping[str, str], read: Mapping[str, Any]) -> tuple[Any, dict[str, str]]:
+def asked_for(signature: Any, inputs: Mapping[str, Any], read: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
     """What the next try asks, and shows: all of it, or what is missing besides what was read."""
     shown = dict(inputs)
     if not read:

@@ -55,7 +55,11 @@ def prepare(
     if settings.learning_objective:
         objective = f"{objective}\nTo be learned from the attempts: {settings.learning_objective}"
     reflection = Reflection(reflection_lm, settings.retries)
-    announcer = Announcer(setup.listeners)
+    listeners = setup.listeners
+    for listener in listeners:
+        if callable(check := getattr(listener, "check", None)):
+            check()
+    announcer = Announcer(listeners)
     store = Store()
     if setup.log_dir is not None:
         lms = {"policy": lms_of(bare), "reflection": [reflection_lm]}

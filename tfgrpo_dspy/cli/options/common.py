@@ -78,7 +78,9 @@ class StoreOptions:
     group: ClassVar[str] = "records"
 
     tracking: bool | None = setting(None, "Whether MLflow records the run; if it is installed, unless told otherwise.")
-    experiment: str = setting("tfgrpo", "MLflow experiment.", metavar="NAME")
+    experiment: str | None = setting(
+        None, "MLflow experiment; that of MLFLOW_EXPERIMENT_NAME, else tfgrpo, if left out.", metavar="NAME"
+    )
     tracking_uri: str | None = setting(
         None, "MLflow store or server; MLFLOW_TRACKING_URI, else mlruns/mlflow.db here, if left out.", metavar="URI"
     )

@@ -55,7 +55,7 @@ def run_of(folder: Path, tracking_uri: str | None = None) -> MLflowTracking | No
     return MLflowTracking(tracking_uri=uri, run_id=run_id)
 
 
-def new_run(experiment: str, name: str, tracking_uri: str | None = None) -> MLflowTracking:
+def new_run(experiment: str | None, name: str, tracking_uri: str | None = None) -> MLflowTracking:
     """A run for scores alone.
 
     Raises:

@@ -7,7 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,14 +39,71 @@ def prepared(uri: str) -> Iterator[None]:
     quiet = logging.getLogger("alembic"), logging.getLogger("mlflow.store.db.utils")
     levels = [logger.level for logger in quiet]
     with _sole_creator(uri):
-        _check_database(uri)
         for logger in quiet:
             logger.setLevel(logging.WARNING)  # a new store tells of each of its sixty migrations
         try:
+            _make_whole(uri)
+            _check_database(uri)
             yield
         finally:
             for logger, level in zip(quiet, levels, strict=True):
                 logger.setLevel(level)
+
+
+def _make_whole(uri: str) -> None:
+    """Make a new SQLite store aside and put it in its place: an interrupt while its tables are made leaves none.
+
+    MLflow makes them in place, over a second or more, and cannot go on with what it left half made.
+    """
+    path = sqlite_path(uri)
+    if path is None or (path.exists() and path.stat().st_size):
+        return
+    for left in path.parent.glob(f".{path.name}.*.new"):  # by a process that was killed: only one at a time makes it
+        left.unlink()
+    aside = path.with_name(f".{path.name}.{os.getpid()}.new")
+    mlflow = importlib.import_module("mlflow")
+    try:
+        mlflow.MlflowClient(tracking_uri=f"sqlite:///{aside.as_posix()}").search_experiments(max_results=1)
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def why_for_good(error: Exception, uri: str) -> str | None:
+    """What is wrong with a store that will not get well by itself, and how to mend it; None for one that may."""
+    code = str(getattr(error, "error_code", ""))
+    if code in _REFUSALS:
+        return f"the MLflow store {uri} refuses: {_REFUSALS[code]}"
+    path = sqlite_path(uri)
+    if path is None:
+        return None
+    if isinstance(error, OSError) or not os.access(path if path.exists() else path.parent, os.W_OK):
+        return f"the MLflow store {path} cannot be written to; check its permissions, or name another (`tracking_uri`)"
+    holds = _runs_in(path)
+    if holds is None or "no such table" in str(error) or "already exists" in str(error) or "duplicate" in str(error):
+        what = "is no sound MLflow store" if holds else "is half made and holds no run"
+        mend = "move it away" if holds else "take it away, and a new one is made"
+        return f"{path} {what}: a process that made or changed its tables was ended; {mend}, or name another store"
+    return None
+
+
+_REFUSALS = {
+    "PERMISSION_DENIED": "you may not write there; ask for the right to, or name another (`tracking_uri`)",
+    "UNAUTHENTICATED": "it does not know you; set MLFLOW_TRACKING_USERNAME and _PASSWORD, or MLFLOW_TRACKING_TOKEN",
+    "RESOURCE_DOES_NOT_EXIST": "there is no such run or experiment; check `run_id` and MLFLOW_EXPERIMENT_ID",
+}
+"""What MLflow's error codes say of a store, whenever it is asked."""
+
+
+def _runs_in(path: Path) -> int | None:
+    """How many runs an SQLite store holds; None if that cannot be read."""
+    import sqlite3
+
+    try:
+        with closing(sqlite3.connect(path)) as connection:
+            return int(connection.execute("SELECT count(*) FROM runs").fetchone()[0])
+    except sqlite3.Error:
+        return None
 
 
 def _check_database(uri: str) -> None:

@@ -14,14 +14,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfgrpo_dspy.errors import MissingExtraError
+from tfgrpo_dspy.errors import MissingExtraError, SettingsError
 from tfgrpo_dspy.observers.mlflow.database import prepared
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from mlflow import MlflowClient
-    from mlflow.entities import Run
+    from mlflow.entities import Experiment, Run
 
+EXPERIMENT = "tfgrpo"
+"""The experiment that is recorded in where nobody named one."""
 STATE_TAG = "tfgrpo.state"
 STEP_TAG = "tfgrpo.step"
 _TOKEN_TAG = "mlflow.tfgrpo.token"  # the UI hides tags of this prefix
@@ -34,11 +36,17 @@ _BATCH = 100  # params or tags in one log_batch
 class Destination:
     """Where a run shall be recorded, as the user said it."""
 
-    experiment: str
+    experiment: str | None = None
+    """None for the one that MLflow was told of: `set_experiment`, `MLFLOW_EXPERIMENT_NAME`; else ours."""
     tracking_uri: str | None = None
     run_id: str | None = None
     run_name: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Of the experiment."""
+        return self.experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,14 +103,15 @@ def locate(destination: Destination) -> Place:
     here = mlflow.get_tracking_uri()
     if active is not None and chosen in (None, here) and destination.run_id in (None, active.info.run_id):
         return Place(here, run_id=active.info.run_id, active=True)
-    if chosen is None and not mlflow.is_tracking_uri_set():
+    is_told = destination.experiment is None and "MLFLOW_EXPERIMENT_ID" in os.environ  # of an experiment in its store
+    if chosen is None and not mlflow.is_tracking_uri_set() and not is_told:
         place = default_store(Path.cwd())
         return Place(place.uri, place.artifact_location, destination.run_id)
     return Place(chosen or here, run_id=destination.run_id)
 
 
 def open_run(
-    experiment: str,
+    experiment: str | None,
     name: str,
     *,
     token: str,
@@ -113,7 +122,7 @@ def open_run(
     """A run of one's own, new or continued, to be written to by its id.
 
     Args:
-        experiment: Made if there is none.
+        experiment: Made if there is none; None as `MLflowTracking`.
         name: Of a new run.
         token: Names the run for ever; one that bears it already is continued.
         tags: Of the run.
@@ -187,6 +196,18 @@ class RunStore:
         """
         self._connect()
         self.experiment_id = self.client.get_run(self._id()).info.experiment_id
+
+    def check(self) -> None:
+        """Find the experiment or the run; raises whatever the store raises, and makes neither.
+
+        Raises:
+            SettingsError: The experiment was deleted.
+        """
+        self._connect()
+        if self.place.run_id is not None:
+            self.ping()
+        else:
+            self._found_experiment()
 
     def ping(self) -> None:
         """Read the run; raises whatever the store raises if it cannot be reached."""
@@ -300,8 +321,20 @@ class RunStore:
         self.put_tags({**mine, **self._destination.tags, STATE_TAG: "running"})
 
     def _experiment(self) -> str:
-        name = self._destination.experiment
-        found = self.client.get_experiment_by_name(name)
+        found = self._found_experiment()
         if found is not None:
             return str(found.experiment_id)
+        name = self._destination.name
         return str(self.client.create_experiment(name, artifact_location=self.place.artifact_location))
+
+    def _found_experiment(self) -> Experiment | None:
+        name, is_named = self._destination.name, bool(self._destination.experiment or self._destination.tracking_uri)
+        told = None if is_named else os.environ.get("MLFLOW_EXPERIMENT_ID")
+        found = self.client.get_experiment(told) if told else self.client.get_experiment_by_name(name)
+        if found is not None and found.lifecycle_stage == "deleted":
+            raise SettingsError(
+                f"the MLflow experiment {found.name!r} was deleted, so nothing can be recorded in it; restore it "
+                f"(`MLFLOW_TRACKING_URI={self.place.uri} mlflow experiments restore -x {found.experiment_id}`), or "
+                "name another"
+            )
+        return found

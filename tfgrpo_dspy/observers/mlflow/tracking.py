@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 from tfgrpo_dspy.errors import SettingsError
 from tfgrpo_dspy.looks.look import call_text
-from tfgrpo_dspy.observers.mlflow.database import bounded_waiting
+from tfgrpo_dspy.observers.mlflow.database import bounded_waiting, why_for_good
 from tfgrpo_dspy.observers.mlflow.heldout import heldout_writes
 from tfgrpo_dspy.observers.mlflow.links import Links, links_to
 from tfgrpo_dspy.observers.mlflow.prompts import prompt_name
@@ -47,7 +47,8 @@ class MLflowTracking:
         >>> tracking.links("http://127.0.0.1:5000").run  # doctest: +SKIP
 
     Args:
-        experiment: Name of the experiment; made if there is none. An active run or `run_id` brings its own.
+        experiment: Name of the experiment; made if there is none. An active run or `run_id` brings its own. None takes
+            the one of `mlflow.set_experiment` or `MLFLOW_EXPERIMENT_NAME`, else `tfgrpo`.
         tracking_uri: The store or server; None as described above.
         run_name: Name of a new run; None says epochs, group size, seed, data, program and LM.
         run_id: An existing run to continue: steps that it holds are not written again.
@@ -64,7 +65,7 @@ class MLflowTracking:
 
     def __init__(  # noqa: PLR0913 - flat keywords, as DSPy users expect
         self,
-        experiment: str = "tfgrpo",
+        experiment: str | None = None,
         *,
         tracking_uri: str | None = None,
         run_name: str | None = None,
@@ -74,7 +75,7 @@ class MLflowTracking:
         log_model: bool = False,
         traces: int = 2,
     ) -> None:
-        if not experiment.strip():
+        if experiment is not None and not experiment.strip():
             raise SettingsError(f"experiment must be the name of an MLflow experiment, got {experiment!r}")
         if traces < 0:
             raise SettingsError(f"traces must be 0 or more groups per step, got {traces}")
@@ -93,7 +94,7 @@ class MLflowTracking:
 
     def __repr__(self) -> str:
         """Experiment, and the run once it was started."""
-        return call_text("MLflowTracking", {"experiment": self._destination.experiment, "run_id": self.run_id})
+        return call_text("MLflowTracking", {"experiment": self._destination.name, "run_id": self.run_id})
 
     @property
     def run_id(self) -> str | None:
@@ -120,6 +121,22 @@ class MLflowTracking:
         """What is not in the store, in order, each with the reason of its last failure; empty when all is well."""
         due = [f"{e.description}: {self._reasons.get(e.description, 'not tried yet')}" for e in self._due]
         return (*self._given_up, *due)
+
+    def check(self) -> None:
+        """Find out whether a run could be recorded, before it is paid for; a store that is away for now may come back.
+
+        Raises:
+            SettingsError: It could not, now or later; the message says how to mend that.
+        """
+        place = locate(self._destination)
+        try:
+            with bounded_waiting():
+                RunStore(place, self._destination, "", now()).check()
+        except SettingsError:
+            raise
+        except Exception as error:
+            if (said := why_for_good(error, place.uri)) is not None:
+                raise SettingsError(f"{safe(said)}; nothing was paid, and `tracking=False` records nothing") from error
 
     def links(self, base_url: str) -> Links:
         """Pages of this run in an MLflow UI.
@@ -196,7 +213,7 @@ class MLflowTracking:
 
     def _begin(self, event: RunStarted) -> None:
         self._given_up = list(self.unrecorded)
-        prompt = self._prompt or prompt_name(self._destination.experiment, type(event.student).__name__)
+        prompt = self._prompt or prompt_name(self._destination.name, type(event.student).__name__)
         self._records = Records(event, prompt, log_model=self._log_model, traces=self._traces)
         self._due = list(self._records.start())
         place = locate(self._destination)

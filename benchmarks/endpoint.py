@@ -122,7 +122,7 @@ def _served(exchange: Exchange) -> Served:
     asked = {output.name for output in prompt.outputs}
     kinds = {"operations": "update", "decision": "update", "comparison": "extraction", "summary": "summary"}
     kind = next((kind for name, kind in kinds.items() if name in asked), "rollout")
-    task = "" if kind == "update" else prompt.inputs.get("task") or f"question: {prompt.inputs['question']}"
+    task = "" if kind == "update" else prompt.inputs.get("task") or f"question: {prompt.inputs.get('question', '')}"
     return Served(kind, task, exchange.arrived, exchange.answered)
 
 

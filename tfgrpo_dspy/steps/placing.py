@@ -207,10 +207,11 @@ def _decide(placing: _Placing, candidate: Candidate, shown: ExperienceLibrary) -
         return Keep(id=twin, reason="It says nearly the same words.", sources=cited)
     answer = _ask(placing, candidate, shown)
     decision = answer["decision"]
-    reason = one_line(answer.get("thought") or shorten(candidate.advantage.comparison, _REASON_TOKENS))
+    thought = "" if says_nothing(answer.get("thought", "")) else answer["thought"]
+    reason = one_line(thought or shorten(candidate.advantage.comparison, _REASON_TOKENS))
     entry = _entry_named(answer.get("entry", ""), shown)
     if decision == "says nothing":
-        placing.decided.append(candidate.fate("refused", None, one_line(answer.get("thought") or _SAYS_NOTHING)))
+        placing.decided.append(candidate.fate("refused", None, one_line(thought or _SAYS_NOTHING)))
         return None
     if decision == "new" or entry is None or (decision == "sharpens" and not _may_hold_both(answer, shown[entry])):
         return new.model_copy(update={"reason": reason})

@@ -42,18 +42,19 @@ def _of_groups(counts: GroupCounts, of_one_answer: int) -> str:
     listed = ", ".join(f"{n} with {kind}" for kind, n in kinds.items() if n)
     if counts.too_few > total / 2:
         advice = "Use a group size of 2 or more, and look at what was lost."
-    elif of_one_answer > _NEARLY_ALL * (total - counts.too_few):
-        advice = (
-            f"In {of_one_answer} of them all rollouts are one answer, word for word: they are no draws. Look for what "
-            "answers alike: a cache in front of the endpoint, a server that ignores temperature and seed, or a program "
-            "with a temperature of 0 or an LM that it asks in threads of its own."
-        )
     elif counts.all_right >= counts.all_wrong:
         advice = "These examples teach this LM nothing new; take harder ones."
     else:
         advice = (
             "These examples are beyond this LM (or the metric never accepts its answers); take easier ones, a larger "
             "group size or a graded metric."
+        )
+    if of_one_answer > _NEARLY_ALL * (total - counts.too_few):
+        advice += (
+            f" In {of_one_answer} of them all rollouts are one answer, word for word: unless answers are so short that "
+            "this is natural, they are no draws. Look for what answers alike: a cache in front of the endpoint, a "
+            "server that ignores temperature and seed, or a program with a temperature of 0 or an LM that it asks in "
+            "threads of its own."
         )
     return (
         f"{few if counts.informative else 'No group was informative'} ({listed}): within a group rewards must differ, "

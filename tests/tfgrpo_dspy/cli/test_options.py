@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.tfgrpo_dspy.command_line import ROOT, SOLVER, problems, run, the_error
-from tfgrpo_dspy import BM25, Budget, Settings, Tokenizer
+from tfgrpo_dspy import BM25, Budget, Settings
 from tfgrpo_dspy.cli import boundary
 from tfgrpo_dspy.cli.options.common import CompileOptions, DemoOptions, EvaluateOptions
 from tfgrpo_dspy.cli.options.reading import read
@@ -54,7 +54,7 @@ def test_help_all_shows_every_setting_and_help_only_some(command, options):
 
 
 def test_the_help_of_an_option_is_the_sentence_of_its_setting_in_the_words_of_a_command_line():
-    shown = " ".join(run("compile", "--help-all", env={"COLUMNS": "400"}).output.split())
+    shown = " ".join(run("compile", "--help-all", env={"COLUMNS": "1000"}).output.split())
     for name, one in (pair for pair in KNOWN.items() if pair[0] != WORDS):
         assert " ".join(spelled(one.sentence, OPTIONS).split()) in shown, name
 
@@ -114,7 +114,7 @@ def test_the_page_on_the_command_line_has_every_exit_code():
 @pytest.mark.parametrize("name", [name for name, one in KNOWN.items() if one.kind not in (str, Path)])
 def test_a_wrong_value_is_refused_in_the_words_of_a_command_line_with_what_the_setting_is(name):
     one = KNOWN[name]
-    if (one.is_list and not one.choices) or one.read is Tokenizer:
+    if (one.is_list and not one.choices) or name == "count_tokens":
         pytest.skip("any text will do")
     result = run(*COMPILE, "--set", f"{name}={a_wrong_text(one)}")
     said = the_error(result)

@@ -38,4 +38,4 @@ def test_groups_whose_rollouts_are_one_answer_are_told_with_what_to_look_for(gro
     said = why_little_was_learnable([step(*groups)], 1e-9)
     assert ("all rollouts are one answer, word for word" in said) is is_told
     assert ("a cache in front of the endpoint" in said) is is_told
-    assert ("take easier ones" in said) is not is_told
+    assert "take easier ones" in said

@@ -519,7 +519,7 @@ def test_too_many_losses_stop_the_run_with_a_summary_by_cause_and_what_was_learn
 
     events = []
     with pytest.raises(RunStopped) as caught:
-        compiled(Engine(breaks_later), count=8, epochs=3, max_errors=5, observers=[events.append])
+        compiled(Engine(breaks_later), count=8, epochs=3, max_errors=5, max_outage=None, observers=[events.append])
     message, result = str(caught.value), caught.value.result
     assert "stopped after 1 of 3 steps" in message
     assert "more than max_errors=5 examples went wrong (trainset[" in message

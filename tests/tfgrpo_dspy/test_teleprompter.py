@@ -560,7 +560,7 @@ def test_a_valset_that_is_lost_altogether_stops_the_run_with_what_was_learned():
         return lm15.TransportError("connection refused") if gone else script()(asked)
 
     with pytest.raises(RunStopped) as caught:
-        compiled(Engine(offline), valset=VAL, epochs=2)
+        compiled(Engine(offline), valset=VAL, epochs=2, max_outage=None)
     assert len(caught.value.result.steps) == 1
 
 

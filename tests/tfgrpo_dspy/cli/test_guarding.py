@@ -33,7 +33,7 @@ def test_a_gated_run_reports_its_trials_and_the_gain_on_a_test_set():
 
 @pytest.mark.usefixtures("files")
 def test_a_required_gain_that_does_not_show_leaves_the_program_as_it_was():
-    Path("few.jsonl").write_text("".join(Path("test.jsonl").read_text().splitlines(keepends=True)[:2]))
+    Path("few.jsonl").write_text("".join(Path("test.jsonl").read_text().splitlines(keepends=True)[:4]))
     made = run(*COMPILE, *QUICK, "--require-gain", "--valset", "few.jsonl")
     assert made.exit_code == 0, made.output
     assert "so the student was returned as it was" in " ".join(made.stdout.split())
@@ -45,7 +45,7 @@ def test_a_required_gain_that_does_not_show_leaves_the_program_as_it_was():
 def test_a_forecast_counts_the_gate():
     shown = " ".join(run(*COMPILE, *QUICK, "--dry-run", "--gate", "test.jsonl", "--gate", "judge").stdout.split())
     assert " gate " in shown
-    assert "the gate makes 32 to 160 rollouts a step" in shown
+    assert "the gate makes 56 to 160 rollouts a step" in shown
 
 
 @pytest.mark.usefixtures("files")

@@ -214,7 +214,7 @@ def test_what_helps_stays_is_read_by_all_from_then_on_and_is_not_deleted_by_an_u
     def deleting(asked: Asked):
         return {"operations": [{"op": "delete", "id": "G1", "reason": "Too long.", "sources": ["A0"]}]}
 
-    program = compiled(Engine(script(policy=guided, update=deleting)), trials=True, count=8, epochs=2)
+    program = compiled(Engine(script(policy=guided, update=deleting)), trials=True, update="batch", count=8, epochs=2)
     first, second = program.detailed_results.steps[:2]
     assert {e.id: e.verdict for e in first.effects}["G1"] == "helps"
     assert not any("G1" in r.withheld for group in second.groups for r in group.rollouts)

@@ -243,7 +243,7 @@ def test_retries_at_the_endpoint_count_as_calls():
 def test_what_was_rolled_out_is_learned_from_before_the_budget_ends():
     engine = Engine(script())
     program = compiled(engine.lm(), Budget(max_lm_calls=60), count=40)
-    assert engine.roles["update"] == 1
+    assert engine.roles["update"] >= 1
     assert len(program.detailed_results.library) >= 4
     assert engine.calls <= 60
 

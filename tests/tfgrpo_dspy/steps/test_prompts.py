@@ -26,7 +26,7 @@ def test_a_template_has_one_line_per_experience_and_no_variable(texts):
 
 
 def test_braces_stay_readable():
-    assert template_of(ExperienceLibrary.from_texts(["Write {{{x}}}."])) == "[G0] Write { { {x} } }."
+    assert template_of(ExperienceLibrary.from_texts(["Write {{{x}}}."])) == "- [G0] Write { { {x} } }."
 
 
 def test_a_library_too_large_for_the_registry_says_what_is_left_out():

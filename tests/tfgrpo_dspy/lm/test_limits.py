@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import os
 import resource
 import signal
 import sys
@@ -188,7 +187,7 @@ def test_one_interrupt_ends_waits_at_once_and_calls_after_a_grace(waits, monkeyp
 
 @contextmanager
 def interrupted_after(begun: threading.Event) -> Iterator[None]:
-    """Interrupts this process once, when the run waits for its workers; never once the run is over.
+    """Interrupts this process when the run waits for its workers, again if that was of no use; never once it is over.
 
     A signal at any other moment may be raised where nobody can pass it on (within a finalizer), or in pytest itself.
     """
@@ -198,8 +197,8 @@ def interrupted_after(begun: threading.Event) -> Iterator[None]:
         while not over.wait(0.01):
             frame = sys._current_frames().get(main)
             if begun.is_set() and frame is not None and frame.f_code is Workers.results.__code__:
-                os.kill(os.getpid(), signal.SIGINT)
-                return
+                signal.pthread_kill(main, signal.SIGINT)  # to the thread that waits, or nothing wakes it
+                over.wait(5)
 
     thread = threading.Thread(target=interrupt, daemon=True)
     thread.start()

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field, replace
 import dspy
 from dspy.teleprompt import Teleprompter
 
-from optimizers.notes import SHOWN_TOKENS, describe_task, practise, with_notes
+from optimizers.notes import practise, told_of, with_notes
 from optimizers.scaling import AtBudget, Examples, Fitted, Task
 from optimizers.signatures import SECTIONS, CuratePlaybook, ReflectOnTrajectory
 from tfgrpo_dspy import Add, Scored
-from tfgrpo_dspy.kit import neutralise, one_line, render_values, shorten
+from tfgrpo_dspy.kit import one_line
 from tfgrpo_dspy.rewards import Metric
 
 EPOCHS = 5
@@ -158,14 +158,8 @@ class _Course:
         return made[0] if made else None
 
     def _reflect(self, example: dspy.Example, attempt: Scored) -> dspy.Prediction:
-        reflected = dspy.Predict(ReflectOnTrajectory)(
-            task=describe_task(dict(example.inputs())),
-            trajectory=shorten(attempt.trajectory, SHOWN_TOKENS),
-            reward=f"{attempt.reward:g}",
-            feedback=neutralise(attempt.feedback),
-            expected=render_values(dict(example.labels())),
-            playbook=self.playbook.rendered(),
-        )
+        told = told_of(example, attempt)
+        reflected = dspy.Predict(ReflectOnTrajectory)(**told, playbook=self.playbook.rendered())
         self.playbook = self.playbook.marked(reflected.helpful_bullets, reflected.harmful_bullets)
         self.spent += 1
         return reflected

@@ -16,13 +16,14 @@ once where theirs repeats the last call up to three times.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Literal
 
 import dspy
 from dspy.teleprompt import Teleprompter
 
-from optimizers.notes import SHOWN_TOKENS, ask_all, describe_task, practise, render_shown
+from optimizers.notes import ask_all, describe_task, practise, render_shown, told_of
 from optimizers.scaling import AtBudget, Examples, Fitted, Task
 from optimizers.signatures import (
     CompareAndOperate,
@@ -33,13 +34,15 @@ from optimizers.signatures import (
     SummarizeAttempt,
 )
 from tfgrpo_dspy import Add, Delete, ExperienceLibrary, Limits, Modify, Operation, Scored, SettingsError, attach
-from tfgrpo_dspy.kit import neutralise, render_values, shorten
+from tfgrpo_dspy.kit import render_values
 from tfgrpo_dspy.rewards import Metric
 
 Version = Literal["paper", "2026"]
 EPOCHS = 3
 GROUP_SIZE = 5
 UNLIMITED = Limits(max_words=None)
+Ask = Callable[[type[dspy.Signature], Sequence[dict[str, str]]], list[dspy.Prediction | None]]
+"""A question about each of several, with what the agent and the learning are for."""
 UPDATES = 1.0
 """LM calls of a step that do not grow with its groups."""
 
@@ -80,80 +83,58 @@ class Authors(Teleprompter):
     ) -> dspy.Module:
         """The student with the library of the last step."""
         library = ExperienceLibrary()
-        self._objectives = {
-            "agent_objective": student.predictors()[0].signature.instructions,
-            "learning_objective": self.learning_objective,
-        }
+        ask = partial(_ask, student.predictors()[0].signature.instructions, self.learning_objective)
         step = self._paper if self.version == "paper" else self._later
         for epoch in range(self.epochs):
             groups = practise(attach(student, library), trainset, self.metric, self.seed, epoch, k=GROUP_SIZE)
-            library = renumbered(step(library, list(self._compared(trainset, groups))))
+            library = renumbered(step(library, list(_compared(trainset, groups, ask)), ask))
         return attach(student, library)
 
-    def _compared(self, trainset: Examples, groups: Sequence[Sequence[Scored]]) -> Iterable[dict[str, str]]:
-        """What a comparison is shown, for each group that has something to teach."""
-        mixed = [
-            (example, group)
-            for example, group in zip(trainset, groups, strict=True)
-            if group and 0 < sum(one.reward for one in group) / len(group) < 1
-        ]
-        shown = [
-            {
-                "task": describe_task(dict(example.inputs())),
-                "trajectory": shorten(one.trajectory, SHOWN_TOKENS),
-                "reward": f"{one.reward:g}",
-                "feedback": neutralise(one.feedback),
-                "expected": render_values(dict(example.labels())),
-            }
-            for example, group in mixed
-            for one in group
-        ]
-        told = iter(self._ask(SummarizeAttempt, shown))
-        for example, group in mixed:
-            summaries = [(said.summary, one.reward) for one, said in zip(group, told, strict=False) if said is not None]
-            yield {
-                "task": describe_task(dict(example.inputs())),
-                "expected": render_values(dict(example.labels())),
-                "attempts": render_shown(summaries),
-            }
-
-    def _paper(self, library: ExperienceLibrary, compared: list[dict[str, str]]) -> ExperienceLibrary:
+    def _paper(self, library: ExperienceLibrary, compared: list[dict[str, str]], ask: Ask) -> ExperienceLibrary:
         present = _shown(library)
-        found = self._ask(CompareAndOperate, [{**one, "experiences": present} for one in compared])
+        found = ask(CompareAndOperate, [{**one, "experiences": present} for one in compared])
         proposed = [said.operations[0] for said in found if said is not None and said.operations]
         grown = library.apply([Add(text=o.text) for o in proposed if isinstance(o, Add)], limits=UNLIMITED).library
         modified = [o for o in proposed if isinstance(o, Modify)]
         asked = {"experiences": _shown(grown), "modifications": _listed(modified)}
-        return self._revised(grown, ReviseExperiences, asked) if proposed else library
+        return carried_out(grown, ask(ReviseExperiences, [asked])) if proposed else library
 
-    def _later(self, library: ExperienceLibrary, compared: list[dict[str, str]]) -> ExperienceLibrary:
+    def _later(self, library: ExperienceLibrary, compared: list[dict[str, str]], ask: Ask) -> ExperienceLibrary:
         limit = {"limits": f"at most {self.experiences_per_query} experiences"}
-        lessons = [
-            said for said in self._ask(CompareAttempts, [{**one, **limit} for one in compared]) if said is not None
-        ]
         present = _shown(library)
         written = [
             {"experiences": present, "advantages": "\n".join(f"- {text}" for text in said.experiences)}
-            for said in lessons
+            for said in ask(CompareAttempts, [{**one, **limit} for one in compared])
+            if said is not None
         ]
-        proposed = [o for said in self._ask(OperateOnExperiences, written) if said is not None for o in said.operations]
+        proposed = [o for said in ask(OperateOnExperiences, written) if said is not None for o in said.operations]
         asked = {"experiences": present, "advantages": _listed(proposed)}
-        return self._revised(library, MergeOperations, asked) if proposed else library
-
-    def _revised(
-        self, library: ExperienceLibrary, question: type[dspy.Signature], asked: dict[str, str]
-    ) -> ExperienceLibrary:
-        """The library after the operations of the step's last call; as it is if the call failed."""
-        (said,) = self._ask(question, [asked])
-        return library if said is None else carried_out(library, said.operations)
-
-    def _ask(self, question: type[dspy.Signature], asked: Sequence[dict[str, str]]) -> list[dspy.Prediction | None]:
-        """The answers; None where a call failed, which the authors pass over too."""
-        return ask_all(question, [self._objectives | one for one in asked])
+        return carried_out(library, ask(MergeOperations, [asked])) if proposed else library
 
 
-def carried_out(library: ExperienceLibrary, operations: Sequence[Operation]) -> ExperienceLibrary:
-    """The library after the operations, a later one on an entry in place of an earlier, unknown ids as additions."""
+def _compared(trainset: Examples, groups: Sequence[Sequence[Scored]], ask: Ask) -> Iterable[dict[str, str]]:
+    """What a comparison is shown, for each group that has something to teach."""
+    mixed = [
+        (example, group)
+        for example, group in zip(trainset, groups, strict=True)
+        if group and 0 < sum(one.reward for one in group) / len(group) < 1
+    ]
+    told = iter(ask(SummarizeAttempt, [told_of(example, one) for example, group in mixed for one in group]))
+    for example, group in mixed:
+        summaries = [(said.summary, one.reward) for one, said in zip(group, told, strict=False) if said is not None]
+        yield {
+            "task": describe_task(dict(example.inputs())),
+            "expected": render_values(dict(example.labels())),
+            "attempts": render_shown(summaries),
+        }
+
+
+def carried_out(library: ExperienceLibrary, replies: Sequence[dspy.Prediction | None]) -> ExperienceLibrary:
+    """The library after the operations of a step's last call; as it is if the call failed.
+
+    A later operation on an entry counts in place of an earlier, and an unknown id is an addition.
+    """
+    operations: list[Operation] = [o for said in replies if said is not None for o in said.operations]
     last: dict[str, Operation] = {o.id: o for o in operations if isinstance(o, Modify | Delete)}
     on_entries = [o for id, o in last.items() if id in library]
     stray = [Add(text=o.text) for id, o in last.items() if isinstance(o, Modify) and id not in library]
@@ -164,6 +145,14 @@ def carried_out(library: ExperienceLibrary, operations: Sequence[Operation]) -> 
 def renumbered(library: ExperienceLibrary) -> ExperienceLibrary:
     """The same texts under the ids G0, G1 and so on."""
     return ExperienceLibrary().apply([Add(text=entry.text) for entry in library], limits=UNLIMITED).library
+
+
+def _ask(
+    agent_objective: str, learning_objective: str, question: type[dspy.Signature], asked: Sequence[dict[str, str]]
+) -> list[dspy.Prediction | None]:
+    """The answers; None where a call failed, which the authors pass over too."""
+    told = {"agent_objective": agent_objective, "learning_objective": learning_objective}
+    return ask_all(question, [told | one for one in asked])
 
 
 def _shown(library: ExperienceLibrary) -> str:

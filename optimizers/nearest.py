@@ -13,10 +13,10 @@ from typing import Any
 import dspy
 from dspy.teleprompt import Teleprompter
 
-from optimizers.notes import SHOWN_TOKENS, describe_task, practise, render_shown, with_notes
+from optimizers.notes import ask_all, describe_task, practise, render_shown, told_of, with_notes
 from optimizers.scaling import AtBudget, Examples, Fitted, Task
-from tfgrpo_dspy import BM25, Scored
-from tfgrpo_dspy.kit import SummarizeRollout, neutralise, render_values, shorten
+from tfgrpo_dspy import BM25
+from tfgrpo_dspy.kit import SummarizeRollout
 from tfgrpo_dspy.rewards import Metric
 
 _HEADING = "Attempts at similar tasks, and how they went. Use what helps with the task at hand:"
@@ -90,26 +90,15 @@ class NearestAttempts(Teleprompter):
         """The student with the knowledge base."""
         groups = practise(student, trainset, self.metric, self.seed, k=self.k)
         best = [max(scored, key=lambda rollout: rollout.reward) if scored else None for scored in groups]
-        objective = student.predictors()[0].signature.instructions
+        objective = {"objective": student.predictors()[0].signature.instructions}
+        worth = [(e, one) for e, one in zip(trainset, best, strict=True) if one is not None and one.reward > 0]
+        told = ask_all(SummarizeRollout, [objective | told_of(example, one) for example, one in worth])
         cases = [
-            _case(example, rollout, objective)
-            for example, rollout in zip(trainset, best, strict=True)
-            if rollout is not None and rollout.reward > 0
+            Case(describe_task(dict(example.inputs())), said.summary, one.reward)
+            for (example, one), said in zip(worth, told, strict=True)
+            if said is not None
         ]
         return Retrieving(student, KnowledgeBase(cases))
-
-
-def _case(example: dspy.Example, rollout: Scored, objective: str) -> Case:
-    task = describe_task(dict(example.inputs()))
-    told = dspy.Predict(SummarizeRollout)(
-        objective=objective,
-        task=task,
-        trajectory=shorten(rollout.trajectory, SHOWN_TOKENS),
-        reward=f"{rollout.reward:g}",
-        feedback=neutralise(rollout.feedback),
-        expected=render_values(dict(example.labels())),
-    )
-    return Case(task, told.summary, rollout.reward)
 
 
 def nearest_attempts(metric: Metric, seed: int, calls: int | None) -> Teleprompter:

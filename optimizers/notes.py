@@ -63,6 +63,17 @@ def describe_task(inputs: Mapping[str, Any]) -> str:
     return shorten(render_values(inputs), SHOWN_TOKENS)
 
 
+def told_of(example: dspy.Example, rollout: Scored) -> dict[str, str]:
+    """What a question about an attempt is told: the task, what was done, its reward and feedback, what was expected."""
+    return {
+        "task": describe_task(dict(example.inputs())),
+        "trajectory": shorten(rollout.trajectory, SHOWN_TOKENS),
+        "reward": f"{rollout.reward:g}",
+        "feedback": neutralise(rollout.feedback),
+        "expected": render_values(dict(example.labels())),
+    }
+
+
 def attempt(
     program: dspy.Module, inputs: Mapping[str, Any], *, draw: str | None = None, temperature: float | None = None
 ) -> Attempt:

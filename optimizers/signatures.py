@@ -97,15 +97,28 @@ class ChooseBest(dspy.Signature):
     best: int = dspy.OutputField(desc="number of the attempt that is most likely right")
 
 
-class SummarizeAttempt(dspy.Signature):
+class _Objectives(dspy.Signature):
+    """What every question of the authors' pipeline is told."""
+
+    agent_objective: str = dspy.InputField(desc="what the agent is to do")
+    learning_objective: str = dspy.InputField(desc="what is to be learned from its attempts")
+
+
+class _Comparison(_Objectives):
+    """What a comparison of attempts is told."""
+
+    task: str = dspy.InputField(desc="the inputs of the task")
+    attempts: str = dspy.InputField(desc="each attempt in summary, with its reward")
+    expected: str = dspy.InputField(desc="the expected output")
+
+
+class SummarizeAttempt(_Objectives):
     """Tell step by step what an attempt at a task did, and which experiences it made use of.
 
     Say of each step whether it brought the attempt nearer to what was expected or led it astray, and why. Where the
     attempt failed, name the step at which it did.
     """
 
-    agent_objective: str = dspy.InputField(desc="what the attempts are to do")
-    learning_objective: str = dspy.InputField(desc="what is to be learned from them")
     task: str = dspy.InputField(desc="the inputs of the task")
     trajectory: str = dspy.InputField(desc="every model call and tool call of the attempt, in order")
     reward: str = dspy.InputField(desc="the score this attempt was given; higher is better")
@@ -114,7 +127,7 @@ class SummarizeAttempt(dspy.Signature):
     summary: str = dspy.OutputField(desc="step by step")
 
 
-class CompareAndOperate(dspy.Signature):
+class CompareAndOperate(_Comparison):
     """Compare attempts at one task, and change the experiences by one operation, so that the better way is taken.
 
     Find what the successful attempts did otherwise than the failed ones, and what the experiences lack for that. Add
@@ -122,69 +135,53 @@ class CompareAndOperate(dspy.Signature):
     with when it applies.
     """
 
-    agent_objective: str = dspy.InputField(desc="what the attempts are to do")
-    learning_objective: str = dspy.InputField(desc="what is to be learned from them")
-    task: str = dspy.InputField(desc="the inputs of the task")
-    attempts: str = dspy.InputField(desc="each attempt in summary, with its reward")
-    expected: str = dspy.InputField(desc="the expected output")
     experiences: str = dspy.InputField(desc="the present experiences, one a line under its id")
     lessons: str = dspy.OutputField(desc="what set the successful attempts apart")
     operations: list[Operation] = dspy.OutputField(desc="one `add` or `modify`")
 
 
-class ReviseExperiences(dspy.Signature):
+class ReviseExperiences(_Objectives):
     """Revise a list of experiences: carry out the modifications asked for, and bring together what says the same.
 
     An experience stays general, opens with when it applies, and takes about 32 words. Modify an entry to hold what
     several say, and delete those that it makes needless.
     """
 
-    agent_objective: str = dspy.InputField(desc="what the experiences are to help with")
-    learning_objective: str = dspy.InputField(desc="what they were learned for")
     experiences: str = dspy.InputField(desc="the present and the new experiences, one a line under its id")
     modifications: str = dspy.InputField(desc="modifications asked for, one a line")
     operations: list[Operation] = dspy.OutputField(desc="`modify` and `delete`, of entries above")
 
 
-class CompareAttempts(dspy.Signature):
+class CompareAttempts(_Comparison):
     """Compare attempts at one task, and write down what they teach.
 
     Find what the successful attempts did otherwise than the failed ones. An experience speaks to tasks of this kind,
     not to this one alone, opens with when it applies, and says what to do.
     """
 
-    agent_objective: str = dspy.InputField(desc="what the attempts are to do")
-    learning_objective: str = dspy.InputField(desc="what is to be learned from them")
-    task: str = dspy.InputField(desc="the inputs of the task")
-    attempts: str = dspy.InputField(desc="each attempt in summary, with its reward")
-    expected: str = dspy.InputField(desc="the expected output")
     limits: str = dspy.InputField(desc="how many experiences")
     experiences: list[str] = dspy.OutputField(desc='each "When ..., do ..."')
 
 
-class OperateOnExperiences(dspy.Signature):
+class OperateOnExperiences(_Objectives):
     """Say what becomes of new experiences, given those that are there: add, modify one present, delete, or keep.
 
     Add what is new; modify an entry that a new one sharpens; delete an entry that a new one shows to be wrong; keep
     where all has been said.
     """
 
-    agent_objective: str = dspy.InputField(desc="what the experiences are to help with")
-    learning_objective: str = dspy.InputField(desc="what they were learned for")
     experiences: str = dspy.InputField(desc="the present experiences, one a line under its id")
     advantages: str = dspy.InputField(desc="the new experiences, one a line")
     operations: list[Operation] = dspy.OutputField(desc="one for each new experience")
 
 
-class MergeOperations(dspy.Signature):
+class MergeOperations(_Objectives):
     """Merge operations on a list of experiences, written independently of each other, into one plan.
 
     At most one operation for an entry; what several would add is added once, in the fullest wording; what they
     contradict each other on is decided.
     """
 
-    agent_objective: str = dspy.InputField(desc="what the experiences are to help with")
-    learning_objective: str = dspy.InputField(desc="what they were learned for")
     experiences: str = dspy.InputField(desc="the present experiences, one a line under its id")
     advantages: str = dspy.InputField(desc="the operations, one a line")
     operations: list[Operation] = dspy.OutputField(desc="the plan")

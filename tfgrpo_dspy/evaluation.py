@@ -11,7 +11,7 @@ from dataclasses import replace
 import dspy
 
 from tfgrpo_dspy.declaration import documented
-from tfgrpo_dspy.errors import BudgetError, DataError, SettingsError, TooManyErrors
+from tfgrpo_dspy.errors import BudgetError, DataError, SettingsError
 from tfgrpo_dspy.lm.budget import Budget
 from tfgrpo_dspy.lm.metering import find_prices, metering
 from tfgrpo_dspy.lm.usage import Usage
@@ -20,7 +20,7 @@ from tfgrpo_dspy.program.checks import check_examples, check_lms, check_room, lm
 from tfgrpo_dspy.records.evaluation import Comparison, Evaluation
 from tfgrpo_dspy.rewards.reward import Metric, check_metric
 from tfgrpo_dspy.rollouts.sampling import Query, Sampling
-from tfgrpo_dspy.runtime.losses import Watch, warn_of_scores_below_failure
+from tfgrpo_dspy.runtime.losses import Watch, all_lost, warn_of_scores_below_failure
 from tfgrpo_dspy.runtime.workers import Workers
 from tfgrpo_dspy.settings import Settings, meter_for
 from tfgrpo_dspy.statistics.estimates import mean_at_k, paired_difference
@@ -128,7 +128,7 @@ def evaluate_with(
     if lost and not any(group.scored for group in groups):
         if lost[0].cause == "budget":
             raise BudgetError(f"the budget did not allow a single rollout: {lost[0].error}")
-        raise TooManyErrors(f"all {len(lost)} rollouts of the evaluation were lost, the first to: {lost[0].error}")
+        raise all_lost(lost, "evaluation")
     usage = sum((rollout.usage for group in groups for rollout in group.rollouts), Usage())
     mean = mean_at_k([group.rewards for group in groups])
     refused = [rollout.error for rollout in lost if rollout.cause == "budget"]

@@ -121,7 +121,7 @@ def test_of_the_authors_operations_the_last_on_an_entry_counts_and_one_on_no_ent
         Modify(id="G0", text="y " * 60),
         Modify(id="G9", text="z"),
     ]
-    texts = [entry.text for entry in carried_out(library, plan)]
+    texts = [entry.text for entry in carried_out(library, [dspy.Prediction(operations=plan), None])]
     assert texts == [("y " * 60).strip(), "z"]
 
 

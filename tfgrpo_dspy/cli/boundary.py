@@ -24,7 +24,7 @@ from typer.core import TyperGroup
 
 from tfgrpo_dspy.cli.options.spelling import spelled
 from tfgrpo_dspy.cli.terminal import err
-from tfgrpo_dspy.errors import EveryRolloutFailed, RequestError, TFGRPOError, TooManyErrors
+from tfgrpo_dspy.errors import RequestError, TFGRPOError, TooManyErrors
 from tfgrpo_dspy.reports.redaction import safe
 
 MISTAKE, BAD_INPUT, UNRECORDED, WAITING, ENDED_EARLY, UNUSED, AWAY, TOO_LOW, INTERRUPTED = 1, 2, 3, 4, 5, 6, 7, 8, 130
@@ -82,12 +82,8 @@ def why(error: BaseException) -> str:
     """Why a run or an evaluation could not go on, and what to do."""
     from tfgrpo_dspy.lm.verdicts.table import verdict_of
 
-    if isinstance(error, RequestError | EveryRolloutFailed):
+    if isinstance(error, RequestError | TooManyErrors):
         return first_paragraph(error).rstrip(".")
-    if isinstance(error, TooManyErrors):
-        broken = "metric" in str(error) and "(infrastructure)" not in str(error)
-        mend = "mend the metric" if broken else "check the endpoint (--api-base) and the network"
-        return f"{first_paragraph(error).rstrip('.')}; {mend}, or allow more losses with --max-errors"
     verdict = verdict_of(error)
     if verdict.taken_for == "request":
         return verdict.sentence
@@ -110,8 +106,6 @@ def _is_of_the_lm(error: BaseException) -> bool:
 
 
 def _described(error: TFGRPOError | OSError) -> str:
-    if isinstance(error, TooManyErrors):
-        return why(error)
     if isinstance(error, OSError) and not isinstance(error, TFGRPOError) and error.filename:
         return f"{error.filename}: {(error.strerror or str(error)).lower()}; check the path and its permissions"
     return first_paragraph(error)

@@ -22,6 +22,7 @@ from tfgrpo_dspy.records.events import RunFinished, RunStarted, StepFinished
 from tfgrpo_dspy.reports.markdown import render_report, with_gain
 from tfgrpo_dspy.reports.page.render import render_page, with_verdict
 from tfgrpo_dspy.reports.story import Section, Story
+from tfgrpo_dspy.runtime.locks import remove_what_killed_writers_left
 
 if TYPE_CHECKING:
     import dspy
@@ -82,7 +83,7 @@ class Keeper:
 
 
 def check_folder(folder: Path) -> None:
-    """Make the folder now, so that a run is not paid for in vain.
+    """Make the folder now, so that a run is not paid for in vain, and clear away what killed writers left in it.
 
     Raises:
         SettingsError: It cannot be made or written to.
@@ -90,7 +91,7 @@ def check_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
-            pass
+            remove_what_killed_writers_left(folder)
     except OSError as error:
         raise SettingsError(
             f"{folder} cannot be written to ({error.strerror}); name another folder with --out"

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import dspy
 
-from tfgrpo_dspy.errors import BudgetError, SettingsError, TooManyErrors
+from tfgrpo_dspy.errors import BudgetError, SettingsError
 from tfgrpo_dspy.forecast.forecast import OF_REFLECTION, STAGES, Amount, Forecast, Pilot, PilotGroup, Plan
 from tfgrpo_dspy.forecast.scaling import scale
 from tfgrpo_dspy.library.library import ExperienceLibrary
@@ -93,9 +93,6 @@ def forecast(  # noqa: PLR0913, PLR0917 - what `TrainingFreeGRPO.forecast` takes
     record = heard.record
     if record is None or run.meter.stopped_by is not None:
         raise BudgetError(f"the budget did not allow the pilot: {run.meter.stopped_by}; make it smaller, or raise it")
-    lost = [rollout for group in record.groups for rollout in group.lost]
-    if lost and not any(group.scored for group in record.groups):
-        raise TooManyErrors(f"all {len(lost)} rollouts of the pilot were lost, the first to: {lost[0].error}")
     run.valset, run.gate = whole, gate
     made = scale(_pilot(run, heard, record), _plan(run, steps, record, prices))
     notes = (*made.notes, *powers(gate), *_remarks(record))

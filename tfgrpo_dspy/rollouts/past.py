@@ -78,15 +78,23 @@ class PastRollouts:
         Raises:
             DataError: There are none.
         """
+        name = f"s{step}/e{query.position}"
+        attempts = self.attempts[self._place_of(query)]
+        return Group(name, query.example, tuple(replace(one, name=f"{name}/r{i}") for i, one in enumerate(attempts)))
+
+    def check(self, trainset: Sequence[dspy.Example]) -> None:
+        """Raises `DataError` if an example of the trainset has no past rollouts."""
+        for position, example in enumerate(trainset):
+            self._place_of(Query(position, example))
+
+    def _place_of(self, query: Query) -> int:
         found = self._places.get(_key(dict(query.example.inputs())))
         if found is None:
             raise DataError(
                 f"trainset[{query.position}] has no past rollouts: none was recorded with its inputs; "
                 "pass the `examples` of the past rollouts as the trainset"
             )
-        name = f"s{step}/e{query.position}"
-        attempts = (replace(one, name=f"{name}/r{i}") for i, one in enumerate(self.attempts[found]))
-        return Group(name, query.example, tuple(attempts))
+        return found
 
 
 def _grouped(rows: Iterable[Row], metric: Metric | None) -> PastRollouts:
@@ -155,9 +163,3 @@ def _from_json(text: str, name: str) -> Any:
 def _key(inputs: Mapping[str, Any]) -> str:
     """Inputs as a text that is the same for the same inputs."""
     return json.dumps(inputs, sort_keys=True, default=str, ensure_ascii=False)
-
-
-def check_past(past: PastRollouts, trainset: Sequence[dspy.Example]) -> None:
-    """Raises `DataError` if an example of the trainset has no past rollouts."""
-    for position, example in enumerate(trainset):
-        past.group(Query(position, example), 0)

@@ -46,9 +46,7 @@ def prepare(
     train = check_examples(trainset, "trainset")
     val = check_examples(valset, "valset") if valset is not None else None
     if past is not None:
-        from tfgrpo_dspy.rollouts.past import check_past
-
-        check_past(past, train)
+        past.check(train)
     check_gain(settings.require_gain, setup.gate, val)
     bare = detach(student)
     objective = settings.objective or _instructions(bare, conditioned)

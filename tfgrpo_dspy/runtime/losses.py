@@ -30,7 +30,7 @@ _LARGE_LIBRARY = 1_000
 _REMEDIES = {
     "policy": "call the program on one example to see it fail",
     "metric": "mend the metric",
-    "infrastructure": "check the endpoint and the network",
+    "infrastructure": "check the endpoint (`api_base`) and the network",
 }
 _EXAMPLE = re.compile(r"/e(\d+)\b")
 
@@ -52,6 +52,8 @@ class Watch:
         self._observer = observer
         self._wrong: dict[str, None] = {}
         self._causes: Counter[str] = Counter()
+        self._are_metrics = True
+        """Whether nothing but the metric failed."""
         self._first: dict[str, str] = {}
 
     def __call__(self, event: Event) -> None:
@@ -67,10 +69,12 @@ class Watch:
             case RolloutFinished(rollout=Lost(cause="budget")):
                 pass  # not made because nothing new was to start
             case RolloutFinished(rollout=Lost(name=name, cause=cause, error=error), dataset=dataset):
+                self._are_metrics &= cause == "metric"
                 self._count(_place(name, dataset), f"rollout lost ({cause})", error)
             case ReflectionFinished(made=made):
                 for failure in made.failures:
                     if failure.is_error:
+                        self._are_metrics = False
                         self._count(_place(failure.where, "trainset"), f"{failure.stage} failed", failure.reason)
 
     def _count(self, place: str, cause: str, error: str) -> None:
@@ -80,7 +84,8 @@ class Watch:
         if len(self._wrong) > self._max_errors:
             listed = "; ".join(f"{n} x {cause}, first: {self._first[cause]}" for cause, n in self._causes.most_common())
             raise TooManyErrors(
-                f"more than max_errors={self._max_errors} examples went wrong ({_named(list(self._wrong))}): {listed}"
+                f"more than max_errors={self._max_errors} examples went wrong ({_named(list(self._wrong))}): {listed}; "
+                f"{_REMEDIES['metric' if self._are_metrics else 'infrastructure']}, or allow more with `max_errors`"
             )
 
 
@@ -116,6 +121,12 @@ def check_that_one_came_through(record: StepRecord, library: ExperienceLibrary) 
         f"no rollout of step {record.step} came through; {times} of {len(rollouts)}: "
         f"{shorten(one_line(usual or ''), 100)}; {room if library.tokens >= _LARGE_LIBRARY else ''}{_REMEDIES[cause]}"
     )
+
+
+def all_lost(lost: Sequence[Lost], of: str) -> TooManyErrors:
+    """The error of what lost every rollout, with why the first was lost and what to do."""
+    said = f"all {len(lost)} rollouts of the {of} were lost, the first to: {one_line(lost[0].error)}"
+    return TooManyErrors(f"{said}; {_REMEDIES[lost[0].cause]}")
 
 
 def failure_of(rollout: Rollout) -> str | None:

@@ -149,7 +149,7 @@ def test_an_unreachable_endpoint_is_named():
     result = run("compile", SOLVER, "train.jsonl", *endpoint, "--no-tracking", env={"OPENAI_API_KEY": KEY})
     said = the_error(result)
     assert "40 of 40: LMTransportError: [openai/x] failed to connect to 127.0.0.1:9" in said
-    assert "check the endpoint" in said
+    assert "check the endpoint (--api-base) and the network" in said
     assert result.exit_code == 2
 
 

@@ -244,6 +244,16 @@ def test_a_run_that_stops_late_leaves_what_it_learned(monkeypatch):
     )
 
 
+def test_files_that_a_killed_run_never_finished_are_cleared_away():
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    half = Path(f"out/.library.json.{ended.pid}-140.tmp")
+    half.parent.mkdir()
+    half.write_text("{", encoding="utf-8")
+    compiled("--lm", "simulated", "--no-tracking")
+    assert not half.exists()
+
+
 def test_a_run_that_stops_at_once_leaves_earlier_results_alone():
     compiled("--lm", "simulated", "--no-tracking")
     before = {path: path.read_bytes() for path in Path("out").rglob("*") if path.is_file()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import dspy
@@ -52,8 +53,15 @@ def test_one_more_than_tolerated_stops_with_the_examples_a_count_and_one_of_them
     assert str(caught.value) == (
         "more than max_errors=2 examples went wrong (trainset[0], trainset[7], s1): "
         "2 x rollout lost (infrastructure), first: LMServerError: busy; "
-        "1 x rollout lost (metric), first: the metric raised KeyError; 1 x update failed, first: no reply"
+        "1 x rollout lost (metric), first: the metric raised KeyError; 1 x update failed, first: no reply; "
+        "check the endpoint (`api_base`) and the network, or allow more with `max_errors`"
     )
+
+
+def test_where_nothing_but_the_metric_failed_the_metric_is_to_be_mended():
+    watch = Watch(0, lambda event: None)
+    with pytest.raises(TooManyErrors, match=r"; mend the metric, or allow more with `max_errors`$"):
+        watch(lost("s1/e7/r1", "metric", "the metric raised KeyError"))
 
 
 def test_an_example_is_one_error_in_however_many_rollouts_steps_and_stages_it_goes_wrong():
@@ -111,10 +119,10 @@ def test_a_step_in_which_nothing_came_through_says_how_often_and_how():
 
 @pytest.mark.parametrize(
     ("cause", "remedy"),
-    [("metric", "mend the metric"), ("infrastructure", "check the endpoint and the network")],
+    [("metric", "mend the metric"), ("infrastructure", "check the endpoint (`api_base`) and the network")],
 )
 def test_what_to_mend_depends_on_what_was_lost(cause, remedy):
-    with pytest.raises(EveryRolloutFailed, match=f"{remedy}$"):
+    with pytest.raises(EveryRolloutFailed, match=f"{re.escape(remedy)}$"):
         check_that_one_came_through(of_step(lost(cause=cause).rollout), ExperienceLibrary())
 
 

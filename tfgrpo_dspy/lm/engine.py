@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -27,7 +26,17 @@ from tfgrpo_dspy.lm.meter import LONGEST_WAIT, Meter
 from tfgrpo_dspy.lm.outage import is_absence
 from tfgrpo_dspy.lm.scope import Scope
 from tfgrpo_dspy.lm.usage import Usage
-from tfgrpo_dspy.lm.verdicts.replies import Reply, TooLongReply, fault_in, is_repeated, may_pass, timed_out
+from tfgrpo_dspy.lm.verdicts.replies import (
+    CutReply,
+    EmptyReply,
+    Reply,
+    TooLongReply,
+    as_repeated,
+    fault_in,
+    is_repeated,
+    may_pass,
+    timed_out,
+)
 
 T = TypeVar("T")
 
@@ -57,6 +66,8 @@ class Errand:
     """Whether sending ends when its flight does; else nobody waits for it any more."""
     may_ask_others: bool = False
     """Whether the engine may itself ask one: its first request is then this one."""
+    repeats: int = 0
+    """How often a reply that is none is asked for again here; 0 where DSPy does that itself."""
 
 
 class Ticket:
@@ -168,6 +179,8 @@ async def ask(scope: Scope, errand: Errand, way: Way) -> Any:
             told = _remember(meter, errand, error)
             if told is error:
                 raise
+            if isinstance(error, EmptyReply | CutReply) and _attempts(errand) <= errand.repeats:
+                continue  # DSPy repeats no call of LiteLLM that was answered
             raise told from error
 
 
@@ -262,6 +275,11 @@ def _failures_of(errand: Errand) -> _Failures | None:
     return None
 
 
+def _attempts(errand: Errand) -> int:
+    before = _failures_of(errand)
+    return before.attempts if before is not None else 0
+
+
 def _remember(meter: Meter, errand: Errand, error: Exception) -> Exception:
     """What DSPy will repeat, and how long it is then to rest first; returns the error that it is to be told."""
     before = _failures_of(errand)
@@ -271,7 +289,7 @@ def _remember(meter: Meter, errand: Errand, error: Exception) -> Exception:
     attempts, timeouts = (before.attempts, before.timeouts) if before is not None else (0, 0)
     rest = meter.wait_for(error, attempts, errand.model)
     will_rest = rest if rest <= LONGEST_WAIT else None
-    told = copy(error)
+    told = as_repeated(error)
     told.retry_after = 0.0  # type: ignore[attr-defined]  # DSPy would sleep where nothing could wake it
     _FAILED.set(_Failures(errand.request, told, attempts + 1, timeouts + timed_out(error), will_rest))
     return told

@@ -118,6 +118,7 @@ def _of_body(asked: Asked, lm: dspy.BaseLM, body: Mapping[str, Any], *_: Any) ->
         own_timeout=float(own) if isinstance(own, int | float) else None,
         ends_itself=dspy.settings.send_stream is not None,
         may_ask_others=type(asked.engine) not in _LITELLM,
+        repeats=getattr(lm, "num_retries", 0) if type(asked.engine) in (*_LITELLM, *_OLD) else 0,
     )
 
 

@@ -66,7 +66,7 @@ def test_a_run_on_a_failing_endpoint_ends_with_a_library_as_good_as_without_faul
     learned = gain_of(program)
     assert learned.low <= without_faults.high
     assert without_faults.low <= learned.high
-    assert len([r for r in rollouts(result) if isinstance(r, Scored)]) >= 0.8 * len(rollouts(result))
+    assert len([r for r in rollouts(result) if isinstance(r, Scored)]) >= 0.9 * len(rollouts(result))
     assert all(lost.cause == "infrastructure" and lost.error for lost in rollouts(result) if isinstance(lost, Lost))
     assert sum(log.counts.values()) == result.traffic.calls
 
@@ -97,7 +97,7 @@ def test_every_request_that_failed_is_in_the_record_with_its_reason():
         ("bad_gateway", "LMServerError"),
         ("cut", "LMServerError"),
         ("empty", "LMServerError"),
-        ("malformed", "LMProviderError"),
+        ("malformed", "LMServerError"),
         ("hang", "LMTimeoutError"),
     ],
 )
@@ -122,6 +122,29 @@ def test_an_endpoint_that_always_fails_scores_nothing_and_says_why(fault, reason
     assert all(rollout.cause == "infrastructure" and reason in rollout.error for rollout in lost)
     assert made.policy_failures == 0
     assert 0 < len(lost) < 12
+
+
+class Once(FaultLog):
+    """One fault at the first request, and none after it."""
+
+    def __init__(self, fault: str) -> None:
+        super().__init__(Faults(), 0)
+        self._left = [fault]
+
+    def draw(self) -> str | None:
+        return self._left.pop() if self._left else super().draw()
+
+
+@pytest.mark.parametrize("engine", ["auto", "litellm"])
+@pytest.mark.parametrize("fault", ["reset", "rate_limit", "error", "bad_gateway", "cut", "empty", "malformed"])
+def test_what_fails_for_a_moment_is_asked_again_and_not_lost(fault, engine):
+    log = Once(fault)
+    with running_server(seed=0, faults=log) as url:
+        lm = dspy.LM("openai/frozen-lm", api_base=url, api_key="x", cache=False, num_retries=1, engine=engine)
+        with dspy.context(lm=lm):
+            made = evaluate(make_solver(), demo_examples(1, 0), number, k=1, display_progress=False)
+    assert not made.lost
+    assert made.traffic.retries == log.counts["none"] == 1
 
 
 def test_a_reply_that_lost_its_form_is_the_policys_own_failure():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 
 from dspy.lm15 import (
@@ -39,6 +40,10 @@ class EmptyReply(ServerError):
 
 class CutReply(ServerError):
     """The endpoint cut a reply off before it was as long as it was allowed to be."""
+
+
+class NoReply(ServerError):
+    """The endpoint answered with success, and a body that is no reply at all."""
 
 
 class TooLongReply(ProviderError):
@@ -179,16 +184,22 @@ def fault_in(rule: ReplyRule | None, reply: Reply) -> ServerError | None:
 
 
 def is_repeated(error: BaseException) -> bool:
-    """Whether DSPy repeats a request that failed so, and would without us; that a body is no reply is added."""
-    if isinstance(error, LMError):
-        return is_retryable_lm_error(error) or (type(error) is LMProviderError and error.status == _OK)
-    is_no_reply = type(error) is ProviderError and getattr(error, "status", None) == _OK
-    return isinstance(error, _PASSING) or is_no_reply
+    """Whether DSPy repeats a request that failed so, and would without us."""
+    return is_retryable_lm_error(error) if isinstance(error, LMError) else isinstance(error, _PASSING)
 
 
 def may_pass(error: BaseException) -> bool:
     """Whether the same request may succeed when it is repeated: the endpoint was at fault, and for a moment only."""
-    return is_repeated(error) and verdict_of(error).taken_for == "infrastructure"
+    return (is_repeated(error) or _is_no_reply(error)) and verdict_of(error).taken_for == "infrastructure"
+
+
+def as_repeated(error: Exception) -> Exception:
+    """What may pass, as DSPy repeats it: a body that is no reply is the server's failure, which DSPy does not see."""
+    return NoReply(str(error), status=_OK) if _is_no_reply(error) else copy(error)
+
+
+def _is_no_reply(error: BaseException) -> bool:
+    return type(error) in (ProviderError, LMProviderError) and getattr(error, "status", None) == _OK
 
 
 def timed_out(error: BaseException) -> bool:

@@ -68,7 +68,8 @@ def test_a_run_on_a_failing_endpoint_ends_with_a_library_as_good_as_without_faul
     assert without_faults.low <= learned.high
     assert len([r for r in rollouts(result) if isinstance(r, Scored)]) >= 0.9 * len(rollouts(result))
     assert all(lost.cause == "infrastructure" and lost.error for lost in rollouts(result) if isinstance(lost, Lost))
-    assert sum(log.counts.values()) == result.traffic.calls
+    came_to_nothing = result.traffic.failures.get("LMTransportError", 0)  # the server may never have seen it
+    assert sum(log.counts.values()) - log.counts["reset"] == result.traffic.calls - came_to_nothing
 
 
 @pytest.mark.slow

@@ -78,7 +78,7 @@ def _net(
     operations: dict[Operation, By] = {}
     refusals: list[Refusal] = []
     for id, changes in told.items():
-        reason = "; ".join(dict.fromkeys(change.reason for change in changes if change.reason))
+        reason = "; ".join(dict.fromkeys(change.reason for change in changes if change.reason)).replace(".; ", ". ")
         cited = _labels(changes, labels)
         if id not in was and id not in are:
             added = Add(text=changes[0].after or "", reason=changes[0].reason, sources=cited)

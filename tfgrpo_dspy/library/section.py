@@ -21,7 +21,8 @@ OPENING = "<experience-library>"
 CLOSING = "</experience-library>"
 PREAMBLE = (
     "Experiences from earlier attempts at tasks of this kind. Read them before you answer; "
-    "follow each one whose condition fits the task at hand and pass over the others."
+    "follow each one whose condition fits the task at hand and pass over the others. Where you write down your "
+    "reasoning, name those that you follow by their ids in brackets."
 )
 
 _ENTRY = re.compile(r"\[(G(?:0|[1-9][0-9]*))\] (.*)")

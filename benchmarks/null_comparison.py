@@ -21,7 +21,7 @@ import numpy as np
 
 from benchmarks.common import Figures, Target, progress, report
 from benchmarks.coverage import AIME_LIKE, measure_difference, measure_mean, rollouts
-from evals.scoring import BySeed, gains_over_seeds, holm
+from evals.scoring.gains import BySeed, gains_over_seeds, holm
 from tfgrpo_dspy.statistics.estimates import Rewards
 
 LEVEL = 0.05

@@ -1,1 +1,1 @@
-"""Datasets, verifiers, scores with error bars, experiment recipes and the reports that compare them."""
+"""Experiments: benchmarks, verifiers, a harness, tables with error bars and the reports on them."""

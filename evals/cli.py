@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from evals.options import AuditOptions, CompareOptions
+from evals.audit.options import AuditOptions
+from evals.compare.options import CompareOptions
 from evals.paper.options import PaperOptions
 from tfgrpo_dspy.cli import Commands, begin, taking
 
@@ -38,7 +39,7 @@ def compare(options: CompareOptions) -> None:
     Give the same command again after a kill: what is finished is not run again.
     """
     begin(f"Reading {options.task or options.program or 'the demo task'}")
-    from evals.compare_command import run_compare
+    from evals.compare.command import run_compare
 
     raise typer.Exit(run_compare(options))
 
@@ -64,7 +65,7 @@ def audit_reward(options: AuditOptions) -> None:
 
     ANSWERS has a row for each answer: question, expected answer, and the answer that was given.
     """
-    from evals.auditing import run_audit
+    from evals.audit.command import run_audit
 
     run_audit(options)
 
@@ -72,7 +73,7 @@ def audit_reward(options: AuditOptions) -> None:
 @app.command(name="list", epilog="Example: tfgrpo list")
 def list_() -> None:
     """List what can be compared: tasks, the line-up of optimizers, the paper's tables."""
-    from evals.compare_command import show_lists
+    from evals.lists import show_lists
 
     show_lists()
 

@@ -88,35 +88,41 @@ def module_name(path: Path) -> str:
 
 
 def room_of(name: str) -> str:
-    """The folder, or file of the root, that a dotted name of the library stands in."""
+    """The folder, or file of the root, that a dotted name of a house stands in."""
     return name.split(".")[1]
 
 
 @cache
-def modules() -> dict[str, Path]:
-    """Dotted name to path, of every module of the library but `__init__`, which only gathers the public names."""
-    return {module_name(path): path for path in modules_of(LIBRARY) if path != LIBRARY / "__init__.py"}
+def modules(house: str = "tfgrpo_dspy") -> dict[str, Path]:
+    """Dotted name to path, of every module of a house but those of its root that only open the door."""
+    doors = {ROOT / house / "__init__.py", ROOT / house / "__main__.py"}
+    return {module_name(path): path for path in modules_of(ROOT / house) if path not in doors}
 
 
 def uses_of(path: Path, known: Collection[str], *, at_import: bool = False) -> set[str]:
-    """Modules of the library that a module imports, those for type checkers and within functions included."""
+    """Modules of its house that a module imports, those for type checkers and within functions included."""
     return {name for name in imports_of(path, at_import=at_import) if name in known} - {module_name(path)}
 
 
 @cache
-def rooms_used() -> dict[str, set[str]]:
+def rooms_used(house: str = "tfgrpo_dspy") -> dict[str, set[str]]:
     """Each room to the rooms that it imports from."""
-    known, rooms = modules(), {}
+    known, rooms = modules(house), {}
     for name, path in known.items():
         used = {room_of(other) for other in uses_of(path, known)} - {room_of(name)}
         rooms.setdefault(room_of(name), set()).update(used)
     return rooms
 
 
+HOUSES = ("tfgrpo_dspy", "evals")
+"""In the order in which docs/architecture.md draws them."""
+
+
 @cache
-def floors() -> dict[str, int]:
+def floors(house: str = "tfgrpo_dspy") -> dict[str, int]:
     """The floor of each room, as docs/architecture.md draws them: `12  cli/` is a line of its picture."""
-    drawn = re.findall(r"^ *(\d+) +((?:[a-z_]+(?:/|\.py) *)+)", ARCHITECTURE.read_text(encoding="utf-8"), re.MULTILINE)
+    _, *pictures = re.findall(r"^```\n(.*?)^```", ARCHITECTURE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    drawn = re.findall(r"^ *(\d+) +((?:[a-z_]+(?:/|\.py) *)+)", pictures[HOUSES.index(house)], re.MULTILINE)
     return {room.rstrip("/").removesuffix(".py"): int(floor) for floor, rooms in drawn for room in rooms.split()}
 
 
@@ -179,8 +185,9 @@ def test_programs_optimizers_and_evals_use_public_names_only(package):
                 assert not [alias for alias in node.names if alias.name.startswith("tfgrpo_dspy.")], label(path)
 
 
-def test_every_room_has_the_floor_that_the_newcomer_is_shown():
-    assert floors().keys() == rooms_used().keys()
+@pytest.mark.parametrize("house", HOUSES)
+def test_every_room_has_the_floor_that_the_newcomer_is_shown(house):
+    assert floors(house).keys() == rooms_used(house).keys()
 
 
 def stops() -> list[list[str]]:
@@ -200,15 +207,16 @@ def test_the_way_of_an_example_is_one_file_per_stop_and_goes_down_in_each_step()
         assert passed == sorted(passed, reverse=True), way
 
 
-@pytest.mark.parametrize("room", sorted(rooms_used()))
-def test_a_room_imports_from_lower_floors_only(room):
-    floor = floors()
-    for used in rooms_used()[room]:
+@pytest.mark.parametrize(("house", "room"), [(house, room) for house in HOUSES for room in sorted(rooms_used(house))])
+def test_a_room_imports_from_lower_floors_only(house, room):
+    floor = floors(house)
+    for used in rooms_used(house)[room]:
         assert floor[used] < floor[room], f"{room}/ (floor {floor[room]}) uses {used} (floor {floor[used]})"
 
 
-def test_no_imports_form_a_circle_not_even_for_types():
-    known = modules()
+@pytest.mark.parametrize("house", MAY_IMPORT)
+def test_no_imports_form_a_circle_not_even_for_types(house):
+    known = modules(house)
     TopologicalSorter({name: uses_of(path, known) for name, path in known.items()}).prepare()  # CycleError names it
 
 
@@ -255,11 +263,15 @@ def test_values_and_what_is_done_to_them_know_no_host(room):
         assert not packages_in(imports_of(path, at_import=True)) & {"dspy", *HEAVY}, label(path)
 
 
-def test_the_root_holds_what_a_newcomer_opens_first():
-    assert len(list(LIBRARY.glob("*.py"))) <= 8
+@pytest.mark.parametrize("house", HOUSES)
+def test_the_root_holds_what_a_newcomer_opens_first(house):
+    assert len(list((ROOT / house).glob("*.py"))) <= 8
 
 
-@pytest.mark.parametrize("folder", sorted({path.parent for path in modules_of(LIBRARY)}), ids=label)
+FOLDERS = sorted({path.parent for house in (*MAY_IMPORT, "tests") for path in modules_of(ROOT / house)})
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=label)
 def test_a_folder_can_be_taken_in_at_a_glance(folder):
     assert len(list(folder.glob("*.py"))) <= 18
 

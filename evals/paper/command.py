@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from evals.display import Display, aside
-from evals.grid import Grid
-from evals.harness import Bench, Listener
-from evals.options import ROW_FAILED
+from evals.compare.display import Display, aside
+from evals.compare.options import ROW_FAILED
+from evals.harness.rows import Row, RowResult
+from evals.harness.running import Bench, Listener
 from evals.paper.data import EMBEDDED, Sets, nominal_sets, sets_of
 from evals.paper.forecast_shown import show_forecast
 from evals.paper.grids import OUR_MODEL, VERDICT, grids_of
@@ -19,9 +19,9 @@ from evals.paper.outcome import Outcome, run_table
 from evals.paper.report import report_of_table, write_report
 from evals.paper.rows import Model, PartPlan, Setup, not_run, plan_of
 from evals.paper.tables import RL_TRAINED, Domain, PaperTable, find_table
-from evals.reports import Report
-from evals.rows import Row, RowResult
-from evals.written import HTML, MARKDOWN
+from evals.reports.grid import Grid
+from evals.reports.report import Report
+from evals.reports.written import HTML, MARKDOWN
 from tfgrpo_dspy import Observer, SettingsError
 from tfgrpo_dspy.cli import SIMULATED, UNRECORDED, say, section, show_path, show_warnings_of_the_library, table_of, warn
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import dspy
     from rich.table import Table as RichTable
 
-    from evals.tracking import Tracking
+    from evals.compare.tracking import Tracking
 
 _UNNAMED = "a model to be named"
 _SIMULATED_LIMIT = 20
@@ -145,7 +145,7 @@ def _tracking(options: PaperOptions, table: PaperTable, plan: PartPlan, several:
     """One comparison in MLflow for each domain, as its rows answer the same questions."""
     if options.tracking is False or (options.tracking is None and find_spec("mlflow") is None):
         return None
-    from evals.tracking import Tracking
+    from evals.compare.tracking import Tracking
 
     experiment = f"paper-{table.name}" + (f"-{plan.domain.name}" if several else "")
     return Tracking(experiment, plan.rows, tracking_uri=options.tracking_uri, fresh=options.fresh)

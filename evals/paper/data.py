@@ -10,10 +10,10 @@ from pathlib import Path
 
 import dspy
 
-from evals.datasets import Dataset, load
+from evals.datasets.loading import Dataset, load
+from evals.datasets.splits import without
+from evals.harness.tasks import Data, Examples
 from evals.paper.tables import MATH, Domain
-from evals.splits import without
-from evals.tasks import Data, Examples
 from evals.texts import content_hash, draw
 from tfgrpo_dspy import DataError
 from tfgrpo_dspy.simulated import Split

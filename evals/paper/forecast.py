@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from evals.harness.rows import Row
 from evals.paper.optimizers import FromElsewhere, settings_in
 from evals.paper.rows import PartPlan
 from evals.paper.tables import PAPER
-from evals.rows import Row
 
 ASSUMPTIONS = (
     "Learning with tools: the paper's 38M + 6.6M tokens per 1,500 rollouts, reflection included, in 7 calls a rollout "

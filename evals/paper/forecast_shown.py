@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from evals.harness.rows import Row
 from evals.paper.forecast import ASSUMPTIONS, Amount, Expected, expect
 from evals.paper.rows import PartPlan
 from evals.paper.tables import SOURCE, PaperTable
-from evals.rows import Row
 from tfgrpo_dspy.cli import price_of, say, section, table_of, warn
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from evals.comparison import Line as Measured
-from evals.grid import Grid
+from evals.harness.rows import Row, Took
 from evals.paper.outcome import Outcome, Part, passing_of, score_of
 from evals.paper.tables import MODELS, PAPER, RL_TRAINED, SOURCE, Column, Line
-from evals.rows import Row, Took
+from evals.reports.grid import Grid
+from evals.scoring.table import Line as Measured
 from tfgrpo_dspy import Difference, Estimate
 from tfgrpo_dspy.kit import counted
 

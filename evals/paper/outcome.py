@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from evals.comparison import Line as Measured
-from evals.comparison import Table, tabulate
-from evals.harness import Bench, Programs, run_rows
+from evals.harness.rows import Row, RowResult
+from evals.harness.running import Bench, Programs, run_rows
 from evals.paper.optimizers import FromElsewhere
 from evals.paper.rows import PartPlan
 from evals.paper.tables import PROGRAMS, RL_TRAINED, Column, PaperTable
-from evals.rows import Row, RowResult
-from evals.scoring import pass_over_seeds
-from evals.study import BASELINE, Study
+from evals.scoring.gains import pass_over_seeds
+from evals.scoring.study import BASELINE, Study
+from evals.scoring.table import Line as Measured
+from evals.scoring.table import Table, tabulate
 from tfgrpo_dspy import Estimate
 
 

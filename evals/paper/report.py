@@ -8,16 +8,16 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evals.figures import draw_all, to_svg
-from evals.grid import Grid
 from evals.paper.grids import grids_of
 from evals.paper.outcome import Outcome, Part
 from evals.paper.said import findings_of, headline_of
 from evals.paper.tables import SOURCE
-from evals.report_html import to_html
-from evals.report_markdown import to_markdown
-from evals.reports import Report, report_of
-from evals.written import FIGURES, HTML, MARKDOWN, TABLE, as_json
+from evals.reports.figures import draw_all, to_svg
+from evals.reports.grid import Grid
+from evals.reports.html import to_html
+from evals.reports.markdown import to_markdown
+from evals.reports.report import Report, report_of
+from evals.reports.written import FIGURES, HTML, MARKDOWN, TABLE, as_json
 from tfgrpo_dspy import MissingExtraError
 from tfgrpo_dspy.kit import safe, write_atomically
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import dspy
 
-from evals.judge import Judge
+from evals.harness.rows import LIBRARY, Row
+from evals.harness.tasks import Data, Task
 from evals.paper.data import EMBEDDED, Sets
 from evals.paper.optimizers import FromElsewhere, paper_optimizer
 from evals.paper.tables import MATH, MODELS, PROGRAMS, RL_TRAINED, WEB, Domain, Line, PaperTable, Program
-from evals.rows import LIBRARY, Row
-from evals.tasks import Data, Task
-from evals.verifiers import math_equal
+from evals.verifiers.answers import math_equal
+from evals.verifiers.judge import Judge
 from tfgrpo_dspy.kit import copy_program, fingerprint
 from tfgrpo_dspy.rewards import Metric, exact
 from tfgrpo_dspy.simulated import simulated_lm

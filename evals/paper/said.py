@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from evals.comparison import Line as Measured
 from evals.paper.grids import signed_percent
 from evals.paper.outcome import Outcome, Part
 from evals.paper.tables import Column
-from evals.verdicts import power
+from evals.scoring.table import Line as Measured
+from evals.scoring.verdicts import power
 
 
 def headline_of(outcome: Outcome) -> str:

@@ -59,7 +59,7 @@ class Domain:
 
     name: str
     trained_on: str
-    """Benchmark that the training examples are drawn from; a name of `evals.benchmarks`."""
+    """Benchmark that the training examples are drawn from; a name of `evals.datasets.benchmarks`."""
     tests: tuple[str, ...]
     """Benchmarks, all answered by the same program of one training."""
     train: int

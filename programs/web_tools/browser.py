@@ -12,9 +12,9 @@ import dspy
 from programs.rollout_local import RolloutLocal
 from programs.web_tools.errors import WebError
 from programs.web_tools.framing import UNTRUSTED, clipped, quoted
-from programs.web_tools.loading import PageLoader
-from programs.web_tools.reading import Document, absolute
-from programs.web_tools.search import PageSource, SearchProvider
+from programs.web_tools.pages.loading import PageLoader
+from programs.web_tools.pages.reading import Document, absolute
+from programs.web_tools.search.hits import PageSource, SearchProvider
 
 __all__ = ["Browser", "visiting"]
 

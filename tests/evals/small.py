@@ -8,9 +8,9 @@ from dataclasses import replace
 import dspy
 from dspy.teleprompt import Teleprompter
 
-from evals.harness import Listener
-from evals.rows import Learned, Point, Question, Row, RowResult, Took
-from evals.tasks import TASKS, Task
+from evals.harness.rows import Learned, Point, Question, Row, RowResult, Took
+from evals.harness.running import Listener
+from evals.harness.tasks import TASKS, Task
 from tfgrpo_dspy import Estimate, Usage
 
 ADVICE = "When two discounts follow one another, take the second off the price that the first one left."

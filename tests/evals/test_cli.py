@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from typer.testing import CliRunner
 
-from evals import study as study_module
 from evals.cli import app
-from evals.options import ROW_FAILED
+from evals.compare.options import ROW_FAILED
+from evals.scoring import study as study_module
 from tests.evals.small import make
 
 SMALL = [
@@ -47,7 +47,7 @@ def test_a_failed_row_is_shown_and_makes_the_exit_code_tell(monkeypatch):
             for name in ("none", "breaking", "advising")
         ]
 
-    monkeypatch.setattr("evals.compare_command.rows_of", rows)
+    monkeypatch.setattr("evals.compare.command.rows_of", rows)
     done = call(*SMALL, "--optimizers", "none,breaking,advising", "--seeds", "1")
     assert done.exit_code == ROW_FAILED
     assert "[2/3] breaking, seed 0: failed: RuntimeError: the optimizer broke" in done.output

@@ -14,7 +14,7 @@ from dspy.utils import DummyLM
 from programs.web import WebAgent
 from programs.web_tools import AddressRules, Browser, Fetcher, Hit, PageLoader
 from programs.web_tools.browser import visiting
-from programs.web_tools.courtesy import Pace
+from programs.web_tools.fetching.courtesy import Pace
 from programs.web_tools.framing import quoted
 from tests.programs.web_tools.sites import (
     LIMITS,

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from evals.cli import app
-from evals.options import ROW_FAILED
+from evals.compare.options import ROW_FAILED
 from evals.paper.tables import TABLES
 from programs.math_world import math_examples
 from tests.evals.small import Breaking

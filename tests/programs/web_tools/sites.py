@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from programs.web_tools import AddressRules, Browser, Document, Fetcher, FetchLimits, Hit, PageLoader
-from programs.web_tools.courtesy import Pace
+from programs.web_tools.fetching.courtesy import Pace
 
 Answer = bytes | Callable[[socketserver.StreamRequestHandler], None]
 LIMITS = FetchLimits(max_bytes=600_000)

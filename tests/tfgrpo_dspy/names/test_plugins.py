@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from evals.tasks import Task, find_task
+from evals.harness.tasks import Task, find_task
 from optimizers.registry import find_entry, known_entry, make_optimizer
 from tests.tfgrpo_dspy.command_line import run, the_error
 from tfgrpo_dspy import Add, ExperienceLibrary, LibraryFormatError, SettingsError, read_library, write_library

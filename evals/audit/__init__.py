@@ -1,0 +1,1 @@
+"""`tfgrpo audit-reward`: whether a reward can be learned from."""

@@ -1,0 +1,1 @@
+"""One page as bytes: to allowed addresses, politely, within limits."""

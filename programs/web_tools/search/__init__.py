@@ -1,0 +1,1 @@
+"""What an agent can search with: services of the web, or an index of its own."""

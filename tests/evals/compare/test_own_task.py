@@ -1,0 +1,126 @@
+"""A comparison on a program, a metric and files of one's own."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from evals.cli import app
+from evals.compare.command import run_compare
+from evals.compare.options import CompareOptions
+from evals.compare.own_task import task_at, task_of_files
+from evals.harness.tasks import Task, find_task
+from tests.tfgrpo_dspy.command_line import problems
+from tfgrpo_dspy import DataError, SettingsError
+
+MINE = """
+import dspy
+from tfgrpo_dspy.simulated import demo_examples, simulated_lm
+
+program = dspy.ChainOfThought("question -> answer")
+
+def right(example, prediction, trace=None):
+    return example.answer in prediction.answer
+
+def task():
+    return {
+        "student": lambda: dspy.ChainOfThought("question -> answer"),
+        "metric": right,
+        "data": lambda seed: (demo_examples(4, seed), demo_examples(4, 0, "test")),
+        "lm": lambda seed: simulated_lm(seed=seed, cache=False),
+        "model": "simulated",
+        "program": "chain of thought",
+        "simulated": True,
+    }
+"""
+OWN = CompareOptions(
+    program="mine.py:program",
+    trainset="train.jsonl",
+    test="test.jsonl",
+    metric="mine.py:right",
+    lm="simulated",
+    optimizers="none,labeled-fewshot",
+    seeds=2,
+    k=1,
+    budget=40,
+    threads=4,
+    tracking=False,
+)
+
+
+@pytest.fixture(autouse=True)
+def inputs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    problems(6, 4)
+    Path("mine.py").write_text(MINE, encoding="utf-8")
+
+
+def test_program_and_files_make_a_task():
+    task = task_of_files(OWN)
+    assert task.name == "mine.py-program-train"
+    assert (task.model, task.program, task.simulated) == ("simulated", "ChainOfThought", True)
+    first, second = task.data(0), task.data(1)
+    assert sorted(map(str, first.train)) == sorted(map(str, second.train))
+    assert first.train != second.train, "each seed learns in its own order"
+    assert first.test == second.test
+    assert task.student() is not task.student()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"test": None}, "--test FILE: held-out examples"),
+        ({"trainset": None}, "TRAINSET: examples to learn from"),
+        ({"lm": None}, "--lm MODEL: the language model that answers"),
+        ({"task": "demo"}, "compare a program of yours or --task demo, one of the two"),
+        ({"program": None}, "--test goes with a program of yours"),
+        ({"budget": 0}, "--budget must be at least 1"),
+        ({"test": "nowhere.jsonl"}, "there is no such file"),
+    ],
+)
+def test_what_is_missing_is_said_before_anything_is_paid(changes, message):
+    with pytest.raises((SettingsError, DataError), match=message):
+        run_compare(replace(OWN, **changes))
+
+
+def test_a_task_stands_in_a_file():
+    task = task_at("mine.py:task")
+    assert isinstance(task, Task)
+    assert task.name == "mine.py-task"
+    assert len(task.data(0).train) == 4
+    assert find_task("demo") is not task
+    with pytest.raises(SettingsError, match=r"'mine.py:program' is of type ChainOfThought; it must be a Task"):
+        task_at("mine.py:program")
+
+
+def test_the_whole_comparison_prints_json_and_runs_nothing_twice(capsys):
+    assert run_compare(replace(OWN, json_=True)) == 0
+    written = json.loads(capsys.readouterr().out)
+    assert {line["optimizer"] for line in written["lines"]} == {"none", "labeled-fewshot"}
+    assert Path(written["report"]).is_file()
+    rows = sorted(path.stat().st_mtime_ns for path in Path("out/evals").rglob("row.json"))
+    assert run_compare(OWN) == 0
+    assert rows == sorted(path.stat().st_mtime_ns for path in Path("out/evals").rglob("row.json"))
+    assert "Scores (simulated)" in capsys.readouterr().out
+
+
+def test_a_dry_run_says_what_each_optimizer_may_take(capsys):
+    assert run_compare(replace(OWN, optimizers="none,tfgrpo,best-of-n", dry_run=True, json_=True)) == 0
+    none, ours, best = json.loads(capsys.readouterr().out)
+    assert (none["learning_calls"], ours["learning_calls"], best["at_inference"]) == (0, 80, True)
+    assert none["test_calls"] == pytest.approx(8)
+    assert ours["tokens"] > none["tokens"]
+    assert not Path("out").exists()
+    assert run_compare(replace(OWN, dry_run=True)) == 0
+    assert "Forecast for 2 seeds" in capsys.readouterr().out
+
+
+def test_the_command_takes_its_options():
+    from typer.testing import CliRunner
+
+    said = CliRunner().invoke(app, ["compare", "mine.py:program", "train.jsonl", "--lm", "simulated"])
+    assert said.exit_code == 2
+    assert "--test FILE" in said.output

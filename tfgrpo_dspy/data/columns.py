@@ -12,14 +12,18 @@ from tfgrpo_dspy.errors import DataError, SettingsError
 
 logger = logging.getLogger(__name__)
 
-QUESTION_COLUMNS = ("question", "problem", "query", "input", "instruction", "prompt")
+QUESTION_COLUMNS = ("question", "problem", "query", "input", "instruction", "prompt", "text", "sentence")
 """Columns taken for the question when no inputs are named, the first that exists, whatever its case."""
-ANSWER_COLUMNS = ("answer", "final_answer", "ground_truth", "target", "label", "expected", "output", "solution")
+ANSWER_COLUMNS = tuple(
+    "answer final_answer ground_truth target label expected output response completion solution".split()
+)
 """Columns taken for the answer when none is named, the first that exists, whatever its case."""
 
 _DAPO = ("prompt.-1.content", "reward_model.ground_truth")
 _NAMES_SHOWN = 30
-_PART_OF_A_TASK = frozenset("context passage passages document documents text choices options history image".split())
+_PART_OF_A_TASK = frozenset(
+    "context passage passages document documents text choices options history image instruction input".split()
+)
 """Columns beside a question that are likely to belong to it."""
 
 
@@ -96,7 +100,7 @@ def _guess_label(first: Row, taken: Sequence[Field], gives: Sequence[str]) -> Fi
 
 
 def _guess_inputs(first: Row, label: Field | None) -> list[Field]:
-    columns = {column.casefold(): column for column in first.values}
+    columns = _by_case(first.values)
     if "instruction" in columns and not {"question", "problem", "query"} & columns.keys():
         return [Field("question", columns["instruction"], columns.get("input", ""))]  # Alpaca: input is mostly empty
     if isinstance(first.values.get("prompt"), list) and _has(first.values, _DAPO[0]):
@@ -113,8 +117,11 @@ def _tell(first: Row, inputs: Sequence[Field], label: Field | None) -> None:
     left = f"; not read: {', '.join(unread[:_NAMES_SHOWN])}" if unread else ""
     if doubtful:
         left += f"; if the program needs {' and '.join(doubtful)}, name its inputs"
+    if unread and label is None:
+        left += "; if one of these is the expected answer, name it"
     told = f"{', '.join(map(str, inputs))} -> {label or 'no label'}"
-    logger.log(logging.WARNING if doubtful else logging.INFO, "%s: guessed %s%s", first.where, told, left)
+    is_doubtful = bool(doubtful or (unread and label is None))
+    logger.log(logging.WARNING if is_doubtful else logging.INFO, "%s: guessed %s%s", first.where, told, left)
 
 
 def _guess_question(first: Row, label: Field | None) -> Field:
@@ -128,9 +135,13 @@ def _guess_question(first: Row, label: Field | None) -> Field:
 
 
 def _guess(name: str, candidates: Iterable[str], first: Row, taken: Iterable[Field]) -> Field | None:
-    free = first.values.keys() - {field.path for field in taken}
-    columns = {column.casefold(): column for column in sorted(free, reverse=True)}  # `answer` wins over `Answer`
+    columns = _by_case(first.values.keys() - {field.path for field in taken})
     return next((Field(name, columns[c]) for c in candidates if c in columns), None)
+
+
+def _by_case(names: Iterable[str]) -> dict[str, str]:
+    """The columns by their names in small letters; `answer` wins over `Answer`."""
+    return {name.casefold(): name for name in sorted(names)}
 
 
 def _has(values: Mapping[str, Any], path: str) -> bool:

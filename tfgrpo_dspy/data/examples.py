@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import chain, islice
+from math import isnan
 from typing import TYPE_CHECKING, Any
 
 from tfgrpo_dspy.data.columns import Field, Fit, columns_of, fields_of, value_at
@@ -38,7 +39,7 @@ def load_examples(
     they are: a worked solution that ends in `#### 18` stays whole, and the metric `number` reads it.
 
     Args:
-        source: Path of a file (.jsonl, .json, .csv, .tsv, .parquet, .arrow, text ones also as .gz), of a folder of
+        source: Path of a file (.jsonl, .json, .csv, .tsv, .parquet, .arrow, each also as .gz), of a folder of
             shards or of a `save_to_disk` folder, a pattern (`data/train-*.parquet`), `-` for standard input, an
             address (`hf://`, `https://`), or a dataset id, `owner/name:configuration@revision`, of which the last two
             may be left out (`openai/gsm8k:main`). Or rows: a list of mappings or of Examples, a `datasets.Dataset`, a
@@ -104,4 +105,6 @@ def _value(row: Row, field: Field, role: str) -> Any:
 def _is_empty(value: object) -> bool:
     if isinstance(value, str):
         return not value.strip()
-    return value is None or (isinstance(value, list | Mapping) and not value)
+    if isinstance(value, list | Mapping):
+        return not value
+    return value is None or (isinstance(value, float) and isnan(value))

@@ -33,8 +33,15 @@ class Row(NamedTuple):
 
 NEEDED = "{what} needs the package {package}: pip install 'tfgrpo-dspy[datasets]'"
 STDIN = "-"
-_SNIFFED = 4096
-"""Characters of standard input by which its format is told."""
+_BEGINNINGS = {
+    b"PAR1": "Parquet; name it .parquet",
+    b"ARROW1": "Arrow; name it .arrow",
+    b"\x1f\x8b": "compressed by gzip; add .gz to its name",
+    b"PK": "a ZIP archive, as spreadsheets are; take the files out of it, or export them as .csv",
+    b"\xff\xfe": "UTF-16; save the file as UTF-8",
+    b"\xfe\xff": "UTF-16; save the file as UTF-8",
+}
+"""How files begin that are something else than a text, and what to do with them."""
 
 
 def reader_of(name: str) -> Callable[[Path], Iterator[Row]] | None:
@@ -45,16 +52,28 @@ def reader_of(name: str) -> Callable[[Path], Iterator[Row]] | None:
 
 
 def stdin_rows() -> Iterator[Row]:
-    """Rows of standard input: JSON lines, a JSON document, or CSV, told by how it begins."""
-    text = sys.stdin.read()
-    start = text.lstrip()[:_SNIFFED]
+    """Rows of standard input: JSON lines, a JSON document, CSV or TSV, told by how it begins.
+
+    Raises:
+        DataError: It is none of these.
+    """
     where = "standard input"
-    if start.startswith("["):
+    raw = getattr(sys.stdin, "buffer", None)
+    text = _decode_all(raw.read(), where) if raw is not None else sys.stdin.read().removeprefix("\ufeff")
+    first = text.lstrip().partition("\n")[0]
+    if first.startswith("{") and _is_json(first):
+        return _rows_of_lines((line.encode("utf-8", "surrogatepass") for line in text.split("\n")), where)
+    if first.startswith(("[", "{")):
         return _rows_of_document(_loads(text, where), where)
-    if start.startswith("{"):
-        lines = (line.encode() for line in text.splitlines())
-        return _rows_of_lines(lines, where)
-    return _rows_of_csv(text, where)
+    return _rows_of_csv(text, where, "\t" if "\t" in first and "," not in first else ",")
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _jsonl_rows(path: Path) -> Iterator[Row]:
@@ -65,7 +84,11 @@ def _jsonl_rows(path: Path) -> Iterator[Row]:
 def _rows_of_lines(lines: Iterable[bytes], name: str) -> Iterator[Row]:
     for number, line in enumerate(lines, start=1):
         where = f"{name}, line {number}"
+        if number == 1:
+            _check_beginning(line, name)
         text = _decode(line, where)
+        if number == 1 and text.lstrip().startswith("["):
+            raise DataError(f"{where}: a row must be a JSON object; a file that is one list of them is named .json")
         if text.strip():
             yield _row(_loads(text, where), where)
 
@@ -92,7 +115,7 @@ def _rows_of_csv(text: str, name: str, delimiter: str = ",") -> Iterator[Row]:
             raise DataError(f"{where}: no valid CSV ({error}); mend its quotes or convert it to .jsonl") from error
         if record is None:
             return
-        if not header:
+        if record and not header:
             header = _header(record, where)
         elif record:
             yield _record(header, record, where)
@@ -100,8 +123,9 @@ def _rows_of_csv(text: str, name: str, delimiter: str = ",") -> Iterator[Row]:
 
 def _header(record: list[str], where: str) -> list[str]:
     """The names of the columns; one at the edge without a name is an index or a trailing separator, and has none."""
-    inner = [name for at, name in enumerate(record) if name.strip() or at not in (0, len(record) - 1)]
-    if len(set(inner)) != len(inner) or not inner or not all(name.strip() for name in inner):
+    record = [name.strip() for name in record]
+    inner = [name for at, name in enumerate(record) if name or at not in (0, len(record) - 1)]
+    if len(set(inner)) != len(inner) or not inner or not all(inner):
         raise DataError(f"{where}: the first line must name every column once, got {', '.join(record) or 'nothing'}")
     if len(record) == 1 and any(mark in record[0] for mark in ";\t|"):
         raise DataError(
@@ -114,7 +138,7 @@ def _header(record: list[str], where: str) -> list[str]:
 def _record(header: list[str], record: list[str], where: str) -> Row:
     if len(record) != len(header):
         raise DataError(f"{where}: {len(record)} fields under {len(header)} columns; quote fields that hold commas")
-    return Row(where, {name: value for name, value in zip(header, record, strict=True) if name.strip()})
+    return Row(where, {name: value for name, value in zip(header, record, strict=True) if name})
 
 
 def _parquet_rows(path: Path) -> Iterator[Row]:
@@ -123,7 +147,7 @@ def _parquet_rows(path: Path) -> Iterator[Row]:
     except ImportError as error:
         raise MissingExtraError(NEEDED.format(what=f"reading {path.name}", package="pyarrow")) from error
     try:
-        with parquet.ParquetFile(path) as file:
+        with _binary(path) as source, parquet.ParquetFile(source) as file:
             rows = chain.from_iterable(batch.to_pylist() for batch in file.iter_batches())
             for number, values in enumerate(rows, start=1):
                 yield Row(f"{path.name}, row {number}", values)
@@ -137,7 +161,7 @@ def _arrow_rows(path: Path) -> Iterator[Row]:
     except ImportError as error:
         raise MissingExtraError(NEEDED.format(what=f"reading {path.name}", package="pyarrow")) from error
     try:
-        with arrow.memory_map(str(path)) as source:
+        with _binary(path) as source:
             rows = chain.from_iterable(batch.to_pylist() for batch in _batches(arrow, source))
             for number, values in enumerate(rows, start=1):
                 yield Row(f"{path.name}, row {number}", values)
@@ -165,6 +189,13 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
         raise DataError(f"{path.name}: no readable gzip file ({first_line(error)}); compress it anew") from error
 
 
+@contextmanager
+def _binary(path: Path) -> Iterator[BinaryIO]:
+    """A file in which a reader can go back and forth; what is compressed is unpacked in memory."""
+    with _opened(path) as file:
+        yield io.BytesIO(file.read()) if path.suffix.lower() == ".gz" else file
+
+
 def _row(value: object, where: str) -> Row:
     if not isinstance(value, dict):
         raise DataError(f'{where}: a row must be a JSON object such as {{"question": "...", "answer": "..."}}')
@@ -173,12 +204,17 @@ def _row(value: object, where: str) -> Row:
 
 def _decode_file(path: Path) -> str:
     with _opened(path) as file:
-        raw = file.read()
+        return _decode_all(file.read(), path.name)
+
+
+def _decode_all(raw: bytes, name: str) -> str:
+    """The text of a whole file."""
+    _check_beginning(raw, name)
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        raise DataError(f"{path.name}, line {line}: the text is not UTF-8; save the file as UTF-8") from error
+        raise DataError(f"{name}, line {line}: the text is not UTF-8; save the file as UTF-8") from error
 
 
 def _decode(line: bytes, where: str) -> str:
@@ -188,12 +224,20 @@ def _decode(line: bytes, where: str) -> str:
         raise DataError(f"{where}: the text is not UTF-8; save the file as UTF-8") from error
 
 
+def _check_beginning(raw: bytes, name: str) -> None:
+    """Refuse what is no text, whatever its name says."""
+    found = next((told for beginning, told in _BEGINNINGS.items() if raw.startswith(beginning)), None)
+    if found is not None:
+        raise DataError(f"{name}: this is no text but {found}")
+
+
 def _loads(text: str, where: str) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
         place = f"column {error.colno}" if "line" in where else f"line {error.lineno}, column {error.colno}"
-        raise DataError(f"{where}: no valid JSON at {place} ({error.msg}); mend it or take it out") from error
+        several = "; one object a line is .jsonl" if error.msg == "Extra data" and error.lineno > 1 else ""
+        raise DataError(f"{where}: no valid JSON at {place} ({error.msg}); mend it or take it out{several}") from error
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of brackets
         raise DataError(f"{where}: this JSON cannot be read ({error})") from error
 
@@ -205,6 +249,7 @@ def first_line(error: Exception) -> str:
 
 _READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
     ".jsonl": _jsonl_rows,
+    ".ndjson": _jsonl_rows,
     ".json": lambda path: _rows_of_document(_loads(_decode_file(path), path.name), path.name),
     ".csv": _csv_rows,
     ".tsv": partial(_csv_rows, delimiter="\t"),

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from tfgrpo_dspy.data.files import NEEDED, Row, first_line
-from tfgrpo_dspy.data.parts import part_of, whole_of
+from tfgrpo_dspy.data.parts import has_end, part_of, whole_of
 from tfgrpo_dspy.errors import DataError, MissingExtraError
 
 _FORMATS = {"jsonl": "json", "json": "json", "csv": "csv", "tsv": "csv", "parquet": "parquet", "arrow": "arrow"}
 
 
 def hub_rows(source: str, split: str | None, limit: int | None) -> Iterator[Row]:
-    """Rows of a dataset of the Hub; with a limit only so many are fetched.
+    """Rows of a dataset of the Hub; where they have an end only so many are fetched.
 
     Args:
         source: `owner/name`, `owner/name:configuration`, each with `@revision` behind it or not.
@@ -26,36 +28,62 @@ def hub_rows(source: str, split: str | None, limit: int | None) -> Iterator[Row]
     named, _, revision = source.partition("@")
     name, _, config = named.partition(":")
     pinned = {"revision": revision} if revision else {}
-    try:
+    said = (
+        "no such file, and it could not be loaded from the Hugging Face Hub ({}); check the id (`owner/name:config`), "
+    )
+    said += "the network and your access, or give a file"
+    with _errors(source, said):
         splits = datasets.get_dataset_split_names(name, config or None, **pinned)
-        chosen = _split(source, split, splits)
-        streamed = {"streaming": True} if limit is not None and "[" not in chosen else {}
-        data = datasets.load_dataset(name, config or None, split=chosen, **pinned, **streamed)
-    except (OSError, ValueError) as error:  # not found, offline, gated, or a configuration is missing
-        if isinstance(error, DataError):
-            raise
-        raise DataError(
-            f"{source}: no such file, and it could not be loaded from the Hugging Face Hub ({first_line(error)}); "
-            "check the id (`owner/name:config`), the network and your access, or give a file"
-        ) from error
-    return (Row(f"{source}, {chosen}, row {number}", values) for number, values in enumerate(data, start=1))
+    chosen = _split(source, split, splits)
+    return _loaded(source, said, (name, config or None), pinned, (chosen, limit))
 
 
 def address_rows(source: str, split: str | None, limit: int | None) -> Iterator[Row]:
     """Rows of a file at an address, `hf://datasets/owner/name/train.parquet` or `https://...`."""
-    datasets = _package(f"reading {source}")
-    suffix = next((part for part in reversed(source.split(".")) if part in _FORMATS), None)
+    _package(f"reading {source}")
+    path = re.split(r"[?#]", source)[0].lower()
+    suffix = next((part for part in reversed(path.split(".")) if part in _FORMATS), None)
     if suffix is None:
         raise DataError(f"{source}: the address must end like a file: {', '.join(f'.{name}' for name in _FORMATS)}")
-    options: dict[str, Any] = {"delimiter": "\t"} if suffix == "tsv" else {}
+    more: dict[str, Any] = {"delimiter": "\t"} if suffix == "tsv" else {}
+    chosen = split if split is not None and not split.startswith("[") else f"train{split or ''}"
+    said = "it could not be read ({}); check address, access and what the file holds"
+    return _loaded(source, said, (_FORMATS[suffix],), {"data_files": source, **more}, (chosen, limit))
+
+
+def _loaded(
+    source: str, said: str, named: tuple[Any, ...], more: Mapping[str, Any], wanted: tuple[str, int | None]
+) -> Iterator[Row]:
+    """Rows that `load_dataset` gives; streamed where their number has an end, so that what comes after is not fetched.
+
+    Args:
+        source: For messages.
+        said: What to say of an error, which takes the place of `{}`.
+        named: What `load_dataset` takes first.
+        more: Its further arguments.
+        wanted: Split or part of one, and rows at most.
+    """
+    datasets = _package(f"reading {source}")
+    split, limit = wanted
+    streamed = has_end(split) or (limit is not None and "[" not in split)
+    taken = {"split": whole_of(split), "streaming": True} if streamed else {"split": split}
+    with _errors(source, said):
+        rows = iter(datasets.load_dataset(*named, **taken, **more))
+        numbered = (Row(f"{source}, {split}, row {number}", values) for number, values in enumerate(rows, start=1))
+        yield from part_of(numbered, split if streamed else None)
+
+
+@contextmanager
+def _errors(source: str, said: str) -> Iterator[None]:
+    """What the package raises, as one sentence: not found, offline, gated, rows that cannot be read."""
+    known = getattr(import_module("datasets"), "exceptions", None)
+    of_datasets = [known.DatasetsError] if known is not None else []
     try:
-        chosen = split if split is None or not split.startswith("[") else f"train{split}"
-        data = datasets.load_dataset(
-            _FORMATS[suffix], data_files=source, split=chosen or "train", streaming=limit is not None, **options
-        )
-    except (OSError, ValueError) as error:
-        raise DataError(f"{source}: it could not be read ({first_line(error)}); check address and access") from error
-    return (Row(f"{source}, row {number}", values) for number, values in enumerate(data, start=1))
+        yield
+    except DataError:
+        raise
+    except (OSError, ValueError, *of_datasets) as error:
+        raise DataError(f"{source}: {said.format(first_line(error.__cause__ or error))}") from error
 
 
 def saved_rows(folder: Path, split: str | None) -> Iterator[Row]:

@@ -22,6 +22,12 @@ def is_part(split: str) -> bool:
     return not whole_of(split) and _PART.fullmatch(split) is not None
 
 
+def has_end(split: str) -> bool:
+    """Whether it takes rows up to one that is counted from the first, so that later ones need not be read."""
+    match = _PART.fullmatch(split)
+    return match is not None and match[3].isdigit() and not match[2].startswith("-")
+
+
 def part_of(rows: Iterator[Row], split: str | None) -> Iterator[Row]:
     """The rows that a split takes of all that it is of.
 

@@ -12,7 +12,7 @@ from tfgrpo_dspy.data.files import STDIN, Row, reader_of, stdin_rows
 from tfgrpo_dspy.data.parts import is_part, part_of, whole_of
 from tfgrpo_dspy.errors import DataError, SettingsError
 
-FORMATS = ".jsonl, .json, .csv, .tsv, .parquet and .arrow files (text ones also as .gz)"
+FORMATS = ".jsonl, .json, .csv, .tsv, .parquet and .arrow files (also as .gz)"
 _SAVED = ("dataset_info.json", "dataset_dict.json", "state.json")
 """What `save_to_disk` leaves in a folder."""
 _SPLITS = ("train", "validation", "valid", "val", "dev", "test", "eval")
@@ -35,9 +35,10 @@ def read_rows(source: Any, *, split: str | None = None, limit: int | None = None
     """
     if not isinstance(source, str | Path):
         return rows_in_python(source)
-    text, path = str(source), Path(source)
+    text, path = str(source), Path(source).expanduser()
     if text == STDIN:
-        return stdin_rows()
+        _check_part("standard input", split)
+        return part_of(stdin_rows(), split)
     if path.is_dir():
         return _folder_rows(path, split, limit)
     if "://" in text:
@@ -53,13 +54,17 @@ def _file_rows(source: str, path: Path, split: str | None, limit: int | None) ->
         return _hub(source, split, limit)
     if reader is None:
         raise DataError(f"{source}: examples are read from {FORMATS}, from folders of these, or by a dataset id")
-    if split is not None and not is_part(split):
-        raise SettingsError(
-            f"split={split!r} says nothing about a file; leave it out for {path.name}, or take a part of it: [:100]"
-        )
+    _check_part(path.name, split)
     if not path.is_file():
         raise DataError(f"{source}: there is no such file; check the path (it is relative to {Path.cwd()})")
     return part_of(reader(path), split)
+
+
+def _check_part(name: str, split: str | None) -> None:
+    if split is not None and not is_part(split):
+        raise SettingsError(
+            f"split={split!r} says nothing about a file; leave it out for {name}, or take a part of it: [:100]"
+        )
 
 
 _HUB_ID = re.compile(r"[\w.-]+(?:/[\w.-]+)?(?::[\w.-]+)?(?:@[\w./-]+)?")
@@ -111,15 +116,27 @@ def rows_in_python(source: Any) -> Iterator[Row]:
         DataError: It is none of these, or an item is no row.
     """
     if hasattr(source, "to_dict") and hasattr(source, "columns"):  # a DataFrame, of pandas or polars
-        source = source.to_dict("records") if hasattr(source, "iterrows") else source.to_dicts()
+        source = _records_of(source)
     if isinstance(source, Mapping) and source and all(_is_table(one) for one in source.values()):
         raise DataError(f"this is a dataset of several splits; give one of them: {', '.join(map(str, source))}")
-    if isinstance(source, Mapping) or not isinstance(source, Iterable):
+    if isinstance(source, Mapping | bytes) or not isinstance(source, Iterable):
         raise DataError(
             f"examples cannot be made of a {type(source).__name__}; give a path, a dataset id, or rows: a list of "
             "mappings, a datasets.Dataset, a DataFrame"
         )
     return (_python_row(value, number) for number, value in enumerate(source, start=1))
+
+
+def _records_of(frame: Any) -> list[dict[str, Any]]:
+    """The rows of a `DataFrame`; a cell without a value is None, whatever pandas calls it there."""
+    if not hasattr(frame, "iterrows"):
+        records: list[dict[str, Any]] = frame.to_dicts()
+        return records
+    names = [".".join(map(str, name)) if isinstance(name, tuple) else str(name) for name in frame.columns]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise DataError(f"the DataFrame has several columns named {', '.join(twice)}; give every column its own name")
+    known = frame.astype(object).where(frame.notna(), None)
+    return [dict(zip(names, row, strict=True)) for row in known.itertuples(index=False, name=None)]
 
 
 def _is_table(value: object) -> bool:
@@ -130,4 +147,4 @@ def _python_row(value: Any, number: int) -> Row:
     values = value.toDict() if hasattr(value, "toDict") else value
     if not isinstance(values, Mapping):
         raise DataError(f"row {number} is a {type(value).__name__}; a row maps the name of each column to its value")
-    return Row(f"row {number}", values)
+    return Row(f"row {number}", {str(name): cell for name, cell in values.items()})

@@ -353,8 +353,15 @@ def test_a_dataset_id_goes_to_the_hub_with_configuration_and_split(monkeypatch: 
 
 def test_a_revision_and_a_part_of_a_split_go_to_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = hub(monkeypatch, ["train"])
-    list(read_rows("owner/name:main@v1.2", split="train[:100]", limit=2))
-    assert calls == [("owner/name", "main", "train[:100]", ("revision", "v1.2"))]
+    for split in ("train[:2]", "train[1:2]", "train[-2:]", "train[:10%]"):
+        list(read_rows("owner/name:main@v1.2", split=split, limit=2))
+    assert calls == [
+        ("owner/name", "main", "train", ("streaming", True), ("revision", "v1.2")),
+        ("owner/name", "main", "train", ("streaming", True), ("revision", "v1.2")),
+        ("owner/name", "main", "train[-2:]", ("revision", "v1.2")),
+        ("owner/name", "main", "train[:10%]", ("revision", "v1.2")),
+    ], "a part whose end is known is streamed, so that what comes after is not fetched"
+    assert len(list(read_rows("owner/name", split="train[1:2]"))) == 1
 
 
 def test_the_only_split_needs_no_name_and_rows_are_numbered(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import dspy
 import pytest
 
 from tests.installed import ROOT
+from tfgrpo_dspy import library_of
 from tfgrpo_dspy.simulated import simulated_lm
 
 PAGES = ("index.md", "how-to.md")
@@ -33,6 +34,24 @@ def test_a_snippet_runs_as_it_stands(snippet, tmp_path, monkeypatch):
     monkeypatch.setattr(dspy, "configure", lambda **_: None)
     with dspy.context(lm=simulated_lm(seed=0)):
         exec(compile(snippet, "snippet", "exec"), {"__name__": "snippet"})
+
+
+FRAMEWORKS = {"LangChain": "langchain_core", "pydantic-ai": "pydantic_ai", "OpenAI Agents SDK": "agents"}
+"""Section of the page on other frameworks to the package that its snippet needs."""
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_an_agent_of_another_framework_learns_as_the_page_on_it_says(framework, tmp_path, monkeypatch):
+    pytest.importorskip(FRAMEWORKS[framework], reason=f"{framework} is not installed: pip install 'tfgrpo-dspy[dev]'")
+    monkeypatch.chdir(tmp_path)
+    parts = re.split(r"^##+ (.*)$", (ROOT / "docs/other-frameworks.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    names = {"__name__": "snippet"}
+    for title, body in zip(parts[1::2], parts[2::2], strict=True):
+        if title == framework or title not in FRAMEWORKS:
+            for snippet in _PYTHON.findall(body):
+                exec(compile(snippet, title, "exec"), names)
+    assert len(names["better"].experience_library) > 0
+    assert len(library_of(names["again"])) == len(names["better"].experience_library)
 
 
 @pytest.mark.slow

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from tfgrpo_dspy.lm.usage import Traffic, Usage
     from tfgrpo_dspy.observers.mlflow.tracking import MLflowTracking
     from tfgrpo_dspy.program.attach import attach
+    from tfgrpo_dspy.program.function import student_from
     from tfgrpo_dspy.program.instructions import detach, library_of
     from tfgrpo_dspy.program.retrieving import Retrieving
     from tfgrpo_dspy.program.routing import Pluggable, use_library, with_libraries
@@ -144,6 +145,7 @@ __all__ = [
     "load_history",
     "read_library",
     "rollback",
+    "student_from",
     "use_library",
     "with_libraries",
     "write_library",
@@ -177,6 +179,7 @@ __getattr__, __dir__ = lazily(
         "lm.usage": "Traffic Usage",
         "observers.mlflow.tracking": "MLflowTracking",
         "program.attach": "attach",
+        "program.function": "student_from",
         "program.instructions": "detach library_of",
         "program.retrieving": "Retrieving",
         "program.routing": "Pluggable use_library with_libraries",

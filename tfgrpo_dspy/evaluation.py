@@ -16,7 +16,7 @@ from tfgrpo_dspy.lm.budget import Budget
 from tfgrpo_dspy.lm.metering import find_prices, metering
 from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.observers.progress import rollout_bar
-from tfgrpo_dspy.program.checks import check_examples, check_lms, check_room, lms_of, say_temperatures
+from tfgrpo_dspy.program.checks import check_examples, check_lms, check_room, lms_of, say_elsewhere, say_temperatures
 from tfgrpo_dspy.records.evaluation import Comparison, Evaluation
 from tfgrpo_dspy.rewards.reward import Metric, check_metric
 from tfgrpo_dspy.rollouts.sampling import Query, Sampling
@@ -91,6 +91,7 @@ def evaluate(  # noqa: PLR0913, D417 - flat keywords, as DSPy users expect; `doc
         call_timeout=call_timeout,
         rollout_timeout=rollout_timeout,
     )
+    say_elsewhere(program, () if budget is None else budget.caps)
     if type(k) is not int or k < 1:
         raise SettingsError(f"k, the rollouts per question, must be a whole number >= 1, got {k!r}")
     purpose = f"evaluation {next(_evaluations)}" if seed is None else f"evaluation seed {seed}"

@@ -39,6 +39,7 @@ from tfgrpo_dspy.history.file import history_path, load_tracked
 from tfgrpo_dspy.library.formats import read_library
 from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.lm.budget import Budget
+from tfgrpo_dspy.program.checks import lm_names, reflection_of
 from tfgrpo_dspy.program.instructions import detach
 from tfgrpo_dspy.records.planned import Planned, auto_text
 from tfgrpo_dspy.records.result import RunStopped
@@ -301,9 +302,7 @@ def show_plan(job: Job, options: CompileOptions, title: str = "") -> None:
 
 def planned_lms(program: dspy.Module, optimizer: TrainingFreeGRPO) -> dict[str, str]:
     """Role to model name, before the run."""
-    policies = {(p.lm or dspy.settings.lm).model for p in program.predictors()}
-    reflection = optimizer.setup.reflection_lm or dspy.settings.lm or next(p.lm for p in program.predictors())
-    return {"policy": ", ".join(sorted(policies)), "reflection": reflection.model}
+    return lm_names(program, reflection_of(program, optimizer.setup.reflection_lm))
 
 
 def _roles(lms: dict[str, str]) -> str:

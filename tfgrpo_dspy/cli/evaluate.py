@@ -27,6 +27,7 @@ from tfgrpo_dspy.errors import DataError
 from tfgrpo_dspy.evaluation import compare, evaluate
 from tfgrpo_dspy.library.section import find_section
 from tfgrpo_dspy.lm.budget import Budget
+from tfgrpo_dspy.program.checks import policy_name
 from tfgrpo_dspy.program.instructions import detach
 from tfgrpo_dspy.records.evaluation import Comparison, Evaluation
 from tfgrpo_dspy.records.wording import gain_text
@@ -54,7 +55,7 @@ def _evaluate(options: EvaluateOptions) -> None:
     with dspy.context(**lm_of(options, options.settings.get("seed", Settings.seed))):
         check_configured(learned or bare)
         devset = examples_for(bare, options.devset, options)
-        lms = {"policy": ", ".join(sorted({(p.lm or dspy.settings.lm).model for p in bare.predictors()}))}
+        lms = {"policy": policy_name(bare)}
         temperature = options.settings.get("temperature", Settings.temperature)
         rows = [("data", described(options.devset, devset)), ("metric", options.metric), ("LM", lms["policy"])]
         rows.append(("plan", f"{options.k} rollouts a question at temperature {temperature}"))

@@ -89,7 +89,9 @@ def check_configured(program: dspy.Module) -> None:
     """
     import dspy
 
-    if dspy.settings.lm is None and any(predictor.lm is None for predictor in program.predictors()):
+    from tfgrpo_dspy.program.checks import askers
+
+    if dspy.settings.lm is None and any(predictor.lm is None for predictor in askers(program)):
         raise SettingsError(
             "no LM is configured: name one, e.g. `lm='openai/gpt-4.1-mini'` with its key in the environment, "
             "or `lm='simulated'` to try things out without a key"

@@ -10,10 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+from tfgrpo_dspy.errors import SettingsError
 from tfgrpo_dspy.library.apply import Application, By, Change, Limits, Mandate, Refusal
 from tfgrpo_dspy.library.experience import Author, Circumstances, Experience, Provenance, Source, id_number
 from tfgrpo_dspy.library.operations import Operation
-from tfgrpo_dspy.library.section import render_lines
+from tfgrpo_dspy.library.section import render_lines, render_section
 from tfgrpo_dspy.looks.look import Look, Table
 from tfgrpo_dspy.looks.value import Tabular, plain
 from tfgrpo_dspy.text import counted, estimate_tokens, one_line
@@ -83,6 +84,26 @@ class ExperienceLibrary(Tabular):
     def tokens(self) -> int:
         """Estimated tokens of its rendered lines."""
         return estimate_tokens(render_lines(self.experiences))
+
+    def render(self, task: str | None = None, budget: int | None = None) -> str:
+        """Its section as a prompt takes it, wherever that prompt is put together; empty for an empty library.
+
+        Args:
+            task: What is to be done, in words: of what does not fit, the experiences that share words with it stay.
+            budget: Estimated tokens that the section may take, all of it; None for the whole library. Pinned ones come
+                first, then those that fit the task, then those that most groups of a run speak for.
+
+        Raises:
+            SettingsError: There is a task and nothing to choose within, or the budget holds no experience.
+            MissingExtraError: There is a task, and bm25s is not installed.
+        """
+        if budget is None:
+            if task is not None:
+                raise SettingsError("`task` chooses what fits into a `budget`; give one, e.g. `budget=800` tokens")
+            return render_section(self.experiences)
+        from tfgrpo_dspy.library.useful import most_useful
+
+        return render_section(most_useful(self.experiences, task, budget))
 
     def pin(self, id: str, pinned: bool = True) -> ExperienceLibrary:
         """The library with that experience pinned (or not); KeyError if there is none."""

@@ -217,16 +217,13 @@ class Shelf:
         return set(islice(found, k))
 
     def _within(self, query: str, tokens: int) -> set[str]:
-        """As many as fit into the tokens: those that fit the query, best first, then the others.
+        """As many as fit into the tokens, by use."""
+        from tfgrpo_dspy.library.useful import by_use
 
-        The others are general, or put in words of their own: a query that shares no word with them may need them. Those
-        that most groups speak for come first.
-        """
         ranking, owners = self._ready
-        found = dict.fromkeys(owners[position] for position in ranking.best(query, len(owners))) if ranking else {}
-        rest = sorted((e for e in self._free if e.id not in found), key=lambda e: -len(e.provenance.sources))
+        found = [owners[position] for position in ranking.best(query, len(owners))] if ranking else []
         chosen, left = set[str](), tokens
-        for id in (*found, *(e.id for e in rest)):
+        for id in by_use(found, self._free):
             left -= self._sizes[id]
             if left < 0:
                 break

@@ -28,6 +28,8 @@ class Usage:
     spared_completion_tokens: int = 0
     estimated_calls: int = 0
     """Answers whose tokens the endpoint did not report: theirs, and what they cost, are estimated from the texts."""
+    calls_elsewhere: int = 0
+    """Calls of functions (`student_from`) that ask LMs without DSPy: what they took is in no other number."""
 
     @property
     def is_estimate(self) -> bool:
@@ -56,6 +58,7 @@ class Usage:
             self.spared_prompt_tokens + other.spared_prompt_tokens,
             self.spared_completion_tokens + other.spared_completion_tokens,
             self.estimated_calls + other.estimated_calls,
+            self.calls_elsewhere + other.calls_elsewhere,
         )
 
 

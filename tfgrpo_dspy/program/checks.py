@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import dspy
 
@@ -45,14 +45,14 @@ def check_examples(examples: Iterable[dspy.Example], called: str) -> tuple[dspy.
     return examples
 
 
-def check_lms(program: dspy.Module, reflection_lm: dspy.BaseLM | None = None) -> dspy.BaseLM:
-    """The LM for reflection: the given one, the configured one, or the program's own.
+def check_lms(program: dspy.Module, reflection_lm: dspy.BaseLM | None = None) -> list[dspy.BaseLM]:
+    """The LM that is given, the configured one and the program's own, as far as there are any.
 
     Raises:
         SettingsError: A predictor has no LM, or an LM is not a `dspy.BaseLM`.
     """
     configured = dspy.settings.lm
-    own = [predictor.lm for predictor in program.predictors()]
+    own = [predictor.lm for predictor in askers(program)]
     if configured is None and any(lm is None for lm in own):
         raise SettingsError(
             "no LM is configured: call dspy.configure(lm=dspy.LM('provider/model')), or compile inside "
@@ -62,7 +62,45 @@ def check_lms(program: dspy.Module, reflection_lm: dspy.BaseLM | None = None) ->
     for lm in given:
         if not isinstance(lm, dspy.BaseLM):
             raise SettingsError(f"an LM must be a dspy.LM, got {lm!r}; write dspy.LM({lm!r})")
+    return given
+
+
+def reflection_of(program: dspy.Module, reflection_lm: dspy.BaseLM | None) -> dspy.BaseLM:
+    """The LM for reflection: the given one, the configured one, or the program's own.
+
+    Raises:
+        SettingsError: There is none; or as `check_lms`.
+    """
+    given = check_lms(program, reflection_lm)
+    if not given:
+        raise SettingsError(
+            "no LM is there to compare attempts: give reflection_lm=dspy.LM('provider/model'), or configure one"
+        )
     return given[0]
+
+
+def askers(program: dspy.Module) -> list[dspy.Predict]:
+    """The predictors that ask an LM of DSPy's."""
+    return [predictor for predictor in program.predictors() if not getattr(predictor, "asks_elsewhere", False)]
+
+
+def say_elsewhere(program: dspy.Module, caps: Collection[str]) -> None:
+    """Say whose LM calls cannot be seen, and which caps therefore do not hold.
+
+    Args:
+        program: What is to be rolled out.
+        caps: Those that are set.
+    """
+    named = ", ".join(p.called for p in program.predictors() if getattr(p, "asks_elsewhere", False))
+    if named:
+        seen = [cap for cap in caps if cap != "max_seconds"]
+        bound = f"; {' and '.join(seen)} bounds the rest of the run only" if seen else ""
+        logger.warning(
+            "what %s asks of language models is asked without DSPy: it is not counted, and drawn at a temperature of "
+            "its own%s",
+            named,
+            bound,
+        )
 
 
 def say_temperatures(program: dspy.Module, temperature: float | None) -> None:
@@ -83,7 +121,7 @@ def say_temperatures(program: dspy.Module, temperature: float | None) -> None:
 
 def check_sampling(program: dspy.Module, temperature: float | None) -> None:
     """Raises `SettingsError` if an LM would answer every rollout of a group alike: its own temperature is 0."""
-    for lm in {predictor.lm or dspy.settings.lm for predictor in program.predictors()}:
+    for lm in {predictor.lm or dspy.settings.lm for predictor in askers(program)}:
         if temperature is None and lm.kwargs.get("temperature") == 0:
             raise SettingsError(
                 f"`temperature=None` keeps the LM's own, but that of {lm.model} is 0, at which the rollouts of a group "
@@ -93,14 +131,19 @@ def check_sampling(program: dspy.Module, temperature: float | None) -> None:
 
 def lms_of(program: dspy.Module, *others: dspy.BaseLM) -> list[dspy.BaseLM]:
     """The LMs that a program's predictors use, and the others, each once."""
-    used = [predictor.lm or dspy.settings.lm for predictor in program.predictors()]
+    used = [predictor.lm or dspy.settings.lm for predictor in askers(program)]
     return list({id(lm): lm for lm in [*used, *others]}.values())
 
 
 def lm_names(program: dspy.Module, reflection_lm: dspy.BaseLM) -> dict[str, str]:
     """Role (`policy`, `reflection`) to model name; several policy models are joined by commas."""
-    lms = [predictor.lm or dspy.settings.lm for predictor in program.predictors()]
-    return {"policy": ", ".join(sorted({lm.model for lm in lms})), "reflection": reflection_lm.model}
+    return {"policy": policy_name(program), "reflection": reflection_lm.model}
+
+
+def policy_name(program: dspy.Module) -> str:
+    """Names of the models that a program's predictors ask, or of the function that asks others than DSPy's."""
+    functions = {f"whatever {p.called} asks" for p in program.predictors() if getattr(p, "asks_elsewhere", False)}
+    return ", ".join(sorted({lm.model for lm in lms_of(program)} | functions))
 
 
 def check_room(policy: dspy.Module, examples: Sequence[dspy.Example], called: str) -> None:
@@ -115,7 +158,7 @@ def check_room(policy: dspy.Module, examples: Sequence[dspy.Example], called: st
         SettingsError: What every prompt holds is longer already.
     """
     predictors = policy.named_predictors()
-    if not predictors:
+    if not predictors or predictors[0][1] not in askers(policy):
         return
     name, predictor = predictors[0]  # those that follow read what the first makes of an example
     lm = predictor.lm or dspy.settings.lm

@@ -183,12 +183,13 @@ class _Reading:
         """Nothing: an adapter's own would tell callbacks of each `format` and `parse` twice."""
 
     def __call__(self, lm: Any, lm_kwargs: Any, signature: Any, demos: Any, inputs: Any) -> Any:
-        return cast(Any, super()).__call__(lm, lm_kwargs, self._shown(signature), demos, inputs)
+        return cast(Any, super()).__call__(lm, lm_kwargs, self.shown(signature), demos, inputs)
 
     async def acall(self, lm: Any, lm_kwargs: Any, signature: Any, demos: Any, inputs: Any) -> Any:
-        return await cast(Any, super()).acall(lm, lm_kwargs, self._shown(signature), demos, inputs)
+        return await cast(Any, super()).acall(lm, lm_kwargs, self.shown(signature), demos, inputs)
 
-    def _shown(self, signature: type[dspy.Signature]) -> type[dspy.Signature]:
+    def shown(self, signature: type[dspy.Signature]) -> type[dspy.Signature]:
+        """The signature of the predictor that is called here, with what it reads."""
         caller = (dspy.settings.caller_modules or [None])[-1]
         name = self._names.get(id(caller))
         if name is None:

@@ -49,7 +49,13 @@ def cost_text(usage: Usage) -> str:
 
 def usage_text(usage: Usage) -> str:
     """`129,096 tokens, $0.0203`."""
-    return f"{about(usage)}{usage.prompt_tokens + usage.completion_tokens:,} tokens, {cost_text(usage)}"
+    counted_here = f"{about(usage)}{usage.prompt_tokens + usage.completion_tokens:,} tokens, {cost_text(usage)}"
+    return f"{counted_here}{elsewhere_text(usage)}"
+
+
+def elsewhere_text(usage: Usage) -> str:
+    """`, 60 calls outside DSPy not counted`; empty for none."""
+    return f", {counted(usage.calls_elsewhere, 'call')} outside DSPy not counted" if usage.calls_elsewhere else ""
 
 
 def about(usage: Usage) -> str:

@@ -12,7 +12,7 @@ from tfgrpo_dspy.records.evaluation import Evaluation
 from tfgrpo_dspy.records.failures import Failure
 from tfgrpo_dspy.records.result import StepRecord, operations_text
 from tfgrpo_dspy.records.rollouts import count_groups, reward_estimate
-from tfgrpo_dspy.records.wording import about, cost_text, estimate_text, interval_text, lost_text
+from tfgrpo_dspy.records.wording import about, cost_text, elsewhere_text, estimate_text, interval_text, lost_text
 from tfgrpo_dspy.text import counted, one_line
 
 
@@ -153,5 +153,7 @@ def cost_table(usages: Mapping[str, Usage]) -> Table:
     for name, used in usages.items():
         share = f" ({used.cached_share:.0%} cached there)" if used.cached_share is not None else ""
         numbers = (f"{used.lm_calls:,}", f"{used.cached_calls:,}", f"{about(used)}{used.prompt_tokens:,}{share}")
-        rows.append((name, *numbers, f"{about(used)}{used.completion_tokens:,}", cost_text(used)))
-    return Table(columns, tuple(row for row in rows if row[1] != "0"), columns[1:])
+        said = f"{name}{elsewhere_text(used)}"
+        rows.append((said, *numbers, f"{about(used)}{used.completion_tokens:,}", cost_text(used)))
+    asked = (used.lm_calls + used.calls_elsewhere for used in usages.values())
+    return Table(columns, tuple(row for row, calls in zip(rows, asked, strict=True) if calls), columns[1:])

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 import dspy
 
 from tfgrpo_dspy.lm.metering import find_prices
-from tfgrpo_dspy.program.checks import check_examples, check_lms, check_room, check_sampling, lms_of, say_temperatures
+from tfgrpo_dspy.program.checks import (
+    check_examples,
+    check_room,
+    check_sampling,
+    lms_of,
+    reflection_of,
+    say_elsewhere,
+    say_temperatures,
+)
 from tfgrpo_dspy.program.instructions import check_conditioned, detach
 from tfgrpo_dspy.run.gain import check_gain, held_out, powers
 from tfgrpo_dspy.run.identity import identity_of_run
@@ -40,9 +48,10 @@ def prepare(
         SettingsError, DataError, ProgramError: Something cannot be used.
     """
     conditioned = check_conditioned(student, settings.conditioned)
-    reflection_lm = check_lms(student, setup.reflection_lm)
+    reflection_lm = reflection_of(student, setup.reflection_lm)
     check_sampling(student, settings.temperature)
     say_temperatures(student, settings.temperature)
+    say_elsewhere(student, settings.budget.caps if settings.budget is not None else ())
     train = check_examples(trainset, "trainset")
     val = check_examples(valset, "valset") if valset is not None else None
     if past is not None:

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.tfgrpo_dspy.texts import nasty
+from tfgrpo_dspy.errors import SettingsError
+from tfgrpo_dspy.library.experience import Provenance, Source
 from tfgrpo_dspy.library.library import Experience, ExperienceLibrary
 from tfgrpo_dspy.library.operations import Add, Delete, Keep, Modify, operation_id
-from tfgrpo_dspy.library.section import render_lines
+from tfgrpo_dspy.library.section import parse_lines, render_lines, render_section
 from tfgrpo_dspy.text import estimate_tokens, one_line
 
 
@@ -77,3 +80,40 @@ def test_a_predictor_reads_what_is_for_all_and_what_is_scoped_to_it() -> None:
 def test_the_id_an_operation_names_is_found_for_every_kind() -> None:
     operations = [Add(text="t"), Modify(id="G1", text="t"), Delete(id="G2"), Keep(), Keep(id="G3")]
     assert [operation_id(operation) for operation in operations] == [None, "G1", "G2", None, "G3"]
+
+
+PRICES = ExperienceLibrary.from_texts(
+    [
+        "Always state the unit.",
+        "When a price falls twice, take the second fall off the lowered price.",
+        "When trains meet, add their speeds.",
+        "When a garden is fenced, count the posts.",
+    ]
+)
+
+
+def test_a_library_renders_as_the_section_that_a_prompt_takes() -> None:
+    assert PRICES.render() == render_section(PRICES.experiences)
+    assert ExperienceLibrary().render() == ExperienceLibrary().render("a task", 50) == ""
+
+
+@given(st.integers(63, 200))
+def test_what_is_rendered_keeps_to_its_budget_and_takes_what_fits_the_task_first(budget: int) -> None:
+    text = PRICES.render("When do the two trains meet?", budget)
+    assert estimate_tokens(text) <= budget
+    assert "[G2]" in text
+
+
+def test_pinned_experiences_are_rendered_first_and_what_most_groups_speak_for_before_the_rest() -> None:
+    spoken_for = replace(PRICES["G3"], provenance=Provenance(sources=(Source("e1"), Source("e2"))))
+    library = replace(PRICES, experiences=(*PRICES.experiences[:3], spoken_for)).pin("G2")
+    assert [id for id, _ in parse_lines(library.render("no word of it", 75))] == ["G2", "G3"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [({"task": "trains"}, "give one, e.g. `budget=800`"), ({"budget": 40}, r"first one takes about 59 with")],
+)
+def test_what_cannot_be_rendered_is_said(asked: dict[str, Any], said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        PRICES.render(**asked)

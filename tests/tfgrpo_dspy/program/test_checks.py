@@ -14,6 +14,7 @@ from tfgrpo_dspy.program.checks import (
     check_room,
     check_sampling,
     lm_names,
+    reflection_of,
     say_temperatures,
 )
 from tfgrpo_dspy.rollouts.sampling import Sampling
@@ -46,10 +47,10 @@ def test_examples_that_cannot_be_used_are_named(given, sentence):
 def test_the_lm_for_reflection_is_the_given_one_else_the_configured_else_the_programs_own():
     program, given, configured, own = dspy.Predict("a -> b"), lm(), lm(), lm()
     program.lm = own
-    assert check_lms(program) is own
+    assert reflection_of(program, None) is own
     with dspy.context(lm=configured):
-        assert check_lms(program) is configured
-        assert check_lms(program, given) is given
+        assert reflection_of(program, None) is configured
+        assert reflection_of(program, given) is given
 
 
 def test_a_predictor_without_any_lm_is_refused_even_if_reflection_has_one():

@@ -14,6 +14,8 @@ from typing import Any
 _OF_LMS = frozenset({"litellm", "openai", "anthropic", "groq", "mistralai", "cohere", "together", "ollama"})
 """Packages whose errors are those of a language model."""
 _OWN = frozenset({"dspy.LMError", "dspy.LM15Error"})
+_OF_FRAMEWORKS = frozenset({"pydantic_ai.ModelAPIError"})
+"""Errors in which a framework hands on what an LM's endpoint said; its others are about what the model did."""
 _ASKS_A_MODEL = frozenset({"InvokeModel", "InvokeModelWithResponseStream", "Converse", "ConverseStream"})
 """Operations of botocore that do; its other errors are those of any service."""
 _STATUSES = range(100, 600)
@@ -85,7 +87,7 @@ def _package_of(kind: type) -> str:
 
 def _is_of_an_lm(error: BaseException, classes: frozenset[str]) -> bool:
     packages = {name.partition(".")[0] for name in classes}
-    if not _OF_LMS.isdisjoint(packages) or not _OWN.isdisjoint(classes):
+    if not _OF_LMS.isdisjoint(packages) or not (_OWN | _OF_FRAMEWORKS).isdisjoint(classes):
         return True
     if type(error).__module__.startswith("google.genai"):
         return True

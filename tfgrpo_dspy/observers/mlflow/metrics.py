@@ -127,7 +127,7 @@ def heldout_metrics(evaluations: Mapping[str, Evaluation], gain: Difference | No
 def usage_numbers(usage: Usage) -> dict[str, float]:
     """A usage by name, without what is unknown of its cost and of the provider's prompt cache.
 
-    Calls whose tokens are estimates are counted where there are any.
+    Calls whose tokens are estimates, and those outside DSPy, are counted where there are any.
     """
     numbers: dict[str, float] = {
         "lm_calls": usage.lm_calls,
@@ -139,6 +139,8 @@ def usage_numbers(usage: Usage) -> dict[str, float]:
         numbers |= {"cached_tokens": usage.cached_tokens, "cached_token_share": usage.cached_share}
     if usage.is_estimate:
         numbers["estimated_calls"] = usage.estimated_calls
+    if usage.calls_elsewhere:
+        numbers["calls_elsewhere"] = usage.calls_elsewhere
     return numbers if usage.cost_usd is None else {**numbers, "cost_usd": usage.cost_usd}
 
 

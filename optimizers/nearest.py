@@ -41,7 +41,7 @@ class KnowledgeBase:
 
     def nearest(self, task: str, count: int) -> list[Case]:
         """The cases nearest to a task, nearest first; those that share no word are left out."""
-        return [self.cases[position] for position in self._ranking.best(task, count)]
+        return [self.cases[match.position] for match in self._ranking.best(task, count)]
 
 
 class Retrieving(dspy.Module):

@@ -11,19 +11,26 @@ from tfgrpo_dspy.library.operations import Add, Delete, Modify, Operation
 from tfgrpo_dspy.library.similarity import NEAR_DUPLICATE, normalised_tokens, overlap
 from tfgrpo_dspy.records.effects import Effect
 
+_LEAST_CHANCE = 0.3
+"""Chance of helping below which an entry does not stay whose trial ends without a verdict (ours, by
+`benchmarks/trials.py`: at .4 useful ones go as well)."""
 
-def verdicts_on(library: ExperienceLibrary, effects: Iterable[Effect]) -> list[Operation]:
+
+def verdicts_on(library: ExperienceLibrary, effects: Iterable[Effect], *, trial_ends: bool = False) -> list[Operation]:
     """Deletions of what hurts and what does nothing, and texts put back as they were where a change hurts.
 
     Args:
         library: After an update; what this rewrote has no verdict yet, and stays. Pinned entries stay as well.
         effects: As measured.
+        trial_ends: Whether nothing more will be measured: what is likelier to hurt than to help goes as well.
     """
     free = {(e.id, e.text) for e in library if not e.pinned}
     made: list[Operation] = []
     for effect in effects:
-        if (effect.id, effect.text) in free and is_dismissed(effect):
-            reason = f"on trial it {effect.to_text()}"
+        is_doubted = trial_ends and effect.verdict == "undecided" and effect.chance_of_helping < _LEAST_CHANCE
+        if (effect.id, effect.text) in free and (is_doubted or is_dismissed(effect)):
+            said = "it is likelier to hurt than to help, though its trial ended" if is_doubted else "on trial it"
+            reason = f"{said} {effect.to_text()}"
             if effect.against is None:
                 made.append(Delete(id=effect.id, reason=reason))
             else:

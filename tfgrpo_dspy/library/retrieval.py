@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cached_property
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 from tfgrpo_dspy.errors import SettingsError
@@ -21,7 +20,7 @@ from tfgrpo_dspy.text import estimate_tokens, shorten
 if TYPE_CHECKING:
     import numpy as np
 
-    from tfgrpo_dspy.library.word_index import WordIndex
+    from tfgrpo_dspy.library.word_index import Match, WordIndex
 
     Array = np.ndarray[Any, Any]
 
@@ -34,8 +33,8 @@ CUES, CUE_TOKENS = 5, 120
 class Ranking(Protocol):
     """The texts of one library, made ready to be searched."""
 
-    def best(self, query: str, k: int) -> Sequence[int]:
-        """Positions of the texts that fit a query, at most k, best first."""
+    def best(self, query: str, k: int) -> Sequence[Match]:
+        """The texts that fit a query, at most k, best first."""
 
 
 @runtime_checkable
@@ -56,6 +55,8 @@ Retrieval: TypeAlias = Searchable | Choice
 """What `retrieval=` takes."""
 Cues: TypeAlias = Mapping[str, tuple[str, ...]]
 """Id of an experience to tasks that it was learned from, shortened."""
+Worth: TypeAlias = Mapping[str, float]
+"""Id of an experience to what its likeness to a query is multiplied by, in [0, 1]; 1 for those that are not named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,13 +153,13 @@ class Vectors:
     rows: Array
     retrieval: Embedding
 
-    def best(self, query: str, k: int) -> list[int]:
-        """Positions of the texts nearest to a query, at most k, nearest first."""
+    def best(self, query: str, k: int) -> list[Match]:
+        """The texts nearest to a query, at most k, nearest first."""
         if not len(self.rows):
             return []
-        from tfgrpo_dspy.library.word_index import largest
+        from tfgrpo_dspy.library.word_index import matches
 
-        return largest(self.rows @ self.retrieval.vector(query), k)
+        return matches(self.rows @ self.retrieval.vector(query), k)
 
 
 @dataclass(frozen=True)
@@ -166,12 +167,13 @@ class Shelf:
     """One library, made ready to be searched when it is first asked; safe to share, as nothing of it changes.
 
     An experience is found by its text and by its cues: tasks that it was learned from, to which a query is often more
-    alike than to advice.
+    alike than to advice. What is worth less than others, as was measured, has to fit a query better.
     """
 
     library: ExperienceLibrary
     retrieval: Retrieval
     cues: Cues = field(default_factory=dict)
+    worth: Worth = field(default_factory=dict)
 
     def __deepcopy__(self, memo: object) -> Shelf:
         return self
@@ -198,7 +200,9 @@ class Shelf:
     @cached_property
     def told(self) -> str:
         """All that decides what is chosen: the way of retrieving and the experiences."""
-        entries = "\n".join(f"{e.id} {e.pinned} {e.scope} {e.text} {self.cues.get(e.id)}" for e in self.library)
+        entries = "\n".join(
+            f"{e.id} {e.pinned} {e.scope} {e.text} {self.cues.get(e.id)} {self._worth(e.id)}" for e in self.library
+        )
         return f"{described(self.retrieval)}\n{entries}"
 
     def _chosen(self, query: str) -> set[str]:
@@ -211,19 +215,30 @@ class Shelf:
         return ids
 
     def _found(self, query: str, k: int) -> set[str]:
+        texts = 1 + max(map(len, self.cues.values()), default=0)
+        doubted = sum(worth < 1 for worth in self.worth.values())
+        most = texts * (k + doubted)  # so that k of them are of different experiences, whatever falls behind
+        return set(self._ranked(query, most)[:k])
+
+    def _ranked(self, query: str, most: int) -> list[str]:
+        """Ids of the experiences to which the texts belong that fit a query, by likeness times worth."""
         ranking, owners = self._ready
-        most = k * (1 + max(map(len, self.cues.values()), default=0))  # so that k of them are of different experiences
-        found = dict.fromkeys(owners[position] for position in ranking.best(query, most)) if ranking else {}
-        return set(islice(found, k))
+        found: dict[str, float] = {}
+        for match in ranking.best(query, most) if ranking else ():
+            id = owners[match.position]
+            found.setdefault(id, match.likeness * self._worth(id))
+        return sorted((id for id, value in found.items() if value > 0), key=lambda id: -found[id])
+
+    def _worth(self, id: str) -> float:
+        return self.worth.get(id, 1.0)
 
     def _within(self, query: str, tokens: int) -> set[str]:
         """As many as fit into the tokens, by use."""
         from tfgrpo_dspy.library.useful import by_use
 
-        ranking, owners = self._ready
-        found = [owners[position] for position in ranking.best(query, len(owners))] if ranking else []
+        found = self._ranked(query, len(self._ready[1]))
         chosen, left = set[str](), tokens
-        for id in by_use(found, self._free):
+        for id in by_use(found, self._free, self.worth):
             left -= self._sizes[id]
             if left < 0:
                 break

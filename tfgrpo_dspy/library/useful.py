@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from tfgrpo_dspy.errors import SettingsError
 from tfgrpo_dspy.library.experience import Experience
@@ -11,15 +11,18 @@ from tfgrpo_dspy.library.word_index import WordIndex
 from tfgrpo_dspy.text import quarter_tokens
 
 
-def by_use(found: Iterable[str], entries: Iterable[Experience]) -> Iterator[str]:
+def by_use(
+    found: Iterable[str], entries: Iterable[Experience], worth: Mapping[str, float] | None = None
+) -> Iterator[str]:
     """Ids of the entries: those that were found for a task, best first, then the others.
 
     The others are general, or put in words of their own: a task that shares no word with them may need them. Those
-    that most groups speak for come first.
+    of most worth, and of these those that most groups speak for, come first.
     """
-    first = dict.fromkeys(found)
+    known, first = worth or {}, dict.fromkeys(found)
     yield from first
-    yield from (e.id for e in sorted(entries, key=lambda e: -len(e.provenance.sources)) if e.id not in first)
+    others = (e for e in entries if e.id not in first)
+    yield from (e.id for e in sorted(others, key=lambda e: (-known.get(e.id, 1.0), -len(e.provenance.sources))))
 
 
 def most_useful(entries: Sequence[Experience], task: str | None, budget: int) -> tuple[Experience, ...]:
@@ -36,7 +39,7 @@ def most_useful(entries: Sequence[Experience], task: str | None, budget: int) ->
     known = {e.id: e for e in entries}
     pinned = [e.id for e in entries if e.pinned]
     left, chosen = 4 * budget - quarter_tokens(f"{OPENING}\n{PREAMBLE}\n{CLOSING}"), set[str]()
-    for id in (*pinned, *by_use((free[position].id for position in found), free)):
+    for id in (*pinned, *by_use((free[match.position].id for match in found), free)):
         left -= quarter_tokens(render_lines([known[id]])) + 1
         if left < 0:
             break

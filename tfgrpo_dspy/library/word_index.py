@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tfgrpo_dspy.errors import MissingExtraError
 
@@ -32,6 +32,15 @@ _ENDINGS = ("ings", "ing", "ies", "ied", "es", "ed", "ly", "s", "e", "y")
 _SHORTEST_STEM = 3
 
 
+class Match(NamedTuple):
+    """A text that fits a query."""
+
+    position: int
+    """Among the texts."""
+    likeness: float
+    """Above 0; the more, the better it fits, among the texts of one ranking and query."""
+
+
 class WordIndex:
     """Texts, made ready to be searched; safe to share between threads.
 
@@ -50,10 +59,10 @@ class WordIndex:
             self._index = _bm25s().BM25()
             self._index.index(words, show_progress=False)
 
-    def best(self, query: str, k: int) -> list[int]:
-        """Positions of the texts that share a word with a query, at most k, best first, of equals the first."""
+    def best(self, query: str, k: int) -> list[Match]:
+        """The texts that share a word with a query, at most k, best first, of equals the first."""
         wanted = list(dict.fromkeys(words_of(query)))
-        return largest(self._index.get_scores(wanted), k) if wanted and self._index is not None else []
+        return matches(self._index.get_scores(wanted), k) if wanted and self._index is not None else []
 
 
 def words_of(text: str) -> Iterator[str]:
@@ -84,6 +93,11 @@ def largest(scores: Array, k: int) -> list[int]:
         found = found[scores[found] >= least]
     ranked = found[np.argsort(-scores[found], kind="stable")]
     return [int(position) for position in ranked[:k]]
+
+
+def matches(scores: Array, k: int) -> list[Match]:
+    """The k largest scores above zero with their positions, largest first, of equals the first."""
+    return [Match(position, float(scores[position])) for position in largest(scores, k)]
 
 
 @lru_cache(maxsize=65536)

@@ -16,7 +16,7 @@ from tfgrpo_dspy.errors import ProgramError
 from tfgrpo_dspy.library.experience import Experience
 from tfgrpo_dspy.library.file import dump_library, parse_library
 from tfgrpo_dspy.library.library import ExperienceLibrary
-from tfgrpo_dspy.library.retrieval import BM25, Cues, Retrieval, Shelf, check_retrieval, restored, state_of
+from tfgrpo_dspy.library.retrieval import BM25, Cues, Retrieval, Shelf, Worth, check_retrieval, restored, state_of
 from tfgrpo_dspy.library.section import append_section, render_section
 from tfgrpo_dspy.lm.undocumented import Saved
 from tfgrpo_dspy.program.instructions import check_conditioned, copy_program, detach, read_instead
@@ -33,14 +33,20 @@ class Memory(Saved):
         retrieval: How experiences are chosen; None for `BM25()`.
         conditioned: Names of the predictors that read them.
         cues: Tasks by which experiences are found, besides their texts.
+        worth: What they were measured to be worth.
     """
 
     def __init__(
-        self, library: ExperienceLibrary, retrieval: Retrieval | None, conditioned: Sequence[str], cues: Cues
+        self,
+        library: ExperienceLibrary,
+        retrieval: Retrieval | None,
+        conditioned: Sequence[str],
+        cues: Cues,
+        worth: Worth,
     ) -> None:
         check_retrieval(retrieval)
         self.given, self.conditioned = retrieval, tuple(conditioned)
-        self.shelf = Shelf(library, retrieval if retrieval is not None else BM25(), cues)
+        self.shelf = Shelf(library, retrieval if retrieval is not None else BM25(), cues, worth)
 
     def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
         """JSON values: the library as in its own file, and the way of retrieving."""
@@ -49,6 +55,7 @@ class Memory(Saved):
             "retrieval": state_of(self.shelf.retrieval),
             "conditioned": list(self.conditioned),
             "cues": {id: list(cues) for id, cues in self.shelf.cues.items()},
+            "worth": dict(self.shelf.worth),
             "library": json.loads(dump_library(self.shelf.library)),
         }
 
@@ -63,7 +70,7 @@ class Memory(Saved):
         cues = {id: tuple(cues) for id, cues in state["cues"].items()}
         library, retrieval = parse_library(json.dumps(state["library"])), restored(state["retrieval"], self.given)
         check_retrieval(retrieval)
-        self.shelf = Shelf(library, retrieval, cues)
+        self.shelf = Shelf(library, retrieval, cues, dict(state["worth"]))
         self.conditioned = tuple(state["conditioned"])
 
     def __deepcopy__(self, memo: object) -> Memory:
@@ -90,6 +97,8 @@ class Retrieving(dspy.Module):
         conditioned: Names of the predictors that read experiences; None for all (of a ReAct agent the acting one).
         cues: Tasks by which experiences are found, besides their texts; a compiled program has those that they were
             learned from. Saved with the program.
+        worth: What experiences are worth, in [0, 1], which their likeness to a query is multiplied by; a program
+            compiled with `trials` has what was measured. Saved with the program.
 
     Raises:
         ProgramError, SettingsError: As `attach`.
@@ -103,11 +112,13 @@ class Retrieving(dspy.Module):
         *,
         conditioned: Sequence[str] | None = None,
         cues: Cues | None = None,
+        worth: Worth | None = None,
     ) -> None:
         super().__init__()
         names = check_conditioned(program, conditioned)
         self.program = detach(program)
-        self.memory = Memory(ExperienceLibrary() if library is None else library, retrieval, names, cues or {})
+        held = ExperienceLibrary() if library is None else library
+        self.memory = Memory(held, retrieval, names, cues or {}, worth or {})
         self._instead: Mapping[str, str | None] = {}
 
     @property
@@ -234,6 +245,9 @@ def library_in(state: Mapping[str, Any]) -> ExperienceLibrary:
 
 
 def with_library_in(state: Mapping[str, Any], library: ExperienceLibrary) -> dict[str, Any]:
-    """The saved state with another library; experiences keep the tasks by which they are found."""
-    cues = {id: cues for id, cues in state["memory"].get("cues", {}).items() if id in library}
-    return {**state, "memory": {**state["memory"], "cues": cues, "library": json.loads(dump_library(library))}}
+    """The saved state with another library: experiences keep the tasks that find them, texts their worth."""
+    memory, before = state["memory"], {e.id: e.text for e in library_in(state)}
+    cues = {id: cues for id, cues in memory["cues"].items() if id in library}
+    worth = {id: w for id, w in memory["worth"].items() if id in library and library[id].text == before.get(id)}
+    held = {"cues": cues, "worth": worth, "library": json.loads(dump_library(library))}
+    return {**state, "memory": {**memory, **held}}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Literal
 
 Verdict = Literal["helps", "hurts", "does nothing", "undecided"]
 """What the evidence on an experience allows to say."""
 
 LEVEL = 0.95
+_NORMAL = NormalDist()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,14 @@ class Effect:
     against: str | None = None
     """What the others read instead, its text before an update changed it; None for nothing."""
     level: float = LEVEL
+
+    @property
+    def chance_of_helping(self) -> float:
+        """That it helps where it applies, in [0, 1], by its own evidence alone: 0.5 if none speaks either way."""
+        error = (self.high - self.low) / (2 * _NORMAL.inv_cdf((1 + self.level) / 2))
+        if error <= 0:
+            return 0.5 if self.value == 0 else float(self.value > 0)
+        return _NORMAL.cdf(self.value / error)
 
     def to_text(self) -> str:
         """`helps: +0.321 [+0.154, +0.488] where it applies, +0.021 [...] overall, shrunken +0.250; ...`."""

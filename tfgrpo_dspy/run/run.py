@@ -212,6 +212,14 @@ class Run:
         """The student reading a library, all of it or what it retrieves."""
         return as_policy(self.student, library, self.settings, self.trainset)
 
+    def finished(self, library: ExperienceLibrary) -> dspy.Module:
+        """The student reading a library as users of it will: what was measured of its entries is known.
+
+        While they are on trial nothing is known of them, or what is in doubt would no longer be measured.
+        """
+        effects = () if self.trials is None else self.trials.of(library)
+        return as_policy(self.student, library, self.settings, self.trainset, effects)
+
     def briefing(self, step: Step, library: ExperienceLibrary) -> Briefing:
         """What the reflection prompts of a step are told."""
         names = check_conditioned(self.student, self.settings.conditioned)
@@ -259,7 +267,7 @@ class Run:
         """Where libraries are tried out on examples with fresh rollouts."""
         from tfgrpo_dspy.run.trials import RunBench
 
-        return RunBench(self.policy, self.metric, self.settings, workers)
+        return RunBench(self.finished, self.metric, self.settings, workers)
 
     def record(
         self,
@@ -331,7 +339,7 @@ class Run:
     def program(self, carried: Carried, gain: Gain | None = None) -> dspy.Module:
         """The student with the library to keep, and the record of the run."""
         result = with_gain(self._result(carried), gain)
-        program = self.policy(result.library)
+        program = self.finished(result.library)
         program.detailed_results = result
         self.announcer(RunFinished(result, program))
         unrecorded = self.announcer.unrecorded
@@ -343,7 +351,7 @@ class Run:
     def _validate(self, library: ExperienceLibrary, step: int, workers: Workers) -> Evaluation | None:
         if self.valset is None or self.meter.stopped_by is not None:
             return None
-        policy = self.policy(library)
+        policy = self.finished(library)
         from tfgrpo_dspy.evaluation import evaluate_with
 
         sampling = self._sampling("validation", step, self.settings.validation_rollouts)

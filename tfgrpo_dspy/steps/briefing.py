@@ -33,6 +33,8 @@ class Briefing:
     """Measured so far, of its entries; empty without `trials`."""
     dismissed: tuple[Effect, ...] = ()
     """Measured of texts that trials took out."""
+    trial_ends: bool = False
+    """Whether nothing more will be measured of what is on trial."""
     readers: tuple[str, ...] = ()
     """Names of the predictors that read the library, if there are several; empty for one."""
     learned: Learned = field(default_factory=Learned)

@@ -48,7 +48,8 @@ def propose(
     if settings.trials:
         from tfgrpo_dspy.credit.rulings import verdicts_on
 
-        draft = draft.then(verdicts_on(draft.now, briefing.effects), "trial", step=step, limits=Limits(max_words=None))
+        ruled = verdicts_on(draft.now, briefing.effects, trial_ends=briefing.trial_ends)
+        draft = draft.then(ruled, "trial", step=step, limits=Limits(max_words=None))
     draft, condensation = fit(draft, briefing, reflection, workers)
     net = draft.net({source: label for label, source in reversed(sources.items())})
     return Proposal(

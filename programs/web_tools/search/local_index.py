@@ -60,7 +60,7 @@ class LocalIndex:
         self._make()
         if self._index is None:
             return []
-        best = [self._documents[i] for i in self._index.best(query, n)]
+        best = [self._documents[match.position] for match in self._index.best(query, n)]
         return [Hit(d.title or d.url, d.url, _snippet(d, query)) for d in best]
 
     def document(self, url: str) -> Document | None:
@@ -117,5 +117,5 @@ def _snippet(found: Document, query: str) -> str:
     """The line that fits the query best, and what follows it; the title is shown already."""
     lines = found.text.splitlines(keepends=True)
     best = BM25().rank(["" if line.strip("# \n") in found.title else line for line in lines]).best(query, 1)
-    start = sum(map(len, lines[: best[0]])) if best else 0
+    start = sum(map(len, lines[: best[0].position])) if best else 0
     return " ".join(found.text[start : start + _SNIPPET].split())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from tests.tfgrpo_dspy.made_events import effect_on
 from tfgrpo_dspy import ExperienceLibrary
 from tfgrpo_dspy.credit.rulings import verdicts_on, within_verdicts
@@ -25,6 +27,23 @@ def test_what_hurts_and_what_does_nothing_is_deleted_with_the_measurement_as_its
 def test_a_change_that_hurts_is_put_back_and_one_that_does_nothing_stays():
     changes = [replace(HURTS, against="When adding, add."), replace(NOTHING, against="When done, stop.")]
     assert [(o.op, o.id, o.text) for o in verdicts_on(LIBRARY, changes)] == [("modify", "G0", "When adding, add.")]
+
+
+def test_what_is_likelier_to_hurt_goes_when_its_trial_ends_and_not_before():
+    doubted, likely = effect_on(LIBRARY.experiences[0], -0.06), effect_on(LIBRARY.experiences[1], -0.02)
+    assert verdicts_on(LIBRARY, [doubted, likely]) == []
+    (made,) = verdicts_on(LIBRARY, [doubted, likely, replace(HELPS, value=-0.5)], trial_ends=True)
+    assert (made.op, made.id) == ("delete", "G0")
+    assert made.reason.startswith("it is likelier to hurt than to help, though its trial ended undecided: -0.060")
+    changed = replace(doubted, against="When adding, add.")
+    assert [o.text for o in verdicts_on(LIBRARY, [changed], trial_ends=True)] == ["When adding, add."]
+
+
+@pytest.mark.parametrize(("value", "chance"), [(0.1, 0.975), (0.0, 0.5), (-0.1, 0.025)])
+def test_the_chance_of_helping_goes_by_value_and_interval(value, chance):
+    assert effect_on(LIBRARY.experiences[0], value).chance_of_helping == pytest.approx(chance, abs=0.001)
+    exact = replace(effect_on(LIBRARY.experiences[0], value), low=value, high=value)
+    assert exact.chance_of_helping == (0.5 if value == 0 else value > 0)
 
 
 def test_pinned_entries_and_texts_written_since_stay():

@@ -88,6 +88,34 @@ def test_an_experience_is_found_by_a_task_that_it_was_learned_from_too():
     assert ids(Shelf(LIBRARY, BM25(2), cues).select("How many lamps?")) == ["G1", "G2"], "k experiences, not k texts"
 
 
+@pytest.mark.parametrize(
+    "retrieval", [BM25(1), Embedding(lambda texts: [[1.0 + ("sale" in t), 1.0] for t in texts], 1)]
+)
+def test_what_is_worth_less_has_to_fit_a_query_better(retrieval):
+    library = ExperienceLibrary.from_texts(
+        ["When a sale is on, add the shares.", "In a sale, multiply the shares twice."]
+    )
+    query = "a sale of shares"
+    first = ids(Shelf(library, retrieval).select(query))
+    assert ids(Shelf(library, retrieval, worth={"G0": 0.1}).select(query)) == ["G1"]
+    assert ids(Shelf(library, retrieval, worth={"G1": 0.1}).select(query)) == ["G0"]
+    assert ids(Shelf(library, retrieval, worth={"G0": 0.1, "G1": 0.1}).select(query)) == first
+    assert Shelf(library, retrieval, worth={"G0": 0.0, "G1": 0.0}).select(query) == (), (
+        "what is worth nothing is not read"
+    )
+
+
+def test_k_experiences_are_read_however_many_of_the_likest_are_worth_little():
+    library = ExperienceLibrary.from_texts([*["red hats"] * 6, "a red coat", "a red shoe"])
+    worth = {f"G{i}": 0.001 for i in range(6)}
+    assert ids(Shelf(library, BM25(2), worth=worth).select("red hats")) == ["G6", "G7"]
+
+
+def test_within_tokens_what_is_worth_less_comes_last():
+    sizes = sum(estimate_tokens(render_lines([e])) for e in LIBRARY) - estimate_tokens(render_lines([LIBRARY["G1"]]))
+    assert "G1" not in ids(Shelf(LIBRARY, BM25(tokens=sizes), worth={"G1": 0.2}).select("How many angels?"))
+
+
 def test_cues_are_tasks_of_this_run_the_latest_first():
     sources = tuple(Source(f"e{i}") for i in range(9))
     old, new = (Experience("G0", "When a, b.", provenance=Provenance(sources=s)) for s in (sources[:1], sources))

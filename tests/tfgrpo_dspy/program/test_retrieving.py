@@ -11,15 +11,27 @@ import dspy
 import pytest
 
 from benchmarks.distractors import distracted
+from tests.tfgrpo_dspy.made_events import effect_on
 from tests.tfgrpo_dspy.scripted import Engine
-from tfgrpo_dspy import ExperienceLibrary, ProgramError, SettingsError, TrainingFreeGRPO, attach, detach, library_of
+from tfgrpo_dspy import (
+    ExperienceLibrary,
+    ProgramError,
+    Settings,
+    SettingsError,
+    TrainingFreeGRPO,
+    attach,
+    detach,
+    library_of,
+)
 from tfgrpo_dspy.cli.files import library_of_program, load_state, refresh_files
 from tfgrpo_dspy.library.file import save_library
+from tfgrpo_dspy.library.operations import Modify
 from tfgrpo_dspy.library.retrieval import BM25
 from tfgrpo_dspy.library.section import OPENING
-from tfgrpo_dspy.program.retrieving import Retrieving
+from tfgrpo_dspy.program.retrieving import Retrieving, with_library_in
 from tfgrpo_dspy.rewards.metrics import number
 from tfgrpo_dspy.rollouts.sampling import Policy
+from tfgrpo_dspy.run.policy import as_policy
 from tfgrpo_dspy.simulated import demo_examples, simulated_lm
 from tfgrpo_dspy.simulated.student import make_solver
 
@@ -119,7 +131,8 @@ def test_callbacks_of_adapters_are_told_once():
 
 
 def test_it_is_saved_and_loaded_with_its_library(tmp_path):
-    program = Retrieving(dspy.ChainOfThought("question -> answer"), LIBRARY, BM25(1), cues={"G2": ("Two trains.",)})
+    known = {"cues": {"G2": ("Two trains.",)}, "worth": {"G1": 0.25}}
+    program = Retrieving(dspy.ChainOfThought("question -> answer"), LIBRARY, BM25(1), **known)
     program.save(str(tmp_path / "program.json"))
     loaded = Retrieving(dspy.ChainOfThought("question -> answer"))
     loaded.load(str(tmp_path / "program.json"))
@@ -150,6 +163,12 @@ def test_the_command_line_reads_and_refreshes_its_files(tmp_path):
     assert refresh_files(changed, tmp_path / "library.json") == []
     loaded = load_state(dspy.ChainOfThought("question -> answer"), tmp_path / "program.json")
     assert library_of(loaded) == changed
+
+
+def test_a_text_that_was_rewritten_loses_what_it_was_worth():
+    program = Retrieving(dspy.ChainOfThought("question -> answer"), LIBRARY, BM25(1), worth={"G1": 0.2, "G2": 0.3})
+    new = LIBRARY.apply([Modify(id="G2", text="When a garden is fenced, count its corners.")]).library
+    assert with_library_in(program.dump_state(), new)["memory"]["worth"] == {"G1": 0.2}
 
 
 def test_detaching_restores_the_program_and_attaching_again_replaces():
@@ -208,6 +227,20 @@ def test_reflection_is_shown_what_its_subject_is_about(among_distractors):
     assert prompts
     assert all(0 < text.count("[G") < 100 for text in prompts)
     assert all("more about other things, not shown" in text for text in prompts)
+
+
+def test_what_was_measured_to_mislead_is_read_less_by_the_program_that_is_returned():
+    wrong = "When trains meet, subtract their speeds."
+    library = ExperienceLibrary.from_texts([wrong, TEXTS[1]])
+    program = as_policy(
+        dspy.ChainOfThought("question -> answer"),
+        library,
+        Settings(retrieval=BM25(1)),
+        [],
+        [effect_on(library["G0"], -0.1), effect_on(library["G1"], 0.05)],
+    )
+    assert [e.id for e in program.read_for(**QUERY)] == ["G1"]
+    assert program.memory.shelf.worth == {"G0": pytest.approx(0.0025, abs=0.0001)}, "nothing is taken from what helps"
 
 
 def test_a_forecast_knows_who_reads_what_is_retrieved():

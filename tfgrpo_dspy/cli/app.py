@@ -166,6 +166,16 @@ def simulate(
     serve(port, host, seed, latency_median, latency_p99, api_key)
 
 
+@app.command(epilog="Example: tfgrpo mcp out/library.json, as the command of an MCP server in your agent's settings")
+def mcp(
+    library: Annotated[Path, typer.Argument(metavar="LIBRARY", help="A library.json, or its folder.")],
+) -> None:
+    """Serve a library to agents (Model Context Protocol, standard input and output): search, read, propose."""
+    from tfgrpo_dspy.cli.serving import serve_library
+
+    serve_library(library)
+
+
 @app.command(epilog="Example: tfgrpo ui --port 5001")
 def ui(
     folder: Annotated[Path, typer.Option("--dir", metavar="DIR", help="Folder that holds mlflow.db.")] = Path("mlruns"),

@@ -28,7 +28,7 @@ _HOW = (
     'Give every operation a verdict: "accept"; "refuse", with a reason; or "edit", after changing the text in its '
     '"operation". Then run the same command again.'
 )
-_KEYS = "a accept, r refuse, e edit, A accept all the rest, q stop the run here"
+_KEYS = "a accept, r refuse, e edit, A accept all the rest, q stop here"
 _EVIDENCE_SHOWN = 3
 
 
@@ -44,7 +44,8 @@ class TerminalReview:
 
     def __call__(self, library: ExperienceLibrary, proposals: Sequence[Proposed]) -> list[Decision]:
         """One decision per proposal; ReviewStop when the person stops the run, or input ends."""
-        say(f"\nStep {proposals[0].step} proposes {counted(len(proposals), 'operation')}: {_KEYS}", style="bold")
+        who = f"Step {proposals[0].step} proposes" if proposals[0].step else "Agents propose"
+        say(f"\n{who} {counted(len(proposals), 'operation')}: {_KEYS}", style="bold")
         decisions: list[Decision] = []
         for number, proposal in enumerate(proposals, start=1):
             _show(proposal, f"{number}/{len(proposals)}")

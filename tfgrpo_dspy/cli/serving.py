@@ -1,15 +1,17 @@
-"""`tfgrpo simulate` and `tfgrpo ui`, the two servers, and `tfgrpo view`, the page that needs none."""
+"""`tfgrpo simulate`, `tfgrpo ui` and `tfgrpo mcp`, the servers, and `tfgrpo view`, the page that needs none."""
 
 from __future__ import annotations
 
 import socket
 import webbrowser
+from contextlib import suppress
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 from tfgrpo_dspy.cli.files import PAGE
 from tfgrpo_dspy.cli.terminal import SIMULATED, err, say, show_path, us
-from tfgrpo_dspy.errors import DataError, SettingsError
+from tfgrpo_dspy.errors import DataError, MissingExtraError, SettingsError
 
 
 def simulate(port: int, host: str, seed: int, median: float, p99: float | None, api_key: str | None) -> None:
@@ -59,6 +61,27 @@ def show_ui(folder: Path, port: int, host: str, experiment: str | None) -> None:
             running.wait()
         except KeyboardInterrupt:
             say("stopped")
+
+
+def serve_library(file: Path) -> None:
+    """Serve a library to an agent until it hangs up.
+
+    Raises:
+        MissingExtraError: mcp or bm25s is not installed.
+        DataError, LibraryFormatError, HistoryError: There is no such library.
+    """
+    from tfgrpo_dspy.cli.library.tracked import library_file, read_tracked
+    from tfgrpo_dspy.library.word_index import check_bm25
+
+    if find_spec("mcp") is None:
+        raise MissingExtraError("the MCP server needs mcp: pip install 'tfgrpo-dspy[mcp]'")
+    check_bm25()
+    path = library_file(file)
+    read_tracked(path)
+    from tfgrpo_dspy.cli.library.mcp_server import server_of
+
+    with suppress(KeyboardInterrupt):
+        server_of(path).run()
 
 
 def show_page(run: Path, *, open_it: bool) -> None:

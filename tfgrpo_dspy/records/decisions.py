@@ -18,6 +18,7 @@ class Proposed:
     """An operation that waits for a decision."""
 
     step: int
+    """Of a run, from 1; 0 for what no run proposed."""
     operation: Operation
     """Any but a Keep, which needs none."""
     before: str | None

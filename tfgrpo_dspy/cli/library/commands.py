@@ -13,6 +13,7 @@ import typer
 
 from tfgrpo_dspy.cli.library import edits, history
 from tfgrpo_dspy.cli.library import merge as merging
+from tfgrpo_dspy.cli.library.proposed import review
 from tfgrpo_dspy.cli.library.reading import read_any
 from tfgrpo_dspy.cli.results.machine import write_json
 from tfgrpo_dspy.cli.terminal import out, say, show_path
@@ -95,6 +96,7 @@ app.command(name="commit", epilog="Example: tfgrpo library commit out/library.js
 app.command(epilog="Example: tfgrpo library edit out/library.json G7 'When ..., do ...'")(edits.edit)
 app.command(epilog="Example: tfgrpo library add out/library.json 'When ..., do ...'")(edits.add)
 app.command(epilog="Example: tfgrpo library delete out/library.json G7")(edits.delete)
+app.command(epilog="Example: tfgrpo library review out/library.json")(review)
 app.command(epilog="Example: tfgrpo library pin out/library.json G7")(edits.pin)
 app.command(epilog="Example: tfgrpo library unpin out/library.json G7")(edits.unpin)
 app.command(epilog="Example: tfgrpo library merge out/library.json other/library.json --lm openai/gpt-4.1-mini")(

@@ -47,7 +47,9 @@ class Errand:
 
     model: str
     request: object
-    """What is sent; the same object, or an equal one, when DSPy repeats a call that failed."""
+    """What is sent."""
+    call: object
+    """The same object whenever DSPy repeats a call that failed, and another for every other call."""
     prompt_tokens: Callable[[], int]
     """An estimate, by the length of its texts."""
     bound: int | None
@@ -123,7 +125,7 @@ _OFFER: ContextVar[_Offer | None] = ContextVar("tfgrpo_offer", default=None)
 class _Failures:
     """What a call has failed with so far that DSPy repeats."""
 
-    request: object
+    call: object
     error: Exception
     attempts: int = 1
     timeouts: int = 0
@@ -164,7 +166,7 @@ async def ask(scope: Scope, errand: Errand, way: Way) -> Any:
     while True:
         attempt = await board(scope, errand, way)
         try:
-            return await way.fly(attempt)
+            response = await way.fly(attempt)
         except OutOfBudget as signal:
             attempt.failed(signal)
             if scope.listener is not None:
@@ -182,6 +184,8 @@ async def ask(scope: Scope, errand: Errand, way: Way) -> Any:
             if isinstance(error, EmptyReply | CutReply) and _attempts(errand) <= errand.repeats:
                 continue  # DSPy repeats no call of LiteLLM that was answered
             raise told from error
+        _forget()
+        return response
 
 
 async def board(scope: Scope, errand: Errand, way: Way) -> Attempt:
@@ -267,12 +271,16 @@ def _enter(meter: Meter, wake: Callable[[], None]) -> int | None:
 def _failures_of(errand: Errand) -> _Failures | None:
     """How this very request failed before, in this thread or task: it is DSPy that repeats it."""
     before = _FAILED.get()
-    if before is None:
-        return None
-    if before.request is errand.request or (isinstance(errand.request, dict) and before.request == errand.request):
+    if before is None or before.call is errand.call:
         return before
     _FAILED.set(None)
     return None
+
+
+def _forget() -> None:
+    """Whatever failed here before was answered at last: another candidate of the same request begins anew."""
+    if _FAILED.get() is not None:
+        _FAILED.set(None)
 
 
 def _attempts(errand: Errand) -> int:
@@ -284,14 +292,14 @@ def _remember(meter: Meter, errand: Errand, error: Exception) -> Exception:
     """What DSPy will repeat, and how long it is then to rest first; returns the error that it is to be told."""
     before = _failures_of(errand)
     if not may_pass(error):  # where DSPy repeats it nevertheless, it is told the same again, and nothing is sent
-        _FAILED.set(_Failures(errand.request, error, rest=None) if is_repeated(error) else None)
+        _FAILED.set(_Failures(errand.call, error, rest=None) if is_repeated(error) else None)
         return error
     attempts, timeouts = (before.attempts, before.timeouts) if before is not None else (0, 0)
     rest = meter.wait_for(error, attempts, errand.model)
     will_rest = rest if rest <= LONGEST_WAIT else None
     told = as_repeated(error)
     told.retry_after = 0.0  # type: ignore[attr-defined]  # DSPy would sleep where nothing could wake it
-    _FAILED.set(_Failures(errand.request, told, attempts + 1, timeouts + timed_out(error), will_rest))
+    _FAILED.set(_Failures(errand.call, told, attempts + 1, timeouts + timed_out(error), will_rest))
     return told
 
 
@@ -406,6 +414,7 @@ class Attempt:
             raise
         finally:
             self.scope.meter.returns(self.flight)
+        _forget()
         if not self._offer.is_taken and self.ticket.close():
             _, took = self.errand.read(seen.response())
             self._hear(self.ticket.answered((self.errand.model, self.scope.kind), took))

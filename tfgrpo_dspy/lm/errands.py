@@ -90,6 +90,7 @@ def _of_request(asked: Asked, request: Request) -> Errand:
     return Errand(
         request.model,
         request,
+        call=request,
         prompt_tokens=partial(_tokens_of_request, request),
         bound=request.config.max_tokens,
         candidates=1,
@@ -109,6 +110,7 @@ def _of_body(asked: Asked, lm: dspy.BaseLM, body: Mapping[str, Any], *_: Any) ->
     return Errand(
         lm.model,
         body,
+        call=asked.kwargs.get("call_kwargs", body),  # DSPy copies the body for each try, and hands these on as they are
         prompt_tokens=partial(_tokens_of_body, body),
         bound=next((n for name in _BOUNDS if isinstance(n := body.get(name), int)), None),
         candidates=body.get("n") or 1,
@@ -249,14 +251,15 @@ def _read_response(request: Request, pricing: Pricing | None, response: Response
     text = "".join(part.text for part in parts if part.type == "text")
     is_blank = not text.strip() and all(part.type in {"text", "thinking", "refusal"} for part in parts)
     thought = "".join(part.text or "" for part in parts if part.type == "thinking")
+    is_thought = any(part.type == "thinking" for part in parts) or bool(response.usage.reasoning_tokens)
     reported = _as_openai_counts(response.usage, pricing.provider if pricing is not None else "")
     took = _usage(reported, partial(_tokens_of_request, request), text + thought)
     cost = None if pricing is None else pricing.cost_of(request, response)
     if cost is None and took.is_estimate and pricing is not None and pricing.rates is not None:
         cost = cost_at(pricing.rates, took.prompt_tokens, took.completion_tokens)
     refusal = " ".join(part.text for part in parts if part.type == "refusal")
-    has_thought = bool(thought.strip() or response.usage.reasoning_tokens)
-    said = Reply(text, _finish_of(response), is_blank, took.completion_tokens, has_thought, refusal)
+    error = _value(response.provider_data or {}, "error")
+    said = Reply(text, _finish_of(response), is_blank, took.completion_tokens, is_thought, refusal, _text(error))
     return said, replace(took, cost_usd=cost)
 
 
@@ -288,9 +291,23 @@ def _read_result(lm: dspy.BaseLM, body: Mapping[str, Any], result: Any) -> tuple
     cost = result.cost
     if took.estimated_calls and cost is not None:
         cost = _litellm_cost(lm.model, took)
-    refusal = " ".join(_text(_said(message, "refusal")) for message in _messages(result)).strip()
-    has_thought = bool(thought.strip() or _details(result.usage).get("reasoning_tokens"))
-    said = Reply(text, tuple(_finishes(result)), is_blank, took.completion_tokens, has_thought, refusal)
+    items = _value(result.raw, "output") or ()  # of the Responses API
+    refusals = [_said(message, "refusal") for message in _messages(result)]
+    refusals += [_value(part, "refusal") for item in items for part in _value(item, "content") or ()]
+    refusal = " ".join(map(_text, refusals)).strip()
+    is_thought = bool(thought.strip() or _details(result.usage).get("reasoning_tokens"))
+    is_thought = is_thought or any(_value(item, "type") == "reasoning" for item in items)
+    error = _value(result.raw, "error") if _value(result.raw, "status") == "failed" else None
+    ended = tuple(_finishes(result))
+    said = Reply(
+        text,
+        ended,
+        is_blank,
+        took.completion_tokens,
+        is_thought,
+        refusal,
+        json.dumps(error, default=str) if error else "",
+    )
     return said, replace(took, cost_usd=cost)
 
 
@@ -336,7 +353,10 @@ def _finishes(result: Any) -> Sequence[str | None]:
     if choices:
         said = [_value(choice, "finish_reason") for choice in choices]
         return said + [word for choice in choices if (word := _said(choice, "native_finish_reason"))]
-    return ["length" if _value(result.raw, "status") == "incomplete" else None]
+    if _value(result.raw, "status") != "incomplete":
+        return [None]
+    reason = _value(_value(result.raw, "incomplete_details") or {}, "reason")
+    return [reason if reason == "content_filter" else "length"]
 
 
 def _value(holder: Any, name: str) -> Any:

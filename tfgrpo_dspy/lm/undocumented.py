@@ -36,6 +36,7 @@ from dspy.utils.exceptions import LMError
 
 from tfgrpo_dspy.lm.budget import Price
 from tfgrpo_dspy.lm.flight import FLIGHT, Flight, shut
+from tfgrpo_dspy.lm.verdicts.replies import NoReply
 from tfgrpo_dspy.text import shorten
 
 CONTENT_BEGINS, CONTENT_ENDS = CUSTOM_TYPE_START_IDENTIFIER, CUSTOM_TYPE_END_IDENTIFIER
@@ -171,13 +172,16 @@ def without_odd_usage(flight: Flight) -> bytes | None:
     """The reply that was read, less the token counts that are none; None if there was nothing odd about them.
 
     Gateways report tokens as text, as fractions or below zero, which DSPy's native engine does not read past.
+
+    Raises:
+        NoReply: It is JSON, and no object.
     """
     try:
         document = json.loads(b"".join(flight.body))
     except ValueError:
         return None
     if not isinstance(document, dict):
-        return None
+        raise NoReply(f"the endpoint answered with success, and with {shorten(json.dumps(document), _SHOWN_TOKENS)}")
     changed = {name: _counts(document[name]) for name in ("usage", "usageMetadata") if name in document}
     if all(document[name] == value for name, value in changed.items()):
         return None
@@ -187,20 +191,31 @@ def without_odd_usage(flight: Flight) -> bytes | None:
 def add_words(error: ProviderError, flight: Flight) -> None:
     """Tell in an error what the server said, where DSPy's native engine did not find it.
 
-    It reads `{"error": ...}` only; vLLM and SGLang say `{"message": ...}`, and FastAPI `{"detail": ...}`.
+    It reads `{"error": ...}` only; vLLM and SGLang say `{"message": ...}`, FastAPI `{"detail": ...}`, and OpenRouter
+    keeps what the provider behind it said apart.
     """
-    if error.message.partition("\n\n")[0].strip():
-        return
     body = b"".join(flight.body).decode(errors="replace")
     try:
         document = json.loads(body)
     except ValueError:
         document = None
-    if isinstance(document, dict):
-        said = next((document[name] for name in ("message", "detail", "error") if document.get(name)), document)
-        body = said if isinstance(said, str) else json.dumps(said)
-    error.message = shorten(body, _SHOWN_TOKENS) + error.message
+    own, advice, rest = error.message.partition("\n\n")
+    if own.strip():
+        raw = document
+        for name in ("error", "metadata", "raw"):
+            raw = raw.get(name) if isinstance(raw, dict) else None
+        said = f"{own}: {shorten(raw, _SHOWN_TOKENS)}" if isinstance(raw, str) else own
+    else:
+        said = shorten(_words_in(document, body), _SHOWN_TOKENS)
+    error.message = said + advice + rest
     error.args = (error.message,)
+
+
+def _words_in(document: object, body: str) -> str:
+    if not isinstance(document, dict):
+        return body
+    said = next((document[name] for name in ("message", "detail", "error") if document.get(name)), document)
+    return said if isinstance(said, str) else json.dumps(said)
 
 
 def _counts(usage: object) -> dict[str, Any] | None:

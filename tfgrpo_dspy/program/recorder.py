@@ -50,6 +50,8 @@ class Recorder(Listener, BaseCallback):
         super().__init__()
         self.calls: list[Call] = []
         """Finished predictor and tool calls, in order of completion."""
+        self.failures: list[BaseException] = []
+        """What LMs and modules raised, though the program may have made something else of it, in that order."""
         self._names = names or {}
         self._predictor: dspy.Predict | None = None
         """What is called, if it is but a predictor: DSPy need not tell of it."""
@@ -107,6 +109,7 @@ class Recorder(Listener, BaseCallback):
             self._of_agents |= {id(predictor) for predictor in instance.predictors()}
 
     def on_module_end(self, call_id: str, outputs: Any, exception: BaseException | None = None) -> None:  # noqa: D102
+        self._hear_of(exception)
         if call_id in self._open:
             self._close("predictor", *self._open.pop(call_id), outputs, exception)
 
@@ -121,6 +124,13 @@ class Recorder(Listener, BaseCallback):
         """An LM that the program brings itself may have an engine of its own, which is metered as well."""
         hold_engines_of([instance])
         SECRETS.learn_of([instance])
+
+    def on_lm_end(self, call_id: str, outputs: Any, exception: BaseException | None = None) -> None:  # noqa: D102
+        self._hear_of(exception)
+
+    def _hear_of(self, exception: BaseException | None) -> None:
+        if exception is not None and (not self.failures or self.failures[-1] is not exception):
+            self.failures.append(exception)
 
     def _close(
         self, kind: str, instance: Any, inputs: Mapping[str, Any], outputs: Any, exception: BaseException | None

@@ -9,7 +9,7 @@ from tfgrpo_dspy.errors import MetricError, RequestError
 from tfgrpo_dspy.lm.budget import OutOfBudget, Unpriced
 from tfgrpo_dspy.lm.flight import HelperTimeout, within
 from tfgrpo_dspy.lm.scope import Listener, active_meter
-from tfgrpo_dspy.lm.verdicts.table import Verdict, verdict_of
+from tfgrpo_dspy.lm.verdicts.table import PROGRAM, Verdict, verdict_of
 
 T = TypeVar("T")
 
@@ -50,23 +50,31 @@ def guarded(attempt: Callable[[], T], listeners: Sequence[Listener], timeout: fl
     return outcome if signal is None else Loss("budget", str(signal))
 
 
-def judged(error: BaseException) -> Verdict:
+def judged(error: BaseException, before: Sequence[BaseException] = ()) -> Verdict:
     """Whose failure an error is, unless it ends the run.
+
+    Args:
+        error: What a program or a metric raised.
+        before: What the LMs and modules that it called had raised. `dspy.Parallel` and `BestOfN` make None of that, on
+            which a program then fails: where its own error says nothing, the last of these that does decides.
 
     Raises:
         RequestError: No call like the one that failed can succeed.
     """
     verdict = verdict_of(error)
+    if verdict.rule is PROGRAM:
+        behind = map(verdict_of, reversed(before))
+        verdict = next((one for one in behind if one.taken_for != "policy"), verdict)
     if verdict.taken_for == "request":
         raise RequestError(verdict.sentence) from verdict.error
     return verdict
 
 
-def loss_by_metric(error: MetricError) -> Loss:
-    """The loss that a metric's failure is: the metric's, or that of what it asked.
+def loss_by_metric(error: MetricError, before: Sequence[BaseException] = ()) -> Loss:
+    """The loss that a metric's failure is: the metric's, or that of what it asked; `before` as for `judged`.
 
     Raises:
         RequestError: No call like the one that failed in it can succeed.
     """
-    is_its_own = judged(error).taken_for == "policy"
+    is_its_own = judged(error, before).taken_for == "policy"
     return Loss("metric" if is_its_own else "infrastructure", str(error))

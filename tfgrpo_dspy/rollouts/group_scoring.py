@@ -83,7 +83,7 @@ class Jury(NamedTuple):
             with metered(), recorder.recording():
                 return score_together(self.metric, example, predictions)
         except MetricError as error:
-            return loss_by_metric(error)
+            return loss_by_metric(error, recorder.failures)
 
 
 def settled(made: Unscored, verdict: Verdict, position: int) -> Rollout:

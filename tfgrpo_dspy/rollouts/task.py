@@ -17,6 +17,7 @@ from tfgrpo_dspy.errors import MetricError
 from tfgrpo_dspy.lm.draws import ensure_drawn
 from tfgrpo_dspy.lm.metering import metered
 from tfgrpo_dspy.lm.usage import Usage
+from tfgrpo_dspy.lm.verdicts.facts import causes
 from tfgrpo_dspy.program.instructions import withhold
 from tfgrpo_dspy.program.recorder import Recorder
 from tfgrpo_dspy.program.transcript import render_trajectory, render_values
@@ -99,7 +100,7 @@ def _roll_afresh(task: RolloutTask, example: dspy.Example, name: str) -> Made:
     rolling = recorder.recording(policy.program, sampling.draw(name), due, lm=task.lm_here())
     things = Things(example.inputs().values())
     boundary = _Boundary(task, policy.program, example, things)
-    attempt = partial(boundary.attempt, recorder, rolling, judge.recording(due=due))
+    attempt = partial(boundary.attempt, recorder, judge, rolling, judge.recording(due=due))
     outcome = guarded(attempt, (recorder, judge), sampling.timeout)
     if isinstance(outcome, Loss):
         outcome = _Outcome(lost=outcome)
@@ -152,28 +153,36 @@ class _Boundary:
     """What is no text in the example, by name."""
 
     def attempt(
-        self, recorder: Recorder, rolling: AbstractContextManager[None], judging: AbstractContextManager[None]
+        self,
+        recorder: Recorder,
+        judge: Recorder,
+        rolling: AbstractContextManager[None],
+        judging: AbstractContextManager[None],
     ) -> _Outcome:
         """Call the program, and score what it answers."""
         try:
             with rolling:
                 prediction = call(self.program, self.example, recorder)
+            if prediction is None and recorder.failures:  # as of a BestOfN none of whose tries came through
+                raise ValueError("the program returned nothing")
             answer = render_answer(prediction, self.things)
             if self.task.grade is None:
                 return _Outcome(answer=answer, outputs=outputs_of(prediction, _BOOKKEEPING))
             with judging:
                 reward = self.task.grade(self.example, prediction)
         except MetricError as error:
-            return _Outcome(lost=loss_by_metric(error))
+            return _Outcome(lost=loss_by_metric(error, judge.failures))
         except Exception as error:  # noqa: BLE001 - student code may raise anything
-            return self._failed(error, recorder.remark)
+            return self._failed(error, recorder)
         return _Outcome(reward._replace(feedback=as_text(reward.feedback, self.things)), answer)
 
-    def _failed(self, error: Exception, remark: str) -> _Outcome:
-        described = as_text(f"{type(error).__name__}: {error}", self.things)
-        if judged(error).taken_for == "infrastructure":
+    def _failed(self, error: Exception, recorder: Recorder) -> _Outcome:
+        verdict = judged(error, recorder.failures)
+        behind = error if any(one is verdict.error for one in causes(error)) else verdict.error
+        described = as_text(f"{type(behind).__name__}: {behind}", self.things)
+        if verdict.taken_for == "infrastructure":
             return _Outcome(lost=Loss("infrastructure", described))
-        described = f"{described} ({remark})" if remark else described
+        described = f"{described} ({recorder.remark})" if recorder.remark else described
         reward = Reward(self.task.sampling.failure_score, f"The attempt failed: {described}")
         return _Outcome(reward, policy_failure=described)
 

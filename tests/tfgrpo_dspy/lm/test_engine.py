@@ -218,6 +218,31 @@ def test_an_lm_is_asked_as_often_as_it_says_and_every_attempt_is_counted(retries
         assert meter.traffic.retries == retries
 
 
+@pytest.mark.parametrize("engine", ["lm15", "litellm"])
+@pytest.mark.parametrize("failure", [(503, "busy"), (500, "flagged by our content filter")])
+def test_a_call_that_failed_for_good_is_no_part_of_the_next_one_that_asks_the_same(failure, engine):
+    """A judge may ask the same of another answer, a program may try again itself."""
+    with stub(lambda n: failing(*failure, **{"Retry-After": "0"}) if n <= 2 else (200, OK, {})) as server:
+        with metered(lm(server.api_base, engine=engine, num_retries=1), budget=Budget(max_lm_calls=9)) as meter:
+            with pytest.raises(LMServerError):
+                ask()
+            failed = server.requests
+            for _ in range(2 - failed):
+                with pytest.raises(LMServerError):
+                    ask()
+            before = meter.traffic.retries
+            assert ask().answer == "1"
+        assert server.requests == 3
+        assert meter.traffic.retries == before
+
+
+def test_a_candidate_that_came_at_the_second_try_leaves_the_next_one_its_own():
+    with stub(lambda n: failing(503, "busy", **{"Retry-After": "0"}) if n == 1 else (200, OK, {})) as server:
+        with metered(lm(server.api_base, num_retries=1)) as meter:
+            dspy.Predict(QA, n=3, temperature=0.7)(question="q?")
+        assert (server.requests, meter.traffic.retries) == (4, 1)
+
+
 def test_what_will_not_pass_is_not_tried_again():
     with stub(lambda n: failing(400, "bad")) as server:
         with metered(lm(server.api_base, num_retries=3)), pytest.raises(LMError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from itertools import chain
 from typing import Any
 
@@ -19,6 +20,9 @@ _OF_FRAMEWORKS = frozenset({"pydantic_ai.ModelAPIError"})
 _ASKS_A_MODEL = frozenset({"InvokeModel", "InvokeModelWithResponseStream", "Converse", "ConverseStream"})
 """Operations of botocore that do; its other errors are those of any service."""
 _STATUSES = range(100, 600)
+_REFUSALS = range(400, 600)
+_NO_MODELS = frozenset({"vector_stores", "files", "threads", "assistants", "containers", "uploads", "batches"})
+"""What else than models answers at OpenAI's addresses, and says of its own things what models say of theirs."""
 _ADVICE = "\n\n  To fix:"
 """What DSPy adds below a provider's words."""
 
@@ -49,7 +53,7 @@ def facts_of(error: BaseException) -> Facts:
     """What an exception says."""
     classes = _classes_of(type(error))
     codes = dict.fromkeys(code.lower() for code in _codes(error, classes))
-    number = getattr(error, "errno", None)
+    number = _value(error, "errno")
     return Facts(
         classes=classes,
         status=_status(error),
@@ -61,7 +65,10 @@ def facts_of(error: BaseException) -> Facts:
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """An exception and those behind it, each once: what it was raised from, or while handling, and those of a group."""
+    """An exception and those behind it, each once: what it was raised from, or while handling, and those of a group.
+
+    `raise ... from None` hides what was handled from a reader, and changes nothing about what had happened.
+    """
     seen: set[int] = set()
     waiting = [error]
     while waiting:
@@ -72,8 +79,8 @@ def causes(error: BaseException) -> Iterator[BaseException]:
         yield here
         if isinstance(here, BaseExceptionGroup):
             waiting += here.exceptions
-        behind = here.__cause__ or (None if here.__suppress_context__ else here.__context__)
-        reason = getattr(here, "reason", None)  # of urllib and urllib3
+        behind = here.__cause__ or here.__context__
+        reason = _value(here, "reason")  # of urllib and urllib3
         waiting += [one for one in (behind, reason) if isinstance(one, BaseException)]
 
 
@@ -88,33 +95,52 @@ def _package_of(kind: type) -> str:
 def _is_of_an_lm(error: BaseException, classes: frozenset[str]) -> bool:
     packages = {name.partition(".")[0] for name in classes}
     if not _OF_LMS.isdisjoint(packages) or not (_OWN | _OF_FRAMEWORKS).isdisjoint(classes):
-        return True
+        path = _value(_value(_value(error, "request"), "url"), "path")
+        return not isinstance(path, str) or _NO_MODELS.isdisjoint(path.split("/"))
     if type(error).__module__.startswith("google.genai"):
         return True
-    return getattr(error, "operation_name", None) in _ASKS_A_MODEL
+    return _value(error, "operation_name") in _ASKS_A_MODEL
 
 
 def _status(error: BaseException) -> int | None:
-    """The HTTP status, by whatever name and in whatever place the client keeps it."""
-    response = getattr(error, "response", None)
+    """The HTTP status, by whatever name and in whatever place the client keeps it; that of an error in a 200 is its."""
+    response = _value(error, "response")
     places: list[tuple[Any, str]] = [(error, name) for name in ("status", "status_code", "http_status", "code")]
     places += [(response, name) for name in ("status_code", "status")]
-    found = (getattr(holder, name, None) for holder, name in places)
+    found = (_number(_value(holder, name)) for holder, name in places)
     of_botocore = _inside(response, "ResponseMetadata", "HTTPStatusCode")
-    return next((int(n) for n in chain(found, [of_botocore]) if isinstance(n, int) and n in _STATUSES), None)
+    status = next((n for n in chain(found, [_number(of_botocore)]) if n in _STATUSES), None)
+    inner = _number(_value(error, "provider_code")) if status == HTTPStatus.OK else None
+    return inner if inner in _REFUSALS else status
+
+
+def _number(value: object) -> int | None:
+    """Also of text: proxies say `"code": "503"`."""
+    if isinstance(value, str) and value.isdecimal():
+        return int(value)
+    return int(value) if isinstance(value, int) else None
+
+
+def _value(holder: object, name: str) -> Any:
+    """An attribute; None if there is none, or if it cannot be looked at."""
+    try:
+        return getattr(holder, name, None)
+    except Exception:  # noqa: BLE001 - a property of a user's class, or of httpx, may do anything
+        return None
 
 
 def _codes(error: BaseException, classes: frozenset[str]) -> Iterator[str]:
     if _OWN.isdisjoint(classes):  # else it is DSPy's own word, which says no more than the class
-        own = vars(error)
-        yield from (code for code in (own.get("code"), own.get("type")) if isinstance(code, str))
-    if "grpc.RpcError" in classes and callable(code_of := getattr(error, "code", None)):
+        own = vars(error)  # LiteLLM keeps the code of an error in a 200 as its status
+        given = (own.get("code"), own.get("type"), own.get("status_code"))
+        yield from (code for code in given if isinstance(code, str))
+    if "grpc.RpcError" in classes and callable(code_of := _value(error, "code")):
         yield str(getattr(code_of(), "name", ""))
-    given = getattr(error, "provider_code", None)
+    given = _value(error, "provider_code")
     if isinstance(given, str):
         yield given
-    body = getattr(error, "body", None)
-    for holder in (body, _inside(body, "error"), _inside(getattr(error, "response", None), "Error")):
+    body = _value(error, "body")
+    for holder in (body, _inside(body, "error"), _inside(_value(error, "response"), "Error")):
         yield from (value for name in ("code", "type", "Code") if isinstance(value := _inside(holder, name), str))
 
 

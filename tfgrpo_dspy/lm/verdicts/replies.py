@@ -18,8 +18,8 @@ from dspy.lm15 import (
 from dspy.utils.exceptions import LMError, LMProviderError, LMTimeoutError, LMTransportError, is_retryable_lm_error
 
 from tfgrpo_dspy.lm.verdicts.table import Taken, verdict_of
+from tfgrpo_dspy.lm.verdicts.wordings import SUCCESS
 
-_OK = 200
 _FULL = 0.9
 """Share of the bound from which on a cut reply counts as one that used it up; tokenizers differ."""
 _RUNAWAY = 4
@@ -66,6 +66,8 @@ class Reply:
     """Whether it has reasoning, as text or as reported tokens."""
     refusal: str = ""
     """What the model said in place of an answer, where its API has a place for that."""
+    error: str = ""
+    """What the server said besides: some tell of an error in a reply that comes with success."""
 
     @property
     def is_cut(self) -> bool:
@@ -180,7 +182,7 @@ def fault_in(rule: ReplyRule | None, reply: Reply) -> ServerError | None:
         return None
     if reply.is_cut:
         return CutReply(f"the reply was cut off after {reply.written} tokens")
-    return EmptyReply(f"the endpoint answered {rule.said}")
+    return EmptyReply(f"the endpoint answered {rule.said}" + (f": {reply.error}" if reply.error else ""))
 
 
 def is_repeated(error: BaseException) -> bool:
@@ -195,11 +197,11 @@ def may_pass(error: BaseException) -> bool:
 
 def as_repeated(error: Exception) -> Exception:
     """What may pass, as DSPy repeats it: a body that is no reply is the server's failure, which DSPy does not see."""
-    return NoReply(str(error), status=_OK) if _is_no_reply(error) else copy(error)
+    return NoReply(str(error), status=getattr(error, "status", None)) if _is_no_reply(error) else copy(error)
 
 
 def _is_no_reply(error: BaseException) -> bool:
-    return type(error) in (ProviderError, LMProviderError) and getattr(error, "status", None) == _OK
+    return type(error) in (ProviderError, LMProviderError) and getattr(error, "status", None) in SUCCESS
 
 
 def timed_out(error: BaseException) -> bool:

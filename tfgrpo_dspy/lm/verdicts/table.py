@@ -67,16 +67,19 @@ class Verdict:
 
 def verdict_of(error: BaseException) -> Verdict:
     """Whose failure an error is, by it or else by what is behind it; that of a program is the policy's."""
-    chain = list(causes(error))
+    chain, vague = list(causes(error)), None
     for position, here in enumerate(chain):
         facts = facts_of(here)
         rule = next((rule for rule in RULES if rule.holds(facts)), None)
         if rule is None:
             continue
+        if rule is UNCLEAR or facts.is_a(the.UNEXPECTED):
+            vague = vague or Verdict(rule, here)
+            continue
         if rule.taken_for == "request" and any(UNPARSEABLE.holds(facts_of(other)) for other in chain[position + 1 :]):
             return Verdict(SECOND_TRY, here)
         return Verdict(rule, here)
-    return Verdict(PROGRAM, error)
+    return vague or Verdict(PROGRAM, error)
 
 
 UNPARSEABLE = Rule(
@@ -93,6 +96,15 @@ TOO_LONG = Rule(
     the.of_lm(the.is_too_long),
     "examples differ in length, and an agent's prompt grows with what it does; a library that fills the context fails "
     "in every rollout, which ends the run",
+)
+UNCLEAR = Rule(
+    "unclear",
+    "any other error of an LM's endpoint: a 400 or 422 whose words, and those of what is behind it, fit none of the "
+    "above",
+    "infrastructure",
+    the.of_lm(lambda facts: True),
+    "it may be about one example or about all; it is not scored, and one that comes in every rollout of a step ends "
+    "the run",
 )
 SECOND_TRY = Rule(
     "second try",
@@ -111,6 +123,13 @@ PROGRAM = Rule(
 
 RULES: tuple[Rule, ...] = (
     UNPARSEABLE,
+    Rule(
+        "bad generation",
+        "an LM's endpoint did not pass on what the model wrote, as it was no JSON or no call of a tool: "
+        "`json_validate_failed`, `tool_use_failed` of Groq",
+        "policy",
+        the.of_lm(the.says(the.BAD_GENERATION)),
+    ),
     Rule(
         "filtered",
         "an LM's endpoint refused what was asked, or answered, by its content filter, moderation or a guardrail: 400 "
@@ -170,6 +189,13 @@ RULES: tuple[Rule, ...] = (
         "check the model's name against those that the endpoint lists (/v1/models)",
     ),
     Rule(
+        "template",
+        "an LM's server has no chat template for the model, or one that takes no system message",
+        "request",
+        the.of_lm(lambda facts: the.is_refused(facts) and the.says(the.NO_TEMPLATE)(facts)),
+        "serve the model with a chat template that takes system messages",
+    ),
+    Rule(
         "option",
         "an LM's endpoint refuses another option, or a kind of input that the model does not take",
         "request",
@@ -178,7 +204,8 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "address",
-        "nothing answers for language models at that address: 404 that names no model, 405, a redirection",
+        "nothing answers for language models at that address: 404 that names no model, 405, a redirection, LM Studio's "
+        "`unexpected endpoint`",
         "request",
         the.of_lm(the.is_no_address),
         "check api_base: OpenAI-compatible servers are asked at an address that ends in /v1, "
@@ -215,6 +242,7 @@ RULES: tuple[Rule, ...] = (
         the.among(
             *("httpx.UnsupportedProtocol", "httpx.InvalidURL", "httpx.LocalProtocolError", "aiohttp.InvalidURL"),
             *("requests.InvalidURL", "requests.MissingSchema", "requests.InvalidSchema", "urllib3.LocationValueError"),
+            "http.InvalidURL",
         ),
         "such an address may be the model's; one that the program holds fails in every rollout, which ends the run",
     ),
@@ -228,7 +256,8 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "no connection",
         "a connection failed or no answer came in time, in whatever client: builtin errors, sockets, ssl, http, "
-        "urllib, urllib3, requests, httpx, aiohttp, openai, botocore, databases, or a class named so",
+        "urllib, urllib3, requests, httpx, aiohttp, openai, botocore, anyio, MCP, or a class named so; of databases "
+        "also one that is locked, and not an SQL statement that is wrong",
         "infrastructure",
         the.is_down,
         "a `TimeoutError` of the program's own sandbox is taken for one too",
@@ -238,6 +267,14 @@ RULES: tuple[Rule, ...] = (
         "an LM's endpoint answered 200 with something that is no reply: HTML, an error in a 200, no choices",
         "infrastructure",
         the.of_lm(the.is_no_reply),
+        "what an engine raised of its own is looked for behind `LMUnexpectedError`, and decides if the table knows it",
+    ),
+    Rule(
+        "service's key",
+        "another service does not let the program in: 401, 407, no credentials, or some that ran out; not 403",
+        "infrastructure",
+        the.has_no_key_here,
+        "no answer of the model's changes the program's key; where there is none, all is lost, which ends the run",
     ),
     Rule(
         "this machine",
@@ -245,14 +282,7 @@ RULES: tuple[Rule, ...] = (
         "infrastructure",
         the.is_of_this_machine,
     ),
-    Rule(
-        "unclear",
-        "any other error of an LM's endpoint: a 400 or 422 whose words fit none of the above",
-        "infrastructure",
-        the.of_lm(lambda facts: True),
-        "it may be about one example or about all; it is not scored, and one that comes in every rollout of a step "
-        "ends the run",
-    ),
+    UNCLEAR,
     SECOND_TRY,
     PROGRAM,
 )

@@ -21,6 +21,10 @@ _ASKED_TOO_OFTEN = HTTPStatus.TOO_MANY_REQUESTS
 _DENIED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.PROXY_AUTHENTICATION_REQUIRED})
 _ELSEWHERE = frozenset({301, 302, 303, 307, 308, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED})
 _LATER = frozenset({408, 409, 423, 425, 429})
+_LOCKED_OUT = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.PROXY_AUTHENTICATION_REQUIRED})
+SUCCESS = range(200, 300)
+UNEXPECTED = "dspy.LMUnexpectedError"
+"""DSPy's wrapper of whatever else an engine raises: what is behind it says more."""
 
 
 def _found(*patterns: str) -> Callable[[str], bool]:
@@ -35,9 +39,10 @@ _refuses = _found(
 )
 _names_a_model = _found(r"\bmodels?\b|deployment|endpoints found")
 CONTENT = _found(
-    "content (?:management|filter|policy)|content_filter|usage guidelines|safety_check|flagged|moderation",
+    "content (?:management|filter|policy)|content_filter|usage guidelines|safety_check|flagged",
+    r"\bmoderation\b(?!')",  # and not where LiteLLM lists the keys of a reply: 'choices', 'moderation', ...
     r"responsible ?ai|violat\w+ (?:our|the|usage|content|guardrail)|guardrail|inappropriate content",
-    "prohibited content|sensitive content|data_inspection_failed|invalid_prompt",
+    "prohibited content|sensitive content|敏感内容|data_inspection_failed|invalid_prompt",
 )
 _too_long = _found(
     "context[ _-]?(?:length|window|size|limit)|maximum (?:context|model|prompt|sequence|input) ?length",
@@ -46,37 +51,55 @@ _too_long = _found(
     r"longer than the (?:maximum )?model|(?:token count|input tokens?|prompt|requested tokens)[^.]{0,40} exceeds?\b",
     r"inputs?`? must have less than \d+ tokens|max_new_tokens`? must be <=|reduce the length of|size limit exceeded",
     "too large for model with|max_tokens must be at least 1, got -|context the overflows",
+    "string too long|string_above_max_length|exceeded model token limit",
 )
 _no_credit = _found(
     "insufficient[ _](?:quota|credit|balance|funds)|exceeded your current quota|credit balance|payment required",
     "(?:over|exceeded) ?budget|budget_exceeded|budget has been exceeded|out of credits|spending limit",
+    "billing_(?:not_active|hard_limit)|billing hard limit|check your billing|arrearage|key limit exceeded",
+    "allocationquota|free tier of the model has been exhausted",
 )
 _no_model = _found(
     r"model_not_found|deploymentnotfound|endpoints found|could not resolve the foundation model",
-    r"(?:model|deployment)\b[^.]{0,80}(?:not found|not exist|not a valid|isn't valid)",
+    r"(?:model|deployment)\b[^.]{0,80}(?:not found|not exist|not a valid|isn't valid|on-demand throughput isn)",
+    "model (?:identifier|id|name) is invalid",
     "(?:invalid|unknown|no such) model|not a valid model",
 )
 _no_key = _found(
     "invalid_api_key|authentication_error|permission_error|unrecognizedclient|accessdenied|expiredtoken",
-    "invalidsignature|incorrect api key",
+    "invalidsignature|(?:incorrect|invalid) (?:api|access) ?(?:key|token)",
     "api[ _]key[^.]{0,60}(?:must be set|not (?:provided|set|found|valid)|invalid|missing)",
 )
 NO_ROOM = _found("requires more system memory|(?:failed|unable) to load (?:the )?model|model failed to load")
+NO_TEMPLATE = _found(
+    "chat template|chat_template|system (?:role|messages?) (?:is |are )?not supported|roles must alternate",
+)
+BAD_GENERATION = _found("failed_generation|json_validate_failed|tool_use_failed")
+_no_route = _found(r"unexpected endpoint or method|invalid url \(")
+_is_a_thing = _found(r"\bwith id\b")
 UNKNOWN_OPTION = _found(
-    "unsupported_(?:parameter|value)|unknown_parameter",
+    "unsupported_(?:parameter|value)|unknown_parameter|invalid_parameter",
     "(?:unsupported|unknown|unrecognized|invalid) (?:parameter|value|request argument|field|option|argument)",
     "extra inputs are not permitted|unexpected keyword",
     "does not support (?:parameters?|tools?|images?|system|audio|function)|no endpoints found that support",
 )
 _passing_code = _found(
-    "throttl|toomanyrequests|slowdown|unavailable|internalserver|modeltimeout|modelnotready|deadline_exceeded",
-    "resource_exhausted|rate_limit|overloaded",
+    "throttl|toomanyrequests|slowdown|unavailable|internal(?:server|error|failure)|modeltimeout|modelnotready",
+    "deadline_exceeded|resource_exhausted|rate_limit|overloaded|throughputexceeded|requestlimitexceeded",
+    "bandwidthlimitexceeded|requesttimeout|transactioninprogress|priorrequestnotcomplete",
+)
+_database_is_down = _found(
+    "is locked|disk i/o error|disk is full|unable to open database|too many (?:connections|clients)|deadlock",
+    "(?:can't|could not|cannot|failed to) connect|lost connection|gone away|connection (?:refused|reset|timed out)",
+    "lock wait timeout|closed the connection|terminating connection|connection (?:was|is|has been) closed",
 )
 _passing_class = _found(
     "Connect(?:ion)?(?:Error|Failure|Timeout|Closed|Reset|Refused|Aborted|Lost)|(?:Read|Write|Pool|Request)Timeout",
     "GatewayTimeout|DeadlineExceeded|ServiceUnavailable|RateLimit|TooManyRequests|Throttl|Overloaded|Disconnected",
     "NetworkError|TransportError|BadGateway|InternalServerError|NameResolution",
 )
+_mcp_is_down = _found("connection closed|timed out")
+_credentials_ran_out = _found("expiredtoken|tokenrefreshrequired")
 _NETWORK = frozenset(
     "ECONNREFUSED ECONNRESET ECONNABORTED EPIPE ENETDOWN ENETUNREACH ENETRESET EHOSTDOWN EHOSTUNREACH ETIMEDOUT "
     "EADDRNOTAVAIL ENOTCONN ESHUTDOWN".split()
@@ -86,6 +109,8 @@ _TRANSPORT = frozenset(
     {
         *("builtins.ConnectionError", "builtins.TimeoutError", "socket.gaierror", "socket.herror", "ssl.SSLError"),
         *("asyncio.IncompleteReadError", "http.IncompleteRead", "http.BadStatusLine", "http.ImproperConnectionState"),
+        *("http.LineTooLong", "http.UnknownProtocol", "http.UnknownTransferEncoding", "playwright.TimeoutError"),
+        *("anyio.BrokenResourceError", "anyio.ClosedResourceError", "anyio.EndOfStream", "selenium.TimeoutException"),
         *("urllib.ContentTooShortError", "urllib3.TimeoutError", "urllib3.ProtocolError", "urllib3.MaxRetryError"),
         *("urllib3.SSLError", "urllib3.ProxyError", "urllib3.PoolError", "urllib3.DecodeError", "requests.Timeout"),
         *("requests.ChunkedEncodingError", "requests.ContentDecodingError", "requests.RetryError", "requests.SSLError"),
@@ -93,7 +118,7 @@ _TRANSPORT = frozenset(
         *("httpcore.ProtocolError", "aiohttp.ClientConnectionError", "aiohttp.ClientPayloadError"),
         *("openai.APITimeoutError", "anthropic.APITimeoutError", "litellm.Timeout", "botocore.HTTPClientError"),
         *("botocore.ResponseStreamingError", "redis.TimeoutError", "pymongo.ConnectionFailure"),
-        *("psycopg.OperationalError", "psycopg2.OperationalError", "sqlalchemy.OperationalError"),
+        *("psycopg.OperationalError", "psycopg2.OperationalError", "sqlalchemy.TimeoutError"),
         *("dspy.LMTransportError", "dspy.LMTimeoutError", "dspy.LMLockTimeoutError", "dspy.LMStreamAssemblyError"),
         *("dspy.TransportError", "dspy.TimeoutError", "dspy.LockTimeoutError", "dspy.StreamAssemblyError"),
     }
@@ -144,6 +169,8 @@ def is_too_long(facts: Facts) -> bool:
     known = ("dspy.ContextWindowExceededError", "dspy.ContextLengthError", "litellm.ContextWindowExceededError")
     if facts.is_a(*known) or facts.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         return True
+    if "request too large" in facts.text:  # for what the account may send in a minute: it will be in the next one, too
+        return True
     return facts.status != _ASKED_TOO_OFTEN and says(_too_long)(facts)
 
 
@@ -165,10 +192,11 @@ def has_no_model(facts: Facts) -> bool:
 
 def is_no_address(facts: Facts) -> bool:
     """Whether something else than an endpoint for language models answered."""
-    if facts.status in _ELSEWHERE:
+    if facts.status in _ELSEWHERE or _no_route(facts.text):
         return True
     said = re.sub(r"^\[[^]]*\]", "", facts.text)  # DSPy's prefix, which names the model
-    return facts.status == HTTPStatus.NOT_FOUND and not _no_model(facts.code) and not _names_a_model(said)
+    is_of_a_model = _no_model(facts.code) or _names_a_model(said)
+    return facts.status == HTTPStatus.NOT_FOUND and not is_of_a_model and not _is_a_thing(said)
 
 
 def has_no_key(facts: Facts) -> bool:
@@ -185,6 +213,10 @@ def is_down(facts: Facts) -> bool:
         return True
     if facts.is_a("urllib.URLError") and facts.status is None:
         return "unknown url type" not in facts.text
+    if facts.is_a("mcp.MCPError", "mcp.McpError"):
+        return _mcp_is_down(facts.text)
+    if any(name.endswith(".OperationalError") for name in facts.classes):
+        return _database_is_down(facts.text)
     return any(_passing_class(name.partition(".")[2]) for name in facts.classes)
 
 
@@ -198,7 +230,16 @@ def is_overloaded(facts: Facts) -> bool:
 
 def is_no_reply(facts: Facts) -> bool:
     """Whether what came with success was no reply."""
-    return facts.status == HTTPStatus.OK or facts.is_a("dspy.LMUnexpectedError", "litellm.APIResponseValidationError")
+    known = (UNEXPECTED, "litellm.APIResponseValidationError", "openai.APIResponseValidationError")
+    return facts.status in SUCCESS or facts.is_a(*known)
+
+
+def has_no_key_here(facts: Facts) -> bool:
+    """Whether a service that is no language model does not let the program in; of 403, pages are as often the cause."""
+    known = ("botocore.NoCredentialsError", "botocore.PartialCredentialsError", "botocore.CredentialRetrievalError")
+    of_google = ("google.DefaultCredentialsError", "google.RefreshError")
+    is_denied = facts.status in _LOCKED_OUT or facts.is_a(*known, *of_google)
+    return is_denied or _credentials_ran_out(facts.code)
 
 
 def is_of_this_machine(facts: Facts) -> bool:

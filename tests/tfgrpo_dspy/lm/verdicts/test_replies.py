@@ -48,13 +48,39 @@ LOST = {
 }
 
 
-def evaluated(reply: dict, engine: str):
+def response(*output: dict, status: str = "completed", **said) -> dict:
+    """Of the Responses API."""
+    usage = {"input_tokens": 7, "output_tokens": 3, "total_tokens": 10}
+    reply = {"id": "r", "object": "response", "created_at": 1, "model": "x", "status": status, "output": list(output)}
+    return {**reply, "usage": usage, "parallel_tool_calls": True, "tool_choice": "auto", "tools": [], **said}
+
+
+def message(**content) -> dict:
+    return {"type": "message", "id": "m", "role": "assistant", "status": "completed", "content": [content]}
+
+
+ANSWERED = response(message(type="output_text", text=ANSWER, annotations=[]))
+THINKS = {"type": "reasoning", "id": "rs", "summary": []}
+POLICY_OF_RESPONSES = {
+    "thought only": response(THINKS),
+    "refusal": response(message(type="refusal", refusal="I cannot help with that.")),
+    "filter": response(status="incomplete", incomplete_details={"reason": "content_filter"}),
+    "cut while thinking": response(THINKS, status="incomplete", incomplete_details={"reason": "max_output_tokens"}),
+}
+LOST_OF_RESPONSES = {
+    "nothing": response(),
+    "failed": response(status="failed", error={"code": "server_error", "message": "An error occurred"}),
+    "cancelled": response(status="cancelled"),
+}
+
+
+def evaluated(reply: dict, engine: str, answer: dict | None = None, **settings):
     """Every other of four answers is that; each in two requests at most, as DSPy asks once more in JSON."""
 
     def other(n: int):
-        return 200, (chat(ANSWER) if n <= 2 else reply), {}
+        return 200, ((answer or chat(ANSWER)) if n <= 2 else reply), {}
 
-    with stub(other) as server, dspy.context(lm=lm(server.api_base, engine=engine, max_tokens=50)):
+    with stub(other) as server, dspy.context(lm=lm(server.api_base, engine=engine, max_tokens=50, **settings)):
         made = evaluate(dspy.Predict(QA), examples(4), exact, k=1, num_threads=1, display_progress=False)
         return made, server.requests
 
@@ -75,6 +101,29 @@ def test_what_the_endpoint_did_not_say_is_lost(shape, engine):
     assert made.rewards == ((1.0,), (1.0,), (), ())
     assert dict(made.lost) == {"infrastructure": 2}
     assert requests == 2 + 2
+
+
+@pytest.mark.parametrize("engine", ["lm15", "litellm"])
+@pytest.mark.parametrize("shape", [*POLICY_OF_RESPONSES, *LOST_OF_RESPONSES])
+def test_replies_of_the_responses_api_are_told_apart_likewise(shape, engine):
+    is_lost = shape in LOST_OF_RESPONSES
+    reply = {**POLICY_OF_RESPONSES, **LOST_OF_RESPONSES}[shape]
+    made, _ = evaluated(reply, engine, ANSWERED, model_type="responses")
+    assert made.rewards == ((1.0,), (1.0,), (), ()) if is_lost else ((1.0,), (1.0,), (0.0,), (0.0,))
+    assert dict(made.lost) == ({"infrastructure": 2} if is_lost else {})
+
+
+NO_REPLIES = {"HTML": "<html>", "null": None, "a list": [], "text": "busy", "no choices": {"id": "x"}}
+
+
+@pytest.mark.parametrize("engine", ["lm15", "litellm"])
+@pytest.mark.parametrize("body", NO_REPLIES)
+def test_what_comes_with_success_and_is_no_reply_is_asked_for_again(body, engine):
+    with stub(lambda n: (200, NO_REPLIES[body] if n == 1 else chat(ANSWER), {})) as server:
+        with dspy.context(lm=lm(server.api_base, engine=engine, num_retries=1)):
+            made = evaluate(dspy.Predict(QA), examples(1), exact, k=1, display_progress=False)
+        assert made.rewards == ((1.0,),)
+        assert server.requests == 2
 
 
 @pytest.mark.parametrize("engine", ["lm15", "litellm"])

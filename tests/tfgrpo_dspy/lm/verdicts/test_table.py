@@ -6,20 +6,30 @@ import errno
 import http.client
 import json
 import socket
+import sqlite3
 import ssl
 import subprocess
 import urllib.error
 
 import aiohttp
+import anyio
 import botocore.exceptions
 import dspy
 import httpx
 import openai
 import pytest
 import requests
+import sqlalchemy.exc
 import urllib3
 from dspy import lm15
-from dspy.utils.exceptions import AdapterParseError, LMAuthError, LMInvalidRequestError, LMServerError
+from dspy.utils.exceptions import (
+    AdapterParseError,
+    LMAuthError,
+    LMInvalidRequestError,
+    LMServerError,
+    LMUnexpectedError,
+)
+from mcp.shared.exceptions import MCPError
 
 from tests import verdicts_page
 from tests.tfgrpo_dspy.lm.test_engine import metered
@@ -46,6 +56,16 @@ def raised_while_handling(cause: BaseException) -> BaseException:
         return error
 
 
+def raised_hiding(cause: BaseException) -> BaseException:
+    try:
+        try:
+            raise cause
+        except type(cause):
+            raise RuntimeError("no passages") from None
+    except RuntimeError as error:
+        return error
+
+
 def unparseable() -> AdapterParseError:
     return AdapterParseError("ChatAdapter", dspy.Signature(QA), "babble")
 
@@ -60,7 +80,48 @@ def second_try() -> BaseException:
         return error
 
 
+def unclear_second_try() -> BaseException:
+    try:
+        try:
+            raise unparseable()
+        except AdapterParseError:
+            raise LMInvalidRequestError("something about this one", status=400)  # noqa: B904 - as DSPy does
+    except LMInvalidRequestError as error:
+        return error
+
+
 REQUEST = httpx.Request("POST", "http://127.0.0.1")
+
+
+def of_openai(path: str, status: int, message: str) -> openai.APIStatusError:
+    request = httpx.Request("POST", f"http://127.0.0.1/v1/{path}")
+    return openai.APIStatusError(message, response=httpx.Response(status, request=request), body=None)
+
+
+def of_an_engine(cause: BaseException) -> BaseException:
+    try:
+        raise LMUnexpectedError("an engine failed", model="m") from cause
+    except LMUnexpectedError as error:
+        return error
+
+
+def of_sqlalchemy(cause: Exception) -> sqlalchemy.exc.OperationalError:
+    return sqlalchemy.exc.OperationalError("select 1", {}, cause)
+
+
+def saying(**facts: object) -> Exception:
+    """Of a client that nobody knows."""
+    return type("ApiError", (Exception,), facts)("no")
+
+
+class Unseemly(Exception):
+    """One that cannot be looked at."""
+
+    @property
+    def response(self) -> object:
+        raise RuntimeError("there is none")
+
+    status = reason = errno = body = response
 
 
 def openai_error(status: int, message: str, code: str | None = None) -> openai.APIStatusError:
@@ -144,6 +205,58 @@ ERRORS = [
     (raised_while_handling(httpx.ReadTimeout("late")), "no connection"),
     (ExceptionGroup("tools", [KeyError("a"), httpx.ConnectError("down")]), "no connection"),
     (raised_from(openai_error(401, "bad key")), "wrong key"),
+    (raised_hiding(httpx.ConnectTimeout("late")), "no connection"),
+    (raised_hiding(KeyError("passages")), "program"),
+    (Unseemly("no"), "program"),
+    # Behind what an engine of the user's own raised, whose words are only "unexpected".
+    (of_an_engine(openai_error(401, "bad key")), "wrong key"),
+    (of_an_engine(openai_error(400, "too long", code="context_length_exceeded")), "too long"),
+    (of_an_engine(requests.ConnectionError("down")), "no connection"),
+    (of_an_engine(KeyError("choices")), "no reply"),
+    # What a client of unknown make says in text, and an error in a 200.
+    *[(saying(**{name: "503"}), "overloaded") for name in ("code", "status", "status_code")],
+    (LMServerError("Invalid token", status=200, provider_code="401"), "wrong key"),
+    (LMServerError("busy", status=200, provider_code="502"), "overloaded"),
+    # Databases: away or locked, and not the model's SQL.
+    *[
+        (of(sqlite3.OperationalError(said)), rule)
+        for of in (lambda error: error, of_sqlalchemy)
+        for said, rule in (
+            ("database is locked", "no connection"),
+            ("database or disk is full", "no connection"),
+            ("no such table: users", "program"),
+            ('near "SELEC": syntax error', "program"),
+        )
+    ],
+    (of_sqlalchemy(Exception("(2013, 'Lost connection to MySQL server during query')")), "no connection"),
+    (of_sqlalchemy(Exception('(1054, "Unknown column")')), "program"),
+    (sqlalchemy.exc.TimeoutError("QueuePool limit"), "no connection"),
+    # Streams and tools of other processes.
+    *[(error, "no connection") for error in (anyio.BrokenResourceError(), anyio.ClosedResourceError())],
+    *[(MCPError(-32000, said), "no connection") for said in ("Connection closed", "Timed out while waiting")],
+    (MCPError(-32602, "Invalid params"), "program"),
+    (http.client.LineTooLong("header line"), "no connection"),
+    (http.client.InvalidURL("x"), "malformed address"),
+    # The program's own key, at a service that is no LM.
+    *[(of(401), "service's key") for of in (of_httpx, of_requests, of_urllib, of_aiohttp)],
+    *[(of(403), "program") for of in (of_httpx, of_requests, of_urllib, of_aiohttp)],
+    (botocore.exceptions.NoCredentialsError(), "service's key"),
+    (of_botocore("ExpiredTokenException", 400), "service's key"),
+    # Services by their words.
+    *[
+        (of_botocore(code, 400), "overloaded")
+        for code in ("ProvisionedThroughputExceededException", "RequestLimitExceeded", "RequestTimeout", "SlowDown")
+    ],
+    (of_botocore("ModelErrorException", 424, "InvokeModel"), "unclear"),
+    (
+        of_botocore("ValidationException", 400, "Converse", "The provided model identifier is invalid."),
+        "unknown model",
+    ),
+    # OpenAI's other things.
+    (of_openai("vector_stores/vs_1/search", 404, "No vector store found with id 'vs_1'."), "program"),
+    (of_openai("vector_stores/vs_1/search", 429, "slow down"), "overloaded"),
+    (of_openai("responses", 404, "Item with id 'rs_1' not found."), "unclear"),
+    (of_openai("chat/completions", 404, "Not Found"), "address"),
     # This machine.
     (OSError(errno.EMFILE, "too many open files"), "this machine"),
     (OSError(errno.ENOSPC, "no space left"), "this machine"),
@@ -152,6 +265,7 @@ ERRORS = [
     # The model, or the program.
     (unparseable(), "unparseable"),
     (second_try(), "second try"),
+    (unclear_second_try(), "unparseable"),
     *[(error, "program") for error in (KeyError("answer"), ValueError("no number"), ZeroDivisionError())],
     *[
         (error, "program")
@@ -170,7 +284,6 @@ ERRORS = [
     (openai_error(400, "too long", code="context_length_exceeded"), "too long"),
     (of_botocore("AccessDeniedException", 403, "Converse"), "wrong key"),
     (of_botocore("ValidationException", 400, "Converse", "Input is too long for requested model."), "too long"),
-    (botocore.exceptions.NoCredentialsError(), "program"),
     (lm15.NotConfiguredError("no key"), "not configured"),
     (LMAuthError("no"), "wrong key"),
 ]
@@ -236,6 +349,24 @@ SHAPES = {
         "too long",
     ),
     "nginx: too large": (413, wrapped("Payload Too Large"), "too long"),
+    "openai: string": (400, wrapped("Invalid 'messages[1].content': string too long.", "string_above_max_length"),
+                       "too long"),
+    "openai: more than a minute's": (
+        429,
+        wrapped("Request too large for gpt-4o on tokens per min (TPM): Limit 30000, Requested 45000.",
+                "rate_limit_exceeded"),
+        "too long",
+    ),
+    "moonshot: too long": (400, wrapped("Your request exceeded model token limit: 8192"), "too long"),
+    "openrouter: of the provider behind it": (
+        400,
+        {"error": {"message": "Provider returned error", "code": 400,
+                   "metadata": {"raw": "This model's maximum context length is 4096 tokens"}}},
+        "too long",
+    ),
+    # What the model wrote, and the server did not pass on.
+    "groq: no JSON": (400, wrapped("Failed to generate JSON.", "json_validate_failed"), "bad generation"),
+    "groq: no call": (400, wrapped("Failed to call a function.", "tool_use_failed"), "bad generation"),
     # More output than there is room for, whatever the example.
     "vllm: bound": (
         400,
@@ -288,6 +419,11 @@ SHAPES = {
     ),
     "llama.cpp: form": (400, wrapped("response_format type must be one of text and json_object"), "form"),
     "vllm: tools": (400, flat("This model does not support tools"), "option"),
+    "qwen: option": (
+        400, wrapped("parameter.enable_thinking must be set to false", "invalid_parameter_error"), "option",
+    ),
+    "vllm: template": (400, flat("As of transformers v4.44, default chat template is no longer allowed"), "template"),
+    "vllm: system": (400, flat("System role not supported"), "template"),
     # The model, the address, the key, the credit.
     "openai: model": (404, wrapped("The model `x` does not exist", "model_not_found"), "unknown model"),
     "vllm: model": (
@@ -320,6 +456,12 @@ SHAPES = {
         400, wrapped("Budget has been exceeded! Current cost: 3", "400", "budget_exceeded"),
         "no credit",
     ),
+    "openai: account": (
+        429, wrapped("Your account is not active, please check your billing details", "billing_not_active"),
+        "no credit",
+    ),
+    "openrouter: key's limit": (403, wrapped("Key limit exceeded (total limit)"), "no credit"),
+    "an error in a 200: credit": (200, wrapped("no", "insufficient_quota", "insufficient_quota"), "no credit"),
     "ollama: memory": (
         500, wrapped("model requires more system memory (5.3 GiB) than is available (3.3 GiB)"),
         "no room",

@@ -1,0 +1,117 @@
+"""What a program makes None of: `dspy.Parallel` and `BestOfN` catch errors, on which the program then fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import dspy
+import httpx
+import pytest
+
+from tests.tfgrpo_dspy.lm.test_over_http import OK, failing, lm, stub
+from tests.tfgrpo_dspy.scripted import exact, examples
+from tfgrpo_dspy import evaluate
+from tfgrpo_dspy.errors import RequestError
+
+QA = "question -> answer"
+
+
+class Asks(dspy.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.ask = dspy.Predict(QA)
+
+    def forward(self, question):
+        return self.after(question)
+
+
+class Fans(Asks):
+    def after(self, question):
+        calls = [(self.ask, {"question": f"{question} {i}"}) for i in range(2)]
+        return max(dspy.Parallel(num_threads=2, disable_progress_bar=True)(calls), key=lambda made: made.answer)
+
+
+class FansUntilOneFails(Asks):
+    def after(self, question):
+        calls = [(self.ask, {"question": question})]
+        return dspy.Parallel(num_threads=1, max_errors=1, disable_progress_bar=True)(calls)[0]
+
+
+class Chooses(Asks):
+    def __init__(self) -> None:
+        super().__init__()
+        self.ask = dspy.BestOfN(dspy.Predict(QA), 2, lambda args, made: 1.0, 1.0)
+
+    def after(self, question):
+        return self.ask(question=question)
+
+
+class GoesOnWithNothing(Asks):
+    def after(self, question):
+        try:
+            made = self.ask(question=question)
+        except Exception:  # noqa: BLE001 - as users write it
+            made = None
+        return dspy.Prediction(answer=made["answer"])
+
+
+class Passages(dspy.Module):
+    def forward(self, question):
+        if question.startswith("q1"):
+            raise httpx.ConnectError("the retriever is down")
+        return "passages"
+
+
+class Retrieves(Asks):
+    def __init__(self) -> None:
+        super().__init__()
+        self.find = Passages()
+
+    def after(self, question):
+        found = dspy.Parallel(num_threads=1, disable_progress_bar=True)([(self.find, {"question": question})])
+        return self.ask(question=f"{question} {found[0].strip()}")
+
+
+PROGRAMS = [Fans, FansUntilOneFails, Chooses, GoesOnWithNothing]
+
+
+def scored(program: dspy.Module, reply: Callable, metric=exact, count: int = 3):
+    with stub(reply) as server, dspy.context(lm=lm(server.api_base)):
+        return evaluate(
+            program, examples(count), metric, k=1, num_threads=1, max_outage=None, display_progress=False,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_an_outage_that_a_program_made_nothing_of_is_lost_and_not_scored(program):
+    made = scored(program(), lambda n: failing(503, "busy") if n <= 2 else (200, OK, {}), count=4)
+    assert set(made.lost) == {"infrastructure"}
+    assert made.policy_failures == 0
+    assert made.mean.value == 1.0
+    assert "busy" in next(r.error for group in made.groups for r in group.lost)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_request_that_cannot_succeed_stops_the_run_though_the_program_caught_it(program):
+    with pytest.raises(RequestError, match="check the key"):
+        scored(program(), lambda n: failing(401, "bad key"))
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_what_a_program_catches_and_survives_is_no_failure(program):
+    assert scored(program(), lambda n: (200, OK, {})).rewards == ((1.0,),) * 3
+
+
+def test_a_retriever_that_failed_within_parallel_is_lost_as_it_would_be_without():
+    made = scored(Retrieves(), lambda n: (200, OK, {}))
+    assert dict(made.lost) == {"infrastructure": 1}
+    assert made.policy_failures == 0
+
+
+def test_a_metric_that_made_nothing_of_an_outage_is_lost_to_that():
+    def judged(example, made, trace=None):
+        (grade,) = dspy.Parallel(num_threads=1, disable_progress_bar=True)([(dspy.Predict("a -> answer"), {"a": "x"})])
+        return grade.answer == "1"
+
+    made = scored(dspy.Predict(QA), lambda n: failing(503, "busy") if n == 2 else (200, OK, {}), judged)
+    assert dict(made.lost) == {"infrastructure": 1}

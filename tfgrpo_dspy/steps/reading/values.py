@@ -14,7 +14,8 @@ from tfgrpo_dspy.steps.reading.soundness import is_babble
 from tfgrpo_dspy.text import shorten
 
 _NOTHING = frozenset({"", "none", "null", "nil", "n/a", "na", "nothing", "no", "-", "–", "—", "not applicable"})
-_QUOTES = {'"': '"', "'": "'", "`": "`", "“": "”", "«": "»"}
+_QUOTES = {"**": "**", "__": "__", "*": "*", '"': '"', "'": "'", "`": "`", "“": "”", "«": "»"}
+"""Marks of emphasis and quotes, by what opens them."""
 _TYPE_SHOWN = re.compile(r"\A(?:Literal|str|Optional)\[(.*)\]\Z", re.DOTALL)
 _BULLET = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s+(.*)$")
 _NEGATION = re.compile(
@@ -61,7 +62,7 @@ def read_value(raw: Any, annotation: Any) -> Any:
 
 
 def read_text(raw: Any) -> str:
-    """A text; of a list its items on lines of their own. A model's quotes and fences around all of it are taken off."""
+    """A text; of a list its items on lines of their own. Quotes, emphasis and fences around all of it are taken off."""
     if raw is None:
         return ""
     if isinstance(raw, list | tuple):
@@ -186,6 +187,13 @@ def _read_other(raw: Any, kind: Any) -> Any:
 
 
 def _unquoted(text: str) -> str:
-    closing = _QUOTES.get(text[:1])
-    is_quoted = closing is not None and len(text) > 1 and text.endswith(closing) and closing not in text[1:-1]
-    return text[1:-1].strip() if is_quoted else text
+    for opening, closing in _QUOTES.items():
+        inner = text[len(opening) : -len(closing)]
+        if (
+            len(text) > 2 * len(opening)
+            and text.startswith(opening)
+            and text.endswith(closing)
+            and closing not in inner
+        ):
+            return _unquoted(inner.strip())
+    return text

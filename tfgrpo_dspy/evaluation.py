@@ -21,6 +21,7 @@ from tfgrpo_dspy.records.evaluation import Comparison, Evaluation
 from tfgrpo_dspy.rewards.reward import Metric, check_metric
 from tfgrpo_dspy.rollouts.sampling import Query, Sampling
 from tfgrpo_dspy.runtime.losses import Watch, all_lost, warn_of_scores_below_failure
+from tfgrpo_dspy.runtime.store import Store
 from tfgrpo_dspy.runtime.workers import Workers
 from tfgrpo_dspy.settings import Settings, meter_for
 from tfgrpo_dspy.statistics.estimates import mean_at_k, paired_difference
@@ -49,6 +50,7 @@ def evaluate(  # noqa: PLR0913, D417 - flat keywords, as DSPy users expect; `doc
     call_timeout: float | None = Settings.call_timeout,
     rollout_timeout: float | None = Settings.rollout_timeout,
     display_progress: bool = True,
+    store: Store | None = None,
 ) -> Evaluation:
     """Score a program on k fresh rollouts per question.
 
@@ -61,6 +63,8 @@ def evaluate(  # noqa: PLR0913, D417 - flat keywords, as DSPy users expect; `doc
             free); None takes a range that no earlier evaluation of this process has used. No range is shared with
             training.
         display_progress: Show a progress bar on a terminal, elsewhere a line a minute.
+        store: Keeps what rollouts come to: the same evaluation, with a seed, goes on with it after a kill. What it is
+            the store of, its identity, is the caller's to say.
 
     The other keywords are the settings of that name; what was scored until the budget was reached is returned, and
     `stopped_by` says so.
@@ -102,7 +106,7 @@ def evaluate(  # noqa: PLR0913, D417 - flat keywords, as DSPy users expect; `doc
     with (
         metering(meter, lms_of(program)),
         rollout_bar(len(examples) * k, display_progress) as show,
-        Workers(threads, Watch(max_errors, show, len(examples))) as workers,
+        Workers(threads, Watch(max_errors, show, len(examples)), store) as workers,
     ):
         made = evaluate_with(workers, program, examples, metric, sampling)
     _warn_if_none_came_through(made)

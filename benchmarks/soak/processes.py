@@ -23,12 +23,13 @@ DONE, REFUSED, WAITING, UNUSED, AWAY, INTERRUPTED = 0, 2, 4, 6, 7, 130
 
 _PRELOADED = (
     "benchmarks.soak.scenarios",
-    "evals.compare_command",
+    "evals.compare.command",
     "tfgrpo_dspy.cli.app",
     "tfgrpo_dspy.cli.compile",
     "tfgrpo_dspy.gates.holdout",
     "tfgrpo_dspy.credit.of_run",
-    "mlflow",
+    "matplotlib.figure",
+    "mlflow.store.tracking.sqlalchemy_store",
     "programs.math_world",
 )
 _SERVED = multiprocessing.get_context("forkserver")

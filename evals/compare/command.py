@@ -27,7 +27,7 @@ from evals.scoring.table import Table
 from evals.scoring.verdicts import p_text, signed_text
 from tfgrpo_dspy import SettingsError
 from tfgrpo_dspy.cli import SIMULATED, UNRECORDED, say, section, show_path, show_warnings_of_the_library, table_of, warn
-from tfgrpo_dspy.kit import counted
+from tfgrpo_dspy.kit import counted, holding
 
 if TYPE_CHECKING:
     from evals.compare.tracking import Tracking
@@ -49,7 +49,7 @@ def run_compare(options: CompareOptions) -> int:
         return 0
     folder = options.out or Path("out/evals") / task.name
     tracking = _tracking(options, task, rows)
-    with Display(rows) as display, aside(folder):
+    with holding(folder), Display(rows) as display, aside(folder):
         listeners = [display, *([tracking] if tracking is not None else [])]
         bench = Bench(
             out=folder,

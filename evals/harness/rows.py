@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import version
@@ -200,6 +201,8 @@ class RowResult:
 
 
 ROW, QUESTIONS, AGAIN, PROGRAM, LIBRARY = "row.json", "rollouts.jsonl", "again.jsonl", "program.json", "library.json"
+SCORING = "scoring"
+"""Folder of what an evaluation under way has made."""
 _RESULT, _QUESTION = TypeAdapter(RowResult), TypeAdapter(Question)
 
 
@@ -218,24 +221,14 @@ def read_row(folder: Path) -> RowResult | None:
     return None if result.error else replace(result, questions=tuple(read_questions(folder / QUESTIONS)))
 
 
-def append_questions(questions: list[Question], path: Path) -> None:
-    """Add finished questions to a file, in one write."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lines = "".join(f"{_QUESTION.dump_json(question).decode()}\n" for question in questions)
-    _mend(path)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(lines)
+def write_questions(questions: Sequence[Question], path: Path) -> None:
+    """Write all questions that are finished."""
+    write_atomically("".join(f"{_QUESTION.dump_json(question).decode()}\n" for question in questions), path)
 
 
 def read_questions(path: Path) -> list[Question]:
-    """The finished questions of a file; a last line that a kill cut off is passed over."""
-    if not path.exists():
-        return []
-    whole = path.read_bytes().rpartition(b"\n")[0]
-    return [_QUESTION.validate_json(line) for line in whole.splitlines()]
-
-
-def _mend(path: Path) -> None:
-    """Take away a last line that was cut off, so that what is added begins on a line of its own."""
-    if path.exists() and not (text := path.read_bytes()).endswith(b"\n") and text:
-        path.write_bytes(text[: text.rfind(b"\n") + 1])
+    """The finished questions of a file, up to one that is damaged: those from there on are scored again."""
+    questions: list[Question] = []
+    with suppress(FileNotFoundError, ValidationError):
+        questions.extend(_QUESTION.validate_json(line) for line in path.read_bytes().splitlines())
+    return questions

@@ -1,13 +1,14 @@
 """Runs the rows of a comparison: each is compiled under its budget, then scored on k fresh rollouts per question.
 
 Whatever is finished is on disk at once, so the same call goes on after a kill: finished rows are read back, an
-evaluation goes on at its next question, and a compile of Training-Free GRPO is taken up from its store. A row that
+evaluation goes on at its next rollout, and a compile of Training-Free GRPO is taken up from its store. A row that
 fails is recorded with its error, and the others go on.
 """
 
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,23 +19,24 @@ from evals.harness.rows import (
     AGAIN,
     PROGRAM,
     QUESTIONS,
+    SCORING,
     Question,
     Row,
     RowResult,
     Took,
-    append_questions,
     read_questions,
     read_row,
+    write_questions,
     write_row,
 )
 from evals.harness.training import Trained, train
 from tfgrpo_dspy import Evaluation, Group, Observer, Usage, evaluate
-from tfgrpo_dspy.kit import OutOfBudget, fingerprint, one_line, put_aside, safe, shorten, verdict_of
+from tfgrpo_dspy.kit import OutOfBudget, Store, fingerprint, one_line, put_aside, safe, shorten, verdict_of
 
 logger = logging.getLogger(__name__)
 
-_BLOCK = 32
-"""Rollouts per thread that are made between two writes: few enough to lose, enough to keep the threads busy."""
+_BLOCK = 64
+"""Questions that are scored together, whatever the number of threads: what comes out does not depend on it."""
 _ANSWER_TOKENS, _ERROR_TOKENS = 100, 120
 
 
@@ -117,8 +119,7 @@ def _run_row(row: Row, bench: Bench, programs: Programs) -> RowResult:
         program = programs.made[row.fingerprint] = trained.program
         result = _with(result, trained)
         if not trained.is_same:  # scores that an interrupted run left are of another program
-            for name in (QUESTIONS, AGAIN):
-                (folder / name).unlink(missing_ok=True)
+            _forget_scores(folder)
         result = replace(result, questions=tuple(_score(row, program, bench, "evaluation")))
     except (Exception, OutOfBudget) as error:  # noqa: BLE001 - an optimizer, a program or a metric may raise anything
         result, program = replace(result, error=_described(error)), None
@@ -139,17 +140,16 @@ def _train(row: Row, bench: Bench) -> Trained:
 
 
 def _score(row: Row, program: dspy.Module, bench: Bench, purpose: str) -> list[Question]:
-    """Score the questions that are not on disk yet, a block at a time."""
-    task, test = row.task, row.data.test
-    path = row.folder(bench.out) / {"evaluation": QUESTIONS, "again": AGAIN}[purpose]
+    """Score the questions that are not on disk yet, a block at a time; a block's rollouts are kept until it is done."""
+    task, test, folder = row.task, row.data.test, row.folder(bench.out)
+    path = folder / {"evaluation": QUESTIONS, "again": AGAIN}[purpose]
     questions = read_questions(path)
-    block = max(1, _BLOCK * bench.num_threads // task.k)
     while (start := len(questions)) < len(test):
         seed = int(fingerprint(row.fingerprint, purpose, str(start)), 16) % 2**31
-        with dspy.context(lm=task.lm(seed)):
+        with dspy.context(lm=task.lm(seed)), Store(folder / SCORING, {"row": row.fingerprint}) as store:
             made = evaluate(
                 program,
-                test[start : start + block],
+                test[start : start + _BLOCK],
                 task.metric,
                 k=task.k,
                 temperature=row.temperature,
@@ -157,13 +157,20 @@ def _score(row: Row, program: dspy.Module, bench: Bench, purpose: str) -> list[Q
                 num_threads=bench.num_threads,
                 max_errors=bench.max_errors,
                 display_progress=False,
+                store=store,
             )
-        scored = [_question(group, made) for group in made.groups]
-        append_questions(scored, path)
-        questions += scored
+            questions += [_question(group, made) for group in made.groups]
+            write_questions(questions, path)
         done = len(questions)
         _tell(bench, lambda listener, done=done: listener.advances(row, purpose, done, len(test)))
+    shutil.rmtree(folder / SCORING, ignore_errors=True)
     return questions
+
+
+def _forget_scores(folder: Path) -> None:
+    for name in (QUESTIONS, AGAIN):
+        (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / SCORING, ignore_errors=True)
 
 
 def _question(group: Group, evaluation: Evaluation) -> Question:

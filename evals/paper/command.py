@@ -24,6 +24,7 @@ from evals.reports.report import Report
 from evals.reports.written import HTML, MARKDOWN
 from tfgrpo_dspy import Observer, SettingsError
 from tfgrpo_dspy.cli import SIMULATED, UNRECORDED, say, section, show_path, show_warnings_of_the_library, table_of, warn
+from tfgrpo_dspy.kit import holding
 
 if TYPE_CHECKING:
     import dspy
@@ -115,7 +116,7 @@ def _run(table: PaperTable, plans: Sequence[PartPlan], options: PaperOptions, re
     folder = options.out / table.name
     recorded = [_tracking(options, table, plan, len(plans) > 1) for plan in plans]
     rows = [row for plan in plans for row in plan.rows]
-    with Display(rows) as display, aside(folder):
+    with holding(folder), Display(rows) as display, aside(folder):
         bench = Bench(
             out=options.out,
             num_threads=options.threads,

@@ -13,9 +13,9 @@ from benchmarks.soak.rounds import Round, Whole, wrong_in
 @pytest.mark.parametrize(
     ("scenario", "number", "disturbances"),
     [
-        ("retrieval", 41, ["damaged_page", "interrupt", "second_process", "terminate"]),
+        ("plain", 41, ["damaged_page", "interrupt", "second_process", "terminate"]),
         ("review", 27, ["damaged_page", "outage", "full_disk", "kill"]),
-        ("tracked", 8, ["end_at_first", "second_process", "damaged_record", "damaged_page"]),
+        ("tracked", 7, ["end_at_first"]),
     ],
 )
 def test_a_disturbed_run_ends_as_the_undisturbed_one_did(tmp_path, scenario, number, disturbances):

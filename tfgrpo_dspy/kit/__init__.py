@@ -17,13 +17,15 @@ if TYPE_CHECKING:
     from tfgrpo_dspy.reports.redaction import safe
     from tfgrpo_dspy.rollouts.watching import Attempt, draw_lm, watch
     from tfgrpo_dspy.run.identity import identity_of
-    from tfgrpo_dspy.runtime.locks import put_aside
+    from tfgrpo_dspy.runtime.locks import holding, put_aside
+    from tfgrpo_dspy.runtime.store import Store
     from tfgrpo_dspy.signatures import SummarizeRollout
     from tfgrpo_dspy.text import count_words, counted, fingerprint, neutralise, one_line, shorten
 
 __all__ = [
     "Attempt",
     "OutOfBudget",
+    "Store",
     "SummarizeRollout",
     "copy_program",
     "count_words",
@@ -31,6 +33,7 @@ __all__ = [
     "default_conditioned",
     "draw_lm",
     "fingerprint",
+    "holding",
     "identity_of",
     "load_plugin",
     "neutralise",
@@ -59,7 +62,8 @@ __getattr__, __dir__ = lazily(
         "reports.redaction": "safe",
         "rollouts.watching": "Attempt draw_lm watch",
         "run.identity": "identity_of",
-        "runtime.locks": "put_aside",
+        "runtime.locks": "holding put_aside",
+        "runtime.store": "Store",
         "signatures": "SummarizeRollout",
         "text": "count_words counted fingerprint neutralise one_line shorten",
     },

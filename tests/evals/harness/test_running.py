@@ -8,16 +8,17 @@ import pytest
 from dspy.utils.exceptions import LMAuthError
 
 from evals.harness import running
-from evals.harness.rows import AGAIN, PROGRAM, QUESTIONS, ROW, read_questions, read_row
+from evals.harness.rows import AGAIN, PROGRAM, QUESTIONS, ROW, SCORING, Row, read_questions, read_row
 from evals.harness.running import Bench, Listener, Programs, run_rows, score_again
 from evals.harness.tasks import TASKS
 from tests.evals.small import ADVICE, Advising, Breaking, Heard, constant_lm, make, small_row, small_task
 from tfgrpo_dspy import StepRecord
 from tfgrpo_dspy.library.file import load_library
+from tfgrpo_dspy.simulated import simulated_lm
 
 
 def run(row, tmp_path, **bench):
-    return run_rows([row], Bench(out=tmp_path, num_threads=2, **bench), Programs())[0]
+    return run_rows([row], Bench(**{"num_threads": 2, **bench}, out=tmp_path), Programs())[0]
 
 
 def test_a_row_is_trained_and_scored_on_k_rollouts_per_question(tmp_path):
@@ -86,6 +87,58 @@ def test_an_evaluation_goes_on_at_its_next_question(tmp_path, monkeypatch):
     assert asked == [2]
     assert resumed.questions[:4] == whole.questions[:4]
     assert len(resumed.questions) == 6
+
+
+def killed_while_scoring(row, folder, calls):
+    """A run that is killed in its evaluation, after so many scored rollouts."""
+    made = []
+    real = row.task.metric
+
+    def metric(example, prediction, trace=None):
+        made.append(example)
+        if len(made) == calls:
+            raise KeyboardInterrupt
+        return real(example, prediction)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(replace(row, task=replace(row.task, metric=metric)), folder, num_threads=1)
+
+
+def test_an_evaluation_that_was_killed_makes_no_rollout_twice(tmp_path, monkeypatch):
+    row = small_row("none", make=make)
+    whole = run(row, tmp_path / "whole")
+    monkeypatch.setattr(Row, "fingerprint", "the same with another metric")
+    killed_while_scoring(row, tmp_path / "killed", calls=8)
+    scored = []
+    real = row.task.metric
+
+    def metric(example, prediction, trace=None):
+        scored.append(example)
+        return real(example, prediction)
+
+    resumed = run(replace(row, task=replace(row.task, metric=metric)), tmp_path / "killed")
+    assert len(scored) == sum(len(q.rewards) for q in whole.questions) - 7
+    assert len(resumed.questions) == len(whole.questions)
+    assert not (row.folder(tmp_path / "killed") / SCORING).exists()
+
+
+@pytest.mark.parametrize("wrong", ["{not json", "\0" * 40, '{"rewards": "x"}'])
+def test_a_damaged_line_of_scores_costs_that_line_and_what_follows(tmp_path, wrong):
+    row = small_row("none", make=make)
+    whole = run(row, tmp_path)
+    path = row.folder(tmp_path) / QUESTIONS
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([*lines[:3], f"{wrong}\n", *lines[4:]]))
+    assert len(read_questions(path)) == 3
+    again = run(row, tmp_path)
+    assert again.questions[:3] == whole.questions[:3]
+    assert len(again.questions) == len(read_questions(path)) == len(whole.questions)
+
+
+def test_what_an_evaluation_comes_to_does_not_depend_on_the_number_of_threads(tmp_path):
+    row = small_row("none", make=make, task=small_task(lm=simulated_lm))
+    few, many = run(row, tmp_path / "few", num_threads=1), run(row, tmp_path / "many", num_threads=16)
+    assert [q.answers for q in few.questions] == [q.answers for q in many.questions]
 
 
 def test_scores_of_another_program_are_not_continued(tmp_path):

@@ -18,6 +18,7 @@ from tfgrpo_dspy.cli.dry_run import confirm, forecast_of, show_forecast
 from tfgrpo_dspy.cli.files import PROGRAM, Keeper, check_folder, write_run, write_story
 from tfgrpo_dspy.cli.job import Job
 from tfgrpo_dspy.cli.lms import check_configured, lm_named, lm_of
+from tfgrpo_dspy.cli.named import note_named
 from tfgrpo_dspy.cli.options.recipe import RECIPE, render_recipe
 from tfgrpo_dspy.cli.references import load_metric, load_program
 from tfgrpo_dspy.cli.results.heldout import note_run
@@ -192,6 +193,7 @@ def tracking_for(options: TrackingOptions, **more: Any) -> MLflowTracking | None
 def prepare(program: dspy.Module, options: CompileOptions, *, is_kept: bool = True) -> Job:
     """Read and check everything that the run needs, before anything is paid."""
     metric, (library, history) = load_metric(options.metric), _to_start_from(options.library)
+    note_named(options.written)
     keeper = Keeper(options.out, history)
     examples = partial(examples_for, program, options=options)
     trainset = examples(options.trainset)

@@ -15,6 +15,7 @@ from tfgrpo_dspy.cli.compile import budget_of
 from tfgrpo_dspy.cli.data import described, examples_for
 from tfgrpo_dspy.cli.files import add_gain, load_state
 from tfgrpo_dspy.cli.lms import check_configured, lm_of
+from tfgrpo_dspy.cli.named import check_named, note_named
 from tfgrpo_dspy.cli.options.common import CompileOptions, DataOptions, EvaluateOptions, LMOptions
 from tfgrpo_dspy.cli.options.recipe import RECIPE, read_recipe
 from tfgrpo_dspy.cli.options.taken import WORDS
@@ -51,6 +52,7 @@ def _evaluate(options: EvaluateOptions) -> None:
     show_warnings_of_the_library()
     bare = load_program(options.program, options.program_options)
     metric = load_metric(options.metric)
+    note_named(options.written)
     learned = load_state(bare, options.load) if options.load is not None else None
     with dspy.context(**lm_of(options, options.settings.get("seed", Settings.seed))):
         check_configured(learned or bare)
@@ -122,6 +124,7 @@ def _completed(options: EvaluateOptions) -> EvaluateOptions:
             f"name the program too: tfgrpo evaluate module:attribute DEVSET --load {path}"
         )
     made_by = read_recipe(beside, CompileOptions.repeated()).written
+    check_named(made_by, options.written, path)
     taken = {*settings_of(DataOptions), WORDS} - {"limit", "split"}
     if options.lm is None:  # an endpoint belongs to the model that was asked there
         taken |= settings_of(LMOptions).keys()

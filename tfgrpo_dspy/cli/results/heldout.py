@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -12,6 +13,7 @@ from uuid import uuid4
 import typer
 
 from tfgrpo_dspy.cli.boundary import UNRECORDED
+from tfgrpo_dspy.cli.named import note, was_named
 from tfgrpo_dspy.cli.terminal import say, warn
 from tfgrpo_dspy.errors import DataError
 from tfgrpo_dspy.library.file import write_atomically
@@ -32,10 +34,12 @@ def note_run(tracking: MLflowTracking | None, folder: Path) -> None:
     uri = tracking.store_uri or ""
     noted = {"run_id": tracking.run_id, "tracking_uri": uri if safe(uri) == uri else None}
     write_atomically(json.dumps(noted, indent=2) + "\n", folder / RUN)
+    with suppress(OSError):
+        note("mlflow", noted["tracking_uri"])
 
 
 def run_of(folder: Path, tracking_uri: str | None = None) -> MLflowTracking | None:
-    """The run that made what is in a folder; None if none did, or MLflow is not installed here.
+    """The run that made what is in a folder; None if none did, its store is another's, or MLflow is not installed.
 
     Raises:
         DataError: The note in the folder is damaged.
@@ -50,6 +54,9 @@ def run_of(folder: Path, tracking_uri: str | None = None) -> MLflowTracking | No
         run_id, uri = str(noted["run_id"]), tracking_uri or noted["tracking_uri"]
     except (ValueError, LookupError, TypeError) as error:
         raise DataError(f"{path} is damaged ({error}); delete it, or evaluate with --no-tracking") from error
+    if tracking_uri is None and not was_named("mlflow", uri):
+        warn(f"{path} names an MLflow store that no run of yours here was recorded in; --tracking-uri records there")
+        return None
     from tfgrpo_dspy.observers.mlflow.tracking import MLflowTracking
 
     return MLflowTracking(tracking_uri=uri, run_id=run_id)

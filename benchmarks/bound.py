@@ -43,17 +43,27 @@ class StepServed:
 
     groups: dict[str, GroupServed]
     updates: list[float]
+    revisions: list[float] = field(default_factory=list)
+    """Of lessons; which group's is not in the log."""
+    seconds: float = 0.0
+    """From its first request to its last reply."""
+    update_alone: float = 0.0
+    """Of these, those after the last reply that was not the update's."""
 
     @property
     def calls(self) -> int:
         """How many requests."""
         groups = self.groups.values()
-        return len(self.updates) + sum(len(g.rollouts) + len(g.summaries) + len(g.extractions) for g in groups)
+        return (
+            len(self.updates)
+            + len(self.revisions)
+            + sum(len(g.rollouts) + len(g.summaries) + len(g.extractions) for g in groups)
+        )
 
     @property
     def work(self) -> float:
         """Total service time without the update."""
-        return sum(group.total for group in self.groups.values())
+        return sum(group.total for group in self.groups.values()) + sum(self.revisions)
 
     @property
     def chain(self) -> float:
@@ -61,41 +71,49 @@ class StepServed:
         return max((group.chain for group in self.groups.values()), default=0.0)
 
     def bound(self, concurrency: int) -> float:
-        """No schedule is shorter, even one that knows all service times beforehand."""
-        return max(self.work / concurrency, self.chain) + sum(self.updates)
+        """No schedule is shorter, even one that knows all service times beforehand and waits for no group to decide."""
+        return max((self.work + sum(self.updates)) / concurrency, self.chain, max(self.updates, default=0.0))
 
     def scheduled(self, concurrency: int) -> float:
-        """What an ideal executor takes that does not know the service times: no call ever waits but for a free slot."""
-        return _makespan(list(self.groups.values()), concurrency) + sum(self.updates)
+        """What an ideal executor takes that does not know the service times: no call ever waits but for a free slot.
+
+        The update's questions start when all else is there, and none of them waits for another one.
+        """
+        update = _makespan([GroupServed([seconds]) for seconds in self.updates], concurrency)
+        return _makespan(list(self.groups.values()), concurrency) + update
 
 
 def steps_of(log: Sequence[Served]) -> list[StepServed]:
-    """The log by step: the update ends one."""
+    """The log by step: the rollouts of the next one wait until all is answered."""
     return [_step(requests) for requests in _split(log)]
 
 
 def _split(log: Sequence[Served]) -> Iterator[list[Served]]:
-    """Requests in order of arrival, cut where a rollout follows an update."""
+    """Requests in order of arrival, cut where a rollout finds nothing in flight."""
     present: list[Served] = []
+    last = 0.0
     for served in log:
-        if served.kind == "rollout" and present and present[-1].kind == "update":
+        if served.kind == "rollout" and present and served.start > last:
             yield present
             present = []
         present.append(served)
+        last = max(last, served.end)
     yield present
 
 
 def _step(requests: Sequence[Served]) -> StepServed:
     groups: defaultdict[str, GroupServed] = defaultdict(GroupServed)
-    updates = []
+    apart: dict[str, list[float]] = {"update": [], "revision": []}
     for served in requests:
-        if served.kind == "update":
-            updates.append(served.seconds)
+        if served.kind in apart:
+            apart[served.kind].append(served.seconds)
         else:
             group = groups[served.task]
             kinds = {"rollout": group.rollouts, "summary": group.summaries, "extraction": group.extractions}
             kinds[served.kind].append(served.seconds)
-    return StepServed(dict(groups), updates)
+    ends = [served.end for served in requests]
+    last = max(served.end for served in requests if served.kind != "update")
+    return StepServed(dict(groups), apart["update"], apart["revision"], max(ends) - requests[0].start, max(ends) - last)
 
 
 def _makespan(groups: Sequence[GroupServed], concurrency: int) -> float:

@@ -29,7 +29,7 @@ class Served(NamedTuple):
     """A line of the server's log."""
 
     kind: str
-    """`rollout`, `summary`, `extraction` or `update`."""
+    """`rollout`, `summary`, `extraction`, `revision` (of a lesson) or `update`."""
     task: str
     """What it was about: the problem's inputs; empty for an update."""
     start: float
@@ -121,9 +121,10 @@ def _served(exchange: Exchange) -> Served:
     prompt = read_prompt(exchange.request)
     asked = {output.name for output in prompt.outputs}
     kinds = {"operations": "update", "decision": "update", "comparison": "extraction", "summary": "summary"}
+    kinds["revised"] = "revision"
     kind = next((kind for name, kind in kinds.items() if name in asked), "rollout")
-    task = "" if kind == "update" else prompt.inputs.get("task") or f"question: {prompt.inputs.get('question', '')}"
-    return Served(kind, task, exchange.arrived, exchange.answered)
+    task = prompt.inputs.get("task") or f"question: {prompt.inputs.get('question', '')}"
+    return Served(kind, "" if kind in ("update", "revision") else task, exchange.arrived, exchange.answered)
 
 
 def http_lm(server: Endpoint, seed: int | None = None) -> dspy.LM:

@@ -92,11 +92,12 @@ def main() -> int:
     """Print the table and write it to `results/options.json`."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--worlds", nargs="+", default=list(WORLDS), choices=list(WORLDS))
     given = parser.parse_args()
     logging.getLogger("tfgrpo_dspy").setLevel(logging.ERROR)
     found: dict[tuple[str, str], list[Outcome]] = {}
-    for seed in range(given.seeds):
+    for seed in range(given.first, given.first + given.seeds):
         for option, settings in OPTIONS.items():
             for world in given.worlds:
                 made = outcome(world, seed, settings)

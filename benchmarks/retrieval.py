@@ -30,7 +30,7 @@ from tfgrpo_dspy.simulated.student import make_solver
 from tfgrpo_dspy.simulated.world import make_problems
 from tfgrpo_dspy.statistics.estimates import paired_difference
 
-PROBLEMS, HELD_OUT, THREADS = 100, 200, 2
+PROBLEMS, HELD_OUT, THREADS = 100, 100, 2
 WORLDS: Mapping[str, Mapping[str, object]] = {
     "sound": {},
     "confused": {"confusion": 0.25},

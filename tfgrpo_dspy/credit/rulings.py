@@ -11,9 +11,9 @@ from tfgrpo_dspy.library.operations import Add, Delete, Modify, Operation
 from tfgrpo_dspy.library.similarity import NEAR_DUPLICATE, normalised_tokens, overlap
 from tfgrpo_dspy.records.effects import Effect
 
-_LEAST_CHANCE = 0.3
-"""Chance of helping below which an entry does not stay whose trial ends without a verdict (ours, by
-`benchmarks/trials.py`: at .4 useful ones go as well)."""
+_LEAST_CHANCE = 0.2
+"""Chance of helping below which an entry does not stay whose trial ends without a verdict (ours: at .3 useful ones that
+nothing else says go as well, which costs more than it gains where few mislead)."""
 
 
 def verdicts_on(library: ExperienceLibrary, effects: Iterable[Effect], *, trial_ends: bool = False) -> list[Operation]:

@@ -88,19 +88,20 @@ class Setup(RecordSettings):
 
     @property
     def listeners(self) -> list[Observer]:
-        """The progress display and the tracking that were asked for, and the further observers."""
+        """The progress display, the further observers, and last the tracking, as the end of a run waits for it."""
         made: list[Observer] = []
         if self.display_progress:
             from tfgrpo_dspy.observers.progress import ProgressBar
 
             made.append(ProgressBar())
+        made += self.observers
         if self.tracking is True or isinstance(self.tracking, str):
             from tfgrpo_dspy.observers.mlflow.tracking import MLflowTracking
 
             made.append(MLflowTracking(self.tracking) if isinstance(self.tracking, str) else MLflowTracking())
         elif callable(self.tracking):
             made.append(self.tracking)
-        return [*made, *self.observers]
+        return made
 
     def unrecorded(self, spent: Spent) -> Setup:
         """The same with no records and nobody listening, and more that counts against the budget."""

@@ -36,18 +36,24 @@ def prepared(uri: str) -> Iterator[None]:
     if not uri.startswith(_DATABASES):
         yield
         return
-    quiet = logging.getLogger("alembic"), logging.getLogger("mlflow.store.db.utils")
-    levels = [logger.level for logger in quiet]
-    with _sole_creator(uri):
-        for logger in quiet:
-            logger.setLevel(logging.WARNING)  # a new store tells of each of its sixty migrations
-        try:
-            _make_whole(uri)
-            _check_database(uri)
-            yield
-        finally:
-            for logger, level in zip(quiet, levels, strict=True):
-                logger.setLevel(level)
+    with _sole_creator(uri), quiet("alembic", "mlflow.store.db.utils"):  # a new store tells of its sixty migrations
+        _make_whole(uri)
+        _check_database(uri)
+        yield
+
+
+@contextmanager
+def quiet(*names: str) -> Iterator[None]:
+    """Within it, these loggers tell of nothing but warnings."""
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _make_whole(uri: str) -> None:

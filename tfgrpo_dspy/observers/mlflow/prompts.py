@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tfgrpo_dspy.library.file import to_text
+from tfgrpo_dspy.observers.mlflow.database import quiet
 from tfgrpo_dspy.records.result import operations_text
 
 if TYPE_CHECKING:
@@ -82,7 +83,8 @@ def put_version(store: RunStore, version: LibraryVersion) -> None:
     made = _find(client, version.prompt, key)
     if made is None:
         tags = {_KEY_TAG: key, _EXPERIMENTS_TAG: f",{store.experiment_id},", **version.facts}
-        made = client.register_prompt(version.prompt, version.template, version.message, tags)
+        with quiet("mlflow.store.model_registry.abstract_store"):  # it says for how long it would wait
+            made = client.register_prompt(version.prompt, version.template, version.message, tags)
     _link(store, version.prompt, str(made.version))
     if version.is_returned and not _is_worse(client, version):
         client.set_prompt_alias(version.prompt, BEST, int(made.version))

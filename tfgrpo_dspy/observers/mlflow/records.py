@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import dspy
 
@@ -30,7 +30,8 @@ from tfgrpo_dspy.observers.mlflow.prompts import (
 )
 from tfgrpo_dspy.observers.mlflow.provenance import source_tags, versions
 from tfgrpo_dspy.observers.mlflow.store import STATE_TAG, STEP_TAG, RunStore
-from tfgrpo_dspy.observers.mlflow.traces import put_trace, step_tree
+from tfgrpo_dspy.observers.mlflow.traces import are_wanted, put_trace, step_tree
+from tfgrpo_dspy.observers.mlflow.writer import Entry
 from tfgrpo_dspy.records.wording import is_simulated
 from tfgrpo_dspy.reports.markdown import SIMULATED_NOTE, render_report
 from tfgrpo_dspy.reports.page.render import render_page
@@ -48,18 +49,6 @@ if TYPE_CHECKING:
     from tfgrpo_dspy.records.events import EpochFinished, RunFinished, RunStarted
     from tfgrpo_dspy.records.result import CompileResult, StepRecord
 
-Write = Callable[[RunStore], None]
-
-
-class Entry(NamedTuple):
-    """One write that is due."""
-
-    description: str
-    """What would be missing without it."""
-    write: Write
-    step: int | None = None
-    """Not due in a run that has recorded this step already, in an earlier process."""
-
 
 class Records:
     """The records of one run, built from its events.
@@ -69,11 +58,21 @@ class Records:
         prompt: The prompt of which each epoch's library is a version.
         log_model: Whether the compiled program is recorded as a model.
         traces: Groups per step that are shown in the step's trace; 0 for no traces.
+        clock: Gives milliseconds since 1970.
+        again: Whether a step is recorded once more, all but its metrics, if the run has recorded it already.
     """
 
     def __init__(
-        self, event: RunStarted, prompt: str | None = None, *, log_model: bool = False, traces: int = 0
+        self,
+        event: RunStarted,
+        prompt: str | None = None,
+        *,
+        log_model: bool = False,
+        traces: int = 0,
+        clock: Callable[[], int],
+        again: bool = False,
     ) -> None:
+        self._clock, self._again = clock, again
         self._event = event
         self._finished: RunFinished | None = None
         self._traces = traces
@@ -81,7 +80,7 @@ class Records:
         self._prompt = prompt or prompt_name("library", type(event.student).__name__)
         self._epoch_steps: list[StepRecord] = []
         self._epochs: dict[str, ExperienceLibrary] = {}
-        self.started = now()
+        self.started = self._clock()
         self.simulated = is_simulated(event.lms.values())
         self.title = f"Training-Free GRPO of {type(event.student).__name__}"
         self._safe = Redactor(credentials_of(_lms_of(event.student)))
@@ -100,7 +99,8 @@ class Records:
     def start(self) -> Iterator[Entry]:
         """What is known before the first call."""
         event = self._event
-        tags = {**source_tags(Path.cwd()), **({"simulated": "true"} if self.simulated else {})}
+        source = {"recorded": "afterwards, of the run's store"} if self._again else source_tags(Path.cwd())
+        tags = {**source, **({"simulated": "true"} if self.simulated else {})}
         if event.resumed:
             tags["taken_up"] = event.resumed
         yield Entry("the run itself", partial(_open, tags=tags))
@@ -113,7 +113,8 @@ class Records:
     def step(self, record: StepRecord) -> Iterator[Entry]:
         """What a step did. Its metrics come last: they mark it as recorded."""
         self._epoch_steps.append(record)
-        at, step, number = now(), record.step, f"step_{record.step:0{self._width}d}"
+        at, number = self._clock(), f"step_{record.step:0{self._width}d}"
+        step = None if self._again else record.step
         made: dict[str, Callable[[], tables.Table]] = {
             "operations": partial(tables.operations_table, record, self._safe),
             "rollouts": partial(tables.rollouts_table, record.groups, self._safe),
@@ -132,9 +133,9 @@ class Records:
         for name, make in made.items():
             yield self._table(f"tables/{name}_{number}.json", make, step)
         yield self._text("library/latest.json", partial(dump_library, record.library), step)
-        if self._traces:
-            yield Entry(f"the trace of step {step}", partial(self._put_trace, record, at), step)
-        tags = {STEP_TAG: str(step), **_cost_tag(record.usage)}
+        if self._traces and are_wanted():
+            yield Entry(f"the trace of step {record.step}", partial(self._put_trace, record, at), step)
+        step, tags = record.step, {STEP_TAG: str(record.step), **_cost_tag(record.usage)}
         metrics = partial(step_metrics, record, self._event.settings)
         yield Entry(f"metrics of step {step}", partial(_put_metrics, make=metrics, step=step, at=at, tags=tags), step)
 
@@ -152,7 +153,7 @@ class Records:
 
     def end(self, event: RunFinished) -> Iterator[Entry]:
         """Outcome, totals, learning curve and the library that was returned."""
-        at, result = now(), event.result
+        at, result = self._clock(), event.result
         yield from self._library("returned", result.library)
         yield from self._best(result)
         yield self._text("library/history.jsonl", partial(_history, result))
@@ -188,7 +189,7 @@ class Records:
             "valset.size": len(event.valset or ()),
             "planned.steps": event.steps,
             "planned.rollouts": event.rollouts,
-            **{f"version.{name}": version for name, version in versions().items()},
+            **({} if self._again else {f"version.{name}": version for name, version in versions().items()}),
         }
         return {name: self._safe(shorten(str(value), 500)) for name, value in params.items()}
 

@@ -60,6 +60,10 @@ class Place:
     """An existing run to write to."""
     active: bool = False
     """Whether that run is the caller's active one: then it is the caller who ends it."""
+    experiment: str = EXPERIMENT
+    """For a new run."""
+    experiment_id: str | None = None
+    """Of the one that `mlflow.set_experiment` chose, in place of the name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +107,21 @@ def locate(destination: Destination) -> Place:
     here = mlflow.get_tracking_uri()
     if active is not None and chosen in (None, here) and destination.run_id in (None, active.info.run_id):
         return Place(here, run_id=active.info.run_id, active=True)
-    is_told = destination.experiment is None and "MLFLOW_EXPERIMENT_ID" in os.environ  # of an experiment in its store
-    if chosen is None and not mlflow.is_tracking_uri_set() and not is_told:
+    told = None if destination.experiment else os.environ.get("MLFLOW_EXPERIMENT_ID")  # in the store that is set
+    place = Place(chosen or here, experiment_id=told if chosen is None else None)
+    if chosen is None and not mlflow.is_tracking_uri_set() and told is None:
         place = default_store(Path.cwd())
-        return Place(place.uri, place.artifact_location, destination.run_id)
-    return Place(chosen or here, run_id=destination.run_id)
+    return replace(place, run_id=destination.run_id, experiment=destination.name)
+
+
+def run_of_token(uri: str, token: str) -> str | None:
+    """The run in a store that bears a token, whatever its experiment; None if there is none."""
+    mlflow = import_mlflow()
+    with prepared(uri):
+        client = mlflow.MlflowClient(tracking_uri=uri)
+        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    found = client.search_runs(experiments, f"tags.`{_TOKEN_TAG}` = '{token}'", max_results=1) if experiments else []
+    return str(found[0].info.run_id) if found else None
 
 
 def open_run(
@@ -165,6 +179,7 @@ class RunStore:
         self._destination, self._run_name, self._started = destination, run_name, started
         self._token = token or uuid.uuid4().hex
         self._client: MlflowClient | None = None
+        self._tables: list[dict[str, str]] | None = None
 
     def open(self, tags: Mapping[str, str]) -> None:
         """Find or create the experiment and the run."""
@@ -252,12 +267,18 @@ class RunStore:
         """
         rows = [list(row) for row in zip(*table.values(), strict=True)]
         self.put_text(path, json.dumps({"columns": list(table), "data": rows}, ensure_ascii=False))
-        listed = self.client.get_run(self._id()).data.tags.get(_TABLES_TAG, "[]")
         entry = {"path": path, "type": "table"}
-        tables = [t for t in json.loads(listed) if t != entry] + [entry]
+        tables = [t for t in self._listed_tables() if t != entry] + [entry]
         while len(text := json.dumps(tables)) > _TAG_ROOM:
             tables.pop(0)  # the oldest table is shown as JSON from then on
         self.client.set_tag(self._id(), _TABLES_TAG, text)
+        self._tables = tables
+
+    def _listed_tables(self) -> list[dict[str, str]]:
+        """As the run has them; read once if it is ours, as nobody else adds to them then."""
+        if self._tables is None or not self.is_ours:
+            self._tables = json.loads(self.client.get_run(self._id()).data.tags.get(_TABLES_TAG, "[]"))
+        return self._tables
 
     def put_datasets(self, datasets: Sequence[DatasetFacts]) -> None:
         """Record which data the run used."""
@@ -324,12 +345,11 @@ class RunStore:
         found = self._found_experiment()
         if found is not None:
             return str(found.experiment_id)
-        name = self._destination.name
-        return str(self.client.create_experiment(name, artifact_location=self.place.artifact_location))
+        made = self.client.create_experiment(self.place.experiment, artifact_location=self.place.artifact_location)
+        return str(made)
 
     def _found_experiment(self) -> Experiment | None:
-        name, is_named = self._destination.name, bool(self._destination.experiment or self._destination.tracking_uri)
-        told = None if is_named else os.environ.get("MLFLOW_EXPERIMENT_ID")
+        told, name = self.place.experiment_id, self.place.experiment
         found = self.client.get_experiment(told) if told else self.client.get_experiment_by_name(name)
         if found is not None and found.lifecycle_stage == "deleted":
             raise SettingsError(

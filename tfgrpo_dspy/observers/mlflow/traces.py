@@ -126,8 +126,15 @@ def _turn(turn: Turn, seconds: float) -> Node:
     return Node(turn.name, "TOOL" if turn.is_tool else "LLM", was_given, gave, seconds, failure=failure)
 
 
+def are_wanted() -> bool:
+    """Whether MLflow's tracing is on here and now: the user may have turned it off, as autolog does in a compile."""
+    from mlflow.tracing.provider import is_tracing_enabled
+
+    return bool(is_tracing_enabled())
+
+
 def put_trace(store: RunStore, *, tree: Node, at: int, safe: Safe) -> None:
-    """Record the spans as a trace of the run, if MLflow's tracing is on; the same trace again if it is repeated.
+    """Record the spans as a trace of the run; the same trace again if it is repeated.
 
     Args:
         store: The run.
@@ -137,10 +144,7 @@ def put_trace(store: RunStore, *, tree: Node, at: int, safe: Safe) -> None:
     """
     from mlflow.entities import Span, TraceInfo, TraceLocation, TraceState
     from mlflow.tracing.client import TracingClient
-    from mlflow.tracing.provider import is_tracing_enabled
 
-    if not is_tracing_enabled():  # by the user, or by MLflow's own autolog around a compile
-        return
     number = _digest(f"{store.run_id} {tree.name}", 16)
     trace_id, start = f"tr-{number}", at * _MILLION - int(tree.seconds * 1e9)
     spans = [Span.from_dict(data) for data in _spans(tree, trace_id, start, safe)]

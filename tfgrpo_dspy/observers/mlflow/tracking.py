@@ -1,30 +1,31 @@
-"""MLflow as an observer: records what a run announces, and never stops or slows it for long."""
+"""MLflow as an observer: records what a run announces, and never stops or slows it."""
 
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
 
 from tfgrpo_dspy.errors import SettingsError
 from tfgrpo_dspy.looks.look import call_text
-from tfgrpo_dspy.observers.mlflow.database import bounded_waiting, why_for_good
+from tfgrpo_dspy.observers.mlflow.database import bounded_waiting, sqlite_path, why_for_good
 from tfgrpo_dspy.observers.mlflow.heldout import heldout_writes
 from tfgrpo_dspy.observers.mlflow.links import Links, links_to
 from tfgrpo_dspy.observers.mlflow.prompts import prompt_name
-from tfgrpo_dspy.observers.mlflow.records import Entry, Records, now
-from tfgrpo_dspy.observers.mlflow.store import Destination, RunStore, import_mlflow, locate
+from tfgrpo_dspy.observers.mlflow.records import Records, now
+from tfgrpo_dspy.observers.mlflow.store import Destination, RunStore, import_mlflow, locate, run_of_token
+from tfgrpo_dspy.observers.mlflow.waiting import wait_for
+from tfgrpo_dspy.observers.mlflow.writer import Entry, Writer
 from tfgrpo_dspy.records.evaluation import Comparison, Evaluation
-from tfgrpo_dspy.records.events import EpochFinished, Event, RunFinished, RunStarted, StepFinished, StepStarted
+from tfgrpo_dspy.records.events import EpochFinished, Event, RunFinished, RunStarted, StepFinished
 from tfgrpo_dspy.reports.redaction import safe
-from tfgrpo_dspy.text import shorten
 
 logger = logging.getLogger(__name__)
 
-_SLOW = 3.0
-"""Seconds after which a failure means that the store is not there."""
-_PATIENCE = 10.0
-"""An absent store is asked again after this many times the time that it took to find it absent, and at the end."""
+_PARTING = 2.0
+"""Seconds that an interrupted run waits for its records: whoever interrupts wants to go."""
+_SETTINGS = ("_destination", "_prompt", "_log_model", "_traces")
 
 
 class MLflowTracking:
@@ -37,9 +38,11 @@ class MLflowTracking:
     compile within it becomes its child), else a new one. The store is the one you have chosen
     (`mlflow.set_tracking_uri`, `MLFLOW_TRACKING_URI`), else `mlruns/mlflow.db` below the current folder.
 
-    When MLflow fails, the run goes on: what could not be written is kept and tried again, in order, at the next step
-    and at the end. A server has ten seconds to answer, unless `MLFLOW_HTTP_REQUEST_TIMEOUT` says otherwise. Keys,
-    headers and endpoints of LMs are never written.
+    A thread of its own writes, in order, so that a slow server costs the run nothing; the end of the run waits for what
+    is still to be written, and shows that it does. An interrupt ends that waiting, and nothing else. When MLflow fails,
+    the run goes on: what could not be written is kept and tried again, in order, at the next step and at the end. A
+    server has ten seconds to answer, unless `MLFLOW_HTTP_REQUEST_TIMEOUT` says otherwise. Keys, headers and endpoints
+    of LMs are never written.
 
     Example:
         >>> tracking = MLflowTracking("algebra")  # doctest: +SKIP
@@ -85,12 +88,23 @@ class MLflowTracking:
             experiment=experiment, tracking_uri=tracking_uri, run_id=run_id, run_name=run_name, tags=own_tags
         )
         self._prompt, self._log_model, self._traces = prompt, log_model, traces
+        self._forget()
+
+    def _forget(self) -> None:
         self._store: RunStore | None = None
         self._records: Records | None = None
-        self._due: list[Entry] = []
-        self._reasons: dict[str, str] = {}
-        self._given_up: list[str] = []
-        self._not_before = 0.0
+        self._writers: list[Writer] = []
+        self._is_kept = False
+        self._past: int | None = None
+        self._bounds = ExitStack()
+
+    def __getstate__(self) -> dict[str, object]:
+        """Where and what it records: the run under way, its thread and what is due stay in this process."""
+        return {name: value for name, value in vars(self).items() if name in _SETTINGS}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        vars(self).update(state)
+        self._forget()
 
     def __repr__(self) -> str:
         """Experiment, and the run once it was started."""
@@ -118,9 +132,8 @@ class MLflowTracking:
 
     @property
     def unrecorded(self) -> tuple[str, ...]:
-        """What is not in the store, in order, each with the reason of its last failure; empty when all is well."""
-        due = [f"{e.description}: {self._reasons.get(e.description, 'not tried yet')}" for e in self._due]
-        return (*self._given_up, *due)
+        """What is not in the store, in order: what failed, each with its reason, and how much was not tried yet."""
+        return tuple(line for writer in self._writers for line in writer.unrecorded)
 
     def check(self) -> None:
         """Find out whether a run could be recorded, before it is paid for; a store that is away for now may come back.
@@ -164,76 +177,97 @@ class MLflowTracking:
         Raises:
             SettingsError: There is no run yet, and none was named.
         """
-        if self._store is None:
+        if not self._writers:
             if self._destination.run_id is None:
                 raise SettingsError("there is no run to add held-out scores to: compile first, or name a `run_id`")
-            self._store = RunStore(locate(self._destination), self._destination, "", now())
-            self._due.append(Entry("the run itself", RunStore.join))
+            store = RunStore(locate(self._destination), self._destination, "", now())
+            self._write_to(store, [Entry("the run itself", RunStore.join)])
         hide = self._records.safe if self._records is not None else safe
         writes = heldout_writes(evaluations, gain, hide, now())
-        self._due.extend(Entry(description, write) for description, write in writes)
+        self._writers[-1].put(Entry(description, write) for description, write in writes)
         if self._records is not None and gain is not None:
-            self._due.extend(self._records.retell(gain))
+            self._writers[-1].put(self._records.retell(gain))
         return self.retry()
 
     def __call__(self, event: Event) -> None:
-        """Take one event."""
+        """Take one event; only the end of a run waits for what is still to be written."""
         if isinstance(event, RunStarted):
             self._begin(event)
-        elif self._records is not None and isinstance(event, StepStarted | StepFinished | EpochFinished | RunFinished):
-            self._due.extend(_entries(self._records, event))
-            if isinstance(event, RunFinished) or time.monotonic() >= self._not_before:
-                self.retry()
-        if isinstance(event, RunFinished) and self.unrecorded:
-            logger.warning("MLflow has no record of: %s", "; ".join(self.unrecorded))
+        elif self._records is not None and isinstance(event, StepFinished | EpochFinished | RunFinished):
+            self._writers[-1].put(_entries(self._records, event))
+            if isinstance(event, RunFinished):
+                self._finish(self._writers[-1], event)
+
+    def record(self, past: Iterable[tuple[int, Event]]) -> bool:
+        """Record a run that is over, as `run.recall.recall` reads it from the run's store, and wait for it.
+
+        A run in the store that has its token is continued, wherever it is: what is there already stays, and what is
+        missing is added.
+
+        Args:
+            past: Its events, each with its time in milliseconds since 1970.
+
+        Returns:
+            Whether everything is recorded; `unrecorded` says what is not.
+        """
+        try:
+            for self._past, event in past:
+                if isinstance(event, RunStarted):
+                    self._begin(event)
+                elif self._records is not None:
+                    self._writers[-1].put(_entries(self._records, event))
+        finally:
+            self._past = None
+        return self.retry()
 
     def retry(self) -> bool:
-        """Write what is due, in order; also for use after a run, when the store is back.
+        """Write what is due, in order, and wait for it; also for use after a run, when the store is back.
 
         Returns:
             Whether everything is recorded now.
         """
-        if self._store is None:
-            return not self.unrecorded
-        left: list[Entry] = []
-        reachable, started = True, time.monotonic()
         with bounded_waiting():
-            for entry in self._due:
-                asked = time.monotonic()
-                if not reachable or not self._wrote(entry, self._store):
-                    left.append(entry)
-                    reachable = reachable and self._is_there(self._store, time.monotonic() - asked)
-        self._due, now = left, time.monotonic()
-        self._not_before = now if reachable else now + _PATIENCE * (now - started)
+            for writer in self._writers:
+                if writer.unrecorded:
+                    wait_for(writer)
         return not self.unrecorded
 
-    def _is_there(self, store: RunStore, waited: float) -> bool:
-        """After a failed write: a refused one must not hold up the others, a dead store must not be asked for them."""
-        return waited < _SLOW and self._wrote(Entry("", RunStore.ping), store)
-
     def _begin(self, event: RunStarted) -> None:
-        self._given_up = list(self.unrecorded)
         prompt = self._prompt or prompt_name(self._destination.name, type(event.student).__name__)
-        self._records = Records(event, prompt, log_model=self._log_model, traces=self._traces)
-        self._due = list(self._records.start())
+        is_past = self._past is not None
+        self._records = Records(
+            event, prompt, log_model=self._log_model, traces=self._traces, clock=self._time, again=is_past
+        )
         place = locate(self._destination)
-        self._store = RunStore(place, self._destination, self._records.run_name, self._records.started, event.token)
-        if not self.retry():
-            logger.warning("MLflow does not record now, the run goes on and records are kept: %s", self.unrecorded[0])
+        if is_past and event.token is not None and place.run_id is None:
+            place = replace(place, run_id=run_of_token(place.uri, event.token))
+        self._is_kept = event.token is not None
+        store = RunStore(place, self._destination, self._records.run_name, self._records.started, event.token)
+        if not sqlite_path(place.uri):  # of a server, an answer is waited for
+            self._bounds.close()
+            self._bounds.enter_context(bounded_waiting())
+        self._write_to(store, self._records.start())
 
-    def _wrote(self, entry: Entry, store: RunStore) -> bool:
-        if entry.step is not None and entry.step <= store.committed:
-            return True
-        try:
-            entry.write(store)
-        except Exception as error:  # noqa: BLE001 - whatever a store raises must not stop a paid run
-            self._reasons[entry.description] = self._describe(error)
-            return False
-        return True
+    def _time(self) -> int:
+        return self._past or now()
 
-    def _describe(self, error: Exception) -> str:
-        text = f"{type(error).__name__}: {error}"
-        return shorten(self._records.safe(text) if self._records else text, 60)
+    def _write_to(self, store: RunStore, entries: Iterable[Entry]) -> None:
+        hide = self._records.safe if self._records is not None else safe
+        self._writers = [writer for writer in self._writers if writer.unrecorded]
+        self._writers.append(Writer(store, hide))
+        self._store = store
+        self._writers[-1].put(entries)
+
+    def _finish(self, writer: Writer, event: RunFinished) -> None:
+        """Wait for what is still to be written; whoever interrupted a run waits for little."""
+        is_over = wait_for(writer, _PARTING if isinstance(event.error, KeyboardInterrupt) else None)
+        self._bounds.close()
+        if not writer.unrecorded:
+            return
+        kept = "`tfgrpo log RUN --to-mlflow` records what the run's store holds" if self._is_kept else ""
+        mend = kept or "`retry()` of this `MLflowTracking` tries again while the process lasts"
+        why = "MLflow has no record of: %s; %s" if is_over else "MLflow was left before it had recorded: %s; %s"
+        logger.warning(why, "; ".join(writer.unrecorded), mend)
 
 
 def _entries(records: Records, event: Event) -> Iterable[Entry]:

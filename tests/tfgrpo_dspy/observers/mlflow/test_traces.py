@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
-from pathlib import Path
 
 import mlflow
 import pytest
@@ -28,17 +26,7 @@ TOOLS = render_trajectory(
 )
 
 
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("empty") / "mlflow.db"
-    mlflow.MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
-    return path
-
-
-@pytest.fixture(autouse=True)
-def ready_store(tmp_path: Path, empty_store: Path) -> None:
-    (tmp_path / "mlruns").mkdir()
-    shutil.copy(empty_store, tmp_path / "mlruns/mlflow.db")
+pytestmark = pytest.mark.usefixtures("ready_store")
 
 
 def follow(tracking: MLflowTracking, run: MadeRun) -> list[Trace]:

@@ -1,0 +1,81 @@
+"""The end of a run waits for what is still to be written, and shows that it does; an interrupt ends the waiting."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from tfgrpo_dspy.observers.progress import bars
+from tfgrpo_dspy.text import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tfgrpo_dspy.observers.mlflow.writer import Progress, Writer
+
+logger = logging.getLogger(__name__)
+
+_SILENT = 2.0
+"""Seconds of waiting of which nothing is said."""
+_GLANCE = 0.1
+"""Seconds between two looks."""
+
+
+def wait_for(writer: Writer, seconds: float | None = None) -> bool:
+    """Wait until all that is due was written, or tried once more.
+
+    Args:
+        writer: Who writes.
+        seconds: At most so many; None for as long as it takes.
+
+    Returns:
+        Whether it was waited for to the end: not if the time was up or the user interrupted the waiting, which takes
+        nothing from what is due.
+    """
+    ticket, began = writer.ask(), time.monotonic()
+    first = _SILENT if seconds is None else min(_SILENT, seconds)
+    try:
+        if writer.progress(ticket, first).is_over:
+            return True
+        with _shown() as show:
+            while not (now := writer.progress(ticket, _GLANCE)).is_over:
+                show(now)
+                if seconds is not None and time.monotonic() - began >= seconds:
+                    return False
+    except KeyboardInterrupt:
+        return False
+    return True
+
+
+@contextmanager
+def _shown() -> Iterator[Callable[[Progress], None]]:
+    """Shows how far the writing is: a bar on a terminal, one line elsewhere."""
+    if not sys.stderr.isatty():
+        yield _Line()
+        return
+    from rich.console import Console
+
+    with bars(Console(file=sys.stderr), title="recording to MLflow") as progress:
+        task = progress.add_task("Ctrl-C leaves the rest", total=None, left="")
+
+        def show(now: Progress) -> None:
+            progress.update(task, completed=now.written, total=now.written + now.left)
+
+        yield show
+
+
+class _Line:
+    """Says once, in the log, what is waited for."""
+
+    def __init__(self) -> None:
+        self._was_said = False
+
+    def __call__(self, now: Progress) -> None:
+        if not self._was_said:
+            self._was_said = True
+            left = counted(now.left, "record")
+            logger.warning("MLflow is slow: waiting for %s to be written; Ctrl-C leaves them unwritten", left)

@@ -201,8 +201,8 @@ class TrainingFreeGRPO(Teleprompter):
                 from tfgrpo_dspy.run.settling import settle
 
                 settle(run, library, workers)
-            gain = judge_gain(run, workers)
-        return run.program(carried, gain)
+            result = run.outcome(carried, judge_gain(run, workers))
+        return run.program(result)
 
     def forecast(
         self,

@@ -33,6 +33,7 @@ from tfgrpo_dspy.run.batches import Carried, Step
 from tfgrpo_dspy.run.ending import best_step, ended, epochs_without_progress, stopped, with_gain
 from tfgrpo_dspy.run.identity import circumstances_of
 from tfgrpo_dspy.run.policy import as_policy, run_cues, tasks_of
+from tfgrpo_dspy.run.recall import START, start_as_json
 from tfgrpo_dspy.runtime.announcer import Announcer
 from tfgrpo_dspy.runtime.dues import Dues
 from tfgrpo_dspy.runtime.executor import Pace
@@ -42,7 +43,7 @@ from tfgrpo_dspy.runtime.losses import (
     warn_if_little_was_learnable,
     warn_of_scores_below_failure,
 )
-from tfgrpo_dspy.runtime.store import Store
+from tfgrpo_dspy.runtime.store import OUTCOME, Store
 from tfgrpo_dspy.runtime.workers import Workers
 from tfgrpo_dspy.settings import Settings, meter_for
 from tfgrpo_dspy.steps.briefing import Briefing
@@ -130,26 +131,29 @@ class Run:
             self._go_on_with_the_account()
         batches = list(self.plan())
         rollouts = sum(len(step.queries) for step in batches) * self.settings.group_size
-        self.announcer(
-            RunStarted(
-                self.settings,
-                self.student,
-                self.trainset,
-                self.valset,
-                self.settings.library,
-                self.lms,
-                len(batches),
-                rollouts,
-                self.store.token,
-                self._resumed,
-            )
+        started = RunStarted(
+            self.settings,
+            self.student,
+            self.trainset,
+            self.valset,
+            self.settings.library,
+            self.lms,
+            len(batches),
+            rollouts,
+            self.store.token,
+            self._resumed,
         )
+        if self.store.is_kept:
+            self.store.set_fact(START, start_as_json(started))
+            self.store.set_fact(OUTCOME, None)
+        self.announcer(started)
         try:
             with metering(self.meter, lms_of(self.student, self.reflection.lm)):
                 yield
             self._settle()
         except BaseException as error:
             result = self._result(Carried(), error)
+            self.store.keep_result(result)
             self.announcer(RunFinished(result, None, error))
             if isinstance(error, RequestError | TooManyErrors | ReviewStop):
                 raise RunStopped(stopped(error, len(batches), result), result) from error
@@ -336,9 +340,14 @@ class Run:
         patience = self.settings.patience
         return patience is not None and epochs_without_progress(self.records, self.initial_validation) >= patience
 
-    def program(self, carried: Carried, gain: Gain | None = None) -> dspy.Module:
-        """The student with the library to keep, and the record of the run."""
+    def outcome(self, carried: Carried, gain: Gain | None = None) -> CompileResult:
+        """What the run came to, which its store keeps."""
         result = with_gain(self._result(carried), gain)
+        self.store.keep_result(result)
+        return result
+
+    def program(self, result: CompileResult) -> dspy.Module:
+        """The student with the library to keep, and the record of the run."""
         program = self.finished(result.library)
         program.detailed_results = result
         self.announcer(RunFinished(result, program))

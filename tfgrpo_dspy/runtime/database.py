@@ -10,6 +10,7 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -122,12 +123,13 @@ def connect_for_reading(path: Path) -> sqlite3.Connection:
         sqlite3.Error: It cannot be opened, or is damaged.
     """
     uri = path.resolve().as_uri()
-    connection = sqlite3.connect(f"{uri}?mode=ro", timeout=_PATIENCE, isolation_level=None, uri=True)
+    connect = partial(sqlite3.connect, timeout=_PATIENCE, isolation_level=None, uri=True, check_same_thread=False)
+    connection = connect(f"{uri}?mode=ro")
     try:
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     except sqlite3.OperationalError:  # in a folder that may not be written to: nobody else writes there either
         connection.close()
-        connection = sqlite3.connect(f"{uri}?immutable=1", isolation_level=None, uri=True)
+        connection = connect(f"{uri}?immutable=1")
     return connection
 
 

@@ -10,10 +10,20 @@ from dataclasses import fields, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
+from tfgrpo_dspy.library.apply import Change, Refusal
+from tfgrpo_dspy.library.leaks import Flag
+from tfgrpo_dspy.library.library import ExperienceLibrary
+from tfgrpo_dspy.lm.usage import Traffic, Usage
 from tfgrpo_dspy.records.advantages import SemanticAdvantage
-from tfgrpo_dspy.records.evaluation import Evaluation
-from tfgrpo_dspy.records.result import StepRecord
+from tfgrpo_dspy.records.effects import Effect
+from tfgrpo_dspy.records.ended import Ended
+from tfgrpo_dspy.records.evaluation import Evaluation, Gain
+from tfgrpo_dspy.records.failures import Failure
+from tfgrpo_dspy.records.fates import Fate
+from tfgrpo_dspy.records.result import CompileResult, StepRecord
 from tfgrpo_dspy.records.rollouts import Group, Lost, Rollout, Scored, Unscored
+from tfgrpo_dspy.records.updates import Trial
+from tfgrpo_dspy.statistics.estimates import Estimate
 
 if TYPE_CHECKING:
     import dspy
@@ -22,8 +32,43 @@ LONG = ("trajectory", "feedback", "answer")
 """Fields of a rollout that are texts of any length."""
 _PARTS = ("groups", "advantages", "validation")
 """Fields of a step that grow with its rollouts."""
+_STEP: Mapping[str, Any] = {
+    "changes": tuple[Change, ...],
+    "refusals": tuple[Refusal, ...],
+    "library": ExperienceLibrary,
+    "failures": tuple[Failure, ...],
+    "policy_usage": Usage,
+    "reflection_usage": Usage,
+    "effects": tuple[Effect, ...],
+    "trials": tuple[Trial, ...],
+    "gate_usage": Usage,
+    "fates": tuple[Fate, ...],
+    "flags": tuple[Flag, ...],
+}
+"""Fields of a step that do not, and their types; besides its numbers."""
+_JUDGED: Mapping[str, Any] = {
+    "k": int,
+    "mean": Estimate,
+    "usage": Usage,
+    "seconds": float,
+    "stopped_by": str | None,
+    "traffic": Traffic,
+}
+"""Fields of an evaluation besides its groups."""
+_RESULT: Mapping[str, Any] = {
+    "library": ExperienceLibrary,
+    "best_step": int | None,
+    "unused": tuple[Failure, ...],
+    "ended": Ended,
+    "traffic": Traffic,
+    "effects": tuple[Effect, ...],
+    "gain": Gain | None,
+}
+"""Fields of a result that are not in its steps, nor in the start of its run."""
 
 
+Examples = tuple[Sequence["dspy.Example"], Sequence["dspy.Example"]]
+"""Of trainset and valset."""
 Put = Callable[[str, Any], int]
 """Writes a named part as JSON; returns its number."""
 
@@ -99,7 +144,70 @@ def parts_of(record: StepRecord, shelf: Shelf, put: Put) -> dict[str, Any]:
         "groups": _put_groups("training", record.groups, shelf, put),
         "advantages": [put(f"advantage {i} of s{record.step}", made) for i, made in enumerate(advantages)],
         "validation": [] if judged is None else _put_groups("validation", judged.groups, shelf, put),
+        "judged": None if judged is None else _fields(judged, _JUDGED),
+        "rest": put(f"rest of s{record.step}", _fields(record, _STEP)),
     }
+
+
+def step_again(number: int, value: Mapping[str, Any], examples: Examples, shelf: Shelf) -> StepRecord:
+    """The record of a step, of the JSON value that the store has of it.
+
+    Args:
+        number: The step's.
+        value: As `parts_of` made it, with `epoch` and `seconds`.
+        examples: Of trainset and valset.
+        shelf: Where its parts are.
+    """
+    advantages = (adapter(SemanticAdvantage).validate_python(shelf.part(n), strict=False) for n in value["advantages"])
+    return StepRecord(
+        epoch=value["epoch"],
+        step=number,
+        seconds=value["seconds"],
+        groups=_groups_again(value["groups"], examples[0], shelf),
+        advantages=tuple(advantages),
+        validation=_evaluation_again(value["judged"], value["validation"], examples[1], shelf),
+        **_read(shelf.part(value["rest"]), _STEP),
+    )
+
+
+def result_as_json(result: CompileResult, shelf: Shelf, put: Put) -> dict[str, Any]:
+    """What a run came to, besides its steps."""
+    judged = result.initial_validation
+    return {
+        **_fields(result, _RESULT),
+        "judged": None if judged is None else _fields(judged, _JUDGED),
+        "validation": [] if judged is None else _put_groups("validation", judged.groups, shelf, put),
+    }
+
+
+def result_again(
+    value: Mapping[str, Any], steps: tuple[StepRecord, ...], start: ExperienceLibrary, examples: Examples, shelf: Shelf
+) -> CompileResult:
+    """The result of a run, of the JSON value that the store has of it, its steps and the library it began with."""
+    initial = _evaluation_again(value["judged"], value["validation"], examples[1], shelf)
+    return CompileResult(steps=steps, initial_library=start, initial_validation=initial, **_read(value, _RESULT))
+
+
+def _fields(made: Any, kinds: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: adapter(kind).dump_python(getattr(made, name), mode="json") for name, kind in kinds.items()}
+
+
+def _read(value: Mapping[str, Any], kinds: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: adapter(kind).validate_python(value[name], strict=False) for name, kind in kinds.items()}
+
+
+def _evaluation_again(
+    judged: Mapping[str, Any] | None, numbers: Sequence[int], examples: Sequence[dspy.Example], shelf: Shelf
+) -> Evaluation | None:
+    if judged is None:
+        return None
+    return Evaluation(groups=_groups_again(numbers, examples, shelf), **_read(judged, _JUDGED))
+
+
+def _groups_again(numbers: Sequence[int], examples: Sequence[dspy.Example], shelf: Shelf) -> tuple[Group, ...]:
+    """Groups by their numbers; the name of each, `s1/e12`, says which example it is about."""
+    values = [shelf.part(number) for number in numbers]
+    return tuple(_group_again(v, examples[int(v["name"].rpartition("/e")[2])], shelf) for v in values)
 
 
 def _put_groups(what: str, groups: Sequence[Group], shelf: Shelf, put: Put) -> list[int]:

@@ -26,17 +26,19 @@ from typing import Any, NamedTuple, TypeVar
 
 from tfgrpo_dspy.errors import StoreError
 from tfgrpo_dspy.lm.budget import Spent
-from tfgrpo_dspy.records.result import StepRecord
+from tfgrpo_dspy.records.result import CompileResult, StepRecord
 from tfgrpo_dspy.records.rollouts import Scored
 from tfgrpo_dspy.runtime import database
 from tfgrpo_dspy.runtime.database import ABOUT, NAME, NOTE, PART, RESULT, SPENT, STEP, TEXTS, as_json
-from tfgrpo_dspy.runtime.kept import on_shelf, parts_of, put_together, step_on_shelf, taken_apart
+from tfgrpo_dspy.runtime.kept import on_shelf, parts_of, put_together, result_as_json, step_on_shelf, taken_apart
 from tfgrpo_dspy.text import counted
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+OUTCOME = "outcome"
+"""What a run came to, among what is said of it as a whole."""
 _SHOWN = 60
 """Characters of a setting that a message shows at most."""
 _REST = 1.0
@@ -198,6 +200,11 @@ class Store:
         """An equal record whose groups, advantages and validation are here; the same one if the disk refuses it."""
         number = self._write(partial(_put_step, record, self))
         return record if number is None else step_on_shelf(record, self, number)
+
+    def keep_result(self, result: CompileResult) -> None:
+        """Write down what the run came to, as far as it got."""
+        if self.folder is not None:
+            self._write(partial(_put_result, result, self))
 
     def note(self, text: str) -> None:
         """Write down what happened to the run."""
@@ -414,6 +421,11 @@ def _put_step(record: StepRecord, store: Store, connection: sqlite3.Connection) 
         **parts_of(record, store, lambda name, part: database.put(connection, PART, name, as_json(part))),
     }
     return database.put(connection, STEP, str(record.step), as_json(value))
+
+
+def _put_result(result: CompileResult, store: Store, connection: sqlite3.Connection) -> int:
+    value = result_as_json(result, store, lambda name, part: database.put(connection, PART, name, as_json(part)))
+    return database.put(connection, ABOUT, OUTCOME, as_json(value))
 
 
 def spent_by(connection: sqlite3.Connection, damaged: list[database.Record]) -> Spent:

@@ -1,4 +1,4 @@
-"""`tfgrpo log`: what the store of a run holds; shown, exported, or checked record by record."""
+"""`tfgrpo log`: what the store of a run holds; shown, exported, checked record by record, or recorded in MLflow."""
 
 from __future__ import annotations
 
@@ -9,8 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tfgrpo_dspy.cli.terminal import facts, out, say, section, show_path, table_of
+from tfgrpo_dspy.cli.terminal import (
+    facts,
+    out,
+    say,
+    section,
+    show_path,
+    show_warnings_of_the_library,
+    table_of,
+    warn,
+)
 from tfgrpo_dspy.errors import DataError, SettingsError
+from tfgrpo_dspy.reports.redaction import safe
 from tfgrpo_dspy.text import counted, visible
 
 if TYPE_CHECKING:
@@ -29,14 +39,27 @@ def show_log(
         Path | None, typer.Option("--export", metavar="FILE", help="Write every record as a line of JSON.")
     ] = None,
     check: Annotated[bool, typer.Option("--check", help="Read every record, and name those that are damaged.")] = False,
+    to_mlflow: Annotated[
+        bool, typer.Option("--to-mlflow", help="Record the run in MLflow, or what is missing there of it.")
+    ] = False,
+    experiment: Annotated[
+        str | None, typer.Option("--experiment", metavar="NAME", help="With --to-mlflow: that of a new run.")
+    ] = None,
+    tracking_uri: Annotated[
+        str | None, typer.Option("--tracking-uri", metavar="URI", help="With --to-mlflow: the store or server.")
+    ] = None,
 ) -> None:
     """Show what a run is, what it did and spent; one that is going on, too."""
     from tfgrpo_dspy.runtime.stored import reading
 
-    if export is not None and check:
-        raise SettingsError("--export and --check are two commands; give one of the two")
+    if (export is not None) + check + to_mlflow > 1:
+        raise SettingsError("--export, --check and --to-mlflow are three commands; give one of them")
+    if not to_mlflow and (experiment or tracking_uri):
+        raise SettingsError("--experiment and --tracking-uri go with --to-mlflow")
     with reading(folder) as stored:
-        if check:
+        if to_mlflow:
+            _record(stored, folder, experiment, tracking_uri)
+        elif check:
             _check(stored)
         elif export is not None:
             _export(stored, export)
@@ -63,6 +86,30 @@ def _export(stored: Stored, file: Path) -> None:
             lines.write(json.dumps(record) + "\n")
             written += 1
     say(f"{counted(written, 'record')} written to {show_path(file)}")
+
+
+def _record(stored: Stored, folder: Path, experiment: str | None, tracking_uri: str | None) -> None:
+    """Exit code 3 if something could not be recorded."""
+    from tfgrpo_dspy.cli.boundary import UNRECORDED
+    from tfgrpo_dspy.cli.results.heldout import note_run, run_of
+    from tfgrpo_dspy.cli.view import mlflow_text
+    from tfgrpo_dspy.observers.mlflow.tracking import MLflowTracking
+    from tfgrpo_dspy.run.recall import recall
+    from tfgrpo_dspy.runtime.locks import holding
+
+    show_warnings_of_the_library()
+    noted = None if experiment or tracking_uri else run_of(folder)
+    tracking = noted or MLflowTracking(experiment, tracking_uri=tracking_uri)
+    tracking.check()
+    with holding(stored.path.parent):  # one that is going on records itself
+        is_recorded = tracking.record(list(recall(stored)))  # the store is read by one thread at a time
+    if not is_recorded:
+        for line in tracking.unrecorded:
+            warn(f"not recorded: {safe(line)}")
+        raise typer.Exit(UNRECORDED)
+    if stored.path.parent != folder:
+        note_run(tracking, folder)
+    say(f"MLflow: {mlflow_text(tracking)}")
 
 
 def _show(stored: Stored) -> None:

@@ -79,10 +79,31 @@ def test_text_of_a_run_cannot_steer_the_terminal():
     ("arguments", "expected"),
     [
         (["nowhere"], "no run.db of a run in nowhere"),
-        (["out", "--check", "--export", "x"], "give one of the two"),
+        (["out", "--check", "--export", "x"], "give one of them"),
     ],
 )
 def test_what_cannot_be_shown_is_said_in_one_sentence(arguments, expected):
     shown = run("log", *arguments)
     assert shown.exit_code == 2
     assert expected in the_error(shown)
+
+
+@pytest.mark.usefixtures("finished")
+def test_what_the_store_holds_is_recorded_in_mlflow_once_however_often_it_is_asked_for():
+    mlflow = pytest.importorskip("mlflow")
+    for _ in range(2):
+        shown = run("log", "out", "--to-mlflow", "--experiment", "late")
+        assert shown.exit_code == 0, shown.output
+        assert "MLflow: run " in shown.stdout
+    client = mlflow.MlflowClient(f"sqlite:///{Path.cwd() / 'mlruns' / 'mlflow.db'}")
+    [experiment] = [e for e in client.search_experiments() if e.name == "late"]
+    [found] = client.search_runs([experiment.experiment_id])
+    assert found.info.status == "FINISHED"
+    assert found.data.tags["recorded"] == "afterwards, of the run's store"
+    assert [m.step for m in client.get_metric_history(found.info.run_id, "reward/mean")] == [1, 2]
+    folder = Path(found.info.artifact_uri.removeprefix("file://"))
+    assert json.loads((folder / "library/returned.json").read_text()) == json.loads(
+        Path("out/library.json").read_text()
+    )
+    assert {path.name for path in (folder / "tables").iterdir()} >= {"rollouts_step_01.json", "operations_step_02.json"}
+    assert json.loads(Path("out/mlflow.json").read_text(encoding="utf-8"))["run_id"] == found.info.run_id

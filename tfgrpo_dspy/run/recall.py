@@ -17,14 +17,11 @@ from tfgrpo_dspy.records.events import EpochFinished, Event, RunFinished, RunSta
 from tfgrpo_dspy.records.result import CompileResult, StepRecord
 from tfgrpo_dspy.run.ending import best_step, what_was_next
 from tfgrpo_dspy.runtime.kept import adapter, result_again, step_again
-from tfgrpo_dspy.runtime.store import OUTCOME
+from tfgrpo_dspy.runtime.store import OUTCOME, START
 from tfgrpo_dspy.settings import Settings
 
 if TYPE_CHECKING:
     from tfgrpo_dspy.runtime.stored import Stored
-
-START = "start"
-"""What a run set out to do, among what is said of it as a whole."""
 
 
 class Past(NamedTuple):

@@ -33,7 +33,6 @@ from tfgrpo_dspy.run.batches import Carried, Step
 from tfgrpo_dspy.run.ending import best_step, ended, epochs_without_progress, stopped, with_gain
 from tfgrpo_dspy.run.identity import circumstances_of
 from tfgrpo_dspy.run.policy import as_policy, run_cues, tasks_of
-from tfgrpo_dspy.run.recall import START, start_as_json
 from tfgrpo_dspy.runtime.announcer import Announcer
 from tfgrpo_dspy.runtime.dues import Dues
 from tfgrpo_dspy.runtime.executor import Pace
@@ -43,7 +42,7 @@ from tfgrpo_dspy.runtime.losses import (
     warn_if_little_was_learnable,
     warn_of_scores_below_failure,
 )
-from tfgrpo_dspy.runtime.store import OUTCOME, Store
+from tfgrpo_dspy.runtime.store import OUTCOME, START, Store
 from tfgrpo_dspy.runtime.workers import Workers
 from tfgrpo_dspy.settings import Settings, meter_for
 from tfgrpo_dspy.steps.briefing import Briefing
@@ -144,6 +143,8 @@ class Run:
             self._resumed,
         )
         if self.store.is_kept:
+            from tfgrpo_dspy.run.recall import start_as_json
+
             self.store.set_fact(START, start_as_json(started))
             self.store.set_fact(OUTCOME, None)
         self.announcer(started)

@@ -37,8 +37,8 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-OUTCOME = "outcome"
-"""What a run came to, among what is said of it as a whole."""
+START, OUTCOME = "start", "outcome"
+"""What a run set out to do, and what it came to, among what is said of it as a whole."""
 _SHOWN = 60
 """Characters of a setting that a message shows at most."""
 _REST = 1.0

@@ -22,7 +22,8 @@ from typing import IO
 
 from programs.sandbox.limits import Limits, Result, SandboxError
 from programs.sandbox.machine import SCRATCH, interpreter_command, machine_options
-from programs.sandbox.process import Ended, watch
+from programs.sandbox.memory import held_by
+from programs.sandbox.process import Ended, Stop, watch
 from programs.sandbox.seccomp import seccomp_filter
 
 _GRACE = 10.0  # seconds that a killed tree may take to be gone
@@ -76,7 +77,7 @@ def _run(code: str, limits: Limits) -> Ended:
     try:
         with ExitStack() as opened:
             tree = _start(opened, code, limits)
-            watched = watch(tree.process, tree.report.fileno(), limits, tree.is_crowded, started + limits.wall_seconds)
+            watched = watch(tree.process, tree.report.fileno(), limits, tree.excess, started + limits.wall_seconds)
     except OSError as error:
         raise SandboxError(f"bubblewrap could not start a sandbox: {error}") from error
     return Ended(watched, tree.process.returncode, time.monotonic() - started)
@@ -93,22 +94,28 @@ class _Tree:
     report: IO[bytes]
     """Where the code's end is reported."""
     limits: Limits
-    root: str = ""
-    """Where the sandbox's root folder can be seen."""
+    first: int = 0
+    """The first process in the sandbox, as it is called outside."""
     init: int | None = None
     """The first process in the sandbox, as a pidfd: with it ends everything in there. None if there is none."""
 
     def meet(self) -> None:
         """Wait until the first process is there, or bwrap has failed."""
         if found := re.search(rb'"child-pid": (\d+)', os.read(self.told.fileno(), 4096)):
-            self.root = f"/proc/{int(found[1])}/root"
+            self.first = int(found[1])
             with suppress(ProcessLookupError):  # the code was faster than we
-                self.init = os.pidfd_open(int(found[1]))
+                self.init = os.pidfd_open(self.first)
 
-    def is_crowded(self) -> bool:
+    def excess(self) -> Stop:
+        """The bound that was reached of those that the kernel does not keep."""
+        if self._is_crowded():
+            return "files"
+        return "memory" if self.first and held_by(self.first) > self.limits.total_mb << 20 else ""
+
+    def _is_crowded(self) -> bool:
         """Whether there are more files than allowed: each takes memory of the kernel, however small it is."""
         try:
-            found = os.statvfs(self.root + SCRATCH)
+            found = os.statvfs(f"/proc/{self.first}/root{SCRATCH}")
         except OSError:  # not mounted yet, or gone
             return False
         is_ours = found.f_blocks * found.f_frsize == self.limits.scratch_mb << 20

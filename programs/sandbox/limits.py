@@ -26,7 +26,10 @@ class Limits:
     cpu_seconds: int = 10
     """Processor time of one process."""
     memory_mb: int = 1024
-    """Address space of one process; all together may take `processes` times that."""
+    """Address space of one process."""
+    total_mb: int = 1024
+    """Memory of all processes together; the run is ended soon after it has taken more. Runs at once are so many that
+    these fit into half of the memory that is free."""
     processes: int = 8
     """Processes and threads at once, the interpreter included."""
     open_files: int = 64

@@ -8,10 +8,12 @@ import subprocess
 import tempfile
 import time
 from contextlib import ExitStack, suppress
+from functools import partial
 
 from programs.sandbox.limits import Limits, Result, SandboxError
 from programs.sandbox.machine import ENVIRONMENT, inside_command
-from programs.sandbox.process import Ended, watch
+from programs.sandbox.memory import held_by
+from programs.sandbox.process import Ended, Stop, watch
 
 
 class UnsafeLocal:
@@ -30,7 +32,9 @@ class UnsafeLocal:
                     tempfile.TemporaryDirectory(prefix="tfgrpo-code-", ignore_cleanup_errors=True)
                 )
                 process, report = _start(opened, code, limits, folder)
-                watched = watch(process, report, limits, _never, started + limits.wall_seconds)
+                watched = watch(
+                    process, report, limits, partial(_excess, process, limits), started + limits.wall_seconds
+                )
         except OSError as error:
             raise SandboxError(f"no process could be started for the code: {error}") from error
         ended = Ended(watched, process.returncode, time.monotonic() - started)
@@ -69,5 +73,5 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _never() -> bool:
-    return False
+def _excess(process: subprocess.Popen[bytes], limits: Limits) -> Stop:
+    return "memory" if held_by(process.pid) > limits.total_mb << 20 else ""

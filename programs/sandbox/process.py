@@ -21,7 +21,7 @@ _REPORT_CHARS = 2_000
 _STARTED = "started\n"
 _SIGNALLED = 128  # what shells and bubblewrap add to the number of the signal that ended a process
 
-Stop = Literal["", "time", "output", "files"]
+Stop = Literal["", "time", "output", "files", "memory"]
 
 
 @dataclass(slots=True)
@@ -58,7 +58,7 @@ class Ended:
 
 
 def watch(
-    process: subprocess.Popen[bytes], report: int, limits: Limits, crowded: Callable[[], bool], deadline: float
+    process: subprocess.Popen[bytes], report: int, limits: Limits, excess: Callable[[], Stop], deadline: float
 ) -> Watched:
     """Read what a process says until it has ended or a bound is reached; what it started may still run afterwards.
 
@@ -66,7 +66,7 @@ def watch(
         process: With `stdout` a pipe.
         report: Read end of the pipe on which it reports how it failed.
         limits: Whose time and output are watched here.
-        crowded: Whether it has made more files than it may; asked now and then.
+        excess: Which other bound it has reached, of files or of memory; asked now and then.
         deadline: By `time.monotonic()`.
     """
     assert process.stdout is not None
@@ -86,16 +86,14 @@ def watch(
                     selector.unregister(key.fd)
             if has_ended and not ready:
                 break
-            watched.stopped = _bound_reached(watched, limits, crowded, deadline)
+            watched.stopped = _bound_reached(watched, limits, excess, deadline)
     return watched
 
 
-def _bound_reached(watched: Watched, limits: Limits, crowded: Callable[[], bool], deadline: float) -> Stop:
+def _bound_reached(watched: Watched, limits: Limits, excess: Callable[[], Stop], deadline: float) -> Stop:
     if watched.output.size + watched.report.size > limits.output_mb << 20:
         return "output"
-    if crowded():
-        return "files"
-    return "time" if time.monotonic() >= deadline else ""
+    return "time" if time.monotonic() >= deadline else excess()
 
 
 def _why_stopped(stopped: Stop, limits: Limits) -> str:
@@ -106,6 +104,8 @@ def _why_stopped(stopped: Stop, limits: Limits) -> str:
             return f"stopped after printing more than {limits.output_mb} MB; print less"
         case "files":
             return f"stopped after making more than {limits.scratch_files} files"
+        case "memory":
+            return f"stopped after taking more than {limits.total_mb} MB of memory in all processes; use less"
         case _:
             return ""
 

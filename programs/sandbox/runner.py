@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import logging
+import platform
 import threading
 from functools import cache
 from typing import Protocol
@@ -12,7 +13,11 @@ from programs.sandbox.bubblewrap import Bubblewrap
 from programs.sandbox.deno import Deno
 from programs.sandbox.limits import Limits, Result
 from programs.sandbox.local import UnsafeLocal
+from programs.sandbox.memory import runs_at_once
+from programs.sandbox.seccomp import seccomp_filter
 from tfgrpo_dspy import SettingsError
+
+logger = logging.getLogger(__name__)
 
 _DEFAULT = Limits()
 
@@ -28,7 +33,8 @@ class Runner(Protocol):
 class Sandbox:
     """Runs model-written Python, each time in a fresh process of which nothing is left; any thread may call it.
 
-    Runs wait for each other where there are more than two per processor; that time counts for no limit.
+    Runs wait for each other where there are more than two per processor, or than fit into half of the free memory;
+    that time counts for no limit.
 
     Args:
         limits: What one run may use.
@@ -49,18 +55,30 @@ class Sandbox:
         Raises:
             SandboxError: The sandbox failed; what the code does, fails at or uses too much of is in the result.
         """
-        with _turns():
+        with _turns(self.limits.total_mb):
             return self.runner.run(code, self.limits)
 
 
 @cache
-def _turns() -> threading.BoundedSemaphore:
+def _turns(total_mb: int) -> threading.BoundedSemaphore:
     """Those of this process; made when first needed, as an agent is pickled together with its modules."""
-    return threading.BoundedSemaphore(2 * (os.cpu_count() or 1))  # more would only make each other late
+    return threading.BoundedSemaphore(runs_at_once(total_mb))
+
+
+@cache
+def _say_what_is_missing(machine: str) -> None:
+    if seccomp_filter(machine) is None:
+        logger.warning(
+            "no filter of system calls is known for %s: model-written code has no network, no files and no processes "
+            "of yours, and is bounded as elsewhere, but may reach parts of the kernel (user namespaces, vsock, memory "
+            "that is counted nowhere) that are closed on x86_64 and aarch64",
+            machine,
+        )
 
 
 def _best_runner() -> Runner:
     if not (without_bubblewrap := bubblewrap.why_not()):
+        _say_what_is_missing(platform.machine())
         return Bubblewrap()
     if not (without_deno := deno.why_not()):
         return Deno()

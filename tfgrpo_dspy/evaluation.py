@@ -99,7 +99,7 @@ def evaluate(  # noqa: PLR0913, D417 - flat keywords, as DSPy users expect; `doc
     if type(k) is not int or k < 1:
         raise SettingsError(f"k, the rollouts per question, must be a whole number >= 1, got {k!r}")
     purpose = f"evaluation {next(_evaluations)}" if seed is None else f"evaluation seed {seed}"
-    sampling = Sampling(purpose, 0, k, temperature, failure_score, rollout_timeout, dataset="devset")
+    sampling = Sampling.of(settings, purpose, 0, k, "devset")
     threads = num_threads or dspy.settings.num_threads or 1
     meter = meter_for(settings, threads)
     find_prices(lms_of(program), meter)

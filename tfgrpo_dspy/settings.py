@@ -1,7 +1,8 @@
 """The settings of a run: each declared once, frozen, checked before any call is paid.
 
-To add one, declare it in the class of its group and name it in the constructor of `TrainingFreeGRPO`; to delete one,
-delete both. `docs/options.md` is made from here: `python -m tests.options_page`.
+To add one, declare it in the class of its group (that of the records is `run.setup.Setup`) and name it in the
+constructor of `TrainingFreeGRPO`; to delete one, delete both. `docs/options.md` is made from here:
+`python -m tests.options_page`.
 """
 
 from __future__ import annotations
@@ -9,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from tfgrpo_dspy.declaration import (
@@ -272,36 +271,6 @@ class EndpointSettings:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class RecordSettings:
-    """What a run leaves behind and shows."""
-
-    group: ClassVar[str] = "records"
-
-    log_dir: str | PathLike[str] | None = setting(
-        None,
-        "Folder for the run's store; `None` keeps none. A run that was killed is taken up by calling `compile` again "
-        "with the same arguments: it ends in the same library and pays only for what was in flight.",
-        like("a folder", str, PathLike),
-        read=Path,
-        metavar="DIR",
-    )
-    restart: bool = setting(False, "Whether a run that is in `log_dir` is put aside, and this one starts over.")
-    accept_changes: bool = setting(
-        False,
-        "Whether a run in `log_dir` is gone on with though program, metric, data, LM, settings or versions changed "
-        "since; what changed is noted. By default it is refused, with the list.",
-    )
-    identity: str | None = setting(
-        None,
-        "What your program, metric and data are, where a run that is taken up could not tell whether they changed (an "
-        "index behind a client, say), e.g. a version: another one is refused.",
-    )
-    display_progress: bool = setting(
-        True, "Whether progress is shown: a bar on a terminal, elsewhere a line at each step and a line a minute."
-    )
-
-
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Settings(DecidingSettings, LimitSettings, EndpointSettings):
     """Everything that a run is told besides student, data, metric, LMs and who looks on.
@@ -325,18 +294,23 @@ class Settings(DecidingSettings, LimitSettings, EndpointSettings):
     def __post_init__(self) -> None:
         check_settings(self)
         check_retrieval(self.retrieval)
-        _check_group_size(self)
         _check_library_tokens(self)
-        _check_trials(self)
+        if self.min_group_size is not None and self.min_group_size >= self.group_size:
+            raise SettingsError(
+                f"`min_group_size` must be below `group_size={self.group_size}`, got {self.min_group_size}: a group "
+                "starts with so many rollouts and grows while their rewards are equal; `None` makes them all at once"
+            )
+        if self.trials and self.group_size == 1:
+            raise SettingsError(
+                "`trials` compares the rollouts of a group, so it needs `group_size` above 1: leave one of the two out"
+            )
         if self.on_uniform == "hint" and not self.use_ground_truth:
             raise SettingsError('`on_uniform="hint"` shows the expected output, which `use_ground_truth=False` forbids')
 
     def __repr__(self) -> str:
         """What is otherwise than by default."""
-        told = {name: getattr(self, name) for name, one in settings_of(Settings).items()}
-        return call_text(
-            "Settings", {n: value for n, value in told.items() if value != settings_of(Settings)[n].default}
-        )
+        told = {name: (getattr(self, name), one.default) for name, one in settings_of(Settings).items()}
+        return call_text("Settings", {name: value for name, (value, usual) in told.items() if value != usual})
 
     @classmethod
     def chosen(cls, given: Mapping[str, Any]) -> Settings:
@@ -385,14 +359,6 @@ def naming_the_whole(given: Mapping[str, Any]) -> Iterator[None]:
         raise
 
 
-def _check_group_size(settings: Settings) -> None:
-    if settings.min_group_size is not None and settings.min_group_size >= settings.group_size:
-        raise SettingsError(
-            f"`min_group_size` must be below `group_size={settings.group_size}`, got {settings.min_group_size}: a "
-            "group starts with so many rollouts and grows while their rewards are equal; `None` makes them all at once"
-        )
-
-
 def _check_library_tokens(settings: Settings) -> None:
     if settings.max_library_tokens is None:
         return
@@ -401,13 +367,6 @@ def _check_library_tokens(settings: Settings) -> None:
         raise SettingsError(
             f"the pinned experiences alone take {pinned} tokens, but `max_library_tokens` is "
             f"{settings.max_library_tokens}, and pinned ones are never taken out: unpin some, or allow more tokens"
-        )
-
-
-def _check_trials(settings: Settings) -> None:
-    if settings.trials and settings.group_size == 1:
-        raise SettingsError(
-            "`trials` compares the rollouts of a group, so it needs `group_size` above 1: leave one of the two out"
         )
 
 

@@ -14,7 +14,7 @@ from tfgrpo_dspy.credit.likeness import Reach
 from tfgrpo_dspy.credit.verdicts import odds_of_helping, verdict_of
 from tfgrpo_dspy.library.experience import Experience
 from tfgrpo_dspy.records.effects import Effect
-from tfgrpo_dspy.records.rollouts import Group
+from tfgrpo_dspy.records.rollouts import Group, example_of
 from tfgrpo_dspy.statistics.pooled import pooled
 from tfgrpo_dspy.statistics.within import Split, Within, within_groups
 
@@ -33,7 +33,7 @@ class Measured(NamedTuple):
 def split_of(group: Group, id: str) -> Split | None:
     """A group's scored rollouts by whether they read an entry; None if all of them did, or none."""
     has = tuple(id not in rollout.withheld for rollout in group.scored)
-    return Split(group.name.rpartition("/")[2], group.rewards, has) if len(set(has)) > 1 else None
+    return Split(example_of(group.name), group.rewards, has) if len(set(has)) > 1 else None
 
 
 def spread_of(groups: Sequence[Sequence[float]]) -> float:

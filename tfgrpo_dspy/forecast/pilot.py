@@ -23,7 +23,7 @@ from tfgrpo_dspy.program.instructions import check_conditioned
 from tfgrpo_dspy.records.advantages import Extraction, SemanticAdvantage, Summary
 from tfgrpo_dspy.records.events import Event, ReflectionFinished, RolloutFinished, StepFinished
 from tfgrpo_dspy.records.result import StepRecord
-from tfgrpo_dspy.records.rollouts import Group
+from tfgrpo_dspy.records.rollouts import Group, example_of, group_of
 from tfgrpo_dspy.records.wording import is_simulated
 from tfgrpo_dspy.rollouts.sampling import Query
 from tfgrpo_dspy.run.batches import Carried, Step
@@ -59,7 +59,7 @@ class _Heard:
                 self.finished.append(rollout.name)
                 self._last_rollout = time.perf_counter()
             case ReflectionFinished(made=Summary(rollout=name, usage=usage)):
-                self.summaries[name.rpartition("/")[0]] += usage
+                self.summaries[group_of(name)] += usage
             case ReflectionFinished(made=Extraction(advantage=SemanticAdvantage(group=name), usage=usage)):
                 self.extractions[name] += usage
             case StepFinished(record=record):
@@ -173,7 +173,7 @@ def _plan(run: Run, steps: Sequence[Step], record: StepRecord, prices: Prices | 
         room=_room(run),
         condenses=settings.max_library_tokens is not None,
         prices={stage: of_reflection if stage in OF_REFLECTION else of_policy for stage in STAGES},
-        reused=cached * sum(group.name.rpartition("/")[2] in first for group in record.groups),
+        reused=cached * sum(example_of(group.name) in first for group in record.groups),
     )
 
 

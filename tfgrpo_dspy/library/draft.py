@@ -35,12 +35,13 @@ class Draft:
         done = self.now.apply(given, step=step, limits=limits, sources=sources, by=dict.fromkeys(given, by))
         return Draft(self.before, done.library, self.changes + done.changes, self.refusals + done.refusals)
 
-    def net(self, labels: Mapping[Source, str]) -> Net:
+    def net(self, sources: Mapping[str, Source]) -> Net:
         """One operation on `before` for each entry that differs in `now`, in the order of their last change.
 
         Args:
-            labels: What stands for a source in `Operation.sources`.
+            sources: What the labels in `Operation.sources` stand for; of several for one, the first is cited.
         """
+        labels = {source: label for label, source in reversed([*sources.items()])}
         was, are = ({e.id: e for e in library} for library in (self.before, self.now))
         told: dict[str, list[Change]] = {}
         keeps: list[Operation] = []

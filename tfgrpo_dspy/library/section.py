@@ -34,6 +34,12 @@ def render_lines(experiences: Iterable[Experience]) -> str:
     return "\n".join(f"[{e.id}] {one_line(e.text)}" for e in experiences)
 
 
+def told_pinned(experiences: Iterable[Experience]) -> str:
+    """Which of them must stay as they are, for a prompt; empty for none."""
+    pinned = ", ".join(e.id for e in experiences if e.pinned)
+    return f"pinned, not to be changed: {pinned}" if pinned else ""
+
+
 def tokens_of(entries: Iterable[Experience], count: CountTokens | None = None) -> int:
     """Tokens of the rendered lines, counted or estimated."""
     return (count or estimate_tokens)(render_lines(entries))

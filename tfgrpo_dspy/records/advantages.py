@@ -47,7 +47,7 @@ class Summary(Shown):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class SemanticAdvantage(Shown):
-    """A_text of one group: why some of its rollouts won, and what to remember."""
+    """A_text of the paper, of one group: why some of its rollouts won, and what to remember."""
 
     group: str
     """Name of the group, e.g. `s1/e12`."""
@@ -64,6 +64,11 @@ class SemanticAdvantage(Shown):
     def look(self) -> Look:
         """Why some won, and what to remember."""
         return Look(f"SemanticAdvantage of {self.group}: {brief(self.comparison)}", self.experiences)
+
+
+def by_label(advantages: Iterable[SemanticAdvantage]) -> dict[str, SemanticAdvantage]:
+    """A batch's advantages by the labels that operations cite them by: `A0`, `A1`, ..."""
+    return {f"A{i}": advantage for i, advantage in enumerate(advantages)}
 
 
 @dataclass(frozen=True, slots=True)

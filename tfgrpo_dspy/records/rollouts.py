@@ -14,6 +14,8 @@ from tfgrpo_dspy.statistics.estimates import Estimate, full_marks, mean_at_k
 if TYPE_CHECKING:
     import dspy
 
+    from tfgrpo_dspy.settings import Settings
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Scored(Shown):
@@ -70,6 +72,21 @@ class Lost(Shown):
 
 
 Rollout = Scored | Lost
+
+
+def group_of(rollout: str) -> str:
+    """The name of the group that a rollout is in: `s1/e12` of `s1/e12/r0`."""
+    return rollout.rpartition("/")[0]
+
+
+def example_of(name: str) -> str:
+    """What a group or a rollout calls its example: `e12` of `s1/e12`."""
+    return name.split("/")[1]
+
+
+def step_of(name: str) -> int:
+    """The step that a group or a rollout was made in, from 1; 0 for what was made before the first."""
+    return int(name.partition("/")[0].removeprefix("s"))
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -131,6 +148,21 @@ class Group(Shown):
     def is_informative(self, tolerance: float) -> bool:
         """Whether rewards differ by more than the tolerance (std(r) > 0 in the paper), on any real-valued reward."""
         return len(self.rewards) > 1 and max(self.rewards) - min(self.rewards) > tolerance
+
+    def is_short_of_full_marks(self, tolerance: float) -> bool:
+        """Whether its rewards are equal and not known to be full marks: no attempt shows what is right."""
+        if not self.scored or self.is_informative(tolerance):
+            return False
+        full = full_marks(self.rewards)
+        return full is None or max(self.rewards) < full - tolerance
+
+    def may_teach(self, settings: Settings) -> bool:
+        """Whether it is reflected on: as its rewards differ, or as the settings have it nevertheless."""
+        if not self.scored:
+            return False
+        if not settings.require_contrast or not settings.show_rewards or self.is_informative(settings.tolerance):
+            return True
+        return settings.on_uniform == "hint" and self.is_short_of_full_marks(settings.tolerance)
 
     def look(self) -> Look:
         """Its rewards."""

@@ -11,7 +11,7 @@ from tfgrpo_dspy.looks.look import Table
 from tfgrpo_dspy.records.evaluation import Evaluation
 from tfgrpo_dspy.records.failures import Failure
 from tfgrpo_dspy.records.result import StepRecord, operations_text
-from tfgrpo_dspy.records.rollouts import count_groups, reward_estimate
+from tfgrpo_dspy.records.rollouts import count_groups, example_of, reward_estimate
 from tfgrpo_dspy.records.wording import about, cost_text, elsewhere_text, estimate_text, interval_text, lost_text
 from tfgrpo_dspy.text import counted, one_line
 
@@ -133,7 +133,7 @@ def fates_text(steps: Sequence[StepRecord]) -> str:
 def fates_table(steps: Sequence[StepRecord]) -> Table:
     """The candidates, each with what became of it and why."""
     rows = tuple(
-        (str(step.step), fate.group.rpartition("/")[2], fate.became, fate.id or "", one_line(fate.why), fate.text)
+        (str(step.step), example_of(fate.group), fate.became, fate.id or "", one_line(fate.why), fate.text)
         for step in steps
         for fate in step.fates
     )

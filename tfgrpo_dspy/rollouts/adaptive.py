@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from tfgrpo_dspy.records.rollouts import Group
+from tfgrpo_dspy.records.rollouts import Group, example_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Stopping:
             return False
         if group.is_informative(self.tolerance):
             return True
-        known, rewards = self.stuck.get(_example_of(group)), group.rewards
+        known, rewards = self.stuck.get(example_of(group.name)), group.rewards
         if known is None or len(rewards) < self.start:
             return False
         return all(abs(reward - known) <= self.tolerance for reward in rewards)
@@ -45,12 +45,8 @@ class Stopping:
         """The rule for the next step, once these groups are whole."""
         stuck = dict(self.stuck)
         for group in groups:
-            stuck.pop(_example_of(group), None)
+            stuck.pop(example_of(group.name), None)
             whole = len(group.rewards) >= self.start and not any(lost.cause == "budget" for lost in group.lost)
             if whole and not group.is_informative(self.tolerance):
-                stuck[_example_of(group)] = group.rewards[0]
+                stuck[example_of(group.name)] = group.rewards[0]
         return replace(self, stuck=stuck)
-
-
-def _example_of(group: Group) -> str:
-    return group.name.rpartition("/")[2]

@@ -15,7 +15,7 @@ from tfgrpo_dspy.errors import MetricError
 from tfgrpo_dspy.lm.metering import metered
 from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.program.recorder import Recorder
-from tfgrpo_dspy.records.rollouts import Lost, Rollout, Scored, Unscored
+from tfgrpo_dspy.records.rollouts import Lost, Rollout, Scored, Unscored, group_of
 from tfgrpo_dspy.rewards.reward import GroupMetric, Reward, score_together
 from tfgrpo_dspy.rollouts.failures import Loss, guarded, loss_by_metric
 from tfgrpo_dspy.runtime.workers import Recalled, Workers
@@ -59,7 +59,7 @@ class Jury(NamedTuple):
             known_as: What the store calls a rollout or a group of that name.
             workers: The run's pool.
         """
-        group = known_as(waiting[0].name.rpartition("/")[0])
+        group = known_as(group_of(waiting[0].name))
         shown = fingerprint(*(json.dumps([each.name, each.outputs]) for each in waiting))
         verdict = workers.recall(f"{group} {shown} rewards", Verdict, partial(self._ask, example, waiting)).made
         settle = [partial(settled, each, verdict, i) for i, each in enumerate(waiting)]

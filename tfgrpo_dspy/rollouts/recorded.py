@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from tfgrpo_dspy.records.rollouts import Made, Rollout, Unscored
+from tfgrpo_dspy.records.rollouts import Made, Rollout, Unscored, example_of, group_of, step_of
 from tfgrpo_dspy.runtime.stored import reading
 
 _NAME = re.compile(r"(?P<purpose>.*): (?P<rollout>s\d+/e\d+/r\d+) [0-9a-f]+(?P<scored> [0-9a-f]+ scored)?")
@@ -30,17 +30,17 @@ class Recorded(NamedTuple):
     @property
     def group(self) -> str:
         """`s1/e12`."""
-        return self.name.rpartition("/")[0]
+        return group_of(self.name)
 
     @property
     def example(self) -> str:
         """`e12`."""
-        return self.name.split("/")[1]
+        return example_of(self.name)
 
     @property
     def step(self) -> int:
         """From 1; 0 for what was made before the first."""
-        return int(self.name.split("/")[0][1:])
+        return step_of(self.name)
 
 
 def recorded_rollouts(
@@ -64,7 +64,7 @@ def recorded_rollouts(
             for name in stored.names()
             if (named := _NAME.fullmatch(name)) is not None
             and named["purpose"].startswith(purpose)
-            and (not groups or named["rollout"].rpartition("/")[0] in groups)
+            and (not groups or group_of(named["rollout"]) in groups)
         }
         return [
             Recorded(what, stored.result(name, Rollout if scored else Made))

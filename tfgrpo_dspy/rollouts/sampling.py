@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,6 +13,8 @@ from tfgrpo_dspy.lm.budget import Due
 from tfgrpo_dspy.lm.models import keeps_its_temperature
 from tfgrpo_dspy.lm.scope import Draw
 from tfgrpo_dspy.program.instructions import copy_program
+from tfgrpo_dspy.records.rollouts import group_of
+from tfgrpo_dspy.settings import Settings
 from tfgrpo_dspy.text import fingerprint
 
 if TYPE_CHECKING:
@@ -69,6 +71,12 @@ class Sampling:
     """Ids of experiences that only half of a group's rollouts read, with what the others read instead; None for
     nothing."""
 
+    @classmethod
+    def of(cls, settings: Settings, purpose: str, step: int, size: int, dataset: str = "trainset") -> Sampling:
+        """As the settings of a run or an evaluation have it."""
+        drawn = cls(purpose, step, size, settings.temperature, settings.failure_score, settings.rollout_timeout)
+        return replace(drawn, dataset=dataset)
+
     @property
     def first(self) -> int:
         """Rollouts per query that are made whatever comes out of them."""
@@ -80,7 +88,7 @@ class Sampling:
 
     def due(self, rollout: str) -> Due | None:
         """What must be left of a budget for learning from the rollout's group: its summaries and its extraction."""
-        return Due(rollout.rpartition("/")[0], self.size + 1) if self.is_learned_from else None
+        return Due(group_of(rollout), self.size + 1) if self.is_learned_from else None
 
     def lm(self, lm: dspy.BaseLM) -> dspy.BaseLM:
         """The LM as rollouts ask it: at their temperature, unless its model takes no other than its own."""

@@ -11,6 +11,7 @@ from tfgrpo_dspy.errors import ReviewStop
 from tfgrpo_dspy.looks.secrets import SECRETS
 from tfgrpo_dspy.records.ended import Ended, How
 from tfgrpo_dspy.records.result import CompileResult, StepRecord
+from tfgrpo_dspy.records.rollouts import example_of
 from tfgrpo_dspy.statistics.estimates import paired_difference
 
 ALLOWED = 0.1
@@ -119,9 +120,8 @@ def epochs_without_progress(records: Sequence[StepRecord], initial: Evaluation |
         if record.validation is not None:
             rows.clear()  # the last validation of an epoch speaks for it
         for group in groups:
-            rows.setdefault(group.name.rpartition("/")[2], []).extend(group.fair_rewards)
-    before = [{g.name.rpartition("/")[2]: list(g.rewards) for g in initial.groups}] if initial is not None else []
-    best: dict[str, list[float]] | None = before[0] if before else None
+            rows.setdefault(example_of(group.name), []).extend(group.fair_rewards)
+    best = None if initial is None else {example_of(g.name): list(g.rewards) for g in initial.groups}
     idle = 0
     for rows in epochs.values():
         rose = best is None or _rose(best, rows)

@@ -18,6 +18,7 @@ from tfgrpo_dspy.program.checks import (
     say_temperatures,
 )
 from tfgrpo_dspy.program.instructions import check_conditioned, detach
+from tfgrpo_dspy.records.events import Observer
 from tfgrpo_dspy.run.gain import check_gain, held_out, powers
 from tfgrpo_dspy.run.identity import identity_of_run
 from tfgrpo_dspy.run.run import Run
@@ -58,15 +59,7 @@ def prepare(
         past.check(train)
     check_gain(settings.require_gain, setup.gate, val)
     bare = detach(student)
-    objective = settings.objective or _instructions(bare, conditioned)
-    if settings.learning_objective:
-        objective = f"{objective}\nTo be learned from the attempts: {settings.learning_objective}"
-    reflection = Reflection(reflection_lm, settings.retries)
-    listeners = setup.listeners
-    for listener in listeners:
-        if callable(check := getattr(listener, "check", None)):
-            check()
-    announcer = Announcer(listeners)
+    announcer = Announcer(_checked(setup.listeners))
     store = Store()
     if setup.log_dir is not None:
         lms = {"policy": lms_of(bare), "reflection": [reflection_lm]}
@@ -79,8 +72,8 @@ def prepare(
         train,
         held.valset,
         setup.metric,
-        objective,
-        reflection,
+        _objective(settings, bare, conditioned),
+        Reflection(reflection_lm, settings.retries),
         announcer,
         store,
         judging=held.judging,
@@ -90,18 +83,25 @@ def prepare(
     )
     powers(held.gate)
     if past is None:
-        _check_room(run)
+        policy = run.policy(settings.library)
+        check_room(policy, train, "trainset")
+        check_room(policy, held.valset or (), "valset")
     run.meter.spending.carry(setup.spent)
     find_prices(lms_of(student, reflection_lm), run.meter)
     return run
 
 
-def _check_room(run: Run) -> None:
-    policy = run.policy(run.settings.library)
-    check_room(policy, run.trainset, "trainset")
-    check_room(policy, run.valset or (), "valset")
+def _checked(listeners: list[Observer]) -> list[Observer]:
+    """The listeners, once those that can tell beforehand that they could not record have been asked."""
+    for listener in listeners:
+        if callable(check := getattr(listener, "check", None)):
+            check()
+    return listeners
 
 
-def _instructions(student: dspy.Module, conditioned: Sequence[str]) -> str:
+def _objective(settings: Settings, student: dspy.Module, conditioned: Sequence[str]) -> str:
+    """What the student is meant to do well: as it was given, else its own instructions."""
     said = [p.signature.instructions for name, p in student.named_predictors() if name in conditioned]
-    return shorten("\n".join(dict.fromkeys(said)), _OBJECTIVE_TOKENS)
+    objective = settings.objective or shorten("\n".join(dict.fromkeys(said)), _OBJECTIVE_TOKENS)
+    more = settings.learning_objective
+    return f"{objective}\nTo be learned from the attempts: {more}" if more else objective

@@ -22,10 +22,10 @@ from tfgrpo_dspy.lm.metering import metering
 from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.program.checks import lm_names, lms_of
 from tfgrpo_dspy.program.instructions import check_conditioned
-from tfgrpo_dspy.records.advantages import Contrast, SemanticAdvantage
+from tfgrpo_dspy.records.advantages import Contrast, SemanticAdvantage, by_label
 from tfgrpo_dspy.records.events import EpochFinished, RunFinished, RunStarted, StepFinished, StepStarted
 from tfgrpo_dspy.records.result import CompileResult, RunStopped, StepRecord
-from tfgrpo_dspy.records.rollouts import Group
+from tfgrpo_dspy.records.rollouts import Group, step_of
 from tfgrpo_dspy.records.updates import Enacted, Learned, Proposal
 from tfgrpo_dspy.rewards.reward import Metric
 from tfgrpo_dspy.rollouts.sampling import Query, Sampling
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from tfgrpo_dspy.records.evaluation import Evaluation, Gain
     from tfgrpo_dspy.rollouts.adaptive import Stopping
     from tfgrpo_dspy.rollouts.past import PastRollouts
-    from tfgrpo_dspy.run.trials import RunBench
+    from tfgrpo_dspy.run.bench import RunBench
 
 logger = logging.getLogger(__name__)
 
@@ -248,9 +248,10 @@ class Run:
 
     def sampling(self, step: Step, library: ExperienceLibrary) -> Sampling:
         """How the step's rollouts, which read that library, are drawn."""
-        sampling = self._sampling("training", step.number, self.settings.group_size, self.stopping)
+        purpose = f"training seed {self.settings.seed}"
+        sampling = Sampling.of(self.settings, purpose, step.number, self.settings.group_size)
         on_trial = {} if self.trials is None else self.trials.on_trial(library)
-        return replace(sampling, on_trial=on_trial, is_learned_from=True)
+        return replace(sampling, stopping=self.stopping, on_trial=on_trial, is_learned_from=True)
 
     def weigh(self, contrasts: Sequence[Contrast], briefing: Briefing) -> Briefing:
         """What step 3 is told: what experiences on trial were measured to do as well."""
@@ -264,13 +265,12 @@ class Run:
     ) -> Hearing:
         """What those who rule on a proposal are told."""
         operations = tuple(operation for operation in proposal.operations if not isinstance(operation, Keep))
-        labelled = {f"A{i}": advantage for i, advantage in enumerate(advantages)}
-        bench = self.bench(workers)
-        return Hearing(proposal, operations, briefing, labelled, self.trainset, self.reflection, workers, bench)
+        cited, bench = by_label(advantages), self.bench(workers)
+        return Hearing(proposal, operations, briefing, cited, self.trainset, self.reflection, workers, bench)
 
     def bench(self, workers: Workers) -> RunBench:
         """Where libraries are tried out on examples with fresh rollouts."""
-        from tfgrpo_dspy.run.trials import RunBench
+        from tfgrpo_dspy.run.bench import RunBench
 
         return RunBench(self.finished, self.metric, self.settings, workers)
 
@@ -364,17 +364,12 @@ class Run:
         policy = self.finished(library)
         from tfgrpo_dspy.evaluation import evaluate_with
 
-        sampling = self._sampling("validation", step, self.settings.validation_rollouts)
+        purpose, k = f"validation seed {self.settings.seed}", self.settings.validation_rollouts
+        sampling = Sampling.of(self.settings, purpose, step, k, "valset")
         try:
             return evaluate_with(workers, policy, self.valset, self.metric, sampling)
         except BudgetError:
             return None
-
-    def _sampling(self, what: str, step: int, size: int, stopping: Stopping | None = None) -> Sampling:
-        settings = self.settings
-        purpose, timeout = f"{what} seed {settings.seed}", settings.rollout_timeout
-        sampling = Sampling(purpose, step, size, settings.temperature, settings.failure_score, timeout, stopping)
-        return replace(sampling, dataset="trainset" if what == "training" else "valset")
 
     @property
     def _resumed(self) -> str:
@@ -407,4 +402,4 @@ class Run:
 
 def _groups_of(step: int, contrasts: Sequence[Contrast]) -> tuple[Group, ...]:
     """The groups of the step itself, without those carried into it."""
-    return tuple(c.group for c in contrasts if c.group.name.startswith(f"s{step}/"))
+    return tuple(c.group for c in contrasts if step_of(c.group.name) == step)

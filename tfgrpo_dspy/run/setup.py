@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from os import PathLike
+from pathlib import Path
+from typing import ClassVar
 
 import dspy
 
@@ -15,7 +18,7 @@ from tfgrpo_dspy.records.decisions import Review
 from tfgrpo_dspy.records.events import Observer
 from tfgrpo_dspy.rewards.reward import GroupMetric, Metric, check_metric
 from tfgrpo_dspy.runtime.executor import Executor, Threads
-from tfgrpo_dspy.settings import RecordSettings, Settings
+from tfgrpo_dspy.settings import Settings
 
 
 def _rules(gate: object) -> bool:
@@ -31,12 +34,14 @@ def _are_observers(given: object) -> bool:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Setup(RecordSettings):
+class Setup:
     """Of one run: the keywords of `TrainingFreeGRPO` that are no `Settings`, because they hold more than a value.
 
     Raises:
         SettingsError: One of them cannot be used.
     """
+
+    group: ClassVar[str] = "records"
 
     metric: Metric
     reflection_lm: dspy.BaseLM | None = setting(
@@ -66,17 +71,37 @@ class Setup(RecordSettings):
         like('`"threads"`, `"ray"` or a `RayExecutor(...)`', where=_opens),
         group="endpoint",
     )
+    log_dir: str | PathLike[str] | None = setting(
+        None,
+        "Folder for the run's store; `None` keeps none. A run that was killed is taken up by calling `compile` again "
+        "with the same arguments: it ends in the same library and pays only for what was in flight.",
+        like("a folder", str, PathLike),
+        read=Path,
+        metavar="DIR",
+    )
+    restart: bool = setting(False, "Whether a run that is in `log_dir` is put aside, and this one starts over.")
+    accept_changes: bool = setting(
+        False,
+        "Whether a run in `log_dir` is gone on with though program, metric, data, LM, settings or versions changed "
+        "since; what changed is noted. By default it is refused, with the list.",
+    )
+    identity: str | None = setting(
+        None,
+        "What your program, metric and data are, where a run that is taken up could not tell whether they changed (an "
+        "index behind a client, say), e.g. a version: another one is refused.",
+    )
+    display_progress: bool = setting(
+        True, "Whether progress is shown: a bar on a terminal, elsewhere a line at each step and a line a minute."
+    )
     tracking: bool | str | Observer = setting(
         False,
         "`True` records to MLflow, a text does under that experiment name, an `MLflowTracking` as it says.",
         like("`True`, `False`, an experiment's name or an observer", bool, str, where=callable),
-        group="records",
     )
     observers: Sequence[Observer] = setting(
         (),
         "Further listeners, each called with every `Event`.",
         like("a sequence of functions that take one event", where=_are_observers),
-        group="records",
     )
     spent: Spent = Spent()
     """What counts against the budget before the run begins."""

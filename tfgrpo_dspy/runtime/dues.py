@@ -5,7 +5,7 @@ from __future__ import annotations
 from tfgrpo_dspy.lm.meter import Meter
 from tfgrpo_dspy.records.advantages import Extraction, Summary
 from tfgrpo_dspy.records.events import Event, GroupFinished, ReflectionFinished
-from tfgrpo_dspy.records.rollouts import Group
+from tfgrpo_dspy.records.rollouts import group_of
 from tfgrpo_dspy.settings import Settings
 
 
@@ -23,21 +23,12 @@ class Dues:
     def __call__(self, event: Event) -> None:
         """Take one event."""
         match event:
-            case GroupFinished(group=group) if not self._teaches(group):
+            case GroupFinished(group=group) if not group.may_teach(self._settings):
                 self._meter.forgiven(group.name)
             case ReflectionFinished(made=Summary() as made):
-                name = made.rollout.rpartition("/")[0]
+                name = group_of(made.rollout)
                 self._meter.paid(name)
                 if not made.was_tried:  # what is left of the budget goes to groups that are whole
                     self._meter.forgiven(name)
             case ReflectionFinished(made=Extraction() as made):
                 self._meter.forgiven(made.advantage.group if made.advantage is not None else made.failures[0].where)
-
-    def _teaches(self, group: Group) -> bool:
-        """Whether it may be reflected on."""
-        settings = self._settings
-        if not group.scored:
-            return False
-        if not settings.require_contrast or not settings.show_rewards or group.is_informative(settings.tolerance):
-            return True
-        return settings.on_uniform == "hint" and max(group.rewards) < 1 - settings.tolerance

@@ -17,7 +17,7 @@ from tfgrpo_dspy.lm.budget import EXTRACTION
 from tfgrpo_dspy.records.advantages import Contrast, Extraction, SemanticAdvantage, Summary
 from tfgrpo_dspy.records.failures import Failure
 from tfgrpo_dspy.records.fates import Fate
-from tfgrpo_dspy.records.rollouts import Group, Scored
+from tfgrpo_dspy.records.rollouts import Group, Scored, example_of
 from tfgrpo_dspy.runtime.workers import Workers, done
 from tfgrpo_dspy.signatures import (
     ExtractAdvantage,
@@ -30,7 +30,6 @@ from tfgrpo_dspy.signatures import (
     with_lessons,
     without,
 )
-from tfgrpo_dspy.statistics.estimates import full_marks
 from tfgrpo_dspy.steps.briefing import Briefing
 from tfgrpo_dspy.steps.lessons import Drawn, revised, why_left_out
 from tfgrpo_dspy.steps.reading.values import says_nothing
@@ -70,17 +69,18 @@ def contrast(
 def is_hinted(group: Group, briefing: Briefing) -> bool:
     """Whether a group that is all wrong is extracted from nevertheless, as the expected output shows what is right."""
     settings = briefing.settings
-    if settings.on_uniform != "hint" or not group.scored or group.is_informative(settings.tolerance):
-        return False
-    full = full_marks(group.rewards)
-    is_right = full is not None and max(group.rewards) >= full - settings.tolerance
-    return not is_right and bool(briefing.expected(group.example))
+    is_asked_for = settings.on_uniform == "hint" and group.is_short_of_full_marks(settings.tolerance)
+    return is_asked_for and bool(briefing.expected(group.example))
+
+
+def _teaches(group: Group, briefing: Briefing) -> bool:
+    settings = briefing.settings
+    by_hint_alone = settings.require_contrast and settings.show_rewards and not group.is_informative(settings.tolerance)
+    return group.may_teach(settings) and (not by_hint_alone or is_hinted(group, briefing))
 
 
 def _contrast_group(briefing: Briefing, reflection: Reflection, workers: Workers, group: Group) -> Future[Contrast]:
-    settings = briefing.settings
-    teaches = group.is_informative(settings.tolerance) or is_hinted(group, briefing)
-    if not group.scored or (settings.require_contrast and settings.show_rewards and not teaches):
+    if not _teaches(group, briefing):
         return done(Contrast(group))
     asked = [_summarise(briefing, reflection, workers, group.example, rollout) for rollout in group.scored]
     extract = partial(_extract_whole, briefing, reflection, workers, group)
@@ -225,7 +225,7 @@ def _extraction(
             left_out.append(Fate(group.name, lesson, "refused", None, why))
         else:
             kept.append(lesson)
-    source = Source(group.name.rpartition("/")[2], tuple(summary.rollout for summary in summaries))
+    source = Source(example_of(group.name), tuple(summary.rollout for summary in summaries))
     misled_by = _named(answer.fields.get("misled_by", ""), briefing)
     task = briefing.task(group.example)
     advantage = SemanticAdvantage(group.name, task, tuple(summaries), comparison, tuple(kept), source, misled_by)

@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 
 from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.library.operations import Add, Delete, Keep, Modify, Operation, settle_scope
-from tfgrpo_dspy.library.section import tokens_of
+from tfgrpo_dspy.library.section import tokens_of, told_pinned
 from tfgrpo_dspy.library.similarity import normalised_tokens, overlap
 from tfgrpo_dspy.lm.budget import UPDATE
 from tfgrpo_dspy.lm.usage import Usage
-from tfgrpo_dspy.records.advantages import SemanticAdvantage
+from tfgrpo_dspy.records.advantages import SemanticAdvantage, by_label
 from tfgrpo_dspy.records.failures import Cause, failures_of
+from tfgrpo_dspy.records.rollouts import step_of
 from tfgrpo_dspy.records.updates import Update
 from tfgrpo_dspy.signatures import UpdateLibrary, with_correction, with_effects, with_scopes
 from tfgrpo_dspy.steps.briefing import Briefing
@@ -77,8 +78,8 @@ def update_at_once(advantages: Sequence[SemanticAdvantage], briefing: Briefing, 
         briefing: What the prompt is told.
         reflection: The LM that answers.
     """
-    labelled = {f"A{i}": advantage for i, advantage in enumerate(advantages)}
-    if all(advantage.group.partition("/")[0] != f"s{briefing.step}" for advantage in advantages):
+    labelled = by_label(advantages)
+    if all(step_of(advantage.group) != briefing.step for advantage in advantages):
         reflection = reflection.again(briefing.step)  # all are carried: the prompt may be that of the failed update
     reflection = replace(reflection, kind=UPDATE, can_split=True)
     asking = _Asking(briefing, reflection, briefing.library)
@@ -135,7 +136,11 @@ def _take(asking: _Asking, part: _Part, items: Items) -> list[_Part]:
     if chosen:
         asking.rounds.append(chosen)
         asking.library = asking.library.apply(chosen, limits=asking.briefing.settings.limits).library
-    whys = [*(odd.why for odd in items.odd), *(_too_long(o.text, most) for o in long)]
+    whys = [odd.why for odd in items.odd]
+    whys += [
+        f'A text has {count_words(text)} words, at most {most} are allowed: "{shorten(text, 60)}".'
+        for text in (o.text for o in long)
+    ]
     if part.tries <= 0:
         decided = _spoken_for(good, part.labelled)
         asking.undecided |= {label: a for label, a in open_.items() if label not in decided}
@@ -188,10 +193,6 @@ def _is_alike(a: str, b: str) -> bool:
     return overlap(normalised_tokens(a), normalised_tokens(b)) >= _ALIKE
 
 
-def _too_long(text: str, most: int) -> str:
-    return f'A text has {count_words(text)} words, at most {most} are allowed: "{shorten(text, 60)}".'
-
-
 def _question(asking: _Asking, part: _Part) -> tuple[Any, dict[str, str]]:
     briefing = asking.briefing
     now = replace(briefing, library=asking.library) if asking.rounds else briefing
@@ -201,7 +202,7 @@ def _question(asking: _Asking, part: _Part) -> tuple[Any, dict[str, str]]:
         "limits": describe_limits(now),
     }
     signature: Any = with_scopes(UpdateLibrary, briefing.readers) if briefing.readers else UpdateLibrary
-    if effects := render_effects(briefing):
+    if effects := briefing.effects_of(briefing.library):
         shown["effects"], signature = effects, with_effects(signature)
     if part.correction:
         shown["correction"], signature = part.correction, with_correction(signature)
@@ -239,11 +240,6 @@ def told_in_full(advantage: SemanticAdvantage) -> str:
     return "\n".join([advantage.group, advantage.task, advantage.comparison, *advantage.experiences])
 
 
-def render_effects(briefing: Briefing) -> str:
-    """The measured effects of the library's entries, one a line; empty for none."""
-    return "\n".join(f"[{effect.id}] {effect.to_text()}" for effect in briefing.effects)
-
-
 def describe_limits(briefing: Briefing) -> str:
     """The bounds of the library in words, with how much of them is used."""
     settings, library = briefing.settings, briefing.library
@@ -252,5 +248,4 @@ def describe_limits(briefing: Briefing) -> str:
         said.append(f"at most {settings.max_experiences} entries (now {len(library)})")
     if settings.max_library_tokens is not None:
         said.append(f"at most {settings.max_library_tokens} tokens (now {tokens_of(library, settings.count_tokens)})")
-    pinned = [e.id for e in library if e.pinned]
-    return "; ".join([*said, *([f"pinned, not to be changed: {', '.join(pinned)}"] if pinned else [])])
+    return "; ".join(filter(None, [*said, told_pinned(library)]))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
 
 import dspy
 
+from tfgrpo_dspy.library.experience import Experience
 from tfgrpo_dspy.library.leaks import Known
 from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.library.retrieval import Shelf
@@ -59,6 +61,11 @@ class Briefing:
         left_out = len(self.library) - len(found)
         more = [f"(and {left_out} more about other things, not shown)"] if left_out else []
         return "\n".join([*([render_lines(found)] if found else []), *more]) or "(none yet)"
+
+    def effects_of(self, entries: Iterable[Experience]) -> str:
+        """What was measured of entries, one a line; empty for nothing."""
+        ids = {e.id for e in entries}
+        return "\n".join(f"[{effect.id}] {effect.to_text()}" for effect in self.effects if effect.id in ids)
 
     def task(self, example: dspy.Example) -> str:
         """The inputs of an example, as text."""

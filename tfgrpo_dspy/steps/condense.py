@@ -13,7 +13,7 @@ from tfgrpo_dspy.library.apply import Limits
 from tfgrpo_dspy.library.draft import Draft
 from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.library.operations import Delete, Modify, Operation
-from tfgrpo_dspy.library.section import render_lines, tokens_of
+from tfgrpo_dspy.library.section import render_lines, tokens_of, told_pinned
 from tfgrpo_dspy.lm.budget import UPDATE
 from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.records.failures import Failure
@@ -92,9 +92,8 @@ def condense(
 def _condense(library: ExperienceLibrary, briefing: Briefing, reflection: Reflection) -> Update:
     settings = briefing.settings
     now = tokens_of(library, settings.count_tokens)
-    limits = f"at most {settings.max_library_tokens} tokens in all (now {now}); each at most {settings.max_words} words"
-    pinned = [e.id for e in library if e.pinned]
-    limits += f"; pinned, not to be changed: {', '.join(pinned)}" if pinned else ""
+    bounds = f"at most {settings.max_library_tokens} tokens in all (now {now}); each at most {settings.max_words} words"
+    limits = "; ".join(filter(None, [bounds, told_pinned(library)]))
     try:
         operations, usage = condense(library, briefing.objective, limits, reflection)
     except Unusable as error:

@@ -9,10 +9,10 @@ from functools import partial
 from tfgrpo_dspy.library.apply import Limits, Refusal
 from tfgrpo_dspy.library.draft import Draft
 from tfgrpo_dspy.library.operations import Add, Operation
-from tfgrpo_dspy.records.advantages import SemanticAdvantage
+from tfgrpo_dspy.records.advantages import SemanticAdvantage, by_label
 from tfgrpo_dspy.records.updates import Proposal, Update
 from tfgrpo_dspy.runtime.workers import Workers
-from tfgrpo_dspy.steps.batch import experiences_about, render_effects, told_in_full, update_at_once
+from tfgrpo_dspy.steps.batch import experiences_about, told_in_full, update_at_once
 from tfgrpo_dspy.steps.briefing import Briefing
 from tfgrpo_dspy.steps.condense import fit
 from tfgrpo_dspy.steps.placing import place_each
@@ -35,7 +35,7 @@ def propose(
         workers: The run's pool.
     """
     library, settings, step = briefing.library, briefing.settings, briefing.step
-    labelled = {f"A{i}": advantage for i, advantage in enumerate(advantages)}
+    labelled = by_label(advantages)
     sources = {label: advantage.source for label, advantage in labelled.items()}
     update = _decide(advantages, briefing, reflection, workers)
     if briefing.is_last:
@@ -51,7 +51,7 @@ def propose(
         ruled = verdicts_on(draft.now, briefing.effects, trial_ends=briefing.trial_ends)
         draft = draft.then(ruled, "trial", step=step, limits=Limits(max_words=None))
     draft, condensation = fit(draft, briefing, reflection, workers)
-    net = draft.net({source: label for label, source in reversed(sources.items())})
+    net = draft.net(sources)
     return Proposal(
         library,
         step,
@@ -107,5 +107,6 @@ def _decide(
     if not any(a.experiences for a in advantages) and not (advantages and briefing.library.experiences):
         return Update()
     make = partial(update_at_once, advantages, briefing, reflection)
-    reads = (experiences_about(briefing, advantages), render_effects(briefing), *map(told_in_full, advantages))
+    told, effects = experiences_about(briefing, advantages), briefing.effects_of(briefing.library)
+    reads = (told, effects, *map(told_in_full, advantages))
     return workers.results([workers.task(f"update s{briefing.step}", Update, make, reads=reads)])[0]

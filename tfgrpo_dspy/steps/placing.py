@@ -21,9 +21,10 @@ from tfgrpo_dspy.library.operations import Add, Keep, Modify, Operation, settle_
 from tfgrpo_dspy.library.section import render_lines
 from tfgrpo_dspy.lm.budget import UPDATE
 from tfgrpo_dspy.lm.usage import Usage
-from tfgrpo_dspy.records.advantages import SemanticAdvantage
+from tfgrpo_dspy.records.advantages import SemanticAdvantage, by_label
 from tfgrpo_dspy.records.failures import Cause, failures_of
 from tfgrpo_dspy.records.fates import Fate
+from tfgrpo_dspy.records.rollouts import step_of
 from tfgrpo_dspy.records.updates import Update
 from tfgrpo_dspy.runtime.workers import Workers
 from tfgrpo_dspy.signatures import PlaceLesson, WeighLesson, with_effects
@@ -96,14 +97,13 @@ def place_each(
         reflection: The LM that answers.
         workers: The run's pool.
     """
-    labelled = [(f"A{i}", advantage) for i, advantage in enumerate(advantages)]
-    candidates = [Candidate(label, a, text) for label, a in labelled for text in a.experiences]
+    candidates = [Candidate(label, a, text) for label, a in by_label(advantages).items() for text in a.experiences]
     whole, library = Update(), briefing.library
     while candidates:
         now = replace(briefing, library=library)
         bundles = bundled(candidates, now, together=bool(whole.rounds))
         made = workers.results([_asked(i, b, now, reflection, workers) for i, b in enumerate(bundles)])
-        kept, late = _without_clashes([o for update in made for o in _operations(update)])
+        kept, late = _without_clashes([o for update in made for round in update.rounds for o in round])
         whole = _joined([whole, *(replace(update, rounds=()) for update in made)])
         whole = replace(whole, rounds=(*whole.rounds, kept))
         library = library.apply(kept, limits=briefing.settings.limits).library
@@ -140,12 +140,8 @@ def _bundle(candidates: Sequence[Candidate], briefing: Briefing, nearness: Nearn
             found += [e.id for e in shelf.select(candidate.text) if e.id not in found and e.id in present]
         nearest.append(tuple(found[: 2 * _SHOWN]))
     wanted = {id for ids in nearest for id in ids}
-    near = replace(library, experiences=tuple(e for e in library if e.id in wanted)) if wanted else _empty(library)
+    near = replace(library, experiences=tuple(e for e in library if e.id in wanted))
     return Bundle(tuple(candidates), near, tuple(nearest))
-
-
-def _empty(library: ExperienceLibrary) -> ExperienceLibrary:
-    return replace(library, experiences=())
 
 
 def _asked(number: int, bundle: Bundle, briefing: Briefing, reflection: Reflection, workers: Workers) -> Any:
@@ -161,13 +157,13 @@ def _asked(number: int, bundle: Bundle, briefing: Briefing, reflection: Reflecti
 def _place_bundle(bundle: Bundle, briefing: Briefing, reflection: Reflection) -> Update:
     """One question per candidate, each on the library as the answers before it make it."""
     sources = {c.label: c.advantage.source for c in bundle.candidates}
-    if all(c.advantage.group.partition("/")[0] != f"s{briefing.step}" for c in bundle.candidates):
+    if all(step_of(c.advantage.group) != briefing.step for c in bundle.candidates):
         reflection = reflection.again(briefing.step)  # carried: DSPy's cache may hold the reply that could not be used
     reflection = replace(reflection, kind=UPDATE)
     placing = _Placing(briefing, reflection, Draft(bundle.near, bundle.near), sources)
     for candidate, nearest in zip(bundle.candidates, bundle.nearest, strict=True):
         _place(placing, candidate, nearest)
-    net = placing.draft.net({source: label for label, source in reversed(sources.items())})
+    net = placing.draft.net(sources)
     refused = tuple(refusal.operation for refusal in net.refusals)
     remedy = "carried to the next step" if placing.undecided else "added as it is"
     failures = failures_of(f"s{briefing.step}", placing.whys, remedy)
@@ -236,8 +232,7 @@ def _ask(placing: _Placing, candidate: Candidate, shown: ExperienceLibrary) -> d
         signature = PlaceLesson
         inputs["entries"] = render_lines(shown)
         inputs["limits"] = f"at most {briefing.settings.max_words} words"
-        effects = "\n".join(f"[{e.id}] {e.to_text()}" for e in briefing.effects if e.id in {x.id for x in shown})
-        if effects:
+        if effects := briefing.effects_of(shown):
             inputs["effects"], signature = effects, with_effects(PlaceLesson)
     find_problems = partial(_misfits, shown, briefing.settings.max_words)
     answer = placing.reflection.ask(signature, inputs, find_problems)
@@ -273,10 +268,6 @@ def _entry_named(said: str, shown: ExperienceLibrary) -> str | None:
 def _may_hold_both(answer: Mapping[str, Any], entry: Experience) -> bool:
     """Whether an entry may take a lesson in: a pinned one may not, and no text that says nothing may replace one."""
     return not entry.pinned and not says_nothing(answer["text"])
-
-
-def _operations(update: Update) -> tuple[Operation, ...]:
-    return tuple(operation for operations in update.rounds for operation in operations)
 
 
 def _without_clashes(operations: Sequence[Operation]) -> tuple[tuple[Operation, ...], set[str]]:

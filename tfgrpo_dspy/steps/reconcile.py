@@ -12,7 +12,7 @@ from tfgrpo_dspy.library.experience import Experience, Source
 from tfgrpo_dspy.library.library import Applied, ExperienceLibrary
 from tfgrpo_dspy.library.operations import Add, Delete, Operation
 from tfgrpo_dspy.library.retrieval import BM25, Shelf
-from tfgrpo_dspy.library.section import render_lines
+from tfgrpo_dspy.library.section import render_lines, told_pinned
 from tfgrpo_dspy.lm.budget import UPDATE
 from tfgrpo_dspy.signatures import UpdateLibrary
 from tfgrpo_dspy.steps.reading.odd import Items
@@ -95,12 +95,11 @@ def _ask(
         f"{label} (of another library)\nWhy: {e.provenance.reason or 'not known'}\nCandidates:\n- {e.text}"
         for label, e in candidates.items()
     )
-    pinned = [e.id for e in shown if e.pinned]
     inputs = {
         "objective": objective,
         "experiences": render_lines(shown) or "(none yet)",
         "advantages": told,
-        "limits": f"pinned, not to be changed: {', '.join(pinned)}" if pinned else "none",
+        "limits": told_pinned(shown) or "none",
     }
     items: Items = replace(reflection, kind=UPDATE).ask(UpdateLibrary, inputs).fields["operations"]
     return items.operations

@@ -65,6 +65,7 @@ def show_rollout(
 
 
 def _check(names: Sequence[str]) -> None:
+    from tfgrpo_dspy.records.rollouts import example_of, group_of
     from tfgrpo_dspy.rollouts.recorded import is_rollout_name
 
     if len(names) > _TO_COMPARE:
@@ -72,20 +73,21 @@ def _check(names: Sequence[str]) -> None:
     for name in names:
         if not is_rollout_name(name):
             raise DataError(f"{visible(name)!r} is no name of a rollout; one is s1/e12/r0: step, example, index")
-    if len({name.split("/")[1] for name in names}) > 1:
-        other = f"{names[0].rpartition('/')[0]}/r{int(names[0].endswith('/r0'))}"
+    if len({example_of(name) for name in names}) > 1:
+        other = f"{group_of(names[0])}/r{int(names[0].endswith('/r0'))}"
         raise DataError(
             f"{' and '.join(names)} answer different questions; compare two of one example, e.g. {names[0]} {other}"
         )
 
 
 def _found(folder: Path, names: Sequence[str], purpose: str) -> list[Recorded]:
+    from tfgrpo_dspy.records.rollouts import group_of
     from tfgrpo_dspy.rollouts.recorded import other_purposes, recorded_rollouts
 
-    groups = [name.rpartition("/")[0] for name in names]
+    groups = [group_of(name) for name in names]
     there = {each.name: each for each in recorded_rollouts(folder, groups, purpose=purpose)}
     if missing := next((name for name in names if name not in there), None):
-        group = missing.rpartition("/")[0]
+        group = group_of(missing)
         known = [name for name in there if name.startswith(f"{group}/")]
         offer = f"{group} has {', '.join(known)}" if known else f"`{us()} show-rollout {folder}` lists what there is"
         raise DataError(f"the run holds no rollout {missing} of {visible(purpose)}; {offer}")

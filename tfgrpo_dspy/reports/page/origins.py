@@ -8,6 +8,7 @@ from tfgrpo_dspy.history.history import Chapter, blame
 from tfgrpo_dspy.history.of_run import history_of
 from tfgrpo_dspy.records.effects import Effect
 from tfgrpo_dspy.records.result import CompileResult
+from tfgrpo_dspy.records.rollouts import group_of
 from tfgrpo_dspy.reports.provenance import grounds_of, texts_of, title_of
 
 
@@ -29,7 +30,7 @@ def entries_of(result: CompileResult) -> list[dict[str, Any]]:
 
 def _chapter(chapter: Chapter, shown: set[str]) -> dict[str, Any]:
     before, after = texts_of(chapter)
-    groups = [s.rollouts[0].rpartition("/")[0] for s in chapter.change.sources if s.rollouts]
+    groups = [group_of(s.rollouts[0]) for s in chapter.change.sources if s.rollouts]
     links = [name for name in dict.fromkeys(groups) if name in shown]
     return {
         "title": title_of(chapter),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import dspy
 
@@ -38,20 +38,12 @@ class RunBench:
         k: int,
     ) -> list[Tried]:
         """See `gate.Bench`; the libraries are tried at the same time."""
-        settings = self.settings
-        sampling = Sampling(purpose, step, k, settings.temperature, settings.failure_score, settings.rollout_timeout)
-        sampling = replace(sampling, dataset="examples of the gate")
+        sampling = Sampling.of(self.settings, purpose, step, k, "examples of the gate")
         queries = [Query(i, example) for i, example in enumerate(examples)]
         futures = [
             future
             for library in libraries
-            for future in roll_out(
-                self.policy(library),
-                queries,
-                self.metric,
-                self.workers,
-                sampling,
-            )
+            for future in roll_out(self.policy(library), queries, self.metric, self.workers, sampling)
         ]
         groups = self.workers.results(futures)
         size = len(queries)

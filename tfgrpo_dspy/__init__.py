@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from tfgrpo_dspy.lm.budget import Budget
     from tfgrpo_dspy.lm.usage import Traffic, Usage
     from tfgrpo_dspy.observers.mlflow.tracking import MLflowTracking
+    from tfgrpo_dspy.observers.wandb_tracking import WandbTracking
     from tfgrpo_dspy.program.attach import attach
     from tfgrpo_dspy.program.function import student_from
     from tfgrpo_dspy.program.instructions import detach, library_of
@@ -133,6 +134,7 @@ __all__ = [
     "Traffic",
     "TrainingFreeGRPO",
     "Usage",
+    "WandbTracking",
     "attach",
     "blame",
     "combine",
@@ -178,6 +180,7 @@ __getattr__, __dir__ = lazily(
         "lm.budget": "Budget",
         "lm.usage": "Traffic Usage",
         "observers.mlflow.tracking": "MLflowTracking",
+        "observers.wandb_tracking": "WandbTracking",
         "program.attach": "attach",
         "program.function": "student_from",
         "program.instructions": "detach library_of",

@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from tfgrpo_dspy.observers.mlflow.tracking import MLflowTracking
     from tfgrpo_dspy.records.decisions import Review
     from tfgrpo_dspy.records.evaluation import Comparison
+    from tfgrpo_dspy.records.events import Observer
     from tfgrpo_dspy.runtime.executor import Executor
 
 
@@ -207,7 +208,7 @@ def prepare(program: dspy.Module, options: CompileOptions, *, is_kept: bool = Tr
         restart=options.restart,
         accept_changes=options.accept_changes,
         identity=options.identity,
-        observers=[keeper, terminal_progress(still=options.review)],
+        observers=[keeper, terminal_progress(still=options.review), *_wandb(options)],
         display_progress=False,
     )
     keeper.recipe = render_recipe(options, optimizer.settings, options.out / RECIPE)
@@ -218,6 +219,15 @@ def prepare(program: dspy.Module, options: CompileOptions, *, is_kept: bool = Tr
     optimizer.setup = replace(optimizer.setup, tracking=tracking or False)
     testset = examples(options.test) if options.test is not None else None
     return Job(program, trainset, valset, optimizer, keeper, tracking, options, options.trainset, testset)
+
+
+def _wandb(options: CompileOptions) -> list[Observer]:
+    """The W&B recorder, if a project is named."""
+    if options.wandb is None or options.dry_run:
+        return []
+    from tfgrpo_dspy.observers.wandb_tracking import WandbTracking
+
+    return [WandbTracking(options.wandb)]
 
 
 def _objects(options: CompileOptions, examples_in: Callable[[str], list[dspy.Example]]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from tfgrpo_dspy.history.of_run import history_of
 from tfgrpo_dspy.library.file import dump_library
 from tfgrpo_dspy.library.operations import Modify
 from tfgrpo_dspy.lm.usage import Usage
-from tfgrpo_dspy.observers.mlflow.metrics import step_metrics
+from tfgrpo_dspy.observers.metrics import step_metrics
 from tfgrpo_dspy.observers.mlflow.tables import effects_table, operations_table
 from tfgrpo_dspy.program.attach import attach
 from tfgrpo_dspy.program.instructions import withhold

@@ -22,7 +22,7 @@ from tfgrpo_dspy.gates.judge import Judge
 from tfgrpo_dspy.gates.screen import Screen
 from tfgrpo_dspy.library.file import dump_library
 from tfgrpo_dspy.lm.usage import Usage
-from tfgrpo_dspy.observers.mlflow.metrics import final_metrics, step_metrics
+from tfgrpo_dspy.observers.metrics import final_metrics, step_metrics
 from tfgrpo_dspy.records.events import GainJudged
 from tfgrpo_dspy.records.updates import Proposal, Ruling
 from tfgrpo_dspy.run.ending import epochs_without_progress

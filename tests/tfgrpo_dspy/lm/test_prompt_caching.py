@@ -12,7 +12,7 @@ from tfgrpo_dspy import TrainingFreeGRPO, evaluate
 from tfgrpo_dspy.errors import SettingsError
 from tfgrpo_dspy.lm.budget import Budget, cost_at, price_of
 from tfgrpo_dspy.lm.usage import Usage
-from tfgrpo_dspy.observers.mlflow.metrics import usage_numbers
+from tfgrpo_dspy.observers.metrics import usage_numbers
 from tfgrpo_dspy.reports.markdown import render_report
 from tfgrpo_dspy.reports.story import story_of
 from tfgrpo_dspy.reports.tables import cost_table

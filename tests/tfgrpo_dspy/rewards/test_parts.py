@@ -7,7 +7,7 @@ import pytest
 
 from tests.tfgrpo_dspy.scripted import Engine, examples
 from tfgrpo_dspy.errors import MetricError
-from tfgrpo_dspy.observers.mlflow.metrics import mean_parts
+from tfgrpo_dspy.observers.metrics import mean_parts
 from tfgrpo_dspy.observers.mlflow.tables import rollouts_table
 from tfgrpo_dspy.records.rollouts import Group, Rollout
 from tfgrpo_dspy.rewards.reward import Reward, score

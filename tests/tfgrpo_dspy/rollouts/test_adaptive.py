@@ -16,7 +16,7 @@ from tfgrpo_dspy.errors import SettingsError
 from tfgrpo_dspy.library.file import dump_library
 from tfgrpo_dspy.lm.budget import Budget
 from tfgrpo_dspy.lm.usage import Usage
-from tfgrpo_dspy.observers.mlflow.metrics import step_metrics
+from tfgrpo_dspy.observers.metrics import step_metrics
 from tfgrpo_dspy.observers.progress import ProgressBar
 from tfgrpo_dspy.records.events import GroupFinished, RolloutFinished
 from tfgrpo_dspy.records.rollouts import Group, Lost, Scored, reward_estimate

@@ -190,6 +190,9 @@ class CompileOptions(
         group="data",
     )
     trainset: str = setting("", f"{_EXAMPLES}.", group="data")
+    wandb: str | None = setting(
+        None, "Project of Weights & Biases in which the run is recorded too.", metavar="PROJECT", group="records"
+    )
     valset: str | None = setting(
         None, "Examples by which the best step's library is chosen.", metavar="FILE", group="data", common=True
     )

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from tfgrpo_dspy.names.public import lazily
 
 if TYPE_CHECKING:
+    from tfgrpo_dspy.observers.metrics import estimate_metrics, heldout_metrics, usage_numbers
     from tfgrpo_dspy.observers.mlflow.database import bounded_waiting
-    from tfgrpo_dspy.observers.mlflow.metrics import estimate_metrics, heldout_metrics, usage_numbers
     from tfgrpo_dspy.observers.mlflow.model import log_model
     from tfgrpo_dspy.observers.mlflow.prompts import prompt_name
     from tfgrpo_dspy.observers.mlflow.provenance import source_tags, versions
@@ -33,7 +33,7 @@ __getattr__, __dir__ = lazily(
     __name__,
     {
         "observers.mlflow.database": "bounded_waiting",
-        "observers.mlflow.metrics": "estimate_metrics heldout_metrics heldout_metrics usage_numbers",
+        "observers.metrics": "estimate_metrics heldout_metrics heldout_metrics usage_numbers",
         "observers.mlflow.model": "log_model",
         "observers.mlflow.prompts": "prompt_name",
         "observers.mlflow.provenance": "source_tags versions",

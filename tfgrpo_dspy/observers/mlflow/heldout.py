@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
+from tfgrpo_dspy.observers.metrics import heldout_metrics
 from tfgrpo_dspy.observers.mlflow import tables
 from tfgrpo_dspy.observers.mlflow.figures import heldout_figure
-from tfgrpo_dspy.observers.mlflow.metrics import heldout_metrics
 
 if TYPE_CHECKING:
     from tfgrpo_dspy.observers.mlflow.store import RunStore

@@ -15,9 +15,10 @@ from tfgrpo_dspy.history.file import dump_history
 from tfgrpo_dspy.history.history import diff
 from tfgrpo_dspy.history.of_run import history_of
 from tfgrpo_dspy.library.file import dump_library, to_markdown
+from tfgrpo_dspy.observers.about import name_of, params_of, redactor_of
+from tfgrpo_dspy.observers.metrics import final_metrics, initial_metrics, step_metrics
 from tfgrpo_dspy.observers.mlflow import tables
 from tfgrpo_dspy.observers.mlflow.figures import learning_curve
-from tfgrpo_dspy.observers.mlflow.metrics import final_metrics, initial_metrics, step_metrics
 from tfgrpo_dspy.observers.mlflow.model import log_model
 from tfgrpo_dspy.observers.mlflow.prompts import (
     SCORE,
@@ -28,7 +29,7 @@ from tfgrpo_dspy.observers.mlflow.prompts import (
     put_version,
     template_of,
 )
-from tfgrpo_dspy.observers.mlflow.provenance import source_tags, versions
+from tfgrpo_dspy.observers.mlflow.provenance import source_tags
 from tfgrpo_dspy.observers.mlflow.store import STATE_TAG, STEP_TAG, RunStore
 from tfgrpo_dspy.observers.mlflow.traces import are_wanted, put_trace, step_tree
 from tfgrpo_dspy.observers.mlflow.writer import Entry
@@ -36,7 +37,6 @@ from tfgrpo_dspy.records.wording import is_simulated
 from tfgrpo_dspy.reports.markdown import SIMULATED_NOTE, render_report
 from tfgrpo_dspy.reports.page.render import render_page
 from tfgrpo_dspy.reports.provenance import render_provenance
-from tfgrpo_dspy.reports.redaction import Redactor, credentials_of
 from tfgrpo_dspy.reports.story import Story, Told, story_of
 from tfgrpo_dspy.reports.tables import failures_table, fates_table, flags_table, gate_table
 from tfgrpo_dspy.text import one_line, shorten
@@ -83,18 +83,14 @@ class Records:
         self.started = self._clock()
         self.simulated = is_simulated(event.lms.values())
         self.title = f"Training-Free GRPO of {type(event.student).__name__}"
-        self._safe = Redactor(credentials_of(_lms_of(event.student)))
+        self._safe = redactor_of(event.student)
         self._width = max(2, len(str(max(event.steps, event.settings.epochs))))
         self._last_library = event.library
 
     @property
     def run_name(self) -> str:
-        """A name for a new run, which says what it is; what differs between runs comes first, as the UI cuts names."""
-        settings, lms = self._event.settings, dict.fromkeys(self._event.lms.values())
-        least = "" if settings.min_group_size is None else f"{settings.min_group_size}-"
-        how = f"seed {settings.seed}, G={least}{settings.group_size}, {settings.epochs} epochs"
-        on = f"{len(self._event.trainset)} examples, {type(self._event.student).__name__}"
-        return self._safe(f"{how}: {on}, {', '.join(name.rpartition('/')[2] for name in lms)}")
+        """A name for a new run, which says what it is."""
+        return self._safe(name_of(self._event))
 
     def start(self) -> Iterator[Entry]:
         """What is known before the first call."""
@@ -180,18 +176,8 @@ class Records:
         return one_line(self._safe(text))
 
     def _params(self) -> dict[str, str]:
-        event = self._event
-        params: dict[str, object] = {
-            **event.settings.as_params(),
-            **{f"lm.{role}": name for role, name in event.lms.items()},
-            "student": f"{type(event.student).__module__}.{type(event.student).__qualname__}",
-            "trainset.size": len(event.trainset),
-            "valset.size": len(event.valset or ()),
-            "planned.steps": event.steps,
-            "planned.rollouts": event.rollouts,
-            **({} if self._again else {f"version.{name}": version for name, version in versions().items()}),
-        }
-        return {name: self._safe(shorten(str(value), 500)) for name, value in params.items()}
+        params = params_of(self._event).items()
+        return {k: self._safe(v) for k, v in params if not (self._again and k.startswith("version."))}
 
     def _final_tags(self, event: RunFinished) -> dict[str, str]:
         tags = _cost_tag(event.result.usage)
@@ -289,10 +275,6 @@ _STATUS: dict[How, str] = {
 def now() -> int:
     """Milliseconds since 1970."""
     return time.time_ns() // 1_000_000
-
-
-def _lms_of(student: dspy.Module) -> list[object]:
-    return [dspy.settings.lm, *(getattr(p, "lm", None) for p in student.predictors())]
 
 
 def _cost_tag(usage: Usage) -> dict[str, str]:

@@ -10,7 +10,7 @@ import pytest
 from tests.tfgrpo_dspy.made_events import MadeRun
 from tests.tfgrpo_dspy.observers.mlflow.test_tracking import artifact, client_of, follow, paths, run_of, table
 from tfgrpo_dspy import MLflowTracking, SettingsError, compare
-from tfgrpo_dspy.observers.mlflow.metrics import final_metrics
+from tfgrpo_dspy.observers.metrics import final_metrics
 from tfgrpo_dspy.records.evaluation import Gain
 from tfgrpo_dspy.statistics.estimates import Difference
 

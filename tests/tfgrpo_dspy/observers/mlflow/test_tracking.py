@@ -27,8 +27,8 @@ from tfgrpo_dspy.errors import MissingExtraError, SettingsError
 from tfgrpo_dspy.history.file import parse_history
 from tfgrpo_dspy.history.of_run import history_of
 from tfgrpo_dspy.library.file import parse_library
+from tfgrpo_dspy.observers.metrics import step_metrics
 from tfgrpo_dspy.observers.mlflow import database, store, writer
-from tfgrpo_dspy.observers.mlflow.metrics import step_metrics
 from tfgrpo_dspy.observers.mlflow.tracking import MLflowTracking
 from tfgrpo_dspy.records.ended import Ended
 from tfgrpo_dspy.records.events import Event, RunFinished, RunStarted, StepFinished

@@ -1,4 +1,4 @@
-"""The numbers that are recorded of a step. The part before the last `/` is a section of charts in the MLflow UI."""
+"""The numbers that are recorded of a step; MLflow and W&B take what is before the last `/` for a section of charts."""
 
 from __future__ import annotations
 

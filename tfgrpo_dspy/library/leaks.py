@@ -22,6 +22,8 @@ _LEAST_DIGITS = 3
 """Significant digits from which a number in an experience is taken for a training answer (ours)."""
 _SEVERAL = 2
 """Shared numbers from which even small ones are taken for those of the problem (ours)."""
+_RETOLD = 6
+"""Words in a row from which a passage of a problem is taken for the problem told again (ours)."""
 _STATED = r"(?:answer|result|solution)\s*(?:is|of|=|:|equals)\s*(?:about\s+)?\$?"
 _NAME = re.compile(r"(?<![.!?:;]\s)(?<!^)\b[A-Z][a-z]{2,}\b")
 _CAPITAL = re.compile(r"\b[A-Z][a-z]{2,}\b")
@@ -62,7 +64,7 @@ def leaked_answers(text: str, answers: Iterable[str]) -> list[str]:
     only where the text calls it the answer. Words count if they are several, or one that is written with a capital.
     """
     numbers = {_plain(found) for found in _NUMBER.findall(text)}
-    lowered = f" {' '.join(_WORD.findall(text.lower()))} "
+    lowered = _spaced(text)
     return [answer for answer in answers if _is_leaked(answer, text, numbers, lowered)]
 
 
@@ -78,21 +80,38 @@ def _is_leaked(answer: str, text: str, numbers: set[str], lowered: str) -> bool:
 
 
 def own_words(text: str, drawn_from: Sequence[str], tasks: Sequence[str] = ()) -> list[str]:
-    """Names and numbers of an experience that belong to the problems it was drawn from.
+    """Names and numbers of an experience that belong to the problems it was drawn from; else what it repeats of one.
 
-    A number of one significant digit counts where several of the problem's numbers are named.
+    A number of one significant digit counts where several of the problem's numbers are named, and six words in a row
+    are a repetition.
 
     Args:
         text: The experience.
         drawn_from: Inputs of those problems.
-        tasks: Inputs of all problems; a name that several of them hold is no problem's own.
+        tasks: Inputs of all problems; a name or passage that several of them hold is no problem's own.
     """
     theirs = {_plain(found) for task in drawn_from for found in _NUMBER.findall(task)}
     shared = [n for n in dict.fromkeys(map(_plain, _NUMBER.findall(text))) if n in theirs and n not in _CONSTANTS]
     numbers = [n for n in shared if _is_own(n)] if len(shared) < _SEVERAL else shared
     names = {name for task in drawn_from for name in _CAPITAL.findall(task)}  # that one is at the head of a sentence
     found = [name for name in dict.fromkeys(_NAME.findall(text)) if name in names]
-    return numbers + [name for name in found if sum(name in task for task in tasks) <= 1]
+    named = [name for name in found if sum(name in task for task in tasks) <= 1]
+    return numbers + named or _retold(text, drawn_from, tasks)
+
+
+def _retold(text: str, drawn_from: Sequence[str], tasks: Sequence[str]) -> list[str]:
+    """The first words in a row that one of the problems has as well, if there are any, and no other problem."""
+    words, theirs = _WORD.findall(text.lower()), [_spaced(task) for task in drawn_from]
+    for start in range(len(words) - _RETOLD + 1):
+        passage = " ".join(words[start : start + _RETOLD])
+        is_theirs = any(f" {passage} " in task for task in theirs)
+        if is_theirs and sum(f" {passage} " in _spaced(task) for task in tasks) <= 1:
+            return [passage]
+    return []
+
+
+def _spaced(text: str) -> str:
+    return f" {' '.join(_WORD.findall(text.lower()))} "
 
 
 def _is_own(number: str) -> bool:

@@ -14,6 +14,9 @@ from tfgrpo_dspy.text import neutralise
 _TURN = re.compile(r"Step [0-9]+: (tool )?(.*)")
 _VALUE = re.compile(r"  (in|out|->|failed)(?: ([^:]*))?: ?(.*)")
 _CITATION = re.compile(r"\[(G(?:0|[1-9][0-9]*))\]")
+_UNNAMED = frozenset({"self", "predict"})
+"""What DSPy calls the predictor of a program that has one; models take it for what the task is about."""
+_ANSWER = "answer"
 _ROLES = {"in": "in", "out": "out", "->": "out", "failed": "failed"}
 
 
@@ -83,11 +86,13 @@ def render_trajectory(calls: list[Call], things: Things | None = None) -> str:
         things: Names of what is no text in the example, which the calls go on with; None for new ones.
     """
     things = things or Things()
+    is_alone = {call.name for call in calls if call.kind != "tool"} <= _UNNAMED
     seen: dict[tuple[str, str], str] = {}
     shown: set[tuple[str, str]] = set()
     blocks = []
     for number, call in enumerate(calls, start=1):
-        lines = [f"Step {number}: {call.kind} {call.name}" if call.kind == "tool" else f"Step {number}: {call.name}"]
+        called = f"tool {call.name}" if call.kind == "tool" else _ANSWER if is_alone else call.name
+        lines = [f"Step {number}: {called}"]
         for field, value in call.inputs.items():
             text = as_text(value, things)
             new = _what_is_new(seen, (call.name, field), text)

@@ -195,7 +195,7 @@ def told(result, line_start: str) -> str:
 def test_each_operation_is_accepted_refused_or_edited_at_the_terminal():
     result = compiled("--review", typed="x\na\nr\ntoo vague\ne\n \nWhen tired, take a nap.\nA\n")
     assert result.exit_code == 0, result.output
-    assert "Step 1 proposes 3 operations: a accept, r refuse, e edit, A accept all the rest, q stop" in result.stdout
+    assert "Step 1 proposes 4 operations: a accept, r refuse, e edit, A accept all the rest, q stop" in result.stdout
     assert "rewards" in result.stdout
     assert "that cannot be: the text is empty" in result.stdout
     tracked = load_tracked("out/library.json")
@@ -214,18 +214,18 @@ def test_the_run_can_be_stopped_at_an_operation_and_gone_on_with_later():
         assert "the operations of step 1 were applied; the same command goes on there" in told(result, "Review: ")
         assert not Path("out/library.json").exists()
     assert compiled("--review", typed="A\n").exit_code == 0
-    assert len(read_library("out/library.json")) == 3
+    assert len(read_library("out/library.json")) == 4
 
 
 @pytest.mark.usefixtures("data")
 def test_a_step_is_decided_in_a_file():
     first = compiled("--review-file", "decide.json")
     assert first.exit_code == 4
-    assert "step 1 proposes 3 operations: decide in decide.json, then run the same command again" in first.stderr
+    assert "step 1 proposes 4 operations: decide in decide.json, then run the same command again" in first.stderr
     document = json.loads(Path("decide.json").read_text(encoding="utf-8"))
     assert "verdict" in document["how"]
     again = compiled("--review-file", "decide.json")
-    assert (again.exit_code, "3 of 3 operations of step 1 have no verdict" in again.stderr) == (4, True)
+    assert (again.exit_code, "4 of 4 operations of step 1 have no verdict" in again.stderr) == (4, True)
     refuse, edit, *rest = document["operations"]
     refuse |= {"verdict": "refuse", "reason": "nonsense"}
     edit["verdict"] = "edit"
@@ -238,7 +238,7 @@ def test_a_step_is_decided_in_a_file():
     library = read_library("out/library.json")
     assert [e.provenance.author for e in library].count("person") == 1
     assert "When tired, take a nap." in [e.text for e in library]
-    assert len(library) == 2
+    assert len(library) == 3
 
 
 @pytest.mark.usefixtures("data")
@@ -283,7 +283,7 @@ def spoilt(change) -> str:
         (lambda d: d["operations"][1]["operation"].update(text="Other."), "operations[1].operation is changed, which"),
         (lambda d: d["operations"][1].update(verdict="edit"), "operations[1].operation is as it was proposed"),
         (lambda d: d["operations"][1].update(operation={"op": "drop"}), "operations[1].operation is none"),
-        (lambda d: d["operations"].pop(), "operations must be the 3 that were written"),
+        (lambda d: d["operations"].pop(), "operations must be the 4 that were written"),
         (lambda d: d.update(version=2), "is no tfgrpo-review file of version 1"),
     ],
 )

@@ -64,6 +64,17 @@ def test_names_and_numbers_of_the_problem_it_was_drawn_from_are_found_and_genera
     assert own_words("Always read Miller twice.", [], [PRICE]) == []
 
 
+def test_six_words_in_a_row_of_a_problem_are_the_problem_told_again_unless_others_have_them_too():
+    candle = "A candle melts by some centimeters every hour that it burns. How short is it then?"
+    told = "When a candle melts by some centimeters every hour, multiply."
+    assert own_words(told, [candle], [candle]) == ["a candle melts by some centimeters"]
+    assert (
+        own_words(told, [candle], [candle, "How does it come that a candle melts by some centimeters every hour?"])
+        == []
+    )
+    assert own_words("When a candle melts, multiply by the hours that it burns.", [candle], [candle]) == []
+
+
 @given(st.text(max_size=80))
 def test_no_text_breaks_the_checks(text):
     leaked_answers(text, [text, "12", "Jane Austen"])

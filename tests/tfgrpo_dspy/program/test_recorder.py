@@ -127,6 +127,13 @@ def test_what_an_input_repeats_is_left_out_and_what_extends_it_is_shown_by_what_
     assert "in log: forgotten" in text
 
 
+def test_a_lone_predictor_is_not_called_what_dspy_calls_it():
+    for name, shown in (("self", "answer"), ("predict", "answer"), ("solve", "solve")):
+        assert render_trajectory([call(name, {}, {"answer": "4"})]) == f"Step 1: {shown}\n  out answer: 4"
+    both = render_trajectory([call("predict", {}, {"answer": "4"}), call("check", {}, {"ok": "yes"})])
+    assert both.startswith("Step 1: predict\n")
+
+
 def test_failed_calls_say_why():
     text = render_trajectory([call("lookup", {"key": "sea"}, {}, "tool", "LookupError: nothing\nunder sea")])
     assert text == "Step 1: tool lookup\n  in key: sea\n  failed: LookupError: nothing\n    under sea"

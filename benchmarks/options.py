@@ -76,12 +76,15 @@ def row_of(world: str, option: str, made: Sequence[Outcome], paper: Sequence[Out
     """A line of the table."""
     gain = paired_difference([[one.score] for one in paper], [[one.score] for one in made])
     told = {"gain": gain.value, "low": gain.low, "high": gain.high}
+    shown = {name: 0.0 if option == PAPER else round(value, 3) for name, value in told.items()}
+    if len(made) == 1:  # one seed tells no interval
+        shown |= {"low": shown["gain"], "high": shown["gain"]}
     return {
         "world (simulated)": world,
         "option": option,
         "seeds": len(made),
         "score": round(fmean(one.score for one in made), 3),
-        **{name: 0.0 if option == PAPER else round(value, 3) for name, value in told.items()},
+        **shown,
         "LM calls": round(fmean(one.calls for one in made)),
         "entries": round(fmean(one.entries for one in made), 1),
         "that say nothing": round(fmean(one.empty for one in made), 1),

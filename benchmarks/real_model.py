@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("-k", type=int, default=2, help="rollouts of each held-out problem")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--max-tokens", type=int, default=500)
-    parser.add_argument("--log-dir", type=Path, help="journal, so that an interrupted run goes on")
+    parser.add_argument("--log-dir", type=Path, help="keeps results, so that an interrupted run goes on")
     parser.add_argument("--record", type=Path, default=Path("replies.jsonl"))
     given = parser.parse_args(arguments)
     lm = dspy.LM(

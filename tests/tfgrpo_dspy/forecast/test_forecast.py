@@ -156,8 +156,9 @@ def test_the_range_covers_what_the_demo_then_takes():
     for seed in range(10):
         dspy.configure_cache(enable_disk_cache=False, enable_memory_cache=True)
         with dspy.context(lm=simulated_lm(seed)):
-            optimizer, student, trainset = demo(seed, num_threads=1)  # of equal prompts at once, two would be paid
-            made = optimizer.forecast(student, trainset, pilot=6)
+            # of equal prompts at once, two would be paid
+            optimizer, student, trainset = demo(seed, count=12, epochs=2, num_threads=1)
+            made = optimizer.forecast(student, trainset, pilot=4)
             took = optimizer.compile(student, trainset).detailed_results.usage
         covered += made.total.calls.covers(made.spent.lm_calls + took.lm_calls - took.cached_calls)
         tokens = took.prompt_tokens + took.completion_tokens + made.spent.tokens

@@ -68,8 +68,8 @@ def fates_of(result: CompileResult) -> list[dict[str, object]]:
     ]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Learn, evaluate if asked to, and print what became of the lessons."""
+def options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """What the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("problems", type=Path)
     parser.add_argument("--model", required=True)
@@ -84,7 +84,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--max-tokens", type=int, default=500)
     parser.add_argument("--log-dir", type=Path, help="keeps results, so that an interrupted run goes on")
     parser.add_argument("--record", type=Path, default=Path("replies.jsonl"))
-    given = parser.parse_args(arguments)
+    return parser.parse_args(arguments)
+
+
+def show(result: CompileResult, model: str, held_out: object) -> None:
+    """Print what was learned, what became of each lesson, and what was not done."""
+    became = Counter(fate.became for step in result.steps for fate in step.fates)
+    figures = {
+        "model": model,
+        "groups": sum(len(step.groups) for step in result.steps),
+        "informative": sum(g.is_informative(1e-9) for step in result.steps for g in step.groups),
+        "candidates": sum(became.values()),
+        "entries": len(result.library),
+        "calls": result.usage.lm_calls,
+        "held out": held_out,
+    }
+    undone = [{"stage": f.stage, "where": f.where, "why": f.reason} for step in result.steps for f in step.failures]
+    named = {"what was learned": [figures], "what became of each lesson": fates_of(result), "what was not done": undone}
+    for title, rows in named.items():
+        print(f"\n## {title}")
+        for row in rows:
+            print(json.dumps(row, ensure_ascii=False, default=str))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Learn, evaluate if asked to, and print what became of the lessons."""
+    given = options(arguments)
     lm = dspy.LM(
         given.model, api_base=given.api_base, api_key="none", max_tokens=given.max_tokens, cache=False, timeout=3600
     )
@@ -103,24 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with dspy.context(lm=lm, callbacks=[Recorder(given.record)]):
         better = optimizer.compile(program, trainset=train)
         pair = [evaluate(p, test, number, k=given.k, num_threads=given.threads) for p in (program, better) if test]
-    result: CompileResult = better.detailed_results
-    informative = sum(g.is_informative(1e-9) for step in result.steps for g in step.groups)
-    became = Counter(fate.became for step in result.steps for fate in step.fates)
-    figures = {
-        "model": given.model,
-        "groups": sum(len(step.groups) for step in result.steps),
-        "informative": informative,
-        "candidates": sum(became.values()),
-        "entries": len(result.library),
-        "calls": result.usage.lm_calls,
-        "held out": compare(*pair).difference if pair else "",
-    }
-    undone = [{"stage": f.stage, "where": f.where, "why": f.reason} for step in result.steps for f in step.failures]
-    named = {"what was learned": [figures], "what became of each lesson": fates_of(result), "what was not done": undone}
-    for title, rows in named.items():
-        print(f"\n## {title}")
-        for row in rows:
-            print(json.dumps(row, ensure_ascii=False, default=str))
+    show(better.detailed_results, given.model, compare(*pair).difference if pair else "")
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -62,3 +63,31 @@ def test_who_cites_it_cites_this_version():
 @pytest.mark.parametrize("needed", [*PROJECT["dependencies"], *(one for several in EXTRAS.values() for one in several)])
 def test_whatever_is_asked_for_has_a_version_from_which_it_is_known_to_work(needed):
     assert re.match(r"tfgrpo-dspy\[|pydantic-core|types-PyYAML|[\w.-]+(\[\w+\])?>=\d", needed), needed
+
+
+RELEASE = ROOT / ".github" / "workflows" / "release.yml"
+
+
+def test_a_release_is_tested_built_tried_and_published_without_any_secret():
+    text = RELEASE.read_text(encoding="utf-8")
+    workflow = yaml.safe_load(text)
+    jobs = workflow["jobs"]
+    ran = [step.get("run", step.get("uses", "")) for step in jobs["build"]["steps"]]
+    assert workflow[True] == {"push": {"tags": ["v*"]}}  # YAML takes `on` for a truth value
+    assert "secrets" not in text
+    assert (jobs["publish"]["needs"], jobs["publish"]["permissions"]) == ("build", {"id-token": "write"})
+    assert "id-token" not in jobs["build"]["permissions"]
+    order = [
+        next(at for at, run in enumerate(ran) if part in run) for part in (".ci/run", "twine check", "fresh", "upload")
+    ]
+    assert order == sorted(order)
+
+
+@pytest.mark.parametrize(("tag", "passes"), [(f"v{PROJECT['version']}", True), ("v9.9.9", False)])
+def test_only_a_tag_of_the_version_is_released(tag, passes):
+    steps = yaml.safe_load(RELEASE.read_text(encoding="utf-8"))["jobs"]["build"]["steps"]
+    check = next(step["run"] for step in steps if step.get("name") == "The tag is the version")
+    path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
+    env = {"GITHUB_REF_NAME": tag, "PATH": path}
+    done = subprocess.run(["bash", "-e", "-c", check], cwd=ROOT, env=env, check=False)
+    assert (done.returncode == 0) == passes

@@ -15,6 +15,7 @@ from tfgrpo_dspy.cli.library import edits, history
 from tfgrpo_dspy.cli.library import merge as merging
 from tfgrpo_dspy.cli.library.proposed import review
 from tfgrpo_dspy.cli.library.reading import read_any
+from tfgrpo_dspy.cli.library.worked import example
 from tfgrpo_dspy.cli.results.machine import write_json
 from tfgrpo_dspy.cli.terminal import out, say, show_path
 from tfgrpo_dspy.errors import SettingsError
@@ -96,6 +97,7 @@ app.command(name="commit", epilog="Example: tfgrpo library commit out/library.js
 app.command(epilog="Example: tfgrpo library edit out/library.json G7 'When ..., do ...'")(edits.edit)
 app.command(epilog="Example: tfgrpo library add out/library.json 'When ..., do ...'")(edits.add)
 app.command(epilog="Example: tfgrpo library delete out/library.json G7")(edits.delete)
+app.command(epilog="Example: tfgrpo library example word-problems")(example)
 app.command(epilog="Example: tfgrpo library review out/library.json")(review)
 app.command(epilog="Example: tfgrpo library pin out/library.json G7")(edits.pin)
 app.command(epilog="Example: tfgrpo library unpin out/library.json G7")(edits.unpin)

@@ -43,6 +43,8 @@ CONTENT_BEGINS, CONTENT_ENDS = CUSTOM_TYPE_START_IDENTIFIER, CUSTOM_TYPE_END_IDE
 """What stands around images, audio and files where DSPy has them as text."""
 MOST_CONNECTIONS = 100_000
 """No bound of its own: the run bounds its calls."""
+_NEAR = 0.02
+"""Share of a deadline by which a socket's may be off: to set it lets every other thread go first, at each read."""
 _SHOWN_TOKENS = 300
 """Of a server's words that DSPy's engine did not find."""
 
@@ -54,11 +56,12 @@ class Saved(Parameter):
 class _Socket:
     """A socket whose reads are those of the request under way."""
 
-    __slots__ = ("_patience", "_socket", "flight")
+    __slots__ = ("_patience", "_set", "_socket", "flight")
 
     def __init__(self, socket: Any) -> None:
         self._socket = socket
         self._patience: float | None = None
+        self._set: float | None = socket.gettimeout()
         self.flight: Flight | None = None
 
     def settimeout(self, seconds: float | None) -> None:
@@ -67,11 +70,11 @@ class _Socket:
     def recv(self, size: int) -> bytes:
         flight = self.flight
         if flight is None:
-            self._socket.settimeout(self._patience)
+            self._bound(self._patience)
             received: bytes = self._socket.recv(size)
             return received
         left = flight.left()
-        self._socket.settimeout(left if self._patience is None else min(left, self._patience))
+        self._bound(left if self._patience is None else min(left, self._patience))
         try:
             received = self._socket.recv(size)
         except TimeoutError:
@@ -84,8 +87,15 @@ class _Socket:
     def sendall(self, data: bytes) -> None:
         left = None if self.flight is None else self.flight.left()
         known = [seconds for seconds in (left, self._patience) if seconds is not None]
-        self._socket.settimeout(min(known, default=None))
+        self._bound(min(known, default=None))
         self._socket.sendall(data)
+
+    def _bound(self, seconds: float | None) -> None:
+        """The socket's own deadline, unless it is nearly that already."""
+        is_near = seconds is not None and self._set is not None and abs(self._set - seconds) <= _NEAR * seconds
+        if not is_near and self._set != seconds:
+            self._socket.settimeout(seconds)
+            self._set = seconds
 
     def end(self, flight: Flight) -> None:
         if self.flight is flight:  # else it is another request's by now

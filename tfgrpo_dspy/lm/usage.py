@@ -98,15 +98,21 @@ def reported_in(usage: object) -> Reported:
     Gateways that have nothing to report send null, zeros or no usage: that a prompt had no tokens is not believed.
     """
     read, written = _first(usage, _READ), _first(usage, _WRITTEN)
-    found = [_first(_value(usage, name), _CACHED) for name in _DETAILS]
+    found = [_first(inner, _CACHED) for name in _DETAILS if (inner := _value(usage, name)) is not None]
     cached = next((n for n in [*found, _first(usage, _CACHED)] if n is not None), None)
     return Reported(read or None, written if read or written else None, cached)
 
 
 def _first(holder: object, names: tuple[str, ...]) -> int | None:
     """The first count, or None; a zero counts only where no other name says more."""
-    counts = [n for name in names if type(n := _value(holder, name)) is int and n >= 0]
-    return next((n for n in counts if n), counts[0] if counts else None)
+    first: int | None = None
+    for name in names:
+        count = _value(holder, name)
+        if type(count) is int and count >= 0:
+            if count:
+                return count
+            first = 0
+    return first
 
 
 def _value(holder: Any, name: str) -> Any:

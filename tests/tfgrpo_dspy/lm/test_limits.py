@@ -21,7 +21,7 @@ from tests.tfgrpo_dspy.lm.test_engine import ask, learned, metered
 from tests.tfgrpo_dspy.lm.test_over_http import OK, failing, stub
 from tests.tfgrpo_dspy.scripted import exact, examples
 from tfgrpo_dspy import BudgetError, TrainingFreeGRPO, evaluate
-from tfgrpo_dspy.lm import flight
+from tfgrpo_dspy.lm import flight, undocumented
 from tfgrpo_dspy.lm import meter as metering_module
 from tfgrpo_dspy.lm.budget import Budget, OutOfBudget
 from tfgrpo_dspy.lm.meter import Meter
@@ -98,6 +98,32 @@ def test_a_straggler_is_repeated_and_the_first_answer_ends_the_other(engine):
         assert meter.spending.spent.lm_calls == 2
         assert meter.limiter.in_flight == meter.spending.in_flight == 0
         assert meter.traffic.failures == {}
+
+
+class Sets:
+    """A socket that notes what deadlines it is given."""
+
+    def __init__(self) -> None:
+        self.deadlines: list[float | None] = []
+
+    def gettimeout(self) -> float | None:
+        return 30.0
+
+    def settimeout(self, seconds: float | None) -> None:
+        self.deadlines.append(seconds)
+
+    def recv(self, size: int) -> bytes:
+        return b"x"
+
+
+def test_a_deadline_is_set_anew_only_where_it_is_another():
+    """To set one lets all other threads go first: at 64 of them, several times a call, that cost a third more CPU."""
+    inner = Sets()
+    sock = undocumented._Socket(inner)
+    for seconds in (600.0, 599.0, 595.0, 2.0, 1.99, 600.0):
+        sock.flight = flight.Flight(seconds)
+        sock.recv(1)
+    assert [round(deadline) for deadline in inner.deadlines] == [600, 2, 600]
 
 
 def test_a_straggling_coroutine_is_repeated_too():

@@ -13,7 +13,7 @@ from tests.installed import ROOT
 from tfgrpo_dspy import library_of
 from tfgrpo_dspy.simulated import simulated_lm
 
-PAGES = ("index.md", "how-to.md", "runs.md")
+PAGES = ("index.md", "how-to.md", "libraries.md", "runs.md")
 _SECTION = re.compile(r"^## (.*)$", re.MULTILINE)
 _PYTHON = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 

@@ -231,7 +231,7 @@ def is_public_in_dspy(module: str, name: str) -> bool:
 
 @pytest.mark.parametrize("path", [p for p in modules_of(LIBRARY) if p.parent.name != "lm"], ids=label)
 def test_only_the_room_of_language_models_touches_what_dspy_does_not_show(path):
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "dspy":
             hidden = [alias.name for alias in node.names if not is_public_in_dspy(node.module, alias.name)]
             assert not hidden, f"{label(path)} takes {hidden} from {node.module}"
@@ -245,7 +245,7 @@ def names_set_in_the_library() -> set[str]:
     """Private names that some module of the library defines or sets, so that they are its own; and a NamedTuple's."""
     found = {"_asdict", "_fields", "_make", "_replace"}
     for path in modules_of(LIBRARY):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(tree_of(path)):
             if isinstance(node, FUNCTION | ast.ClassDef):
                 found.add(node.name)
             elif isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Store):
@@ -367,7 +367,7 @@ print(json.dumps({"loaded": loaded, "ran": sorted(ran)}))
 
 def bodies_of(path: Path) -> set[int]:
     """First lines of the functions of a module, decorators included, as their code objects have them."""
-    functions = [n for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, FUNCTION)]
+    functions = [n for n in ast.walk(tree_of(path)) if isinstance(n, FUNCTION)]
     return {min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)]) for node in functions}
 
 

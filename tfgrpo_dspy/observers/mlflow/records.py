@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import dspy
 
@@ -30,9 +30,11 @@ from tfgrpo_dspy.observers.mlflow.prompts import (
     template_of,
 )
 from tfgrpo_dspy.observers.mlflow.provenance import source_tags
+from tfgrpo_dspy.observers.mlflow.rollouts import put_rollout
 from tfgrpo_dspy.observers.mlflow.store import STATE_TAG, STEP_TAG, RunStore
 from tfgrpo_dspy.observers.mlflow.traces import are_wanted, put_trace, step_tree
 from tfgrpo_dspy.observers.mlflow.writer import Entry
+from tfgrpo_dspy.records.rollouts import example_of
 from tfgrpo_dspy.records.wording import is_simulated
 from tfgrpo_dspy.reports.markdown import SIMULATED_NOTE, render_report
 from tfgrpo_dspy.reports.page.render import render_page
@@ -46,8 +48,19 @@ if TYPE_CHECKING:
     from tfgrpo_dspy.lm.usage import Usage
     from tfgrpo_dspy.records.ended import How
     from tfgrpo_dspy.records.evaluation import Comparison, Evaluation
-    from tfgrpo_dspy.records.events import EpochFinished, RunFinished, RunStarted
+    from tfgrpo_dspy.records.events import EpochFinished, RolloutFinished, RunFinished, RunStarted
     from tfgrpo_dspy.records.result import CompileResult, StepRecord
+
+
+class Wanted(NamedTuple):
+    """What is recorded of a run besides what always is."""
+
+    log_model: bool
+    """The compiled program, as a model."""
+    traces: int
+    """Groups per step that are shown in the step's trace; 0 for no traces."""
+    rollouts: bool
+    """Each rollout of training, as a trace of its own."""
 
 
 class Records:
@@ -56,8 +69,7 @@ class Records:
     Args:
         event: The run's start.
         prompt: The prompt of which each epoch's library is a version.
-        log_model: Whether the compiled program is recorded as a model.
-        traces: Groups per step that are shown in the step's trace; 0 for no traces.
+        wanted: What is recorded only if it is asked for.
         clock: Gives milliseconds since 1970.
         again: Whether a step is recorded once more, all but its metrics, if the run has recorded it already.
     """
@@ -67,16 +79,14 @@ class Records:
         event: RunStarted,
         prompt: str | None = None,
         *,
-        log_model: bool = False,
-        traces: int = 0,
+        wanted: Wanted,
         clock: Callable[[], int],
         again: bool = False,
     ) -> None:
         self._clock, self._again = clock, again
         self._event = event
         self._finished: RunFinished | None = None
-        self._traces = traces
-        self._log_model = log_model
+        self._wanted = wanted
         self._prompt = prompt or prompt_name("library", type(event.student).__name__)
         self._epoch_steps: list[StepRecord] = []
         self._epochs: dict[str, ExperienceLibrary] = {}
@@ -106,6 +116,15 @@ class Records:
             yield self._table(f"data/{name}.json", partial(tables.examples_table, examples, self._safe))
         yield from self._library("initial", event.library)
 
+    def rollout(self, event: RolloutFinished) -> Iterator[Entry]:
+        """A rollout of training that has just ended; one that an earlier process made was recorded then."""
+        if not self._wanted.rollouts or event.is_remembered or event.dataset != "trainset" or not are_wanted():
+            return
+        name = event.rollout.name
+        example = self._event.trainset[int(example_of(name).removeprefix("e"))]
+        write = partial(put_rollout, rollout=event.rollout, example=example, at=self._clock(), safe=self._safe)
+        yield Entry(f"the trace of {name}", write, event.step)
+
     def step(self, record: StepRecord) -> Iterator[Entry]:
         """What a step did. Its metrics come last: they mark it as recorded."""
         self._epoch_steps.append(record)
@@ -129,7 +148,7 @@ class Records:
         for name, make in made.items():
             yield self._table(f"tables/{name}_{number}.json", make, step)
         yield self._text("library/latest.json", partial(dump_library, record.library), step)
-        if self._traces and are_wanted():
+        if self._wanted.traces and are_wanted():
             yield Entry(f"the trace of step {record.step}", partial(self._put_trace, record, at), step)
         step, tags = record.step, {STEP_TAG: str(record.step), **_cost_tag(record.usage)}
         metrics = partial(step_metrics, record, self._event.settings)
@@ -162,7 +181,7 @@ class Records:
         self._finished = event
         yield from self._told(story)
         last = result.steps[-1].step if result.steps else 0
-        if self._log_model and event.program is not None:
+        if self._wanted.log_model and event.program is not None:
             inputs = self._event.trainset[0].inputs().toDict()
             model = {"program": event.program, "name": self._prompt, "lm": dspy.settings.lm, "inputs": inputs}
             yield Entry("the model", partial(_put_model, **model, step=last))
@@ -242,7 +261,7 @@ class Records:
         return story_of(event.result, self._event, Told(why=self.safe(event.result.ended.why), gain=gain))
 
     def _put_trace(self, record: StepRecord, at: int, store: RunStore) -> None:
-        tree = step_tree(record, self._traces, self._event.settings.tolerance)
+        tree = step_tree(record, self._wanted.traces, self._event.settings.tolerance)
         tree = replace(tree, name=f"{tree.name} (simulated)") if self.simulated else tree
         put_trace(store, tree=tree, at=at, safe=self._safe)
 

@@ -75,7 +75,7 @@ def _size_before(record: StepRecord) -> int:
 def _group(group: Group, advantage: SemanticAdvantage | None) -> Node:
     things = Things()
     task = {name: as_text(value, things) for name, value in dict(group.example.inputs()).items()}
-    rollouts = tuple(_rollout(rollout) for rollout in group.rollouts)
+    rollouts = tuple(rollout_node(rollout) for rollout in group.rollouts)
     rewards = {"rewards": list(group.rewards), "lost": len(group.lost)}
     summaries = (
         ()
@@ -100,7 +100,8 @@ def _extraction(advantage: SemanticAdvantage) -> Node:
     )
 
 
-def _rollout(rollout: Rollout) -> Node:
+def rollout_node(rollout: Rollout) -> Node:
+    """The span of a rollout, with its turns below it."""
     if isinstance(rollout, Lost):
         return Node(
             f"{rollout.name}, lost", "AGENT", {}, {}, rollout.seconds, failure=f"{rollout.cause}: {rollout.error}"
@@ -133,19 +134,33 @@ def are_wanted() -> bool:
     return bool(is_tracing_enabled())
 
 
-def put_trace(store: RunStore, *, tree: Node, at: int, safe: Safe) -> None:
+@dataclass(frozen=True, slots=True)
+class Besides:
+    """What a trace says besides its spans."""
+
+    preview: Mapping[str, Any] = field(default_factory=dict)
+    """What it was asked, for the list of traces; its name stands there without."""
+    assessments: Sequence[Any] = ()
+    """MLflow's."""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+def put_trace(store: RunStore, *, tree: Node, at: int, safe: Safe, besides: Besides | None = None) -> None:
     """Record the spans as a trace of the run; the same trace again if it is repeated.
 
     Args:
         store: The run.
         tree: The spans.
-        at: When the step ended, in milliseconds since 1970.
+        at: When what it shows ended, in milliseconds since 1970.
         safe: Takes credentials out of a text.
+        besides: What it says besides its spans.
     """
     from mlflow.entities import Span, TraceInfo, TraceLocation, TraceState
     from mlflow.tracing.client import TracingClient
 
-    number = _digest(f"{store.run_id} {tree.name}", 16)
+    besides = besides or Besides()
+    number = digest(f"{store.run_id} {tree.name}", 16)
     trace_id, start = f"tr-{number}", at * _MILLION - int(tree.seconds * 1e9)
     spans = [Span.from_dict(data) for data in _spans(tree, trace_id, start, safe)]
     info = TraceInfo(
@@ -153,11 +168,16 @@ def put_trace(store: RunStore, *, tree: Node, at: int, safe: Safe) -> None:
         trace_location=TraceLocation.from_experiment_id(store.experiment_id),
         request_time=start // _MILLION,
         state=TraceState.ERROR if tree.failure else TraceState.OK,
-        request_preview=tree.name,
+        request_preview=_text(besides.preview, safe) if besides.preview else tree.name,
         response_preview=_text(tree.outputs, safe),
         execution_duration=int(tree.seconds * 1000),
-        trace_metadata={"mlflow.sourceRun": str(store.run_id), "mlflow.trace_schema.version": "3"},
-        tags={"mlflow.traceName": tree.name},
+        trace_metadata={
+            "mlflow.sourceRun": str(store.run_id),
+            "mlflow.trace_schema.version": "3",
+            **besides.metadata,
+        },
+        tags={"mlflow.traceName": tree.name, **besides.tags},
+        assessments=list(besides.assessments),
     )
     client = TracingClient(store.place.uri)
     client.log_spans(str(store.experiment_id), spans)
@@ -169,7 +189,7 @@ def _spans(tree: Node, trace_id: str, start: int, safe: Safe) -> Iterable[dict[s
     waiting: list[tuple[Node, str, str | None, int]] = [(tree, "0", None, start)]
     while waiting:
         node, path, parent, begins = waiting.pop(0)
-        id = _digest(f"{trace_id} {path}", 8)
+        id = digest(f"{trace_id} {path}", 8)
         yield _span(node, (trace_id, id, parent), begins, safe)
         for position, child in enumerate(node.children):
             waiting.append((child, f"{path}.{position}", id, begins))
@@ -211,5 +231,6 @@ def _shown(value: Any, safe: Safe) -> Any:
     return value
 
 
-def _digest(text: str, size: int) -> str:
+def digest(text: str, size: int) -> str:
+    """Hexadecimal digits that stand for a text, two for each of `size` bytes."""
     return blake2b(text.encode(), digest_size=size).hexdigest()

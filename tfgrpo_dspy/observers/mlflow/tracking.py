@@ -13,19 +13,20 @@ from tfgrpo_dspy.observers.mlflow.database import bounded_waiting, sqlite_path, 
 from tfgrpo_dspy.observers.mlflow.heldout import heldout_writes
 from tfgrpo_dspy.observers.mlflow.links import Links, links_to
 from tfgrpo_dspy.observers.mlflow.prompts import prompt_name
-from tfgrpo_dspy.observers.mlflow.records import Records, now
+from tfgrpo_dspy.observers.mlflow.records import Records, Wanted, now
 from tfgrpo_dspy.observers.mlflow.store import Destination, RunStore, import_mlflow, locate, run_of_token
 from tfgrpo_dspy.observers.mlflow.waiting import wait_for
 from tfgrpo_dspy.observers.mlflow.writer import Entry, Writer
 from tfgrpo_dspy.records.evaluation import Comparison, Evaluation
-from tfgrpo_dspy.records.events import EpochFinished, Event, RunFinished, RunStarted, StepFinished
+from tfgrpo_dspy.records.events import EpochFinished, Event, RolloutFinished, RunFinished, RunStarted, StepFinished
 from tfgrpo_dspy.reports.redaction import safe
 
 logger = logging.getLogger(__name__)
 
+_RECORDED = (RolloutFinished, StepFinished, EpochFinished, RunFinished)
 _PARTING = 2.0
 """Seconds that an interrupted run waits for its records: whoever interrupts wants to go."""
-_SETTINGS = ("_destination", "_prompt", "_log_model", "_traces")
+_SETTINGS = ("_destination", "_prompt", "_log_model", "_traces", "_rollout_traces")
 
 
 class MLflowTracking:
@@ -60,6 +61,8 @@ class MLflowTracking:
         log_model: Record the compiled program as a model too, which `mlflow models serve` can serve.
         traces: Groups per step that the step's trace shows, with their rollouts, summaries and extraction, >= 0; 0
             records no trace. A step has one trace, made when it is over; none while MLflow's tracing is off.
+        rollout_traces: Whether each rollout of training is a trace of its own as well, as it happens, with its times,
+            tokens, and reward and feedback as an assessment, for MLflow's filters, evaluation pages and datasets.
 
     Raises:
         MissingExtraError: MLflow is not installed.
@@ -77,6 +80,7 @@ class MLflowTracking:
         prompt: str | None = None,
         log_model: bool = False,
         traces: int = 2,
+        rollout_traces: bool = False,
     ) -> None:
         if experiment is not None and not experiment.strip():
             raise SettingsError(f"experiment must be the name of an MLflow experiment, got {experiment!r}")
@@ -88,6 +92,7 @@ class MLflowTracking:
             experiment=experiment, tracking_uri=tracking_uri, run_id=run_id, run_name=run_name, tags=own_tags
         )
         self._prompt, self._log_model, self._traces = prompt, log_model, traces
+        self._rollout_traces = rollout_traces
         self._forget()
 
     def _forget(self) -> None:
@@ -193,7 +198,7 @@ class MLflowTracking:
         """Take one event; only the end of a run waits for what is still to be written."""
         if isinstance(event, RunStarted):
             self._begin(event)
-        elif self._records is not None and isinstance(event, StepFinished | EpochFinished | RunFinished):
+        elif self._records is not None and isinstance(event, _RECORDED):
             self._writers[-1].put(_entries(self._records, event))
             if isinstance(event, RunFinished):
                 self._finish(self._writers[-1], event)
@@ -236,7 +241,11 @@ class MLflowTracking:
         prompt = self._prompt or prompt_name(self._destination.name, type(event.student).__name__)
         is_past = self._past is not None
         self._records = Records(
-            event, prompt, log_model=self._log_model, traces=self._traces, clock=self._time, again=is_past
+            event,
+            prompt,
+            wanted=Wanted(self._log_model, self._traces, self._rollout_traces),
+            clock=self._time,
+            again=is_past,
         )
         place = locate(self._destination)
         if is_past and event.token is not None and place.run_id is None:
@@ -272,6 +281,8 @@ class MLflowTracking:
 
 def _entries(records: Records, event: Event) -> Iterable[Entry]:
     match event:
+        case RolloutFinished():
+            return records.rollout(event)
         case StepFinished(record=record):
             return records.step(record)
         case EpochFinished():

@@ -15,7 +15,7 @@ from tfgrpo_dspy.observers.mlflow.traces import put_trace, step_tree
 from tfgrpo_dspy.observers.mlflow.tracking import MLflowTracking
 from tfgrpo_dspy.program.recorder import Call
 from tfgrpo_dspy.program.transcript import render_trajectory
-from tfgrpo_dspy.records.events import StepFinished
+from tfgrpo_dspy.records.events import RolloutFinished, StepFinished
 from tfgrpo_dspy.records.rollouts import Scored
 
 TOOLS = render_trajectory(
@@ -103,3 +103,30 @@ def test_groups_that_teach_come_first_and_turns_of_tools_are_shown():
     react, search = shown.children[0].children
     assert (react.kind, react.outputs) == ("LLM", {"next_thought": "look it up"})
     assert (search.kind, search.failure, search.seconds) == ("TOOL", "ValueError: no network", 1.0)
+
+
+def test_each_rollout_is_a_trace_of_its_own_with_its_reward_as_an_assessment_if_that_is_asked_for():
+    made = MadeRun(steps=1, queries=4, group_size=2, validated=False)
+    tracking = MLflowTracking(traces=0, rollout_traces=True)
+    found = {trace.info.tags["mlflow.traceName"]: trace for trace in follow(tracking, made)}
+    groups = made.records[0].groups
+    assert found.keys() == {rollout.name for group in groups for rollout in group.rollouts}
+    assert {trace.info.trace_metadata["mlflow.sourceRun"] for trace in found.values()} == {tracking.run_id}
+    scored = groups[1].scored[0]
+    trace = found[scored.name]
+    [reward] = trace.info.assessments
+    assert (reward.name, reward.value, reward.rationale) == ("reward", scored.reward, scored.feedback)
+    assert trace.info.execution_duration == 800
+    assert trace.info.token_usage == {"input_tokens": 400, "output_tokens": 120, "total_tokens": 520}
+    assert trace.info.tags.items() >= {"group": "s1/e1", "step": "1"}.items()
+    assert "What is 1 + 1?" in trace.info.request_preview
+    lost = found[groups[2].rollouts[0].name]
+    assert (lost.info.state, lost.info.assessments) == ("ERROR", [])
+
+
+def test_a_rollout_that_an_earlier_process_made_is_not_traced_again():
+    made, tracking = MadeRun(steps=1, queries=1, group_size=1), MLflowTracking(traces=0, rollout_traces=True)
+    for event in made.events():
+        tracking(replace(event, is_remembered=True) if isinstance(event, RolloutFinished) else event)
+    client = mlflow.MlflowClient(tracking_uri=tracking.store_uri)
+    assert client.search_traces(locations=[tracking.experiment_id]) == []

@@ -55,7 +55,7 @@ def hard(n: int, seed: int, *, test: bool) -> list[dspy.Example]:
 def run(rule: str, calls: int, seed: int) -> Run:
     """Learn by a rule within the budget, and judge what came out."""
     student, fresh = make_solver(), hard(TEST, seed, test=True)
-    with dspy.context(lm=simulated_lm(seed, cache=False)):
+    with dspy.context(lm=simulated_lm(seed, cache=False, learns="both")):
         optimizer = TrainingFreeGRPO(
             number,
             epochs=20,

@@ -40,6 +40,8 @@ class Entry:
     """Whether the program it returns spends more LM calls on a question than the student does."""
     spends: bool = True
     """Whether a larger budget of compile lets it do more."""
+    takes: Literal["nothing", "a call", "a pass"] = "nothing"
+    """Where it does not: the calls that compile makes anyway; a pass is a rollout of every training example."""
 
 
 def _nothing(metric: Metric, seed: int, calls: int | None) -> Teleprompter:
@@ -99,6 +101,7 @@ ENTRIES = (
         family="ablation",
         make=_direct,
         spends=False,
+        takes="a call",
     ),
     Entry(
         name="tfgrpo-no-ground-truth",
@@ -147,6 +150,7 @@ ENTRIES = (
         family="dspy",
         make=rivals.fitted(rivals.bootstrap),
         spends=False,
+        takes="a pass",
     ),
     Entry(
         name="bootstrap-rs",

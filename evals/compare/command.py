@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 os.environ.setdefault("TQDM_DISABLE", "1")  # DSPy's own bars would tear ours; read when tqdm is imported
 
 
+from evals.compare.abilities import ABILITIES, PAGE, grid_of, headline_of, page_of, under
 from evals.compare.display import Display, aside
-from evals.compare.forecast import Forecast, forecast_of
+from evals.compare.forecast import Forecast, RowsForecast, forecast_of
 from evals.compare.options import ROW_FAILED, CompareOptions
 from evals.compare.own_task import task_at, task_of_files
 from evals.harness.rows import Row
@@ -25,9 +26,10 @@ from evals.reports.written import HTML, MARKDOWN, as_json, write_reports
 from evals.scoring.study import Study, rows_of, run_study
 from evals.scoring.table import Table
 from evals.scoring.verdicts import p_text, signed_text
+from optimizers.registry import LINE_UP
 from tfgrpo_dspy import SettingsError
 from tfgrpo_dspy.cli import SIMULATED, UNRECORDED, say, section, show_path, show_warnings_of_the_library, table_of, warn
-from tfgrpo_dspy.kit import counted, holding
+from tfgrpo_dspy.kit import counted, holding, write_atomically
 
 if TYPE_CHECKING:
     from evals.compare.tracking import Tracking
@@ -37,17 +39,58 @@ def run_compare(options: CompareOptions) -> int:
     """Carry out the command; returns its exit code."""
     show_warnings_of_the_library()
     task = _task(options)
-    names = [name.strip() for name in options.optimizers.split(",") if name.strip()]
-    limits = {"train": options.train_limit, "test": options.test_limit}
-    rows = rows_of(task, names, range(options.seeds), calls=options.budget, **limits)
-    if options.baseline is not None and options.baseline not in names:
-        raise SettingsError(f"--baseline {options.baseline} is not among the optimizers {', '.join(names)}; add it")
     if task.simulated and not options.json_:
         say(SIMULATED, style="yellow")
+    folder = options.out or Path("out/evals") / task.name
+    if options.abilities:
+        return _under_each_ability(options, task, folder)
+    rows = _rows(options, task)
     if options.dry_run:
         _show_forecast(forecast_of(rows, options.threads), rows, as_json=options.json_)
         return 0
-    folder = options.out or Path("out/evals") / task.name
+    study, tracking = _study(options, task, rows, folder)
+    if options.json_:
+        say(json.dumps({**as_json(study.table), "report": str(folder / HTML)}, ensure_ascii=False))
+    else:
+        _show(study, folder, tracking)
+    return _exit_code(study, tracking)
+
+
+def _under_each_ability(options: CompareOptions, task: Task, folder: Path) -> int:
+    """A comparison for each thing that the embedded LM can learn from, and one page about all of them."""
+    tasks = {ability: under(task, ability) for ability in ABILITIES}
+    if options.dry_run:
+        raise SettingsError("--dry-run forecasts one comparison; leave out --abilities, which runs three of its size")
+    codes, tables = [], {}
+    for ability, one in tasks.items():
+        study, tracking = _study(options, one, _rows(options, one), folder / ability)
+        codes.append(_exit_code(study, tracking))
+        tables[ability] = study.table
+    page = folder / PAGE
+    write_atomically(page_of(f"{task.title}, by what the LM can learn from", tables), page)
+    if options.json_:
+        say(json.dumps({ability: as_json(table) for ability, table in tables.items()}, ensure_ascii=False))
+        return max(codes)
+    grid = grid_of(tables)
+    section(f"{headline_of(tables)} (simulated)")
+    section(grid.title, table_of(grid.columns, grid.rows, numeric=range(1, 4)), grid.note)
+    say("")
+    for path in (page, *(folder / ability / HTML for ability in tables)):
+        say(show_path(path))
+    return max(codes)
+
+
+def _rows(options: CompareOptions, task: Task) -> list[Row]:
+    names = [name.strip() for name in options.optimizers.split(",") if name.strip()]
+    names = list(LINE_UP) if names == ["all"] else names
+    if options.baseline is not None and options.baseline not in names:
+        raise SettingsError(f"--baseline {options.baseline} is not among the optimizers {', '.join(names)}; add it")
+    limits = {"train": options.train_limit, "test": options.test_limit}
+    return rows_of(task, names, range(options.seeds), calls=options.budget, **limits)
+
+
+def _study(options: CompareOptions, task: Task, rows: Sequence[Row], folder: Path) -> tuple[Study, Tracking | None]:
+    """Run what is not finished in the folder, and write and record the report."""
     tracking = _tracking(options, task, rows)
     with holding(folder), Display(rows) as display, aside(folder):
         listeners = [display, *([tracking] if tracking is not None else [])]
@@ -62,11 +105,7 @@ def run_compare(options: CompareOptions) -> int:
         figures = write_reports(study, folder)
         if tracking is not None:
             tracking.finish(study, folder, figures)
-    if options.json_:
-        say(json.dumps({**as_json(study.table), "report": str(folder / HTML)}, ensure_ascii=False))
-    else:
-        _show(study, folder, tracking)
-    return _exit_code(study, tracking)
+    return study, tracking
 
 
 def _show_forecast(forecast: Forecast, rows: Sequence[Row], *, as_json: bool) -> None:
@@ -74,14 +113,14 @@ def _show_forecast(forecast: Forecast, rows: Sequence[Row], *, as_json: bool) ->
     if as_json:
         say(json.dumps([asdict(each) for each in forecast.rows]))
         return
-    pilot, seeds = forecast.pilot, len({row.seed for row in rows})
+    pilot, seeds, simulated = forecast.pilot, len({row.seed for row in rows}), rows[0].task.simulated
     shown = [
         (
             each.optimizer,
-            "its own settings decide" if each.learning_calls is None else f"at most {each.learning_calls:,}",
+            _learning(each),
             f"{each.test_calls:,.0f}{' or more' if each.at_inference else ''}",
             "unknown" if each.tokens is None else f"{each.tokens:,.0f}",
-            "unknown" if each.cost_usd is None else f"${each.cost_usd:.2f}",
+            "simulated" if simulated else "unknown" if each.cost_usd is None else f"${each.cost_usd:.2f}",
         )
         for each in forecast.rows
     ]
@@ -89,6 +128,14 @@ def _show_forecast(forecast: Forecast, rows: Sequence[Row], *, as_json: bool) ->
     section(f"Forecast for {counted(seeds, 'seed')}", table_of(columns, shown, numeric=range(1, 5)))
     took = f"{counted(pilot.usage.lm_calls, 'call')} on {counted(len(pilot.groups), 'training example')}"
     say(f"from {took}, which scored {pilot.mean.value:.3f}; the best optimizer is scored once more", style="dim")
+
+
+def _learning(forecast: RowsForecast) -> str:
+    if forecast.learning_calls is None:
+        return "its own settings decide"
+    if not forecast.learning_calls:
+        return "none"
+    return f"{'at most' if forecast.bounded else 'about'} {forecast.learning_calls:,.0f}"
 
 
 def _task(options: CompareOptions) -> Task:
@@ -139,15 +186,15 @@ def _show(study: Study, folder: Path, tracking: Tracking | None) -> None:
     for name in (HTML, MARKDOWN):
         say(f"{show_path(folder / name)}")
     if tracking is not None:
-        say(f"recorded in the MLflow experiment {tracking.experiment}; to look at it: tfgrpo ui")
-        say(f"its rows by score: {tracking.page}" if tracking.page else "")
+        say(f"recorded in MLflow; to look at it: tfgrpo ui --experiment {tracking.experiment}")
+        say(f"its rows by score, below the address that this shows: {tracking.page}" if tracking.page else "")
         for line in tracking.unrecorded:
             warn(f"not recorded: {line}")
 
 
 def _table(table: Table) -> object:
     """What fits a terminal; the report has the rest."""
-    columns = ("optimizer", f"Mean@{table.k}", "gain [95%]", "p (Holm)", "calls", "verdict")
+    columns = ("optimizer", f"Mean@{table.k}", "gain [95%, Holm]", "p (Holm)", "calls", "verdict")
     rows = [
         (
             line.label,

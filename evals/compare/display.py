@@ -14,7 +14,8 @@ from rich.text import Text
 from evals.harness.rows import Row, RowResult
 from evals.harness.running import Listener
 from evals.scoring.verdicts import estimate_text
-from tfgrpo_dspy.cli import err
+from tfgrpo_dspy.cli import Interrupted, err
+from tfgrpo_dspy.kit import counted
 from tfgrpo_dspy.statistics import mean_at_k
 
 _SAID = "optimizers.log"
@@ -57,8 +58,11 @@ class Display(Listener):
         self._progress.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._progress.stop()
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
+            done = f"{self._done} of {counted(len(self._rows), 'row')} are finished and kept"
+            raise Interrupted(f"interrupted; {done}; give the same command again to go on")
 
     def begins(self, row: Row) -> tuple[()]:
         """Show which one."""

@@ -20,8 +20,10 @@ class RowsForecast:
     """What all seeds of one optimizer are expected to take."""
 
     optimizer: str
-    learning_calls: int | None
-    """At most; None where no budget is set, so that the optimizer's own settings decide."""
+    learning_calls: float | None
+    """None where no budget is set, so that the optimizer's own settings decide."""
+    bounded: bool
+    """Whether these are the most that it may take; else about what it takes, whatever the budget."""
     test_calls: float
     """Expected, for programs that spend as many calls on a question as the bare one does."""
     at_inference: bool
@@ -68,15 +70,19 @@ def _of(rows: Sequence[Row], usage: Usage, rollouts: int) -> RowsForecast:
     """Tokens and cost per call are taken to be those of a rollout, of learning and of the test alike."""
     first = rows[0]
     entry = find_entry(first.optimizer)
-    test = sum(len(row.data.test) * row.task.k for row in rows) * usage.lm_calls / rollouts
-    budget = 0 if entry.family == "baseline" or not entry.spends else first.calls
-    learning = None if budget is None else budget * len(rows)
+    per_rollout = usage.lm_calls / rollouts
+    test = sum(len(row.data.test) * row.task.k for row in rows) * per_rollout
+    learning = None if first.calls is None else float(first.calls * len(rows))
+    if not entry.spends:
+        each = {"nothing": 0.0, "a call": 1.0, "a pass": len(first.data.train) * per_rollout}[entry.takes]
+        learning = each * len(rows)
     calls = None if learning is None else learning + test
     per_call = (usage.prompt_tokens + usage.completion_tokens) / max(usage.lm_calls, 1)
     price = None if usage.cost_usd is None else usage.cost_usd / max(usage.lm_calls, 1)
     return RowsForecast(
         optimizer=first.optimizer,
         learning_calls=learning,
+        bounded=entry.spends,
         test_calls=test,
         at_inference=entry.at_inference,
         tokens=None if calls is None else calls * per_call,

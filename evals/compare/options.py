@@ -57,7 +57,7 @@ class CompareOptions:
         None
     )
     optimizers: Annotated[
-        str, typer.Option("--optimizers", metavar="NAME,...", rich_help_panel=WHAT, help="Of the line-up; see `list`.")
+        str, option("--optimizers", metavar="NAME,...", panel=WHAT, help="Of the line-up, or `all`; see `list`.")
     ] = "none,tfgrpo,bootstrap-fewshot"
     task: Annotated[
         str | None,
@@ -65,6 +65,12 @@ class CompareOptions:
             "--task", metavar="NAME|FILE.py:TASK", panel=WHAT, help="In place of a program; see `list`. Default: demo."
         ),
     ] = None
+    abilities: Annotated[
+        bool,
+        typer.Option(
+            "--abilities", rich_help_panel=WHAT, help="Once for each thing that the embedded LM can learn from."
+        ),
+    ] = False
     seeds: Annotated[
         int, typer.Option("--seeds", metavar="N", rich_help_panel=WHAT, help="Training seeds, from 0; 3 or more tell.")
     ] = 3

@@ -57,7 +57,7 @@ def forest(table: Table) -> Figure | None:
     axes.set_yticks(range(len(lines)), [line.label for line in reversed(lines)])
     axes.set_ylim(-0.6, len(lines) - 0.4)
     over = f"{counted(table.questions, 'question')} and {counted(len(table.seeds), 'seed')}"
-    axes.set_xlabel(f"gain in Mean@{table.k} with its 95% interval over {over}\nticks below: single seeds")
+    axes.set_xlabel(f"gain in Mean@{table.k} with its interval, corrected, over {over}\nticks below: single seeds")
     axes.grid(axis="x", color=GRID, linewidth=0.6)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
@@ -111,7 +111,7 @@ def gain_against_cost(table: Table) -> Figure | None:
     axes.set_xlim(left=-1, right=2 * max(10.0, *map(_calls, lines)))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.set_xlabel("LM calls to learn, per seed (logarithmic from 10 on)")
-    axes.set_ylabel(f"gain in Mean@{table.k}, 95% interval")
+    axes.set_ylabel(f"gain in Mean@{table.k}, corrected interval")
     axes.grid(color=GRID, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     return figure

@@ -22,6 +22,13 @@ def to_markdown(report: Report, figures: Mapping[str, str]) -> str:
     return "\n\n".join(block for block in _blocks(report, figures) if block) + "\n"
 
 
+def grid_blocks(grid: Grid) -> Iterator[str]:
+    """A table with its title and note."""
+    yield f"## {_text(grid.title)}"
+    yield _table(grid.columns, grid.rows)
+    yield _text(grid.note)
+
+
 def _blocks(report: Report, figures: Mapping[str, str]) -> Iterator[str]:
     yield f"# {_text(report.title)}"
     yield f"**{_text(report.simulated)}**" if report.simulated else ""
@@ -29,16 +36,16 @@ def _blocks(report: Report, figures: Mapping[str, str]) -> Iterator[str]:
     yield _list(report.findings)
     yield "\n".join(f"> **Note.** {_text(line)}  " for line in report.warnings)
     for grid in report.tables:
-        yield from _grid(grid)
+        yield from grid_blocks(grid)
     yield _figure("gains", report, figures)
-    yield from _grid(report.scores)
-    yield from _grid(report.costs)
+    yield from grid_blocks(report.scores)
+    yield from grid_blocks(report.costs)
     yield _figure("cost", report, figures)
     if report.failures is not None:
-        yield from _grid(report.failures)
+        yield from grid_blocks(report.failures)
     yield _figure("curves", report, figures)
     if report.steps is not None:
-        yield from _grid(report.steps)
+        yield from grid_blocks(report.steps)
     if report.learned:
         yield "## What was learned"
         for learned in report.learned:
@@ -46,12 +53,6 @@ def _blocks(report: Report, figures: Mapping[str, str]) -> Iterator[str]:
     yield "## How it was measured"
     yield _table(("", ""), report.method)
     yield _list(report.statistics)
-
-
-def _grid(grid: Grid) -> Iterator[str]:
-    yield f"## {_text(grid.title)}"
-    yield _table(grid.columns, grid.rows)
-    yield _text(grid.note)
 
 
 def _learned(learned: LearnedBy) -> Iterator[str]:

@@ -23,6 +23,9 @@ SIMULATED = (
     "a real model would be, and they rank no methods."
 )
 
+DECIDED = "What the simulated LM can learn from decides this."
+"""Goes with every headline of a ranking in simulation; `tfgrpo compare --abilities` shows it."""
+
 
 @dataclass(frozen=True, slots=True)
 class LearnedBy:
@@ -65,7 +68,7 @@ def report_of(study: Study) -> Report:
     return Report(
         title=f"{table.title}: {counted(len(table.lines), 'optimizer')} compared",
         simulated=SIMULATED if table.simulated else "",
-        headline=verdicts.headline(table),
+        headline=verdicts.headline(table) + (f" {DECIDED}" if table.simulated and table.comparisons else ""),
         findings=tuple(verdicts.findings(table)),
         warnings=tuple(verdicts.warnings(table)),
         scores=_scores(table),
@@ -86,7 +89,7 @@ def _scores(table: Table) -> Grid:
         f"Mean@{table.k} [95%]",
         seeds,
         f"Pass@{table.k}",
-        "gain, paired [95%]",
+        "gain, paired [95%, Holm]",
         "p (Holm)",
         "verdict",
     )
@@ -220,7 +223,7 @@ def _method(study: Study) -> Iterator[tuple[str, str]]:
 def _captions(table: Table) -> dict[str, str]:
     base = table.baseline.label if table.baseline is not None else "the baseline"
     return {
-        "gains": f"Paired gain over {base} with its 95% interval; grey: not distinguishable after correction.",
+        "gains": f"Paired gain over {base} with its corrected interval; grey: not distinguishable.",
         "curves": "Mean reward of the training rollouts at each step.",
         "cost": "What a gain cost in LM calls to learn it.",
     }

@@ -44,7 +44,9 @@ class Gain:
     """The mean difference of each seed."""
     detectable: float | None
     """The smallest true gain that this table would have called significant with `POWER`, by the error it has itself;
-    None where all differences are equal, so that no error can be estimated."""
+    None where all differences are equal, so that no error can be estimated, and where rewards allow no such gain."""
+    is_blind: bool = False
+    """Whether rewards allow no gain that would have been called significant with `POWER`."""
 
     @property
     def seeds(self) -> int:
@@ -52,20 +54,23 @@ class Gain:
         return len(self.by_seed)
 
 
-def gains_over_seeds(pairs: Sequence[tuple[BySeed, BySeed]], *, level: float = 0.95) -> list[Gain]:
+def gains_over_seeds(
+    pairs: Sequence[tuple[BySeed, BySeed]], *, level: float = 0.95, levels: Sequence[float] | None = None
+) -> list[Gain]:
     """The paired gain of each optimizer over training seeds and questions; the module's text says how.
 
     Args:
         pairs: Baseline and optimizer: rewards per seed and question, in the same order within a pair. A question that
             lost all its rollouts is an empty row. Every pair has a baseline of its own, which may be the same one.
         level: Confidence level, in (0, 1).
+        levels: That of each interval, where it is not `level`; see `holm_levels`.
 
     Raises:
         DataError: Seeds or questions do not match, or no question was answered on both sides under every seed.
     """
     tables = [_Table.of(*pair) for pair in pairs]
     excess = _excess([table.parts for table in tables])
-    return [_gain(table, excess, level) for table in tables]
+    return [_gain(table, excess, level, level if levels is None else levels[at]) for at, table in enumerate(tables)]
 
 
 def mean_over_seeds(rewards: BySeed) -> Estimate:
@@ -96,6 +101,20 @@ def holm(p_values: Sequence[float]) -> list[float]:
         highest = max(highest, min((len(p_values) - rank) * p_values[i], 1.0))
         adjusted[i] = highest
     return adjusted
+
+
+def holm_levels(p_values: Sequence[float], level: float = 0.95) -> list[float]:
+    """The level at which Holm's method tests each: its interval leaves out 0 exactly where `holm` is significant.
+
+    Whatever is tested after the first that is not significant is not either, and has that one's level.
+    """
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    levels, share, passed = [level] * len(p_values), 1 - level, True
+    for rank, i in enumerate(order):
+        share = (1 - level) / (len(p_values) - rank) if passed else share
+        passed = passed and p_values[i] < share
+        levels[i] = 1 - share
+    return levels
 
 
 def winner(means: Mapping[str, float]) -> str | None:
@@ -200,9 +219,9 @@ def _excess(tables: Sequence[_Parts]) -> _Excess:
     return _Excess(max(variance, 0.0), fsum(uncertain) / len(crossed) ** 2)
 
 
-def _gain(table: _Table, excess: _Excess, level: float) -> Gain:
+def _gain(table: _Table, excess: _Excess, level: float, level_shown: float) -> Gain:
     parts, (low, high) = table.parts, table.bounds
-    found = paired_difference(_averaged(table.before), _averaged(table.after), level=level, bounds=(low, high))
+    found = paired_difference(_averaged(table.before), _averaged(table.after), level=level_shown, bounds=(low, high))
     by_seed = tuple(fsum(row) / len(row) for row in table.cells)
     variance = parts.by_questions + (excess.variance if parts.seeds > 1 else 0.0)
     if parts.by_questions <= _ROUNDING:
@@ -212,7 +231,8 @@ def _gain(table: _Table, excess: _Excess, level: float) -> Gain:
         freedom = variance**2 / (parts.by_questions**2 / freedom + excess.uncertainty)
         found = _widened(found, sqrt(variance), freedom, high - low)
     reach = _quantile(freedom, (1 + level) / 2) + _quantile(freedom, POWER)
-    return Gain(found, by_seed, reach * sqrt(variance))
+    detectable = reach * sqrt(variance)
+    return Gain(found, by_seed, detectable) if detectable < high - low else Gain(found, by_seed, None, is_blind=True)
 
 
 def _averaged(means: Sequence[Sequence[float]]) -> list[list[float]]:

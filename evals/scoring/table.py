@@ -14,6 +14,7 @@ from evals.scoring.gains import (
     Gain,
     gains_over_seeds,
     holm,
+    holm_levels,
     mean_over_seeds,
     pass_over_seeds,
     winner,
@@ -239,10 +240,13 @@ def _line(triple: Triple, label: str, results: Sequence[RowResult], k: int, base
 
 
 def _with_gains(lines: Sequence[Line]) -> list[Line]:
-    """The lines with their gains over the baseline of their model and program, and what p-values are left of them."""
+    """The lines with their gains over the baseline of their model and program, corrected for being several."""
     pairs = _pairs(lines)
-    gains = dict(zip(pairs, gains_over_seeds(list(pairs.values()), level=LEVEL), strict=True))
-    corrected = dict(zip(gains, holm([gain.difference.p_value for gain in gains.values()]), strict=True))
+    tables = list(pairs.values())
+    p_values = [gain.difference.p_value for gain in gains_over_seeds(tables, level=LEVEL)]
+    corrected = dict(zip(pairs, holm(p_values), strict=True))
+    shown = gains_over_seeds(tables, level=LEVEL, levels=holm_levels(p_values, LEVEL))
+    gains = dict(zip(pairs, shown, strict=True))
     return [replace(line, gain=gains.get(line.triple), p_holm=corrected.get(line.triple)) for line in lines]
 
 

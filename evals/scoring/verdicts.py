@@ -94,9 +94,11 @@ def statistics(table: Table) -> Iterator[str]:
             "A gain is the mean difference to the baseline over the same questions, with a t interval over questions. "
             "With one training seed it speaks of this one trained program, not of the optimizer in general."
         )
+    several = counted(table.comparisons, "comparison")
     yield (
-        f"p-values are corrected by Holm's method for {counted(table.comparisons, 'comparison')}; the intervals are "
-        "not, so an interval may leave out zero where the verdict does not. Every row has rollouts of its own, none "
+        f"p-values and intervals of gains are corrected by Holm's method for {several}; "
+        "an interval has the level at which its gain is tested, and leaves out zero exactly where the verdict does. "
+        "Every row has rollouts of its own, none "
         "is shared with training, and the winner's are drawn once more because the highest of several noisy scores "
         "is too high."
     )
@@ -145,13 +147,20 @@ def _of_winner(winner: Winner, lines: int) -> Iterator[str]:
 
 def power(table: Table) -> Iterator[str]:
     """What gain these questions could show, and how many would show one of the size that papers report."""
-    found = [line.gain.detectable for line in table.lines if line.gain is not None and line.gain.detectable]
+    gains = [line.gain for line in table.lines if line.gain is not None]
+    found = [gain.detectable for gain in gains if gain.detectable]
+    rests = f"with {table.questions} questions and {counted(len(table.seeds), 'seed')}"
+    if blind := sum(gain.is_blind for gain in gains):
+        yield (
+            f"What this comparison could not see: {rests}, no gain that rewards allow would be called significant "
+            f"{POWER:.0%} of the time for {blind} of {counted(len(gains), 'optimizer')}; more seeds and questions help."
+        )
     if not found:
         return
     low, high = min(found), max(found)
     span = f"{low:.3f}" if f"{low:.3f}" == f"{high:.3f}" else f"{low:.3f} to {high:.3f}, by optimizer,"
     yield (
-        f"What this comparison could see: with {table.questions} questions and {counted(len(table.seeds), 'seed')}, a "
+        f"What this comparison could see: {rests}, a "
         f"true gain of {span} would be called significant {POWER:.0%} of the time (at {1 - LEVEL:.0%}, before "
         "correction)."
     )

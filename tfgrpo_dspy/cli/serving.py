@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import socket
+import sys
 import webbrowser
 from contextlib import suppress
 from functools import partial
@@ -46,9 +48,10 @@ def _free_port(port: int, host: str) -> int:
 
 
 def show_ui(folder: Path, port: int, host: str, experiment: str | None) -> None:
-    """Run MLflow's UI until interrupted."""
+    """Run MLflow's UI until interrupted or told to end; its server, which holds the port, ends with it."""
     from tfgrpo_dspy.observers.mlflow.ui import open_ui
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # as an exception it closes what was opened
     with err().status("Starting mlflow ui"):
         running = open_ui(folder, port, host, experiment=experiment)
     with running:

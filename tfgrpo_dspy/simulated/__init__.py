@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tfgrpo_dspy.simulated.engine import AsyncSimulatedEngine, SimulatedEngine, simulated_lm
     from tfgrpo_dspy.simulated.failings import Failings
     from tfgrpo_dspy.simulated.families import CODING
+    from tfgrpo_dspy.simulated.prompt import Learns
     from tfgrpo_dspy.simulated.student import SolveProblem, make_solver
     from tfgrpo_dspy.simulated.world import Problem, Split, answers_match, demo_examples, make_problems
 
@@ -24,6 +25,7 @@ __all__ = [
     "AsyncSimulatedEngine",
     "Failings",
     "Latency",
+    "Learns",
     "Page",
     "Problem",
     "SimulatedEngine",
@@ -48,6 +50,7 @@ __getattr__, __dir__ = lazily(
         "simulated.engine": "AsyncSimulatedEngine SimulatedEngine simulated_lm",
         "simulated.failings": "Failings",
         "simulated.families": "CODING",
+        "simulated.prompt": "Learns",
         "simulated.student": "SolveProblem make_solver",
         "simulated.world": "Problem Split answers_match demo_examples make_problems",
     },

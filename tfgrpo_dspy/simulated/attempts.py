@@ -90,17 +90,23 @@ def listed_attempts(text: str) -> Listed:
 
 def read_attempts(inputs: Mapping[str, str]) -> list[Shown]:
     """All attempts that the input fields show, with their rewards as far as they are shown."""
+    return [shown for _, shown in told_attempts(inputs)]
+
+
+def told_attempts(inputs: Mapping[str, str]) -> list[tuple[str, Shown]]:
+    """All attempts that the input fields show, each with the text that shows it."""
     for value in inputs.values():
         if attempts := listed_attempts(value).attempts:
-            return [shown for _, shown in attempts]
+            return list(attempts)
     sides = [_side(inputs, "better"), _side(inputs, "worse")]
     if all(sides):
-        return [Shown.of("\n".join(side.values()), read_reward(side)) for side in sides]
+        texts = ["\n".join(side.values()) for side in sides]
+        return [(text, Shown.of(text, read_reward(side))) for text, side in zip(texts, sides, strict=True)]
     for value in inputs.values():
         if told := _records(value) or _CONVERSATION.findall(value):
-            return [Shown.of(text, reward_in("", text)) for text in told]
+            return [(text, Shown.of(text, reward_in("", text))) for text in told]
     alone = read_alone(inputs)
-    return [alone] if alone.steps else []
+    return [("\n".join(inputs.values()), alone)] if alone.steps else []
 
 
 def _records(text: str) -> list[str]:

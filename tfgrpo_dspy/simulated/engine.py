@@ -8,12 +8,13 @@ import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from dspy.lm15 import Message, Request, Response, TextPart, Usage, response_to_events
 
+from tfgrpo_dspy.errors import SettingsError
 from tfgrpo_dspy.simulated.failings import Failings
-from tfgrpo_dspy.simulated.prompt import read_prompt
+from tfgrpo_dspy.simulated.prompt import Learns, read_prompt
 from tfgrpo_dspy.simulated.roles import reply_to
 
 if TYPE_CHECKING:
@@ -37,18 +38,27 @@ class SimulatedEngine:
         confusion: Chance, in [0, 1], that a comparison takes the losers' way for the winners': a model too weak to
             reflect.
         failings: What it does wrong besides, and how often.
+        learns: What its reflection can learn from.
     """
 
-    def __init__(self, seed: int = 0, confusion: float = 0.0, failings: Failings | None = None) -> None:
+    def __init__(
+        self,
+        seed: int = 0,
+        confusion: float = 0.0,
+        failings: Failings | None = None,
+        learns: Learns = "contrast",
+    ) -> None:
         if not 0 <= confusion <= 1:
             raise ValueError(f"confusion is a chance, from 0 (never) to 1 (always), got {confusion!r}")
-        self.seed, self.confusion, self.failings = seed, confusion, failings or Failings()
+        if learns not in get_args(Learns):
+            raise SettingsError(f"learns must be one of {', '.join(get_args(Learns))}, got {learns!r}")
+        self.seed, self.confusion, self.failings, self.learns = seed, confusion, failings or Failings(), learns
         self._seen: Counter[bytes] = Counter()
         self._lock = threading.Lock()
 
     def complete(self, request: Request) -> Response:
         """The reply to one request."""
-        prompt = replace(read_prompt(request), slip=self.failings.slip)
+        prompt = replace(read_prompt(request), slip=self.failings.slip, learns=self.learns)
         config = request.config
         shown = text_of(request)
         draws = self._draws_for(shown, config.seed, config.temperature)
@@ -71,16 +81,17 @@ class SimulatedEngine:
     def dump_state(self) -> dict[str, Any]:
         """What `load_state` needs; holds no secret."""
         failings = self.failings.told()
-        confused = {"confusion": self.confusion} if self.confusion else {}
-        return {"seed": self.seed, **confused, **({"failings": failings} if failings else {})}
+        own = {"confusion": self.confusion, "failings": failings, "learns": self.learns}
+        usual = {"confusion": 0.0, "failings": {}, "learns": "contrast"}
+        return {"seed": self.seed, **{name: value for name, value in own.items() if value != usual[name]}}
 
     @classmethod
     def load_state(cls, state: dict[str, Any]) -> SimulatedEngine:
         """An engine that behaves as the one that was saved."""
         return cls(**{**state, "failings": Failings(**state.get("failings", {}))})
 
-    def __reduce__(self) -> tuple[type[SimulatedEngine], tuple[int, float, Failings]]:
-        return type(self), (self.seed, self.confusion, self.failings)
+    def __reduce__(self) -> tuple[type[SimulatedEngine], tuple[int, float, Failings, Learns]]:
+        return type(self), (self.seed, self.confusion, self.failings, self.learns)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> SimulatedEngine:
         # A copied LM must not start its sequence of replies anew.
@@ -130,6 +141,7 @@ def simulated_lm(
     fixed_seed: bool = True,
     confusion: float = 0.0,
     failings: Failings | None = None,
+    learns: Learns = "contrast",
     **kwargs: Any,
 ) -> dspy.LM:
     """The embedded LM as a `dspy.LM`, ready for `dspy.context(lm=...)`; needs neither key nor network.
@@ -141,11 +153,13 @@ def simulated_lm(
             another reply each time, which suits callers that sample by repeating a request.
         confusion: Chance, in [0, 1], that its comparisons take the losers' way for the winners'.
         failings: What it does wrong besides, and how often.
+        learns: What its reflection can learn from: better attempts beside worse ones (`contrast`), a poor attempt
+            beside the expected answer (`answer`), or `both`. It decides which methods fare well.
         **kwargs: Further arguments of `dspy.LM`, e.g. `temperature`.
     """
     import dspy
 
-    engine = SimulatedEngine(seed, confusion, failings)
+    engine = SimulatedEngine(seed, confusion, failings, learns)
     if fixed_seed:
         kwargs.setdefault("seed", seed)
     return dspy.LM(MODEL, engine=engine, async_engine=AsyncSimulatedEngine(engine), **kwargs)

@@ -8,7 +8,7 @@ import re
 from tfgrpo_dspy.simulated.attempts import read_attempts, reward_in
 from tfgrpo_dspy.simulated.policy import attempt
 from tfgrpo_dspy.simulated.prompt import Prompt, Values
-from tfgrpo_dspy.simulated.reflection import FENCED, draw_lesson, outcome
+from tfgrpo_dspy.simulated.reflection import FENCED, draw_lesson, outcome, said_expected
 from tfgrpo_dspy.simulated.tips import write_tips
 
 _WRITE_INSTRUCTION = re.compile(
@@ -52,4 +52,5 @@ def _present(prompt: Prompt) -> str:
 def _feedback(prompt: Prompt, rng: random.Random) -> str:
     """What became of the attempt shown, and what can be learned from it."""
     lesson = draw_lesson(prompt, rng)
-    return " ".join([outcome(reward_in("", prompt.question)), lesson.comparison, *lesson.experiences])
+    expected = said_expected(prompt.question) if prompt.learns != "contrast" else ""
+    return " ".join([outcome(reward_in("", prompt.question), expected), lesson.comparison, *lesson.experiences])

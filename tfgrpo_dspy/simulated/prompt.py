@@ -13,6 +13,8 @@ from typing import Literal, NamedTuple
 from dspy.lm15 import Message, Request
 
 Format = Literal["chat", "json", "plain"]
+Learns = Literal["contrast", "answer", "both"]
+"""What is learned from: better attempts beside worse, a poor one beside the expected answer, or both."""
 
 
 class OutputField(NamedTuple):
@@ -46,6 +48,8 @@ class Prompt:
     demos: tuple[Demo, ...] = ()
     slip: float | None = None
     """Chance of an arithmetic slip of whom it is shown to; None for the usual one."""
+    learns: Learns = "contrast"
+    """What whom it is shown to can learn from."""
 
     @property
     def question(self) -> str:

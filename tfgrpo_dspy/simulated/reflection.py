@@ -8,7 +8,15 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from tfgrpo_dspy.simulated.attempts import Shown, judge, listed_attempts, read_alone, read_attempts, read_reward
+from tfgrpo_dspy.simulated.attempts import (
+    Shown,
+    judge,
+    listed_attempts,
+    read_alone,
+    read_reward,
+    reward_in,
+    told_attempts,
+)
 from tfgrpo_dspy.simulated.policy import advice_in, explained
 from tfgrpo_dspy.simulated.prompt import Prompt
 from tfgrpo_dspy.simulated.steps import Step
@@ -20,7 +28,7 @@ VAGUE = 0.08
 CLEAR = 1 / 3
 """A step is held decisive when the share of better attempts that took it exceeds that of worse ones by this much."""
 INSIGHT = 0.6
-"""Chance that, asked to work back from an expected answer that no attempt shown reached, it finds the way there."""
+"""Chance of finding the way to an expected answer, for each task of which a poor attempt is shown."""
 EQUAL = 1e-9
 """Rewards that differ by no more count as equal."""
 COMMONPLACES = (
@@ -89,9 +97,10 @@ def draw_lesson(prompt: Prompt, rng: random.Random, confusion: float = 0.0) -> L
 
     Confused, which it is with the given chance, it takes the losers' way for what made the winners win.
     """
-    attempts = judge(read_attempts(prompt.inputs), prompt.inputs.get("expected", ""))
-    if (way := found_way(prompt, attempts, rng)) is not None:
-        attempts = [*attempts, way]
+    told = told_attempts(prompt.inputs)
+    attempts = judge([shown for _, shown in told], prompt.inputs.get("expected", ""))
+    if prompt.learns != "contrast":
+        attempts = _with_hindsight(prompt, [text for text, _ in told], attempts, rng)
     if confusion and rng.random() < confusion:
         attempts = _mistaken(attempts)
     differences = sorted(contrast(attempts), key=lambda d: -d.gain)
@@ -102,21 +111,42 @@ def draw_lesson(prompt: Prompt, rng: random.Random, confusion: float = 0.0) -> L
     return Lesson(said, _new(written, prompt), next((d.misled_by for d in differences if d.misled_by), ""))
 
 
-_BACK = re.compile(r"\bback(?:wards?)?\s+from\b|\b(?:leads?|led|arrives?)\s+(?:to|at)\s+(?:it|the)\b", re.IGNORECASE)
-_EXPECTED = re.compile(r"expected|gold|reference|label", re.IGNORECASE)
+_EXPECTED = re.compile(r"expected|gold|reference|label|oracle", re.IGNORECASE)
+_SAID_EXPECTED = re.compile(
+    r"\b(?:expected|gold|correct answer|right answer|should (?:be|have been))\b\D{0,40}?(-?\d[\d,]*(?:\.\d+)?)",
+    re.IGNORECASE,
+)
+_NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
 
 
-def found_way(prompt: Prompt, attempts: Sequence[Shown], rng: random.Random) -> Shown | None:
-    """The way to the expected answer, as an attempt that earned 1; None if it is not asked for, or not found."""
-    expected = next((value for name, value in prompt.inputs.items() if _EXPECTED.search(name)), "")
-    if not expected or not _BACK.search(prompt.instructions) or not all(shown.is_poor for shown in attempts):
-        return None
-    task = "\n".join(listed_attempts(value).rest for value in prompt.inputs.values())
-    found = recognise(task)
-    if found is None or rng.random() >= INSIGHT:
-        return None
-    made = explained(*found, task)
-    return Shown.of(made.reasoning, 1.0) if answers_match(expected, made.answer) else None
+def _with_hindsight(prompt: Prompt, texts: Sequence[str], attempts: Sequence[Shown], rng: random.Random) -> list[Shown]:
+    """The attempts, or the poor ones of who learns from no contrast, and the ways found to expected answers."""
+    shared = "\n".join(listed_attempts(value).rest for value in prompt.inputs.values())
+    expected = "\n".join(value for name, value in prompt.inputs.items() if _EXPECTED.search(name))
+    told = [replace(shown, reward=_reward_of(text, shown)) for text, shown in zip(texts, attempts, strict=True)]
+    ways: dict[str, Shown | None] = {}
+    for text, shown in zip(texts, told, strict=True):
+        if not shown.is_poor:
+            continue
+        task = text if recognise(text) else shared
+        if (found := recognise(task)) is None:
+            continue
+        made = explained(*found, task)
+        wanted = _NUMBER.findall(expected) or _SAID_EXPECTED.findall(text)
+        if made.reasoning not in ways and any(answers_match(number, made.answer) for number in wanted):
+            ways[made.reasoning] = Shown.of(made.reasoning, 1.0) if rng.random() < INSIGHT else None
+    kept = told if prompt.learns == "both" else [shown for shown in told if shown.is_poor]
+    return [*kept, *(way for way in ways.values() if way is not None)]
+
+
+def said_expected(text: str) -> str:
+    """The answer that feedback in a text says was expected; empty if it says none."""
+    found = _SAID_EXPECTED.search(text)
+    return found[1] if found else ""
+
+
+def _reward_of(text: str, shown: Shown) -> float | None:
+    return shown.reward if shown.reward is not None else reward_in("", text)
 
 
 def contrast(attempts: Sequence[Shown]) -> list[Difference]:

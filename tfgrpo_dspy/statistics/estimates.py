@@ -60,10 +60,11 @@ class Difference:
 def mean_at_k(rewards: Rewards, *, level: float = 0.95, bounds: tuple[float, float] | None = None) -> Estimate:
     """Mean over questions of the mean reward of each question's rollouts, with its interval over questions.
 
-    The interval is the Bayesian bootstrap over the question means with half a pseudo-question at each end of the
-    reward range: Jeffreys' interval when every mean is 0 or 1, and its extension to any mean in between. It cannot
+    The interval is the Bayesian bootstrap over the question means with half a pseudo-question at each end of where
+    rewards can be: Jeffreys' interval when every reward is 0 or 1, and its extension to any mean in between. It cannot
     collapse (30 of 30 right gives about [0.92, 1]) and needs no random numbers, because the posterior is summed up
-    by the beta distribution of the same mean and variance.
+    by the beta distribution of the same mean and variance. Graded rewards that reach an end nowhere, and differ, speak
+    for themselves: there the pseudo-questions lie half of their range beyond the lowest and the highest.
 
     Args:
         rewards: One row per question; an empty row (all its rollouts were lost) is left out of `n`.
@@ -79,7 +80,7 @@ def mean_at_k(rewards: Rewards, *, level: float = 0.95, bounds: tuple[float, flo
     Source: "Mean@k" as reported in arXiv 2510.08191; Jeffreys' interval as recommended by Brown, Cai and DasGupta,
     "Interval Estimation for a Binomial Proportion", Statistical Science 16 (2001).
     """
-    return _interval(_means(rewards), level, _range(rewards, bounds))
+    return _interval(_means(rewards), level, _reach(rewards, _range(rewards, bounds)))
 
 
 def full_marks(rewards: Iterable[float]) -> float | None:
@@ -170,6 +171,16 @@ def _range(rewards: Rewards, bounds: tuple[float, float] | None) -> tuple[float,
         raise DataError(f"bounds must be (lowest, highest) with lowest < highest, got {bounds}")
     seen = [float(r) for row in rewards for r in row]
     return bounds or (min([0.0, *seen]), max([1.0, *seen]))
+
+
+def _reach(rewards: Rewards, bounds: tuple[float, float]) -> tuple[float, float]:
+    """Where rewards can be, by those seen: up to half of their range beyond them, and never beyond the bounds."""
+    seen = [float(r) for row in rewards for r in row]
+    (low, high), lowest, highest = bounds, min(seen, default=0.0), max(seen, default=0.0)
+    if highest - lowest <= _NO_SPREAD * (high - low):
+        return bounds
+    margin = (highest - lowest) / 2
+    return max(low, lowest - margin), min(high, highest + margin)
 
 
 def _means(rewards: Rewards) -> list[float]:

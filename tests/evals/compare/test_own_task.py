@@ -118,6 +118,58 @@ def test_a_dry_run_says_what_each_optimizer_may_take(capsys):
     assert "Forecast for 2 seeds" in capsys.readouterr().out
 
 
+def test_an_endpoint_of_the_embedded_lm_is_labelled_as_it_is():
+    task = task_of_files(replace(OWN, lm="openai/simulated", api_base="http://127.0.0.1:1/v1"))
+    assert task.simulated
+    assert not task_of_files(replace(OWN, lm="openai/gpt-4.1-mini")).simulated
+
+
+def test_the_forecast_counts_the_calls_of_optimizers_that_no_budget_bounds(capsys):
+    names = "none,bootstrap-fewshot,tfgrpo-direct,tfgrpo"
+    assert run_compare(replace(OWN, optimizers=names, dry_run=True)) == 0
+    said = {line.split()[0]: " ".join(line.split()) for line in capsys.readouterr().out.splitlines() if line.strip()}
+    for name, learning in {
+        "none": "none",
+        "bootstrap-fewshot": "about 12",
+        "tfgrpo-direct": "about 2",
+        "tfgrpo": "at most 80",
+    }.items():
+        assert said[name].removeprefix(name).strip().startswith(learning), said[name]
+
+
+def test_an_interrupt_says_what_is_kept_and_how_to_go_on():
+    from evals.compare.display import Display
+    from tests.evals.small import small_row
+    from tfgrpo_dspy.cli import Interrupted
+
+    rows = [small_row("none", seed) for seed in range(3)]
+
+    def stopped():
+        with Display(rows) as display:
+            display._done = 2
+            raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted, match="2 of 3 rows are finished and kept; give the same command again to go on"):
+        stopped()
+
+
+@pytest.mark.slow
+def test_the_ranking_is_shown_under_each_ability_of_the_embedded_lm(capsys):
+    small = {"program": None, "trainset": None, "test": None, "lm": None, "task": "demo", "metric": "exact"}
+    options = replace(OWN, **small, abilities=True, seeds=1, train_limit=4, test_limit=4)
+    assert run_compare(options) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    for words in ("SIMULATED", "what the LM can learn from", "contrast answer both", "it ranks no methods"):
+        assert words in said, words
+    folder = Path("out/evals/demo")
+    page = (folder / "abilities.md").read_text()
+    assert "they rank no methods" in page
+    assert page.count("\n| none |") == 1
+    assert all((folder / ability / "report.html").exists() for ability in ("contrast", "answer", "both"))
+    with pytest.raises(SettingsError, match="--abilities are of the embedded LM alone"):
+        run_compare(replace(OWN, abilities=True))
+
+
 def test_the_command_takes_its_options():
     from typer.testing import CliRunner
 

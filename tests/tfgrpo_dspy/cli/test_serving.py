@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -23,6 +25,30 @@ def test_a_server_says_where_it_listens_before_it_serves(monkeypatch):
     said = run("simulate", "--port", "0", "--api-key", "k").stdout
     assert said.index("listens on http://127.0.0.1:") < said.index("serving")
     assert "OPENAI_API_KEY=<the key you gave>" in said
+
+
+def test_a_ui_that_is_told_to_end_takes_mlflows_server_with_it(monkeypatch):
+    closed = []
+
+    class Running:
+        url, links = "http://127.0.0.1:1", None
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            closed.append(True)
+
+        def wait(self):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("tfgrpo_dspy.observers.mlflow.ui.open_ui", lambda *_, **__: Running())
+    try:
+        assert run("ui").exit_code == 0
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert closed
 
 
 def test_the_page_about_a_run_is_opened_or_named(monkeypatch):

@@ -61,15 +61,18 @@ def test_what_cannot_work_is_refused(settings, said):
         TrainingFreeGRPO(exact, **settings)
 
 
-def test_the_embedded_lm_works_back_from_what_was_expected_when_it_is_asked_to():
+def test_an_lm_that_learns_from_answers_makes_use_of_a_hint_and_one_that_learns_from_contrasts_does_not():
     made = {}
-    for rule in ("skip", "hint"):
-        with dspy.context(lm=simulated_lm(0, cache=False)):
+    for learns, rule in (("both", "skip"), ("both", "hint"), ("contrast", "hint")):
+        with dspy.context(lm=simulated_lm(0, cache=False, learns=learns)):
             optimizer = TrainingFreeGRPO(
                 number, epochs=1, group_size=2, temperature=0.2, on_uniform=rule, num_threads=2, display_progress=False
             )
             record = optimizer.compile(make_solver(), demo_examples(24, 0)).detailed_results.steps[0]
         wrong = {g.name for g in record.groups if g.rewards and max(g.rewards) == 0}
-        made[rule] = [a for a in record.advantages if a.group in wrong and not {*a.experiences} <= {*COMMONPLACES}]
-    assert not made["skip"]
-    assert len(made["hint"]) >= 2
+        made[learns, rule] = [
+            a for a in record.advantages if a.group in wrong and not {*a.experiences} <= {*COMMONPLACES}
+        ]
+    assert not made["both", "skip"]
+    assert not made["contrast", "hint"]
+    assert len(made["both", "hint"]) >= 2

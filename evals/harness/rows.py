@@ -206,6 +206,11 @@ SCORING = "scoring"
 _RESULT, _QUESTION = TypeAdapter(RowResult), TypeAdapter(Question)
 
 
+def step_library(folder: Path, step: int) -> Path:
+    """Where a row keeps the library as it was after a step of its training, from 1."""
+    return folder / "steps" / f"{step}.json"
+
+
 def write_row(result: RowResult, folder: Path) -> None:
     """Write `row.json`, which makes the row finished (or failed); its questions are on disk already."""
     document = _RESULT.dump_python(result, mode="json", exclude={"questions"})

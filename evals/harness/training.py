@@ -14,7 +14,7 @@ import dspy
 from dspy.utils.callback import BaseCallback
 
 from evals.harness.learned import curve_of, learned_by
-from evals.harness.rows import LIBRARY, PROGRAM, Learned, Point, Row, Took
+from evals.harness.rows import LIBRARY, PROGRAM, Learned, Point, Row, Took, step_library
 from tfgrpo_dspy import CompileResult, Observer, TrainingFreeGRPO, Usage, write_library
 from tfgrpo_dspy.kit import OutOfBudget, usage_of
 
@@ -72,7 +72,8 @@ def train(
 
     Args:
         row: What to train.
-        folder: Gets `program.json`, `library.json` if there is one, and the store of Training-Free GRPO.
+        folder: Gets `program.json`, `library.json` if there is one, that after every step, and the store of
+            Training-Free GRPO.
         num_threads: LM calls at once.
         observers: For a compile of Training-Free GRPO.
         show: Called with the number of LM calls so far.
@@ -105,6 +106,11 @@ def _keep(program: dspy.Module, folder: Path) -> bool:
     library = getattr(program, "experience_library", None)
     if library is not None:
         write_library(library, folder / LIBRARY)
+    result = getattr(program, "detailed_results", None)
+    for record in result.steps if isinstance(result, CompileResult) else ():
+        kept = step_library(folder, record.step)
+        kept.parent.mkdir(exist_ok=True)
+        write_library(record.library, kept)
     return path.read_bytes() == before
 
 

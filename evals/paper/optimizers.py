@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import dspy
@@ -11,14 +11,15 @@ from dspy.teleprompt import Teleprompter
 
 from optimizers.ablations import tfgrpo
 from optimizers.registry import make_optimizer
-from tfgrpo_dspy import DataError, MajorityVote, SettingsError, attach, read_library
+from optimizers.scaling import AtBudget, Fitted, Plan, Task
+from tfgrpo_dspy import DataError, MajorityVote, SettingsError, TrainingFreeGRPO, attach, read_library
 from tfgrpo_dspy.rewards import Metric
 
 _CHANGED = re.compile(r"(?P<name>[a-z-]+)\[(?P<settings>[a-z_]+=\d+(?:,[a-z_]+=\d+)*)\]")
 
 
 def paper_optimizer(name: str, metric: Metric, seed: int = 0, *, calls: int | None = None) -> Teleprompter:
-    """The optimizer of that name.
+    """The optimizer of that name; Training-Free GRPO reflects at temperature 0, as in the authors' code for the paper.
 
     Args:
         name: Of the line-up, or `tfgrpo[epochs=5]` and `tfgrpo-no-ground-truth[group_size=3]` for other settings.
@@ -31,14 +32,36 @@ def paper_optimizer(name: str, metric: Metric, seed: int = 0, *, calls: int | No
     """
     found = _CHANGED.fullmatch(name)
     if found is None:
-        return make_optimizer(name, metric, seed, calls=calls)
+        return _reflecting_coldly(make_optimizer(name, metric, seed, calls=calls))
     settings = settings_in(name)
     match found["name"]:
         case "tfgrpo":
-            return tfgrpo(metric, seed, calls, **settings)
+            return _reflecting_coldly(tfgrpo(metric, seed, calls, **settings))
         case "tfgrpo-no-ground-truth":
-            return tfgrpo(MajorityVote(), seed, calls, use_ground_truth=False, **settings)
+            made = tfgrpo(MajorityVote(), seed, calls, use_ground_truth=False, **settings)
+            return _reflecting_coldly(made)
     raise SettingsError(f"the settings of {found['name']} cannot be changed here; only those of tfgrpo can")
+
+
+def _reflecting_coldly(optimizer: Teleprompter) -> Teleprompter:
+    if isinstance(optimizer, AtBudget):
+        optimizer.plan = _ColdReflection(optimizer.plan)
+    return optimizer
+
+
+@dataclass(frozen=True, slots=True)
+class _ColdReflection:
+    """A plan whose Training-Free GRPO has the LM of the context reflect at temperature 0."""
+
+    plan: Plan
+
+    def __call__(self, task: Task) -> Fitted:
+        """The optimizer and what it is given."""
+        fitted, lm = self.plan(task), dspy.settings.lm
+        optimizer = fitted.optimizer
+        if isinstance(optimizer, TrainingFreeGRPO) and lm is not None:
+            optimizer.setup = replace(optimizer.setup, reflection_lm=lm.copy(temperature=0.0))
+        return fitted
 
 
 def settings_in(name: str) -> dict[str, int]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import dspy
 
-from evals.harness.rows import LIBRARY, Row
+from evals.harness.rows import LIBRARY, Row, step_library
 from evals.harness.tasks import Data, Task
 from evals.paper.data import EMBEDDED, Sets
 from evals.paper.optimizers import FromElsewhere, paper_optimizer
@@ -130,13 +130,17 @@ class _Rows:
 
     def _row(self, line: Line, seed: int) -> Row:
         task, optimizer = self._task(line), optimizer_in(self.domain, line.optimizer)
-        donor = line.learned_on
+        donor, own = line.learned_on, {"seed": seed, "temperature": self.domain.temperature}
+        if line.after_step is not None:
+            whole = self._row(replace(line, after_step=None), seed)
+            make = FromElsewhere(step_library(whole.folder(self.setup.out), line.after_step), whole.optimizer)
+            return PaperRow(task=task, optimizer=f"{optimizer} after step {line.after_step}", make=make, **own)
         if donor is None or donor == self.domain:
-            return PaperRow(task=task, optimizer=optimizer, seed=seed, make=paper_optimizer)
+            return PaperRow(task=task, optimizer=optimizer, make=paper_optimizer, **own)
         source = _Rows(self.table, self.setup, donor, self.sets)._row(replace(line, learned_on=None), seed)
         taught = replace(task, data=partial(_taught_elsewhere, self.sets[donor.name], self.sets[self.domain.name]))
         make = FromElsewhere(source.folder(self.setup.out) / LIBRARY, f"{source.optimizer} on {donor.name}")
-        return PaperRow(task=taught, optimizer=f"{source.optimizer} on {donor.name}", seed=seed, make=make)
+        return PaperRow(task=taught, optimizer=f"{source.optimizer} on {donor.name}", make=make, **own)
 
     def _task(self, line: Line) -> Task:
         model = self.setup.models[line.model]

@@ -66,6 +66,8 @@ class Domain:
     """Training examples drawn."""
     k: int
     """Rollouts per test question."""
+    temperature: float = 0.3
+    """Of the rollouts of the test, as in the authors' code; training has the paper's 0.7."""
     settings: str = ""
     """Of Training-Free GRPO there, where they are not the usual ones; as `evals.paper.optimizers` reads them."""
 
@@ -110,6 +112,8 @@ class Line:
     """As `evals.paper.optimizers` takes it."""
     learned_on: Domain | None = None
     """Whose training set the library is from; None for that of each column."""
+    after_step: int | None = None
+    """Tested with the library as it was after that step of the optimizer's training; None for the last."""
     says: str = ""
     """What the optimizer is called in the table; empty for its usual name."""
     published: Mapping[str, float]

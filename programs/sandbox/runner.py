@@ -86,5 +86,5 @@ def _best_runner() -> Runner:
         "there is no sandbox here for code that a model writes "
         f"(bubblewrap: {without_bubblewrap}; Deno: {without_deno}); install one, e.g. `apt-get install bubblewrap` or "
         "`pip install 'dspy[deno]'`, or run the code unprotected, with all your rights, by unsafe_local_code=True "
-        "(--unsafe-local-code)"
+        "(`--unsafe-local-code` of the commands that take a program of yours)"
     )

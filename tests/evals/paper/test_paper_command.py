@@ -124,6 +124,15 @@ def test_what_can_be_mended_is_said_in_one_sentence(arguments, said):
     assert said in " ".join(done.output.split())
 
 
+def test_a_table_whose_agent_runs_code_says_what_to_install_where_no_sandbox_is(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr("programs.sandbox.bubblewrap.why_not", lambda: "the command bwrap is not installed")
+    monkeypatch.setattr("programs.sandbox.deno.why_not", lambda: "Deno is not installed")
+    done = run("cost", tmp_path, tiny)
+    assert done.exit_code == 2
+    [said] = [line for line in done.output.splitlines() if line.startswith("Error: ")]
+    assert "install one, e.g. `apt-get install bubblewrap`" in said
+
+
 def test_a_folder_without_a_benchmark_says_which_is_missing(tmp_path):
     done = run("aime", tmp_path / "out", tmp_path)
     assert done.exit_code == 2

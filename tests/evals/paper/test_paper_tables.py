@@ -14,6 +14,7 @@ from evals.paper.tables import MATH, MODELS, RL_TRAINED, TABLES, WEB, find_table
 from evals.texts import problem_key, problem_of
 from tfgrpo_dspy import DataError, SettingsError, TrainingFreeGRPO
 from tfgrpo_dspy.rewards.metrics import number
+from tfgrpo_dspy.simulated import simulated_lm
 
 GAINS = {  # over the baseline of the same model and program, as the paper prints them
     "aime": {"AIME24": {2.7}, "AIME25": {5.4}},
@@ -89,6 +90,29 @@ def test_settings_in_a_name_reach_the_optimizer():
     assert made.optimizer.settings.epochs == 5
     with pytest.raises(SettingsError, match="settings of gepa cannot be changed"):
         paper_optimizer("gepa[epochs=5]", number)
+
+
+@pytest.mark.parametrize(("name", "steps"), [("dynamics", [1, 2]), ("epochs", [1, 3, 5])])
+def test_the_steps_of_one_training_are_tested_and_no_training_per_step(name, steps, tmp_path):
+    table = find_table(name)
+    setup = Setup(models=models_of(table, lm="simulated"), source=EMBEDDED, limit=2, k=1, out=tmp_path)
+    [plan] = plan_of(table, setup, {"math": sets_of(MATH, EMBEDDED, limit=2)})
+    carried = [row for row in plan.rows if isinstance(row.make, FromElsewhere)]
+    [trained] = [row for row in plan.rows if row not in carried and row.optimizer != "none"]
+    assert [row.make.path for row in carried] == [trained.folder(tmp_path) / "steps" / f"{step}.json" for step in steps]
+    assert [expected.learning.calls for expected in expect(plan)].count(0) == len(plan.rows) - 1
+
+
+def test_rows_are_tested_at_the_authors_temperature_and_reflected_on_at_theirs():
+    table = find_table("aime")
+    (plan,) = plan_of(table, Setup(models=models_of(table, lm="simulated")), {"math": nominal_sets(MATH, limit=2)})
+    assert {row.temperature for row in plan.rows} == {0.3}
+    with dspy.context(lm=simulated_lm(temperature=0.5)):
+        for name in ("tfgrpo", "tfgrpo[epochs=5]", "tfgrpo-no-ground-truth"):
+            made = paper_optimizer(name, number).plan(_task()).optimizer
+            assert made.setup.reflection_lm.kwargs["temperature"] == 0
+            assert made.settings.temperature == 0.7
+        assert paper_optimizer("none", number).compile(dspy.Predict("problem -> answer"), []) is not None
 
 
 def test_a_library_that_was_not_learned_cannot_be_carried_over(tmp_path):

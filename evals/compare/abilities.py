@@ -53,12 +53,18 @@ def under(task: Task, ability: Learns) -> Task:
 
 
 def headline_of(tables: Mapping[Learns, Table]) -> str:
-    """Who leads under each ability, and what follows from that."""
+    """What decides how optimizers fare, by the one whose score it moves most, and who leads under each ability."""
     led = {ability: _leading(table) for ability, table in tables.items()}
     told = "; ".join(f"{ability}: {_scored(line)}" for ability, line in led.items() if line is not None)
-    leaders = {line.optimizer for line in led.values() if line is not None}
-    decided = "is decided by" if len(leaders) > 1 else "was the same whatever"
-    return f"Which optimizer leads here {decided} what the LM can learn from ({told})."
+    means: dict[str, list[float]] = {}
+    for line in (line for table in tables.values() for line in table.lines if line.mean is not None):
+        means.setdefault(line.optimizer, []).append(_mean(line))
+    name = max(means, key=lambda name: max(means[name]) - min(means[name]), default="none")
+    span = means.get(name, [0.0])
+    return (
+        f"What the LM can learn from decides how optimizers fare here: {name} comes to {min(span):.3f} under one "
+        f"ability and {max(span):.3f} under another. The highest scores are {told}."
+    )
 
 
 def grid_of(tables: Mapping[Learns, Table]) -> Grid:

@@ -130,6 +130,8 @@ class Run:
             self._go_on_with_the_account()
         batches = list(self.plan())
         rollouts = sum(len(step.queries) for step in batches) * self.settings.group_size
+        found, calls = self.store.found, self.store.before.lm_calls
+        resumed = f"{counted(found, 'result')} and {counted(calls, 'LM call')} of before" if found or calls else ""
         started = RunStarted(
             self.settings,
             self.student,
@@ -140,7 +142,7 @@ class Run:
             len(batches),
             rollouts,
             self.store.token,
-            self._resumed,
+            resumed,
         )
         if self.store.is_kept:
             from tfgrpo_dspy.run.recall import start_as_json
@@ -308,7 +310,11 @@ class Run:
         )
         read = self.library
         self.records.append(record)  # before the validation, so that an error in it does not lose the step
-        self._check_that_one_came_through(record, read)
+        try:
+            check_that_one_came_through(record, read)
+        except EveryRolloutFailed:
+            self.announcer(StepFinished(record))
+            raise
         record = replace(record, validation=self._validate(enacted.library, step.number, workers))
         warn_of_scores_below_failure(groups, self.settings.failure_score)
         if self.settings.require_contrast:
@@ -318,13 +324,6 @@ class Run:
         self.records[-1] = self.store.keep_step(record)
         if step.ends_epoch:
             self.announcer(EpochFinished(step.epoch, enacted.library))
-
-    def _check_that_one_came_through(self, record: StepRecord, read: ExperienceLibrary) -> None:
-        try:
-            check_that_one_came_through(record, read)
-        except EveryRolloutFailed:
-            self.announcer(StepFinished(record))
-            raise
 
     @property
     def library(self) -> ExperienceLibrary:
@@ -370,11 +369,6 @@ class Run:
             return evaluate_with(workers, policy, self.valset, self.metric, sampling)
         except BudgetError:
             return None
-
-    @property
-    def _resumed(self) -> str:
-        found, calls = self.store.found, self.store.before.lm_calls
-        return f"{counted(found, 'result')} and {counted(calls, 'LM call')} of before" if found or calls else ""
 
     def _result(self, carried: Carried, error: BaseException | None = None) -> CompileResult:
         libraries = [self.settings.library, *(record.library for record in self.records)]

@@ -1,7 +1,8 @@
 """Whether 10 000 rollouts and 100 000 experiences are still light: peak memory of a run, seconds of library functions.
 
-A run of 2 500 and one of 10 000 rollouts, each in a process of its own, with the simulated LM in process and a program
-that leaves a trace of 20 kB a rollout: kept, the larger run's would take 150 MB more. Libraries of 10 to 100 000
+Runs of 1 000 and 10 000 rollouts, in steps of 100 problems and in one, each in a process of its own and taken up again,
+finished, in another, with the simulated LM in process and a program that leaves a trace of 20 kB a rollout: kept in
+memory, the larger run's would take 200 MB more. Libraries of 10 to 100 000
 experiences are applied 100 operations to (40 additions, 30 modifications, 20 deletions, 10 keeps), saved, loaded,
 rendered, and attached to a program; CPU seconds stand beside the wall-clock, which other processes lengthen.
 
@@ -20,6 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
 
 import dspy
 
@@ -35,8 +37,9 @@ from tfgrpo_dspy.simulated.student import make_solver
 GROUP_SIZE, BATCH = 5, 100
 TRACE = 20_000
 """Characters that a rollout's tool call returns."""
-FLAT = 1.1
-"""Peak with four times the rollouts / peak, at most: of a finished step the library and its changes stay."""
+FLAT, GROWS = 1.1, 1.3
+"""Peak with ten times the rollouts / peak, at most, in steps and in one step: of a finished step the library and its
+changes stay, of a rollout under way what is needed to learn from it."""
 REPEATS = 3
 
 
@@ -62,37 +65,58 @@ def look_up(query: str) -> str:
 WORDS = [f"word{i}" for i in range(10, 100)]
 
 
-def run_rollouts(rollouts: int) -> Mapping[str, object]:
-    """One run, in steps of `BATCH` problems; call it in a fresh process.
+class Shape(NamedTuple):
+    """How large a run is, and in how many steps it is made."""
+
+    rollouts: int
+    in_one_step: bool = False
+
+    @property
+    def named(self) -> str:
+        """For a person."""
+        return f"{self.rollouts} rollouts in {'one step' if self.in_one_step else f'steps of {BATCH} problems'}"
+
+
+def run_rollouts(shape: Shape, folder: Path, *, again: bool = False) -> Mapping[str, object]:
+    """One run that keeps its results; call it in a fresh process, and in another one to take it up.
+
+    Args:
+        shape: Of the run.
+        folder: Its `log_dir`.
+        again: Whether the run is in it already, finished.
 
     Returns:
         Seconds, and MB of memory before it and at its peak.
     """
-    trainset = demo_examples(rollouts // GROUP_SIZE, seed=0)
-    optimizer = TrainingFreeGRPO(
-        correct,
-        epochs=1,
-        batch_size=BATCH,
-        group_size=GROUP_SIZE,
-        max_experiences=30,  # as long a prompt for the last step as for the first
-        num_threads=16,
-        max_errors=0,
-        display_progress=False,
-    )
+    trainset = demo_examples(shape.rollouts // GROUP_SIZE, seed=0)
+    settings: dict[str, Any] = {
+        "epochs": 1,
+        "batch_size": None if shape.in_one_step else BATCH,
+        "group_size": GROUP_SIZE,
+        "max_experiences": 30,  # as long a prompt for the last step as for the first
+        "num_threads": 16,
+        "max_errors": 0,
+        "display_progress": False,
+    }
     with dspy.context(lm=simulated_lm(cache=False)):
-        optimizer.compile(Searching(), trainset[:20])  # what is loaded at the first use is no growth
+        # What is loaded at the first use is no growth.
+        TrainingFreeGRPO(correct, **settings, log_dir=folder.with_name("first")).compile(Searching(), trainset[:20])
         before, started, begun = peak_memory(), time.perf_counter(), time.process_time()
-        program = optimizer.compile(Searching(), trainset)
+        program = TrainingFreeGRPO(correct, **settings, log_dir=folder).compile(Searching(), trainset)
         seconds, cpu = time.perf_counter() - started, time.process_time() - begun
+    if again:
+        return {"taken up, CPU s": round(cpu, 2), "taken up, peak MB": round(peak_memory())}
     calls = program.detailed_results.usage.lm_calls
     return {
-        "rollouts": rollouts,
+        "rollouts": shape.rollouts,
+        "steps": len(program.detailed_results.steps),
         "LM calls": calls,
         "seconds": round(seconds, 1),
         "CPU ms / call": round(1000 * cpu / calls, 2),
         "before, MB": round(before),
         "peak, MB": round(peak_memory()),
-        "growth, kB / rollout": round(1000 * (peak_memory() - before) / rollouts, 2),
+        "growth, kB / rollout": round(1000 * (peak_memory() - before) / shape.rollouts, 2),
+        "store, MB": round((folder / "run.db").stat().st_size / 1e6, 1),
     }
 
 
@@ -161,31 +185,51 @@ def correct(example: dspy.Example, prediction: dspy.Prediction, trace: object = 
     return answers_match(example.answer, prediction.answer)
 
 
-def in_own_process(rollouts: int) -> Mapping[str, object]:
-    """`run_rollouts` in a fresh process."""
-    progress(f"{rollouts} rollouts ...")
-    command = [sys.executable, "-m", "benchmarks.scale", f"--run={rollouts}"]
-    said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    row: Mapping[str, object] = json.loads(said.splitlines()[-1])
+def in_own_process(shape: Shape) -> Mapping[str, object]:
+    """`run_rollouts` in a fresh process, and once more in another one."""
+    progress(f"{shape.named} ...")
+    row: dict[str, object] = {}
+    with TemporaryDirectory() as folder:
+        for again in (False, True):
+            given = json.dumps([shape, f"{folder}/log", again])
+            command = [sys.executable, "-m", "benchmarks.scale", f"--run={given}"]
+            said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+            row |= json.loads(said.splitlines()[-1])
+            Path(folder, "first").rename(Path(folder, f"first{again}"))
     return row
+
+
+def targets_of(shapes: Sequence[Shape], runs: Sequence[Mapping[str, object]]) -> list[Target]:
+    """Peaks of the largest run over the smallest, in steps and in one, and what it takes to take it up."""
+    targets = []
+    for in_one_step, most in ((False, FLAT), (True, GROWS)):
+        of_it = [row for shape, row in zip(shapes, runs, strict=True) if shape.in_one_step == in_one_step]
+        if not of_it:
+            continue
+        first, last = of_it[0], of_it[-1]
+        how = f"{last['rollouts']} / {first['rollouts']} rollouts in {'one step' if in_one_step else 'steps'}"
+        ratio = float(str(last["peak, MB"])) / float(str(first["peak, MB"]))
+        targets.append(Target(f"peak memory, {how}", ratio, most))
+        taken_up = float(str(last["taken up, CPU s"]))
+        targets.append(Target(f"taken up finished, {last['rollouts']} rollouts, {last['steps']} steps", taken_up, 10.0))
+    return targets
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and report; the exit code says whether the targets are met."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rollouts", type=int, nargs="*", default=[2_500, 10_000], help="(default: 2500 10000)")
+    parser.add_argument("--rollouts", type=int, nargs="*", default=[1_000, 10_000], help="(default: 1000 10000)")
     parser.add_argument("--entries", type=int, nargs="*", default=[10, 100, 1_000, 10_000, 100_000])
-    parser.add_argument("--run", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--run", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.run:
-        sys.stdout.write(json.dumps(run_rollouts(options.run)) + "\n")
+        shape, folder, again = json.loads(options.run)
+        sys.stdout.write(json.dumps(run_rollouts(Shape(*shape), Path(folder), again=again)) + "\n")
         return 0
-    runs = [in_own_process(rollouts) for rollouts in options.rollouts]
+    shapes = [Shape(rollouts, in_one_step) for in_one_step in (False, True) for rollouts in options.rollouts]
+    runs = [in_own_process(shape) for shape in shapes]
     libraries = [measure_library(entries) for entries in options.entries]
-    targets = []
-    if len(runs) > 1:
-        ratio = float(str(runs[-1]["peak, MB"])) / float(str(runs[0]["peak, MB"]))
-        targets.append(Target(f"peak memory, {options.rollouts[-1]} / {options.rollouts[0]} rollouts", ratio, FLAT))
+    targets = targets_of(shapes, runs)
     for name in ("apply 100, s", "save, s", "load, s"):
         targets += [Target(f"{name} at {row['experiences']}", float(str(row[name])), 1.0) for row in libraries[-1:]]
     return report("scale", [Figures("rollouts", runs), Figures("library", libraries)], targets)

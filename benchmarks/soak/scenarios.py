@@ -29,8 +29,9 @@ class Scenario:
     name: str
     arguments: Sequence[str]
     """Of `tfgrpo`, in a folder of `write_data`, without those that name the LM."""
-    calls_per_task: int = 1
-    """The most calls that are paid again when a task that is kept as a whole is lost."""
+    calls_per_task: int = 2
+    """The most calls that are paid again when a task that is kept as a whole is lost: one, and where a reply was odd a
+    second one that asks for it again."""
     is_comparison: bool = False
     is_tracked: bool = False
     """Whether MLflow records it, in a store that is new."""

@@ -8,6 +8,7 @@
 - The engines that an LM was given.
 - The marks around what is no text in DSPy's texts.
 - What a program keeps in its file besides predictors.
+- The list of the last 10 000 calls, with their prompts, which only `disable_history` bounds.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from dspy._vendor.lm15.transports import (
     TransportResponse,
 )
 from dspy.adapters.types.base_type import CUSTOM_TYPE_END_IDENTIFIER, CUSTOM_TYPE_START_IDENTIFIER
+from dspy.clients import base_lm
 from dspy.clients.capabilities import resolve
 from dspy.clients.costs import estimate_cost
 from dspy.clients.model_metadata import model_info, rate
@@ -51,6 +53,14 @@ _SHOWN_TOKENS = 300
 
 class Saved(Parameter):
     """A part of a program that `save` writes, by its `dump_state` and `load_state`, as it does with predictors."""
+
+
+def forget_calls_before(last: int) -> None:
+    """Of the calls that `dspy.inspect_history` can show, keep so many: their prompts are most of a long run's memory.
+
+    A DSPy that keeps them elsewhere keeps more of them, and that is all.
+    """
+    del getattr(base_lm, "GLOBAL_HISTORY", [])[:-last]
 
 
 class _Socket:

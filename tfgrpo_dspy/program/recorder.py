@@ -13,6 +13,7 @@ from dspy.utils.callback import BaseCallback
 from tfgrpo_dspy.lm.budget import POLICY, Due, Kind
 from tfgrpo_dspy.lm.host import hold_engines_of
 from tfgrpo_dspy.lm.scope import Draw, Listener, active_meter, asking
+from tfgrpo_dspy.lm.undocumented import forget_calls_before
 from tfgrpo_dspy.looks.secrets import SECRETS
 
 _AGENT_LOGS = frozenset({"trajectory", "history"})
@@ -144,10 +145,14 @@ class Recorder(Listener, BaseCallback):
 def _bounded_history(is_plain: bool) -> dict[str, Any]:
     """DSPy's settings for what is remembered of calls: its own would keep the prompts of 10 000 of them alive.
 
-    Where no code of the user's runs that could look, nothing is, once `dspy.inspect_history` has enough to show.
+    Once `dspy.inspect_history` has enough to show, no more is; where no code of the user's runs that could look,
+    nothing is added to it.
     """
     meter = active_meter()
-    is_enough = is_plain and meter is not None and meter.traffic.calls >= _SHOWN
+    is_enough = meter is not None and meter.traffic.calls >= _SHOWN
+    if is_enough and not is_plain:
+        forget_calls_before(_SHOWN)
+    is_enough = is_enough and is_plain
     kept = min(dspy.settings.max_history_size, _REMEMBERED)
     return {"max_history_size": kept, "disable_history": dspy.settings.disable_history or is_enough}
 

@@ -108,24 +108,35 @@ def check_fit(program: dspy.Module, examples: Sequence[dspy.Example]) -> None:
 def fit_of(program: dspy.Module) -> Fit:
     """The fields of a program, by which columns of examples are guessed."""
     required, known = _inputs_of(program)
-    outputs = [name for predictor in program.predictors() for name in predictor.signature.output_fields]
-    return Fit(sorted(required or known or ()), list(dict.fromkeys(outputs[::-1])))
+    predictors = program.predictors()
+    first = [*predictors[0].signature.input_fields] if predictors else []
+    outputs = [name for predictor in predictors for name in predictor.signature.output_fields]
+    return Fit(sorted(required or known or first), list(dict.fromkeys(outputs[::-1])))
 
 
 def _inputs_of(program: dspy.Module) -> tuple[set[str], set[str] | None]:
     """Inputs that the program needs, and all that it takes (None for any)."""
-    import dspy
-
-    if isinstance(program, dspy.Predict | dspy.ChainOfThought):
-        names = set(program.predictors()[0].signature.input_fields)
-        return names, names
     forward = getattr(type(program), "forward", None) or getattr(type(program), "aforward", None)
     if forward is None:
         return set(), None
     taken = [p for p in list(inspect.signature(forward).parameters.values())[1:] if p.kind is not p.VAR_POSITIONAL]
     named = [p for p in taken if p.kind is not p.VAR_KEYWORD]
+    if not named and (signature := _signature_of(program)) is not None:
+        return set(signature.input_fields), set(signature.input_fields)
     required = {p.name for p in named if p.default is p.empty}
     return required, {p.name for p in named} if len(named) == len(taken) else None
+
+
+def _signature_of(program: dspy.Module) -> type[dspy.Signature] | None:
+    """What a module of DSPy's says that it takes, itself or what it wraps; a `forward` of a user's own says nothing."""
+    import dspy
+
+    if isinstance(program, dspy.ChainOfThought):
+        return program.predict.signature  # type: ignore[no-any-return]
+    signature, inner = getattr(program, "signature", None), getattr(program, "module", None)
+    if isinstance(signature, type) and issubclass(signature, dspy.Signature):
+        return signature
+    return _signature_of(inner) if isinstance(inner, dspy.Module) else None
 
 
 def load_attribute(reference: str, kind: str, refusal: type[TFGRPOError]) -> Any:

@@ -18,8 +18,9 @@ from tfgrpo_dspy.cli.files import (
     save_program,
     write_library_files,
 )
-from tfgrpo_dspy.cli.references import check_fit, load_metric, load_program
+from tfgrpo_dspy.cli.references import check_fit, fit_of, load_metric, load_program
 from tfgrpo_dspy.cli.terminal import us
+from tfgrpo_dspy.data.examples import load_examples
 from tfgrpo_dspy.rewards.metrics import exact
 
 LIBRARY = ExperienceLibrary.from_texts(["Read {this} twice: $\\frac{1}{2}$, “so”."])
@@ -126,6 +127,36 @@ class Liberal(dspy.Module):
 
 def test_a_program_that_takes_anything_fits_anything():
     check_fit(Liberal(), [example(whatever="w")])
+
+
+def wraps(signature: str) -> dspy.Module:
+    program = Liberal()
+    program.solve = dspy.Predict(signature)
+    return program
+
+
+DECLARE = {
+    "predicts": dspy.Predict("problem -> answer"),
+    "thinks": dspy.ChainOfThought("problem -> answer"),
+    "acts": dspy.ReAct("problem -> answer", tools=[]),
+    "chooses": dspy.BestOfN(dspy.ReAct("problem -> answer", tools=[]), 2, lambda _, __: 1.0, 1.0),
+    "refines": dspy.Refine(dspy.Predict("problem -> answer"), 2, lambda _, __: 1.0, 1.0),
+    "wraps": wraps("problem -> answer"),
+}
+
+
+@pytest.mark.parametrize("program", DECLARE.values(), ids=DECLARE)
+def test_a_column_that_the_program_reads_by_its_name_is_not_renamed(program):
+    Path("train.csv").write_text("problem,answer\nWhat is 2 + 2?,4\n", encoding="utf-8")
+    (read,) = load_examples("train.csv", fit=fit_of(program))
+    assert read.inputs().toDict() == {"problem": "What is 2 + 2?"}
+    check_fit(program, [read])
+
+
+@pytest.mark.parametrize("program", [p for name, p in DECLARE.items() if name != "wraps"], ids=list(DECLARE)[:-1])
+def test_examples_without_what_the_program_reads_are_refused_whatever_its_kind(program):
+    with pytest.raises(match="reads problem, but the examples' inputs are question"):
+        check_fit(program, [example(question="q")])
 
 
 def test_inputs_are_repeated_or_separated_by_commas():

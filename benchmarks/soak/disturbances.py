@@ -167,11 +167,14 @@ def _for(seconds: float, child: Child) -> None:
 @contextmanager
 def _limited(process: int, size: int) -> Iterator[None]:
     """Within it, no file that the process writes may become larger: what a full disk is to it, without filling one."""
-    with suppress(ProcessLookupError, PermissionError):
-        hard = resource.prlimit(process, resource.RLIMIT_FSIZE)[1]
-        resource.prlimit(process, resource.RLIMIT_FSIZE, (size, hard))
+    gone = ProcessLookupError, PermissionError
+    before = None
+    with suppress(*gone):
+        before = resource.prlimit(process, resource.RLIMIT_FSIZE)
+        resource.prlimit(process, resource.RLIMIT_FSIZE, (size, before[1]))
     try:
         yield
     finally:
-        with suppress(ProcessLookupError, PermissionError):
-            resource.prlimit(process, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, hard))
+        if before is not None:
+            with suppress(*gone):
+                resource.prlimit(process, resource.RLIMIT_FSIZE, before)

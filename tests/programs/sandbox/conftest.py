@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from programs.sandbox import bubblewrap, machine
-from tests.programs.sandbox.processes import processes_with
+from tests.programs.sandbox.processes import that_stay
 
 
 @pytest.fixture(scope="session")
@@ -49,7 +49,7 @@ def nothing_left(
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     before = len(os.listdir("/proc/self/fd")), Path("/proc/self/mounts").read_text(encoding="utf-8")
     yield
-    assert processes_with(mark) == []
+    assert that_stay(mark) == []
     assert (len(os.listdir("/proc/self/fd")), Path("/proc/self/mounts").read_text(encoding="utf-8")) == before
     assert list(temporary.iterdir()) == []
     assert sibling.poll() is None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import select
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -18,6 +20,16 @@ def processes_with(mark: str) -> list[int]:
             if mark.encode() in told:
                 found.append(int(folder.name))
     return found
+
+
+def that_stay(mark: str, seconds: float = 20.0) -> list[int]:
+    """Those of them that do not end: one that was killed takes a moment to give back its memory."""
+    for process in processes_with(mark):
+        with suppress(ProcessLookupError):
+            ends = os.pidfd_open(process)
+            select.select([ends], [], [], seconds)
+            os.close(ends)
+    return processes_with(mark)
 
 
 def interpreters(mark: str) -> set[int]:

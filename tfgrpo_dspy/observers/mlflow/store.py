@@ -183,7 +183,7 @@ class RunStore:
 
     def open(self, tags: Mapping[str, str]) -> None:
         """Find or create the experiment and the run."""
-        self._connect()
+        self.connect()
         tags = {**tags, **self._destination.tags}
         if self.place.run_id is None:
             self._create(tags)
@@ -209,7 +209,7 @@ class RunStore:
         Raises:
             MlflowException: There is none of that id.
         """
-        self._connect()
+        self.connect()
         self.experiment_id = self.client.get_run(self._id()).info.experiment_id
 
     def check(self) -> None:
@@ -218,7 +218,7 @@ class RunStore:
         Raises:
             SettingsError: The experiment was deleted.
         """
-        self._connect()
+        self.connect()
         if self.place.run_id is not None:
             self.ping()
         else:
@@ -309,7 +309,8 @@ class RunStore:
             raise ConnectionError("the MLflow run has not been started yet")
         return self.run_id
 
-    def _connect(self) -> None:
+    def connect(self) -> None:
+        """Make the client, if there is none yet; it asks nothing of a server."""
         if self._client is None:
             mlflow = import_mlflow()
             with prepared(self.place.uri):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 
 from tfgrpo_dspy.errors import SettingsError
@@ -252,6 +252,8 @@ class MLflowTracking:
             place = replace(place, run_id=run_of_token(place.uri, event.token))
         self._is_kept = event.token is not None
         store = RunStore(place, self._destination, self._records.run_name, self._records.started, event.token)
+        with suppress(Exception):  # what is wrong with it is heard where it is written
+            store.connect()  # here, as MLflow looks for Spark: that import and its own hooks lock each other out
         if not sqlite_path(place.uri):  # of a server, an answer is waited for
             self._bounds.close()
             self._bounds.enter_context(bounded_waiting())

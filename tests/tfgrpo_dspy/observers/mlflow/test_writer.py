@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import mlflow
 import pytest
 
 from tests.tfgrpo_dspy.made_events import MadeRun
@@ -172,6 +173,22 @@ def test_no_event_of_a_run_waits_for_a_server_that_does_not_answer(monkeypatch):
         answers.set()
         tracking(last)
     assert tracking.unrecorded == ()
+
+
+def test_the_client_is_made_in_the_thread_that_compiles_where_nothing_else_imports(monkeypatch):
+    made_in, make = [], mlflow.MlflowClient
+
+    def noting(*args, **kwargs):
+        made_in.append(threading.current_thread())
+        return make(*args, **kwargs)
+
+    monkeypatch.setattr(mlflow, "MlflowClient", noting)
+    run = MadeRun()
+    tracking = MLflowTracking()
+    for event in run.events():
+        tracking(event)
+    assert tracking.run_id
+    assert set(made_in) == {threading.main_thread()}
 
 
 def test_an_interrupt_while_records_are_waited_for_ends_the_waiting_and_says_how_to_write_them(monkeypatch, caplog):

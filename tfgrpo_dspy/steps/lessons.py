@@ -17,21 +17,20 @@ from tfgrpo_dspy.text import count_words, neutralise, one_line, shorten
 
 _COMMON = frozenset(
     "accounted accuracy accurate accurately achieve additionally all always answer answering answers any approach "
-    "approaches areas arrive ask asked attempt attempts attention avoid become better calculate calculated calculating "
-    "calculation calculations care careful carefully check checked clear clearly comfortable compare complete concise "
-    "conditions confident consider consistent consistently correct correctly detail details double double-check each "
+    "approaches areas arrive ask asked attempt attempts attention avoid become better calculate calculated "
+    "calculating calculation calculations care careful carefully check checked clear clearly comfortable compare "
+    "complete concise confident consider consistently correct correctly detail details double double-check each "
     "ensure error errors essential estimate every exact expected final follow followed form format formula formulas "
     "full give given go good help identify important improve improvement improvements improving information involved "
     "involving issue issues keep know knowledge lesson logic logical made make making mathematical mathematics method "
     "mistake mistakes multiple necessary number numbers operation operations order outcome outcomes pay performance "
-    "plausible practice practicing precise predict predicting prediction predictions problem problems proceed process "
+    "plausible practice practicing precise predict predicting prediction predictions problem problems proceed "
     "properly provided question questions read reason reasoning recheck regularly relevant remember required result "
-    "results review reward rewards right several single solution solutions solve solved solving source sources start "
-    "statement step steps successful successfully sure systematic systematically task tasks text think thorough "
-    "thoroughly through throughout try understand understanding unit units use used using verify what word "
-    "words work working write".split()
+    "results review right several single solution solutions solve solved solving source sources step steps successful "
+    "successfully sure systematic systematically task tasks text think thorough thoroughly through throughout try "
+    "understand understanding use used using verify what word words work working write".split()
 )
-"""Words that what everybody does anyway is said in."""
+"""Words that what everybody does anyway is said in; none that could name a situation, such as units or conditions."""
 _LEAST_COMMON, _MOST_OWN, _OWN_SHARE = 3, 2, 0.15
 """How many of these a text has at least, and how many others (or which share) at most, that says nothing (ours)."""
 

@@ -15,6 +15,10 @@ FINE = (
     "When an increase of a percentage is told, take it of the value before the increase.",
     "When late, hurry.",
     "When a, do b.",
+    "When the start is given, consider both conditions.",
+    "When a process has conditions, compare them.",
+    "When rewards differ, compare the outcome of each unit.",
+    "When only the start is given, use the units of the outcome.",
 )
 
 

@@ -8,7 +8,7 @@ from math import isnan
 from typing import TYPE_CHECKING, Any
 
 from tfgrpo_dspy.data.columns import Field, Fit, columns_of, fields_of, value_at
-from tfgrpo_dspy.data.files import Row
+from tfgrpo_dspy.data.files import STDIN, Row
 from tfgrpo_dspy.data.rows import read_rows
 from tfgrpo_dspy.errors import DataError, SettingsError
 
@@ -65,7 +65,7 @@ def load_examples(
     rows = iter(islice(read_rows(source, split=split, limit=limit), limit))
     first = next(rows, None)
     if first is None:
-        named = source if isinstance(source, str) else "the data"
+        named = "standard input" if source == STDIN else source if isinstance(source, str) else "the data"
         raise DataError(f"{named}: there is no row in it; it must hold at least one example")
     fields, label = fields_of(first, inputs, answer, fit)
     return [_example(row, fields, label) for row in chain([first], rows)]

@@ -33,13 +33,15 @@ class Row(NamedTuple):
 
 NEEDED = "{what} needs the package {package}: pip install 'tfgrpo-dspy[datasets]'"
 STDIN = "-"
+_UTF_16 = "UTF-16 or UTF-32; save the file as UTF-8"
+_GZIP = b"\x1f\x8b"
 _BEGINNINGS = {
     b"PAR1": "Parquet; name it .parquet",
     b"ARROW1": "Arrow; name it .arrow",
-    b"\x1f\x8b": "compressed by gzip; add .gz to its name",
+    _GZIP: "compressed by gzip; add .gz to its name",
     b"PK": "a ZIP archive, as spreadsheets are; take the files out of it, or export them as .csv",
-    b"\xff\xfe": "UTF-16; save the file as UTF-8",
-    b"\xfe\xff": "UTF-16; save the file as UTF-8",
+    b"\xff\xfe": _UTF_16,
+    b"\xfe\xff": _UTF_16,
 }
 """How files begin that are something else than a text, and what to do with them."""
 
@@ -58,8 +60,10 @@ def stdin_rows() -> Iterator[Row]:
         DataError: It is none of these.
     """
     where = "standard input"
-    raw = getattr(sys.stdin, "buffer", None)
-    text = _decode_all(raw.read(), where) if raw is not None else sys.stdin.read().removeprefix("\ufeff")
+    piped = getattr(sys.stdin, "buffer", None)
+    raw = piped.read() if piped is not None else sys.stdin.read().encode("utf-8", "surrogatepass")
+    with _unpacking(where):
+        text = _decode_all(gzip.decompress(raw) if raw.startswith(_GZIP) else raw, where)
     first = text.lstrip().partition("\n")[0]
     if first.startswith("{") and _is_json(first):
         return _rows_of_lines((line.encode("utf-8", "surrogatepass") for line in text.split("\n")), where)
@@ -141,36 +145,36 @@ def _record(header: list[str], record: list[str], where: str) -> Row:
     return Row(where, {name: value for name, value in zip(header, record, strict=True) if name})
 
 
-def _parquet_rows(path: Path) -> Iterator[Row]:
-    try:
-        arrow, parquet = import_module("pyarrow"), import_module("pyarrow.parquet")  # an extra, and heavy
-    except ImportError as error:
-        raise MissingExtraError(NEEDED.format(what=f"reading {path.name}", package="pyarrow")) from error
-    try:
-        with _binary(path) as source, parquet.ParquetFile(source) as file:
-            rows = chain.from_iterable(batch.to_pylist() for batch in file.iter_batches())
-            for number, values in enumerate(rows, start=1):
-                yield Row(f"{path.name}, row {number}", values)
-    except (arrow.ArrowException, OSError) as error:
-        raise DataError(f"{path.name}: no readable Parquet ({first_line(error)}); write the file anew") from error
-
-
-def _arrow_rows(path: Path) -> Iterator[Row]:
+def _table_rows(path: Path, what: str, batches: Callable[[Any], Iterator[Any]]) -> Iterator[Row]:
     try:
         arrow = import_module("pyarrow")  # an extra, and heavy
     except ImportError as error:
         raise MissingExtraError(NEEDED.format(what=f"reading {path.name}", package="pyarrow")) from error
     try:
         with _binary(path) as source:
-            rows = chain.from_iterable(batch.to_pylist() for batch in _batches(arrow, source))
+            rows = chain.from_iterable(_rows_of_batch(batch, path.name) for batch in batches(source))
             for number, values in enumerate(rows, start=1):
                 yield Row(f"{path.name}, row {number}", values)
     except (arrow.ArrowException, OSError) as error:
-        raise DataError(f"{path.name}: no readable Arrow file ({first_line(error)}); write it anew") from error
+        raise DataError(f"{path.name}: no readable {what} ({first_line(error)}); write the file anew") from error
 
 
-def _batches(arrow: Any, source: Any) -> Iterator[Any]:
+def _rows_of_batch(batch: Any, name: str) -> list[dict[str, Any]]:
+    names = batch.schema.names
+    if twice := sorted({column for column in names if names.count(column) > 1}):
+        raise DataError(f"{name}: several columns are named {', '.join(twice)}; give every column its own name")
+    rows: list[dict[str, Any]] = batch.to_pylist()
+    return rows
+
+
+def _parquet_batches(source: Any) -> Iterator[Any]:
+    with import_module("pyarrow.parquet").ParquetFile(source) as file:
+        yield from file.iter_batches()
+
+
+def _arrow_batches(source: Any) -> Iterator[Any]:
     """Of the streaming format, which `datasets` writes, or of the one for files."""
+    arrow = import_module("pyarrow")
     try:
         yield from arrow.ipc.open_stream(source)
     except arrow.ArrowInvalid:
@@ -182,11 +186,16 @@ def _batches(arrow: Any, source: Any) -> Iterator[Any]:
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
     """A file, or what is compressed in it."""
+    with _unpacking(path.name), gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb") as file:
+        yield file  # type: ignore[misc]
+
+
+@contextmanager
+def _unpacking(name: str) -> Iterator[None]:
     try:
-        with gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb") as file:
-            yield file  # type: ignore[misc]
+        yield
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{path.name}: no readable gzip file ({first_line(error)}); compress it anew") from error
+        raise DataError(f"{name}: no readable gzip file ({first_line(error)}); compress it anew") from error
 
 
 @contextmanager
@@ -227,6 +236,7 @@ def _decode(line: bytes, where: str) -> str:
 def _check_beginning(raw: bytes, name: str) -> None:
     """Refuse what is no text, whatever its name says."""
     found = next((told for beginning, told in _BEGINNINGS.items() if raw.startswith(beginning)), None)
+    found = found or (_UTF_16 if b"\0" in raw[:2] else None)  # without a mark before it
     if found is not None:
         raise DataError(f"{name}: this is no text but {found}")
 
@@ -235,9 +245,11 @@ def _loads(text: str, where: str) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        place = f"column {error.colno}" if "line" in where else f"line {error.lineno}, column {error.colno}"
-        several = "; one object a line is .jsonl" if error.msg == "Extra data" and error.lineno > 1 else ""
-        raise DataError(f"{where}: no valid JSON at {place} ({error.msg}); mend it or take it out{several}") from error
+        of_a_line = "line" in where
+        place = f"column {error.colno}" if of_a_line else f"line {error.lineno}, column {error.colno}"
+        several = error.msg == "Extra data" and error.lineno > 1
+        hint = ", a line holds one whole object" if of_a_line else "; one object a line is .jsonl" if several else ""
+        raise DataError(f"{where}: no valid JSON at {place} ({error.msg}); mend it or take it out{hint}") from error
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of brackets
         raise DataError(f"{where}: this JSON cannot be read ({error})") from error
 
@@ -253,6 +265,6 @@ _READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
     ".json": lambda path: _rows_of_document(_loads(_decode_file(path), path.name), path.name),
     ".csv": _csv_rows,
     ".tsv": partial(_csv_rows, delimiter="\t"),
-    ".parquet": _parquet_rows,
-    ".arrow": _arrow_rows,
+    ".parquet": partial(_table_rows, what="Parquet", batches=_parquet_batches),
+    ".arrow": partial(_table_rows, what="Arrow file", batches=_arrow_batches),
 }

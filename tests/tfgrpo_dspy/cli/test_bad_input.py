@@ -26,6 +26,7 @@ def inputs():
 SIMULATED = ("--lm", "simulated", "--no-tracking")
 CASES = {
     "an empty trainset": ("students.py:solver empty.jsonl", "there is no row in it"),
+    "nothing in standard input": ("students.py:solver -", "standard input: there is no row in it"),
     "a missing file": ("students.py:solver nowhere.jsonl", "there is no such file"),
     "a damaged line": ("students.py:solver damaged.jsonl", "damaged.jsonl, line 2"),
     "no question": ("students.py:solver columns.jsonl", "the columns are `q2`, `a`"),

@@ -27,10 +27,10 @@ def raw(folder: Path, name: str, content: str | bytes) -> str:
     return str(path)
 
 
-def parquet(rows: list[dict[str, Any]] = ONE) -> bytes:
+def parquet(rows: list[dict[str, Any]] = ONE, names: tuple[str, ...] = ()) -> bytes:
     pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
-    file = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(rows), file)
+    file, table = io.BytesIO(), pa.Table.from_pylist(rows)
+    pq.write_table(table.rename_columns(names) if names else table, file)
     return file.getvalue()
 
 
@@ -75,6 +75,7 @@ def test_lines_end_where_json_says_and_not_where_unicode_does(tmp_path: Path, mo
     "content",
     [
         ROW,
+        gzip.compress(ROW.encode()),
         f"\ufeff{ROW}",
         "\ufeffquestion,answer\nq,a\n",
         "question\tanswer\nq\ta\n",
@@ -82,16 +83,16 @@ def test_lines_end_where_json_says_and_not_where_unicode_does(tmp_path: Path, mo
         '[\n {"question": "q",\n  "answer": "a"}\n]',
     ],
 )
-def test_standard_input_is_told_by_how_it_begins(monkeypatch: pytest.MonkeyPatch, content: str) -> None:
-    assert from_stdin(monkeypatch, content.encode()) == ONE
+def test_standard_input_is_told_by_how_it_begins(monkeypatch: pytest.MonkeyPatch, content: str | bytes) -> None:
+    assert from_stdin(monkeypatch, content.encode() if isinstance(content, str) else content) == ONE
 
 
 def test_of_standard_input_a_part_is_taken_and_no_split(monkeypatch: pytest.MonkeyPatch) -> None:
     assert from_stdin(monkeypatch, (ROW * 3).encode(), split="[1:]") == ONE * 2
     with pytest.raises(SettingsError, match="split='train' says nothing about a file; leave it out for standard input"):
         from_stdin(monkeypatch, ROW.encode(), split="train")
-    with pytest.raises(DataError, match="standard input: this is no text but compressed by gzip"):
-        from_stdin(monkeypatch, gzip.compress(ROW.encode()))
+    with pytest.raises(DataError, match="standard input: no readable gzip file"):
+        from_stdin(monkeypatch, gzip.compress(ROW.encode())[:-9])
     with pytest.raises(DataError, match="standard input, line 2: the text is not UTF-8"):
         from_stdin(monkeypatch, ROW.encode() + b"\xe9")
 
@@ -108,18 +109,21 @@ def test_of_standard_input_a_part_is_taken_and_no_split(monkeypatch: pytest.Monk
         ("a.parquet.gz", lambda: b"PAR1", "a.parquet.gz: no readable gzip file"),
         ("a.jsonl", lambda: gzip.compress(ROW.encode()), "a.jsonl: .* compressed by gzip; add .gz to its name"),
         ("a.jsonl.gz", lambda: gzip.compress(ROW.encode() * 2000)[:60], "a.jsonl.gz: no readable gzip file"),
-        ("a.csv", lambda: "question,answer\nq,a\n".encode("utf-16"), "a.csv: .* UTF-16; save the file as UTF-8"),
+        ("a.csv", lambda: "question,answer\nq,a\n".encode("utf-16"), "a.csv: .* UTF-16 .*save the file as UTF-8"),
+        ("a.csv", lambda: "question,answer\nq,a\n".encode("utf-16-be"), "a.csv: .* UTF-16 .*save the file as UTF-8"),
         ("a.csv", lambda: b"PK\x03\x04", "a.csv: .* a ZIP archive, as spreadsheets are"),
         ("a.csv", lambda: b"question,answer\nx\xe9,y\n", "a.csv, line 2: the text is not UTF-8"),
         ("a.jsonl", lambda: b'[\n{"question": "q"}]', "a.jsonl, line 1: .* one list of them is named .json"),
         ("a.json", lambda: (ROW * 2).encode(), "a.json: no valid JSON at line 2.* one object a line is .jsonl"),
         ("a.jsonl", lambda: b"question,answer\n", "a.jsonl, line 1: no valid JSON"),
+        ("a.jsonl", lambda: b'{\n "question": "q"\n}', "line 1: no valid JSON .* a line holds one whole object"),
         ("a.csv", lambda: b"\xef\xbb\xbf", "there is no row in it"),
         ("a.csv", lambda: b"\n\n", "there is no row in it"),
         ("a.csv", lambda: b"question,answer,more\nx,y\n", "a.csv, line 2: 2 fields under 3 columns"),
         ("a.csv", lambda: b'question,answer\n"a\nb",y\n,z\n', "a.csv, line 4: the input `question` .* is empty"),
         ("a.jsonl", lambda: b'{"question": "q", "answer": NaN}', "a.jsonl, line 1: the answer `answer` .* is empty"),
         ("a.jsonl", lambda: ROW.encode() + b'{"problem": "p"}', "a.jsonl, line 2: there is no column `question`"),
+        ("a.parquet", lambda: parquet(names=("a", "a")), "a.parquet: several columns are named a; give every column"),
         ("a.parquet", lambda: parquet([*ONE, {"question": "q"}]), "a.parquet, row 2: the answer `answer` .* is empty"),
     ],
 )

@@ -63,13 +63,14 @@ class TakesProgramOptions(SettingsCommand):
             given = ctx.params.get(name)
             if given is None and not ctx.params.get("recipe"):
                 ctx.fail(f"Missing argument '{name.upper()}'.")
-            if isinstance(given, str) and given.startswith("-") and ctx.params.get("recipe"):
+            if not _is_option(given):
+                continue
+            if ctx.params.get("recipe"):
                 ctx.args = [ctx.params[place] for place in places[places.index(name) :] if ctx.params[place]] + ctx.args
                 ctx.params.update(dict.fromkeys(places[places.index(name) :]))
                 break  # the recipe names what is given by its place, so these are words for the program
-            if isinstance(given, str) and given.startswith("-"):
-                needed = " and ".join(place.upper() for place in places)
-                ctx.fail(f"{given} is no option of {ctx.info_name}; options of a program of yours follow {needed}")
+            needed = " and ".join(place.upper() for place in places)
+            ctx.fail(f"{given} is no option of {ctx.info_name}; options of a program of yours follow {needed}")
         ctx.params[WORDS] = list(ctx.args)
         ctx.args = []
         return []
@@ -154,6 +155,10 @@ def _told(make: Callable[..., Any]) -> str:
         about = f" ({helps[name].rstrip('.')})" if name in helps else ""
         options.append(f"--{name.replace('_', '-')}{word}{about}")
     return ", ".join(options)
+
+
+def _is_option(given: object) -> bool:
+    return isinstance(given, str) and given.startswith("-") and given != "-"  # which is standard input
 
 
 def _is_secret(word: str) -> bool:

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     )
     from tfgrpo_dspy.evaluation import compare, evaluate
     from tfgrpo_dspy.gates.holdout import Holdout
-    from tfgrpo_dspy.gates.judge import Judge
     from tfgrpo_dspy.gates.screen import Screen
     from tfgrpo_dspy.history.commits import Commit
     from tfgrpo_dspy.history.file import load_history
@@ -97,7 +96,6 @@ __all__ = [
     "History",
     "HistoryError",
     "Holdout",
-    "Judge",
     "Keep",
     "LeftOut",
     "LibraryFormatError",
@@ -162,7 +160,6 @@ __getattr__, __dir__ = lazily(
         ),
         "evaluation": "compare evaluate",
         "gates.holdout": "Holdout",
-        "gates.judge": "Judge",
         "records.decisions": "Decision Proposed",
         "gates.screen": "Screen",
         "history.commits": "Commit",

@@ -92,12 +92,6 @@ class MethodSettings(RolloutSettings):
         "then speaking for itself, which is what is left of the method at G = 1.",
         source=PAPER,
     )
-    on_uniform: Literal["skip", "hint"] = setting(
-        "skip",
-        'What becomes of groups whose rewards are all equal: `"skip"` passes them over; `"hint"` lets the extractor '
-        "find out from the expected output what went wrong where all did.",
-        source=PAPER,
-    )
     experiences_per_group: int = setting(1, "Candidate experiences that a group may give.", at_least(1))
     update: Literal["each", "batch"] = setting(
         "each",
@@ -304,8 +298,6 @@ class Settings(DecidingSettings, LimitSettings, EndpointSettings):
             raise SettingsError(
                 "`trials` compares the rollouts of a group, so it needs `group_size` above 1: leave one of the two out"
             )
-        if self.on_uniform == "hint" and not self.use_ground_truth:
-            raise SettingsError('`on_uniform="hint"` shows the expected output, which `use_ground_truth=False` forbids')
 
     def __repr__(self) -> str:
         """What is otherwise than by default."""

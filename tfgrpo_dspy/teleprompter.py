@@ -79,7 +79,6 @@ class TrainingFreeGRPO(Teleprompter):
         group_size: int = Settings.group_size,
         min_group_size: int | None = Settings.min_group_size,
         require_contrast: bool = Settings.require_contrast,
-        on_uniform: Literal["skip", "hint"] = Settings.on_uniform,
         experiences_per_group: int = Settings.experiences_per_group,
         update: Literal["each", "batch"] = Settings.update,
         max_words: int = Settings.max_words,

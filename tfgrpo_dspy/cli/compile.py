@@ -55,7 +55,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from tfgrpo_dspy.cli.options.common import CompileOptions, TrackingOptions
-    from tfgrpo_dspy.gates.gate import Gate
     from tfgrpo_dspy.history.history import History
     from tfgrpo_dspy.library.library import ExperienceLibrary
     from tfgrpo_dspy.observers.mlflow.tracking import MLflowTracking
@@ -233,17 +232,15 @@ def _wandb(options: CompileOptions) -> list[Observer]:
 def _objects(options: CompileOptions, examples_in: Callable[[str], list[dspy.Example]]) -> dict[str, Any]:
     """Keywords of the optimizer that are objects in Python, made of what a command line can say."""
     from tfgrpo_dspy.gates.holdout import Holdout
-    from tfgrpo_dspy.gates.judge import Judge
     from tfgrpo_dspy.gates.screen import Screen
 
-    ready: dict[str, Callable[[], Gate]] = {"judge": Judge, "screen": Screen}
     return {
         "reflection_lm": lm_named(options.reflection_lm, options, _seed(options))
         if options.reflection_lm is not None
         else None,
         "budget": budget_of(options.settings, is_forecast=options.dry_run or options.confirm_above is not None),
         "executor": _executor(options),
-        "gate": [ready[name]() if name in ready else Holdout(examples_in(name)) for name in options.gate or ()],
+        "gate": [Screen() if name == "screen" else Holdout(examples_in(name)) for name in options.gate or ()],
         "review": _review(options),
     }
 

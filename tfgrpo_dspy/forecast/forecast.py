@@ -90,8 +90,6 @@ class Plan:
     """Examples of one validation, of which there is one before the first step and one after each; 0 for no valset."""
     gate: tuple[int, int] = (0, 0)
     """Rollouts of a gate's trials on held-out problems in one step, at least and at most; 0 for no such gate."""
-    judged: int = 0
-    """Judges that read each text which an update proposes."""
     settled: int = 0
     """Rollouts at most of what is in doubt after the last step of a run with `trials`."""
     gain: int = 0

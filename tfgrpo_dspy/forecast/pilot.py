@@ -27,7 +27,7 @@ from tfgrpo_dspy.records.rollouts import Group, example_of, group_of
 from tfgrpo_dspy.records.wording import is_simulated
 from tfgrpo_dspy.rollouts.sampling import Query
 from tfgrpo_dspy.run.batches import Carried, Step
-from tfgrpo_dspy.run.gain import gain_rollouts, gate_rollouts, judges_in, powers
+from tfgrpo_dspy.run.gain import gain_rollouts, gate_rollouts, powers
 from tfgrpo_dspy.run.preparation import prepare
 from tfgrpo_dspy.run.run import Run
 from tfgrpo_dspy.run.setup import Setup
@@ -166,7 +166,6 @@ def _plan(run: Run, steps: Sequence[Step], record: StepRecord, prices: Prices | 
         threads=run.num_threads,
         validation=len(run.valset or ()),
         gate=gate_rollouts(run.gate),
-        judged=judges_in(run.gate),
         settled=len(run.trainset) * settings.group_size if settings.trials else 0,
         gain=gain_rollouts(settings, run.gate, run.judging),
         readers=len(readers) / max(len(run.student.predictors()), 1),

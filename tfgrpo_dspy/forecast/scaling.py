@@ -174,7 +174,6 @@ def _project(pilot: Pilot, plan: Plan, guess: _Guess) -> tuple[dict[str, Amount]
     size = fmean(each.size for each in groups)
     summaries, extraction = _reflection(pilot, telling, guess)
     validated = _mean(pilot.validation).times(guess.calls, guess.tokens) if pilot.validation else group
-    judged = Amount(1, extraction.prompt_tokens / 3, extraction.completion_tokens / 3)  # it reads no summaries (ours)
     total = {stage: Amount() for stage in STAGES}
     taught = library = seconds = 0.0
     total["validation"] += _reading(validated, 0, plan).times(plan.validation)
@@ -188,7 +187,7 @@ def _project(pilot: Pilot, plan: Plan, guess: _Guess) -> tuple[dict[str, Amount]
         total["summaries"] += summaries.times(informative * anew)
         total["extractions"] += (extraction + Amount(0, library)).times(informative)
         trials = some * (plan.gate[0] + guess.luck * (plan.gate[1] - plan.gate[0]))
-        total["gate"] += _reading(group, library, plan).times(trials / size) + judged.times(plan.judged * informative)
+        total["gate"] += _reading(group, library, plan).times(trials / size)
         total["update"] += _update(pilot, plan, guess, taught, informative, library)
         seconds += _seconds(pilot, plan, guess, examples, some, trials)
         taught += informative

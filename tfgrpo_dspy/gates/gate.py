@@ -118,6 +118,6 @@ def check_gate(gate: Gate | Sequence[Gate] | None) -> Gate | None:
     for one in given:
         if not callable(getattr(one, "rule", None)) or isinstance(one, type):
             raise SettingsError(
-                f"gate must be a Gate or several, e.g. Holdout(examples) or [Judge(), Holdout(examples)], got {one!r}"
+                f"gate must be a Gate or several, e.g. Holdout(examples) or [Screen(), Holdout(examples)], got {one!r}"
             )
     return None if not given else given[0] if len(given) == 1 else All(given)

@@ -149,20 +149,10 @@ class Group(Shown):
         """Whether rewards differ by more than the tolerance (std(r) > 0 in the paper), on any real-valued reward."""
         return len(self.rewards) > 1 and max(self.rewards) - min(self.rewards) > tolerance
 
-    def is_short_of_full_marks(self, tolerance: float) -> bool:
-        """Whether its rewards are equal and not known to be full marks: no attempt shows what is right."""
-        if not self.scored or self.is_informative(tolerance):
-            return False
-        full = full_marks(self.rewards)
-        return full is None or max(self.rewards) < full - tolerance
-
     def may_teach(self, settings: Settings) -> bool:
         """Whether it is reflected on: as its rewards differ, or as the settings have it nevertheless."""
-        if not self.scored:
-            return False
-        if not settings.require_contrast or not settings.show_rewards or self.is_informative(settings.tolerance):
-            return True
-        return settings.on_uniform == "hint" and self.is_short_of_full_marks(settings.tolerance)
+        asks_for_all = not settings.require_contrast or not settings.show_rewards
+        return bool(self.scored) and (asks_for_all or self.is_informative(settings.tolerance))
 
     def look(self) -> Look:
         """Its rewards."""

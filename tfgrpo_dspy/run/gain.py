@@ -147,13 +147,6 @@ def gate_rollouts(gate: Gate | None) -> tuple[int, int]:
     return sum(least), sum(one.most_rollouts for one in _holdouts(gate))
 
 
-def judges_in(gate: Gate | None) -> int:
-    """Judges that a gate asks about each text."""
-    from tfgrpo_dspy.gates.judge import Judge
-
-    return sum(isinstance(one, Judge) for one in _gates(gate))
-
-
 def gain_rollouts(settings: Settings, gate: Gate | None, judging: Sequence[dspy.Example]) -> int:
     """Rollouts of the final comparison; 0 if none is required."""
     return 2 * len(judging) * _rollouts_each(settings, gate)

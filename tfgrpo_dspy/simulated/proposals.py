@@ -1,13 +1,9 @@
-"""Ruling on one piece of advice: what speaks against it, or what becomes of it beside others.
-
-Whether the advice is *right* it cannot tell: it shares the policy's traps.
-"""
+"""What becomes of one piece of advice beside others; if it is *right* the LM cannot tell: its traps are its own."""
 
 from __future__ import annotations
 
 import random
 import re
-from typing import NamedTuple
 
 from tfgrpo_dspy.simulated.ideas import is_general, take_apart
 from tfgrpo_dspy.simulated.policy import advice_in
@@ -18,16 +14,6 @@ from tfgrpo_dspy.simulated.updating import OVERLOOKED, contradicts, is_covered, 
 TAKEN_FOR_ADVICE = 0.1
 """Chance that advice without content is taken for advice."""
 
-_HOSTILE = re.compile(
-    r"\b(?:ignore|disregard|forget|override)\b[^.]*\b(?:instruction|prompt|rule|above|previous)|https?://|"
-    r"\b(?:reveal|send|e-?mail|upload)\b[^.]*\b(?:prompt|key|password|secret|data)|\[\[ ##|</?\w+>",
-    re.IGNORECASE,
-)
-_EXPECTED = re.compile(r"^Expected:\s*(?:\w+:\s*)?(.+)$", re.MULTILINE)
-_TASK = re.compile(r"^Task:\s*(.+)$", re.MULTILINE)
-_NUMBER = re.compile(r"(?<![\w.])\d+(?:,\d{3})*(?:\.\d+)?(?![\w]|\.\d)")
-_ORDINARY = frozenset("1 2 10 12 24 60 100 1000".split())
-"""Numbers that advice may name without speaking of one task."""
 _PROPOSED = re.compile(r"lesson|candidate|proposed|insight|advice", re.IGNORECASE)
 _CHOICES = {
     "new": re.compile(r"^(?:new|add)\b", re.IGNORECASE),
@@ -120,28 +106,3 @@ def _judged(proposed: str, entries: dict[str, str], rng: random.Random) -> tuple
     if covered:
         return "said", covered, "", f"[{covered}] says it, and more."
     return "new", "", "", "Better attempts did this and worse ones did not."
-
-
-class Objection(NamedTuple):
-    """What speaks against a piece of advice."""
-
-    name: str
-    """`none` if nothing does."""
-    reason: str
-
-
-def screen(prompt: Prompt) -> Objection:
-    """The first objection to the proposed advice."""
-    proposed = prompt.inputs.get("proposed", "")
-    if _HOSTILE.search(proposed):
-        return Objection("hostile", "It gives an order that has nothing to do with the task.")
-    numbers = set(_NUMBER.findall(proposed)) - _ORDINARY
-    tasks = prompt.inputs.get("tasks", "")
-    if any(answer.strip() in numbers for answer in _EXPECTED.findall(tasks)):
-        return Objection("leaked answer", "It names the expected output of a task.")
-    for label, text, _ in advice_in(prompt.inputs.get("others", "")):
-        if contradicts(proposed, text):
-            return Objection("contradiction", f"It leads to the other side of what [{label}] says.")
-    if numbers & {number for task in _TASK.findall(tasks) for number in _NUMBER.findall(task)}:
-        return Objection("not general", "It speaks of the numbers of one task.")
-    return Objection("none", "It is general, and nothing present speaks against it.")

@@ -14,13 +14,12 @@ from tfgrpo_dspy.simulated.judging import choose, cited, criticise
 from tfgrpo_dspy.simulated.plain import reply_in_words
 from tfgrpo_dspy.simulated.policy import Attempt, attempt
 from tfgrpo_dspy.simulated.prompt import OutputField, Prompt, Values, options, write_reply
-from tfgrpo_dspy.simulated.proposals import decision_field, is_revision, place, revise, screen
+from tfgrpo_dspy.simulated.proposals import decision_field, is_revision, place, revise
 from tfgrpo_dspy.simulated.reflection import draw_lesson, summarise
 from tfgrpo_dspy.simulated.tips import write_tips
 from tfgrpo_dspy.simulated.updating import update
 
 _OPERATIONS = re.compile(r"operation|edits?$|delta", re.IGNORECASE)
-_OBJECTION = re.compile(r"^objections?$", re.IGNORECASE)
 _ADVICE = re.compile(
     r"experience|insight|lesson|tip|advice|guideline|heuristic|rules?$|instruction|strateg|playbook|bullet|principle|cheat_?sheet",
     re.IGNORECASE,
@@ -74,10 +73,7 @@ def _play(prompt: Prompt, temperature: float | None, rng: random.Random, confusi
 
 
 def _keep_library(prompt: Prompt, rng: random.Random, confusion: float) -> Values | None:
-    """What a prompt about the library itself asks for: an objection, a decision or operations; None for others."""
-    if _asks_for(prompt, _OBJECTION):
-        objection = screen(prompt)
-        return _fill(prompt, {_OBJECTION: objection.name}, objection.reason)
+    """What a prompt about the library itself asks for: a decision or operations; None for others."""
     if is_revision(prompt):
         return {field.name: revise(prompt) for field in prompt.outputs}
     if (field := decision_field(prompt)) is not None:

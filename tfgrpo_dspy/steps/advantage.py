@@ -26,7 +26,6 @@ from tfgrpo_dspy.signatures import (
     read_in_part,
     showing,
     told_of_readers,
-    with_hint,
     with_lessons,
     without,
 )
@@ -66,21 +65,8 @@ def contrast(
     return again + [workers.bind(g, partial(_contrast_group, briefing, reflection, workers)) for g in groups]
 
 
-def is_hinted(group: Group, briefing: Briefing) -> bool:
-    """Whether a group that is all wrong is extracted from nevertheless, as the expected output shows what is right."""
-    settings = briefing.settings
-    is_asked_for = settings.on_uniform == "hint" and group.is_short_of_full_marks(settings.tolerance)
-    return is_asked_for and bool(briefing.expected(group.example))
-
-
-def _teaches(group: Group, briefing: Briefing) -> bool:
-    settings = briefing.settings
-    by_hint_alone = settings.require_contrast and settings.show_rewards and not group.is_informative(settings.tolerance)
-    return group.may_teach(settings) and (not by_hint_alone or is_hinted(group, briefing))
-
-
 def _contrast_group(briefing: Briefing, reflection: Reflection, workers: Workers, group: Group) -> Future[Contrast]:
-    if not _teaches(group, briefing):
+    if not group.may_teach(briefing.settings):
         return done(Contrast(group))
     asked = [_summarise(briefing, reflection, workers, group.example, rollout) for rollout in group.scored]
     extract = partial(_extract_whole, briefing, reflection, workers, group)
@@ -181,7 +167,6 @@ def _question(briefing: Briefing, group: Group, summaries: Sequence[Summary]) ->
     settings, expected = briefing.settings, briefing.expected(group.example)
     extractor: Any = read_in_part(ExtractAdvantage) if settings.trials else ExtractAdvantage
     extractor = told_of_readers(extractor, briefing.readers) if briefing.readers else extractor
-    extractor = with_hint(extractor) if is_hinted(group, briefing) else extractor
     extractor = extractor if settings.show_rewards else judged_without_rewards(extractor)
     excerpts = render_excerpts(group) if settings.show_rewards else ""
     shown = {

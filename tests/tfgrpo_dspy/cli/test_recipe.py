@@ -173,7 +173,7 @@ def test_options_of_the_program_are_kept_and_can_be_typed_anew():
         ("temperature: 0", "run.yaml, line 3: temperature must be a number > 0 or null, got 0"),
         ("objective: 3", "run.yaml, line 3: objective must be a text or null, got 3: what the program is meant to do"),
         ("objective: no", "put it between quotes"),
-        ("on_uniform: pray", "run.yaml, line 3: on_uniform must be skip or hint, got 'pray'"),
+        ("update: pray", "run.yaml, line 3: update must be each or batch, got 'pray'"),
         ("max_cost_usd: -1", "run.yaml, line 3: max_cost_usd must be a number > 0 or null, got -1"),
         ("seed: 1\nseed: 2", "run.yaml, line 4: seed stands there twice, first in line 3; delete one of the two"),
         (

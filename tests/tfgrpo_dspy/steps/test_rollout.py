@@ -21,7 +21,6 @@ from tfgrpo_dspy.records.events import GroupFinished, RolloutFinished
 from tfgrpo_dspy.records.rollouts import Group, GroupCounts, Lost, Scored, count_groups
 from tfgrpo_dspy.rollouts.sampling import Query, Sampling
 from tfgrpo_dspy.runtime.workers import Workers
-from tfgrpo_dspy.settings import Settings
 from tfgrpo_dspy.steps.rollout import roll_out
 
 QA = "question -> answer"
@@ -491,15 +490,6 @@ def test_a_group_is_informative_when_any_real_rewards_differ_by_more_than_the_to
 def test_the_tolerance_is_the_callers():
     assert group(0.5, 0.55).is_informative(0.01)
     assert not group(0.5, 0.55).is_informative(0.1)
-
-
-@pytest.mark.parametrize(
-    ("rewards", "teaches"), [((50, 50), True), ((100, 100), False), ((0, 0), True), ((1, 1), False)]
-)
-def test_a_group_of_equal_rewards_is_hinted_at_unless_these_are_full_marks_of_their_scale(rewards, teaches):
-    assert group(*rewards).may_teach(Settings(on_uniform="hint")) is teaches
-    assert not group(*rewards).may_teach(Settings())
-    assert group(*rewards).may_teach(Settings(require_contrast=False))
 
 
 def test_every_group_is_counted_once():

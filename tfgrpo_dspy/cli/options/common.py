@@ -101,9 +101,9 @@ class GuardOptions:
 
     gate: Sequence[str] | None = setting(
         None,
-        "Examples on which an update has to be shown not to be worse before it enters; judge: the reflection LM looks "
-        "at each text; screen: answers and names of training problems are refused. Repeatable.",
-        metavar="FILE|judge|screen",
+        "Examples on which an update has to be shown not to be worse before it enters; screen: answers and names of "
+        "training problems are refused. Repeatable.",
+        metavar="FILE|screen",
     )
     test: str | None = setting(
         None, "Held-out examples on which the bare and the learned program are compared at the end.", metavar="FILE"

@@ -37,6 +37,7 @@ from tfgrpo_dspy.reports.tables import cost_table, evaluations_table
 from tfgrpo_dspy.rewards.reward import Metric
 from tfgrpo_dspy.settings import Settings
 from tfgrpo_dspy.statistics.estimates import paired_difference
+from tfgrpo_dspy.text import counted
 
 if TYPE_CHECKING:
     from tfgrpo_dspy.observers.mlflow.tracking import MLflowTracking
@@ -60,7 +61,7 @@ def _evaluate(options: EvaluateOptions) -> None:
         lms = {"policy": policy_name(bare)}
         temperature = options.settings.get("temperature", Settings.temperature)
         rows = [("data", described(options.devset, devset)), ("metric", options.metric), ("LM", lms["policy"])]
-        rows.append(("plan", f"{options.k} rollouts a question at temperature {temperature}"))
+        rows.append(("plan", f"{counted(options.k, 'rollout')} a question at temperature {temperature}"))
         view.show_plan(f"Evaluation of {_title(options)}", rows, lms)
         programs = _programs(bare, learned, options)
         made = {name: _evaluated(program, devset, metric, options) for name, program in programs.items()}

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
+from typing import Literal
 
 from rich.console import Console
 from rich.logging import RichHandler
@@ -22,6 +23,8 @@ from tfgrpo_dspy.observers.progress import ProgressBar
 from tfgrpo_dspy.text import visible
 
 SIMULATED = "SIMULATED: no real model answers here; the figures show that the machinery works, nothing more."
+_NAME = 26
+"""Characters that a name in front of a row may have, e.g. `bootstrap-fewshot->tfgrpo`; names are kept in one piece."""
 
 
 class _Console(Console):
@@ -88,9 +91,11 @@ def table_of(columns: Sequence[str], rows: Iterable[Sequence[str]], *, numeric: 
         rows: Cells, as plain text.
         numeric: Positions of the columns to align on the right.
     """
-    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    table, rows = Table(box=None, header_style="bold", padding=(0, 2, 0, 0)), list(rows)
+    are_names = all(len(row[0]) <= _NAME for row in rows)
     for position, name in enumerate(columns):
-        table.add_column(name, justify="right" if position in set(numeric) else "left")
+        align: Literal["left", "right"] = "right" if position in set(numeric) else "left"
+        table.add_column(name, justify=align, overflow="fold", no_wrap=position == 0 and are_names)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     return table

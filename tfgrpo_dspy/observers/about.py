@@ -8,7 +8,7 @@ import dspy
 
 from tfgrpo_dspy.observers.mlflow.provenance import versions
 from tfgrpo_dspy.reports.redaction import Redactor, credentials_of
-from tfgrpo_dspy.text import shorten
+from tfgrpo_dspy.text import counted, shorten
 
 if TYPE_CHECKING:
     from tfgrpo_dspy.records.events import RunStarted
@@ -23,8 +23,8 @@ def name_of(event: RunStarted) -> str:
     """A name for a new run, which says what it is; what differs between runs comes first, as UIs cut names."""
     settings, lms = event.settings, dict.fromkeys(event.lms.values())
     least = "" if settings.min_group_size is None else f"{settings.min_group_size}-"
-    how = f"seed {settings.seed}, G={least}{settings.group_size}, {settings.epochs} epochs"
-    on = f"{len(event.trainset)} examples, {type(event.student).__name__}"
+    how = f"seed {settings.seed}, G={least}{settings.group_size}, {counted(settings.epochs, 'epoch')}"
+    on = f"{counted(len(event.trainset), 'example')}, {type(event.student).__name__}"
     return f"{how}: {on}, {', '.join(name.rpartition('/')[2] for name in lms)}"
 
 

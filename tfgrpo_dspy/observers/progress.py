@@ -24,7 +24,7 @@ from tfgrpo_dspy.records.events import (
 from tfgrpo_dspy.records.planned import auto_text
 from tfgrpo_dspy.records.result import StepRecord
 from tfgrpo_dspy.records.wording import is_simulated, usage_text
-from tfgrpo_dspy.text import shorten
+from tfgrpo_dspy.text import counted, shorten
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -104,8 +104,8 @@ class ProgressBar:
         simulated = is_simulated(event.lms.values())
         lms = " and ".join(dict.fromkeys(event.lms.values()))
         self._say(
-            f"Training-Free GRPO: {event.steps} steps, {'' if self._first is None else 'at most '}{event.rollouts} "
-            f"rollouts, {len(event.trainset)} examples; "
+            f"Training-Free GRPO: {counted(event.steps, 'step')}, {'' if self._first is None else 'at most '}"
+            f"{counted(event.rollouts, 'rollout')}, {counted(len(event.trainset), 'example')}; "
             f"LM {lms}{' (simulated LM: shows the machinery, not a model)' if simulated else ''}"
         )
         if event.resumed:
@@ -136,7 +136,7 @@ class ProgressBar:
 
     def _end(self, event: RunFinished) -> None:
         self.close()
-        entries = f"{len(event.result.library)} experiences, {usage_text(event.result.usage)}"
+        entries = f"{counted(len(event.result.library), 'experience')}, {usage_text(event.result.usage)}"
         ended = event.result.ended
         self._say(f"{ended.sentence}: {entries}")
         for line in ended.details():

@@ -14,6 +14,7 @@ from tfgrpo_dspy.looks.value import Shown
 from tfgrpo_dspy.records.advantages import Extraction, Summary
 from tfgrpo_dspy.records.result import CompileResult, StepRecord
 from tfgrpo_dspy.records.updates import Update
+from tfgrpo_dspy.text import counted
 
 if TYPE_CHECKING:
     import dspy
@@ -46,7 +47,7 @@ class RunStarted(Shown):
 
     def look(self) -> Look:
         """What is planned."""
-        planned = f"{self.steps} steps, {self.rollouts} rollouts of {len(self.trainset)} examples"
+        planned = f"{counted(self.steps, 'step')}, {self.rollouts} rollouts of {len(self.trainset)} examples"
         return Look(f"RunStarted: {planned}", tuple(f"{role}: {name}" for role, name in self.lms.items()))
 
 

@@ -104,7 +104,7 @@ class StepRecord(Shown):
             *([f"{len(self.failures)} failed"] if self.failures else []),
             operations_text(self) or "no operation",
             *([f"{len(self.flags)} texts worth a look"] if self.flags else []),
-            f"{len(self.library)} experiences",
+            counted(len(self.library), "experience"),
             *([f"validation {estimate_text(validation.mean, questions=True)}"] if validation else []),
             usage_text(self.usage + validation.usage if validation else self.usage),
             f"{self.seconds:.1f} s",

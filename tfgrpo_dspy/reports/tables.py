@@ -148,12 +148,12 @@ def failures_table(failures: Iterable[Failure]) -> Table:
 
 def cost_table(usages: Mapping[str, Usage]) -> Table:
     """What was used, a row each; what made no call is left out."""
-    columns = ("", "LM calls", "from DSPy's cache", "tokens in", "tokens out", "cost")
+    columns = ("", "LM calls", "from DSPy's cache", "tokens in", "cached there", "tokens out", "cost")
     rows = []
     for name, used in usages.items():
-        share = f" ({used.cached_share:.0%} cached there)" if used.cached_share is not None else ""
-        numbers = (f"{used.lm_calls:,}", f"{used.cached_calls:,}", f"{about(used)}{used.prompt_tokens:,}{share}")
+        numbers = (f"{used.lm_calls:,}", f"{used.cached_calls:,}", f"{about(used)}{used.prompt_tokens:,}")
+        share = "" if used.cached_share is None else f"{used.cached_share:.0%}"
         said = f"{name}{elsewhere_text(used)}"
-        rows.append((said, *numbers, f"{about(used)}{used.completion_tokens:,}", cost_text(used)))
+        rows.append((said, *numbers, share, f"{about(used)}{used.completion_tokens:,}", cost_text(used)))
     asked = (used.lm_calls + used.calls_elsewhere for used in usages.values())
     return Table(columns, tuple(row for row, calls in zip(rows, asked, strict=True) if calls), columns[1:])

@@ -13,6 +13,7 @@ from tfgrpo_dspy.records.ended import Ended, How
 from tfgrpo_dspy.records.result import CompileResult, StepRecord
 from tfgrpo_dspy.records.rollouts import example_of
 from tfgrpo_dspy.statistics.estimates import paired_difference
+from tfgrpo_dspy.text import counted
 
 ALLOWED = 0.1
 """Chance that one of the libraries before the last is kept though it is no better."""
@@ -51,7 +52,7 @@ def what_was_next(records: Sequence[StepRecord], steps: int) -> str:
     undone = Counter(f.stage for f in last.failures if not f.is_error) if last is not None else Counter()
     left = max(steps - len(records), 0)
     next_up = [
-        *([f"{len(missing)} rollouts of step {len(records)}"] if missing else []),
+        *([f"{counted(len(missing), 'rollout')} of step {len(records)}"] if missing else []),
         *(f"{count} {stage} calls of step {len(records)}" for stage, count in undone.items()),
         *([f"{left} more of {steps} steps"] if left else []),
     ]
@@ -93,7 +94,7 @@ def stopped(error: BaseException, steps: int, result: CompileResult) -> str:
     """What is said of a run that an error ended."""
     return SECRETS.hide(
         f"the run stopped after {len(result.steps)} of {steps} steps: {type(error).__name__}: {error}; what was "
-        f"learned ({len(result.library)} experiences) is in `.result.library` of this error"
+        f"learned ({counted(len(result.library), 'experience')}) is in `.result.library` of this error"
     )
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from io import StringIO
 from pathlib import Path
 
 import dspy
 import pytest
+from rich.console import Console
 
 from tests.tfgrpo_dspy.command_line import STUDENTS
 from tfgrpo_dspy import ExperienceLibrary, ProgramError, SettingsError, attach
@@ -19,7 +21,7 @@ from tfgrpo_dspy.cli.files import (
     write_library_files,
 )
 from tfgrpo_dspy.cli.references import check_fit, fit_of, load_metric, load_program
-from tfgrpo_dspy.cli.terminal import us
+from tfgrpo_dspy.cli.terminal import table_of, us
 from tfgrpo_dspy.data.examples import load_examples
 from tfgrpo_dspy.rewards.metrics import exact
 
@@ -175,3 +177,14 @@ def test_the_command_is_named_by_its_path_while_its_environment_is_not_activated
     assert us() == ".venv/bin/tfgrpo"
     monkeypatch.setattr("shutil.which", lambda name: "/usr/bin/tfgrpo")
     assert us() == "tfgrpo"
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_a_table_in_a_narrow_terminal_cuts_nothing_and_breaks_no_name(width):
+    columns = ("optimizer", "mean", "gain", "verdict")
+    row = ("bootstrap-fewshot->tfgrpo", "0.625 [0.238, 0.906]", "+0.344 [-0.546, +1.000]", "not distinguishable")
+    console = Console(width=width, file=StringIO())
+    console.print(table_of(columns, [row]))
+    shown = console.file.getvalue()
+    assert row[0] in shown
+    assert sorted("".join(shown.split())) == sorted("".join("".join((*columns, *row)).split()))

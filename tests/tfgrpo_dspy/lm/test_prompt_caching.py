@@ -40,8 +40,8 @@ def test_the_share_is_shown_where_it_is_known():
     assert usage_numbers(said)["cached_token_share"] == 0.32
     assert usage_numbers(said)["cached_tokens"] == 128
     assert not {"cached_tokens", "cached_token_share"} & set(usage_numbers(silent))
-    assert "(32% cached there)" in cost_table({"all": said}).rows[0][3]
-    assert "cache" not in cost_table({"all": silent}).rows[0][3]
+    assert cost_table({"all": said}).rows[0][4] == "32%"
+    assert not cost_table({"all": silent}).rows[0][4]
 
 
 def test_cached_input_costs_its_own_price_or_else_the_full_one():
@@ -97,7 +97,7 @@ def test_a_run_shows_the_share_that_the_endpoint_reports_and_pays_for_it_at_its_
     assert usage.cost_usd == pytest.approx(expected)
     assert spent_in(tmp_path).cost_usd == pytest.approx(expected)
     page = render_report(story_of(ended[-1].result, ended[0]))
-    assert f"({usage.cached_share:.0%} cached there)" in page
+    assert f"| {usage.cached_share:.0%} |" in page
 
 
 def test_dspys_own_price_of_cached_input_is_used():

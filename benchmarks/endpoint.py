@@ -120,8 +120,8 @@ def _served(exchange: Exchange) -> Served:
     """What an exchange was for, told from the fields that its prompt asks for."""
     prompt = read_prompt(exchange.request)
     asked = {output.name for output in prompt.outputs}
-    kinds = {"operations": "update", "decision": "update", "comparison": "extraction", "summary": "summary"}
-    kinds["revised"] = "revision"
+    kinds = {**dict.fromkeys(("operations", "decision", "holds"), "update"), "revised": "revision"}
+    kinds |= {"comparison": "extraction", "summary": "summary"}
     kind = next((kind for name, kind in kinds.items() if name in asked), "rollout")
     task = prompt.inputs.get("task") or f"question: {prompt.inputs.get('question', '')}"
     return Served(kind, "" if kind in ("update", "revision") else task, exchange.arrived, exchange.answered)

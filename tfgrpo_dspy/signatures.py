@@ -148,6 +148,27 @@ class WeighLesson(dspy.Signature):
     decision: Literal["new", "says nothing"] = dspy.OutputField(desc="what the lesson is")
 
 
+class SettleContradiction(dspy.Signature):
+    """Decide which holds, a lesson or an entry of a library, where one tells the reader the opposite of the other.
+
+    The lesson was learned by comparing attempts at one task: those that did as it says earned more. The entry was
+    learned from other tasks before. `the lesson` takes the entry's place if the entry is wrong; `the entry` stays, and
+    the lesson goes, if the comparison does not bear the lesson out; `each in its own cases` if both are right, and a
+    reader can tell by the task when to do which.
+    """
+
+    objective: str = dspy.InputField(desc="what the library is meant to help with")
+    lesson: str = dspy.InputField(desc="the lesson")
+    why: str = dspy.InputField(desc="what the comparison of the attempts showed")
+    entries: str = dspy.InputField(desc="the entry, with its id in brackets")
+    limits: str = dspy.InputField(desc="how long a text may be")
+    thought: Annotated[str, MAY_LACK] = dspy.OutputField(desc="what speaks for each of the two; two sentences")
+    holds: Literal["the lesson", "the entry", "each in its own cases"] = dspy.OutputField(desc="which of them holds")
+    text: Annotated[str, MAY_LACK] = dspy.OutputField(
+        desc="if each holds in its own cases, one text that says when to do which; otherwise none"
+    )
+
+
 class CondenseLibrary(dspy.Signature):
     """Condense a library of experiences that has become too long, so that it teaches the same in fewer words.
 

@@ -20,6 +20,7 @@ from tfgrpo_dspy.signatures import (
     ExtractAdvantage,
     PlaceLesson,
     ReviseLesson,
+    SettleContradiction,
     SummarizeRollout,
     UpdateLibrary,
     WeighLesson,
@@ -45,7 +46,15 @@ INPUTS = {
     "fault": "It has 40 words. Say it in one sentence of at most 32 words.",
     "entries": "[G0] When a part is given, divide by it to get the whole.",
 }
-SIGNATURES = [SummarizeRollout, ExtractAdvantage, ReviseLesson, PlaceLesson, WeighLesson, UpdateLibrary]
+SIGNATURES = [
+    SummarizeRollout,
+    ExtractAdvantage,
+    ReviseLesson,
+    PlaceLesson,
+    SettleContradiction,
+    WeighLesson,
+    UpdateLibrary,
+]
 ADAPTERS = [dspy.ChatAdapter(), dspy.JSONAdapter()]
 
 
@@ -118,6 +127,7 @@ REPLIES = {
     },
     ReviseLesson: {"revised": "When a part is known, divide by it."},
     PlaceLesson: {"thought": "Alike.", "decision": "said already", "entry": "G0", "text": "none"},
+    SettleContradiction: {"thought": "Each.", "holds": "each in its own cases", "text": "When a part, divide."},
     WeighLesson: {"decision": "new"},
     UpdateLibrary: {
         "operations": [

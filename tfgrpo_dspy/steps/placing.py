@@ -27,7 +27,7 @@ from tfgrpo_dspy.records.fates import Fate
 from tfgrpo_dspy.records.rollouts import step_of
 from tfgrpo_dspy.records.updates import Update
 from tfgrpo_dspy.runtime.workers import Workers
-from tfgrpo_dspy.signatures import PlaceLesson, WeighLesson, with_effects
+from tfgrpo_dspy.signatures import PlaceLesson, SettleContradiction, WeighLesson, with_effects
 from tfgrpo_dspy.steps.batch import told_in_full
 from tfgrpo_dspy.steps.briefing import Briefing
 from tfgrpo_dspy.steps.reading.values import says_nothing
@@ -214,38 +214,51 @@ def _decide(placing: _Placing, candidate: Candidate, shown: ExperienceLibrary) -
     if decision == "said already":
         return Keep(id=entry, reason=reason, sources=cited)
     if decision == "corrects":
-        placing.decided.append(candidate.fate("corrected", entry, reason))
-        return Modify(id=entry, text=candidate.text, reason=reason, sources=cited)
+        return _settle(placing, candidate, shown[entry], reason)
     return Modify(id=entry, text=one_line(answer["text"]), reason=reason, sources=cited)
 
 
-def _ask(placing: _Placing, candidate: Candidate, shown: ExperienceLibrary) -> dict[str, Any]:
-    """The answer about one candidate: the short question where nothing is near to it."""
-    briefing = placing.briefing
+def _settle(placing: _Placing, candidate: Candidate, entry: Experience, reason: str) -> Operation | None:
+    """What becomes of a lesson and an entry that it contradicts: both are shown, alone, before one of them goes."""
+    alone = replace(placing.draft.now, experiences=(entry,))
+    answer = {} if entry.pinned else _ask(placing, candidate, alone, SettleContradiction)
+    thought = "" if says_nothing(answer.get("thought", "")) else one_line(answer["thought"])
+    if answer.get("holds") == "the entry":
+        why = f"it contradicts {entry.id}, which holds: {thought or reason}"
+        placing.decided.append(candidate.fate("refused", entry.id, why))
+        return None
+    cited, text = (candidate.label,), one_line(answer.get("text", ""))
+    if answer.get("holds") == "each in its own cases" and not says_nothing(text):
+        return Modify(id=entry.id, text=text, reason=thought or reason, sources=cited)
+    placing.decided.append(candidate.fate("corrected", entry.id, reason))
+    return Modify(id=entry.id, text=candidate.text, reason=reason, sources=cited)
+
+
+def _ask(placing: _Placing, candidate: Candidate, shown: ExperienceLibrary, signature: Any = None) -> dict[str, Any]:
+    """The answer about one candidate and the entries shown: by default what becomes of it."""
+    briefing, most = placing.briefing, placing.briefing.settings.max_words
     inputs = {
         "objective": briefing.objective,
         "lesson": neutralise(candidate.text),
         "why": neutralise(shorten(candidate.advantage.comparison, _WHY_TOKENS)),
     }
-    signature: Any = WeighLesson
+    signature = signature or (PlaceLesson if len(shown) else WeighLesson)
     if len(shown):
-        signature = PlaceLesson
         inputs["entries"] = render_lines(shown)
-        inputs["limits"] = f"at most {briefing.settings.max_words} words"
+        inputs["limits"] = f"at most {most} words"
         if effects := briefing.effects_of(shown):
-            inputs["effects"], signature = effects, with_effects(PlaceLesson)
-    find_problems = partial(_misfits, shown, briefing.settings.max_words)
-    answer = placing.reflection.ask(signature, inputs, find_problems)
+            inputs["effects"], signature = effects, with_effects(signature)
+    answer = placing.reflection.ask(signature, inputs, partial(_misfits, shown, most))
     placing.usage += answer.usage
     return dict(answer.fields)
 
 
 def _misfits(shown: ExperienceLibrary, most: int, reply: dspy.Prediction) -> dict[str, str]:
     """What is wrong with an answer, in sentences that a model can act on."""
-    decision = reply["decision"]
+    decision = reply.get("decision", "sharpens" if reply.get("holds") == "each in its own cases" else "new")
     if decision in ("new", "says nothing"):
         return {}
-    if _entry_named(reply["entry"], shown) is None:
+    if _entry_named(reply.get("entry", ""), shown) is None:
         ids = ", ".join(e.id for e in shown)
         return {"entry": f"Say which entry is meant, by its id: one of {ids}."}
     if decision != "sharpens":

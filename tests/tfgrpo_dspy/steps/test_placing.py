@@ -40,7 +40,10 @@ def test_a_candidate_that_is_near_to_nothing_costs_one_short_question():
             answering("sharpens", "[G1]", "Both."),
             Modify(id="G1", text="Both.", reason="because of this", sources=("A0",)),
         ),
-        (answering("corrects", "entry G1."), Modify(id="G1", text=WIND, reason="because of this", sources=("A0",))),
+        (
+            answering("corrects", "entry G1.") | {"holds": "the lesson"},
+            Modify(id="G1", text=WIND, reason="because of this", sources=("A0",)),
+        ),
         (answering("sharpens", "G1", "none"), Add(text=WIND, reason="because of this", sources=("A0",))),
     ],
 )
@@ -49,6 +52,26 @@ def test_what_is_decided_about_it_becomes_an_operation(answer, operation):
     engine = Engine(script(update=answer))
     assert placed(engine, advantage(4, WIND), library=library).operations == (operation,)
     assert engine.asked[0].field("entries") == f"[G1] {RAIN}", "what is not near is not shown"
+
+
+@pytest.mark.parametrize(
+    ("holds", "text", "operation", "fate"),
+    [
+        ("the lesson", "none", Modify(id="G0", text=WIND, reason="because of this", sources=("A0",)), "corrected"),
+        ("the entry", "none", None, "refused"),
+        ("each in its own cases", "Both.", Modify(id="G0", text="Both.", reason="so", sources=("A0",)), None),
+    ],
+)
+def test_a_lesson_and_the_entry_that_it_contradicts_are_both_shown_before_one_of_them_goes(
+    holds, text, operation, fate
+):
+    said = answering("corrects", "G0") | {"thought": "because of this"}
+    settled = {"thought": "so", "holds": holds, "text": text}
+    engine = Engine(script(update=lambda asked: settled if "holds" in asked.outputs else said))
+    update = placed(engine, advantage(4, WIND), library=ExperienceLibrary.from_texts([RAIN]))
+    assert update.operations == ((operation,) if operation is not None else ())
+    assert [(f.became, f.id) for f in update.decided] == ([(fate, "G0")] if fate else [])
+    assert (engine.asked[1].field("entries"), engine.asked[1].field("lesson")) == (f"[G0] {RAIN}", WIND)
 
 
 def test_an_entry_that_is_not_shown_is_asked_for_again_by_the_ids_that_are():

@@ -224,7 +224,7 @@ class LimitSettings:
         3600.0,
         "Seconds that an endpoint which answered before may be away, where every request fails, is refused or times "
         "out. The run waits so long, asks with one call at growing intervals and goes on; then it ends in good order. "
-        "`None` waits for none: what that loses counts as errors.",
+        "`None` waits for none: what that loses counts as errors. The same for a disk that takes no more of `log_dir`.",
         above(0),
         metavar="SECONDS",
     )

@@ -7,7 +7,7 @@
     4    a run waits for the review of its operations; the same command goes on with it
     5    a limit, or want of progress, ended a run before its last step, in good order
     6    done, but lessons that were paid for never reached the library
-    7    an endpoint was away for longer than a run waits, which ended it in good order
+    7    an endpoint was away, or the disk full, for longer than a run waits, which ended it in good order
     8    a score is below what was asked for, or shown to be worse than before
     130  interrupted
 
@@ -16,6 +16,7 @@ Messages go to standard error and hold no credential.
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 import typer
@@ -105,7 +106,13 @@ def _is_of_the_lm(error: BaseException) -> bool:
     return isinstance(error, LMError)
 
 
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""Of errors that name no file."""
+
+
 def _described(error: TFGRPOError | OSError) -> str:
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        return f"{first_paragraph(error)}: make room on the disk and give the same command again"
     if isinstance(error, OSError) and not isinstance(error, TFGRPOError) and error.filename:
         return f"{error.filename}: {(error.strerror or str(error)).lower()}; check the path and its permissions"
     return first_paragraph(error)

@@ -163,7 +163,7 @@ def finish(story: Story) -> None:
         warn(f"not recorded: {safe(line)}")
     if story.result.unrecorded:
         raise typer.Exit(UNRECORDED)
-    if story.ended.how == "outage":
+    if story.ended.how in {"outage", "disk"}:
         raise typer.Exit(AWAY)
     if not story.ended.is_whole:
         raise typer.Exit(ENDED_EARLY)

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from tfgrpo_dspy.errors import StoreError
 from tfgrpo_dspy.lm.budget import Budget, OutOfBudget, Price, Spent
 
 _FIRST_REPLY_TOKENS = 1_024
@@ -160,6 +159,7 @@ class Spending:
 
         Raises:
             OutOfBudget: It would exceed a cap.
+            StoreError: It cannot be written down now.
         """
         with self._lock:
             return self._try(claim, is_needed=is_needed)
@@ -174,6 +174,7 @@ class Spending:
 
         Raises:
             OutOfBudget: It would exceed a cap, or the wait would never end.
+            StoreError: It cannot be written down now.
         """
         with self._lock:
             self._waiting.pop(owner, None)
@@ -242,16 +243,12 @@ class Spending:
             wake()
 
     def _write(self, change: Spent, *, is_due: bool = True) -> None:
-        """Into the ledger, with the time since the last change; under a cap, what cannot be written is not spent."""
+        """Into the ledger, with the time since the last change; what is due and cannot be written is not spent."""
         if self._ledger is None:
             return
         passed = round(self._clock() - self._written, 3)
+        self._ledger.add(replace(change, seconds=passed), is_due=is_due)
         self._written += passed
-        try:
-            self._ledger.add(replace(change, seconds=passed), is_due=is_due)
-        except StoreError as error:
-            if self.budget is not None:
-                self._stopped = self.refusal = f"what the run spends cannot be written down: {error}"
 
     def _learn(self, claim: Claim, prompt_tokens: int, completion_tokens: int, cost_usd: float) -> None:
         seen = self._seen.setdefault(claim.model, _Seen())
@@ -277,8 +274,6 @@ class Spending:
                 raise OutOfBudget(reason)
         reservation = Reservation(claim, tokens, cost, owner)
         self._write(_reserved_by(reservation))
-        if self._stopped is not None:
-            raise OutOfBudget(self._stopped)
         self._flying[id(reservation)] = reservation
         self._reserved += _reserved_by(reservation)
         return reservation

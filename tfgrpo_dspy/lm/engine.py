@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -19,11 +19,12 @@ from typing import Any, Protocol, TypeVar
 from dspy.lm15 import Message, RateLimitError, Response, TextPart
 from dspy.lm15 import Usage as Counts
 
+from tfgrpo_dspy.errors import StoreError
 from tfgrpo_dspy.lm.account import Claim, Reservation
 from tfgrpo_dspy.lm.budget import POLICY, OutOfBudget
 from tfgrpo_dspy.lm.flight import Flight
 from tfgrpo_dspy.lm.meter import LONGEST_WAIT, Meter
-from tfgrpo_dspy.lm.outage import is_absence
+from tfgrpo_dspy.lm.outage import STORE, is_absence
 from tfgrpo_dspy.lm.scope import Scope
 from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.lm.verdicts.replies import (
@@ -230,14 +231,14 @@ async def _endpoint(scope: Scope, errand: Errand, way: Way) -> None:
     """Wait while it is away."""
     meter = scope.meter
     if meter.outages.is_away(errand.model):
-        await way.until(partial(_arrive, meter, errand))
+        await way.until(partial(_arrive, meter, errand.model, errand.request))
         if scope.listener is not None:
             scope.listener.check()
 
 
-def _arrive(meter: Meter, errand: Errand, wake: Callable[[], None]) -> bool | None:
+def _arrive(meter: Meter, place: str, who: object, wake: Callable[[], None]) -> bool | None:
     meter.check()
-    return meter.outages.enter(errand.model, errand.request, wake)
+    return meter.outages.enter(place, who, wake)
 
 
 async def _admit(scope: Scope, errand: Errand, way: Way) -> Ticket:
@@ -247,13 +248,35 @@ async def _admit(scope: Scope, errand: Errand, way: Way) -> Ticket:
         offer.is_taken = True
         return offer.ticket
     meter = scope.meter
-    reservation = await way.until(partial(meter.spending.reserve_or_wake, _claim(scope, errand), way.me()))
+    reserve = partial(meter.spending.reserve_or_wake, _claim(scope, errand), way.me())
+    reservation = await written(meter, way, errand.request, partial(way.until, reserve))
     try:
         begun = await way.until(partial(_enter, meter))
     except BaseException:
         meter.spending.release(reservation)
         raise
     return Ticket(meter, reservation, begun)
+
+
+async def written(meter: Meter, way: Way, who: object, write: Callable[[], Awaitable[T]]) -> T:
+    """What `write` returns, once its run's disk takes it: nothing new starts until then.
+
+    Raises:
+        OutOfBudget: Nothing new may start any more.
+    """
+    while True:
+        try:
+            made = await write()
+        except StoreError as refused:
+            meter.outages.refused(who, refused)
+        except BaseException as signal:
+            meter.outages.failed(STORE, who, signal)
+            raise
+        else:
+            if meter.outages.is_away(STORE):
+                meter.outages.answered(STORE)
+            return made
+        await way.until(partial(_arrive, meter, STORE, who))
 
 
 def _claim(scope: Scope, errand: Errand) -> Claim:
@@ -329,7 +352,7 @@ class Attempt:
         meter = self.scope.meter
         try:
             reservation = meter.spending.reserve(_claim(self.scope, self.errand), is_needed=False)
-        except OutOfBudget:
+        except (OutOfBudget, StoreError):
             return None
         begun = None if reservation is None else meter.limiter.enter()
         if reservation is None or begun is None:

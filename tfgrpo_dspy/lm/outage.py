@@ -1,6 +1,7 @@
 """An endpoint that is away: nothing that is asked of it is answered, so a run waits, and asks with one call at a time.
 
-What a call that was held back fails with is no failure of the call: it is sent again once the endpoint is back.
+What a call that was held back fails with is no failure of the call: it is sent again once the endpoint is back. A disk
+that does not take what a run paid for is waited for in the same way, as the place named `STORE`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field
 from dspy.lm15 import ServerError, TimeoutError, TransportError
 from dspy.utils.exceptions import LMServerError, LMTimeoutError, LMTransportError
 
+from tfgrpo_dspy.errors import StoreError
 from tfgrpo_dspy.lm.flight import CLOCK
 from tfgrpo_dspy.lm.verdicts.replies import CutReply, EmptyReply, may_pass, reason_of, timed_out
 
@@ -27,10 +29,14 @@ _FIRST, _LONGEST = 0.25, 60.0
 """Seconds between probes: doubled from one to the next, as a fault that is no outage is over at once."""
 _SAID_AFTER = 1.0
 """Seconds after which people are told."""
+_LONGEST_FOR_DISK = 2.0
+"""The same where asking costs nothing."""
 _LOST_PROBE = 660.0
 """Seconds after which a probe of which nothing was heard is another's to make; no call may take so long."""
 _NOBODY_THERE = frozenset({502, 503, 504, 529})
 """Statuses that a proxy gives for an endpoint, whatever is asked of it."""
+STORE = ""
+"""Stands among the models for the disk that what is paid for is kept on."""
 
 
 @dataclass
@@ -53,6 +59,8 @@ class _Endpoint:
     """When the next probe may be made."""
     probe: int | None = None
     """Which request it is, while it is on its way."""
+    why: str = ""
+    """What is wrong with it, in words."""
     is_said: bool = False
     waiting: deque[Callable[[], None]] = field(default_factory=deque)
 
@@ -119,7 +127,8 @@ class Outages:
                 seconds = self._clock() - endpoint.since
                 self._waited += seconds
                 if endpoint.is_said:
-                    logger.warning("the endpoint of %s is back after %.0f s; the run goes on", model, seconds)
+                    is_back = f"the endpoint of {model} is back" if model else "the disk takes what is kept again"
+                    logger.warning("%s after %.0f s; the run goes on, and nothing was lost", is_back, seconds)
             waiting = endpoint.waiting
             self._endpoints[model] = _Endpoint(endpoint.is_proven)
         for wake in waiting:
@@ -136,6 +145,13 @@ class Outages:
         else:
             with self._lock:
                 self._count(self._known(model), model, request, error)
+
+    def refused(self, request: object, error: StoreError) -> None:
+        """What was paid for cannot be kept, so that whatever waits for this has to go on waiting."""
+        with self._lock:
+            self._count(self._known(STORE), STORE, request, error)
+        if self.limit is None:
+            self._give_up(f"disk: {error}")
 
     def wake_all(self) -> None:
         """Let everyone who waits look again."""
@@ -154,29 +170,35 @@ class Outages:
         endpoint.since = endpoint.since or now
         endpoint.failures += 1
         endpoint.failing.add(key)
+        endpoint.why = reason_of(error) if model else str(error)
         endpoint.is_certain = endpoint.is_certain or says_that_nobody_is_there(error)
         if endpoint.is_away:
             if endpoint.probe == key:
-                endpoint.probe, endpoint.interval = None, min(2 * endpoint.interval, _LONGEST)
+                longest = _LONGEST if model else _LONGEST_FOR_DISK
+                endpoint.probe, endpoint.interval = None, min(2 * endpoint.interval, longest)
                 endpoint.due = now + endpoint.interval
                 self._tick_at(endpoint.due, model)
-                self._say(endpoint, model, error)
-        elif (
+                self._say(endpoint, model)
+        elif not model or (
             endpoint.is_proven and endpoint.failures >= _IN_A_ROW and (endpoint.is_certain or len(endpoint.failing) > 1)
         ):
             endpoint.is_away, endpoint.due = True, now + endpoint.interval
             self._tick_at(endpoint.due, model)
             self._tick_at(endpoint.since + (self.limit or math.inf), model)
 
-    def _say(self, endpoint: _Endpoint, model: str, error: Exception) -> None:
+    def _say(self, endpoint: _Endpoint, model: str) -> None:
         if endpoint.is_said or self._clock() - endpoint.since < _SAID_AFTER:
             return
         endpoint.is_said = True
+        if not model:
+            said = "nothing new starts until then, for which the run waits up to max_outage=%g s; nothing is lost"
+            logger.warning("%s; " + said, endpoint.why, self.limit)
+            return
         logger.warning(
             "the endpoint of %s is away (%s): the run waits for it up to max_outage=%g s, asking now and then with one "
             "call; nothing is lost, and an interrupt keeps what there is",
             model,
-            reason_of(error),
+            endpoint.why,
             self.limit,
         )
 
@@ -202,10 +224,11 @@ class Outages:
             late = self.limit is not None and now - endpoint.since >= self.limit
             if now >= endpoint.due and endpoint.waiting:
                 endpoint.probe, wake = None, endpoint.waiting.popleft()
+                self._tick_at(now + endpoint.interval, model)  # it may have been left, and never come
         if late:
-            self._give_up(
-                f"max_outage={self.limit:g}: the endpoint of {model} was away for {now - endpoint.since:.0f} s"
-            )
+            away = f"the endpoint of {model} was away for {now - endpoint.since:.0f} s"
+            reason = f"max_outage={self.limit:g}: {away}"
+            self._give_up(reason if model else f"disk: {endpoint.why}; it was waited for max_outage={self.limit:g} s")
         if wake is not None:
             wake()
 

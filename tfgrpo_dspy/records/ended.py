@@ -1,4 +1,4 @@
-"""How a run ended: one of seven ways, each a sentence of its own wherever a run is told of."""
+"""How a run ended: one of eight ways, each a sentence of its own wherever a run is told of."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from tfgrpo_dspy.looks.look import Look
 from tfgrpo_dspy.looks.value import Shown
 from tfgrpo_dspy.text import one_line
 
-How: TypeAlias = Literal["done", "limit", "patience", "outage", "interrupted", "review", "error"]
+How: TypeAlias = Literal["done", "limit", "patience", "outage", "disk", "interrupted", "review", "error"]
 
 _STATES: dict[How, str] = {
     "done": "done",
     "limit": "stopped by a limit",
     "patience": "out of patience",
     "outage": "the endpoint was away",
+    "disk": "the disk took no more",
     "interrupted": "interrupted",
     "review": "waiting for review",
     "error": "stopped by an error",
@@ -24,6 +25,7 @@ _MENDING: dict[How, str] = {
     "limit": "To go on, raise the limit and run the same again",
     "patience": "To go on, allow more of it, and that change, and run the same again",
     "outage": "To go on once it is back, run the same again",
+    "disk": "To go on once it can be written, run the same again",
     "interrupted": "To go on, run the same again",
     "review": "To go on, decide and run the same again",
     "error": "To go on once that is mended, run the same again",
@@ -35,7 +37,7 @@ class Ended(Shown):
     """How a run ended."""
 
     how: How = "done"
-    """`limit`, `patience` and `outage` end it in good order; `interrupted` by a person; `review` until one decides."""
+    """In good order by `limit`, `patience`, `outage`, `disk`; `interrupted` by a person; `review` until one decides."""
     why: str = ""
     """The limit with its figures, or the error; empty where there is nothing to add."""
     after: int = 0
@@ -60,7 +62,7 @@ class Ended(Shown):
     @property
     def is_in_order(self) -> bool:
         """Whether it came to an end of its own, and returned a program."""
-        return self.how in {"done", "limit", "patience", "outage"}
+        return self.how in {"done", "limit", "patience", "outage", "disk"}
 
     @property
     def sentence(self) -> str:

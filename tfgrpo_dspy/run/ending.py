@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -86,8 +87,8 @@ def _how(error: BaseException | None, stopped_by: str | None) -> tuple[How, str]
         return "error", SECRETS.hide(f"{type(error).__name__}: {error}")
     if stopped_by is None:
         return "done", ""
-    early: dict[str, How] = {"max_outage": "outage", "patience": "patience"}
-    return early.get(stopped_by.partition("=")[0], "limit"), stopped_by
+    early: dict[str, How] = {"max_outage": "outage", "disk": "disk", "patience": "patience"}
+    return early.get(re.split("[=:]", stopped_by)[0], "limit"), stopped_by.removeprefix("disk: ")
 
 
 def stopped(error: BaseException, steps: int, result: CompileResult) -> str:

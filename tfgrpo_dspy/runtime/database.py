@@ -24,7 +24,9 @@ VERSION = 1
 _APPLICATION = 0x74666772
 """`tfgr`: says in the file's head whose it is."""
 _PATIENCE = 5.0
-"""Seconds that another program may keep the file locked."""
+"""Seconds that another program may keep the file locked when it is opened."""
+_PATIENCE_ON_THE_WAY = 100
+"""Milliseconds afterwards: whoever writes holds up whoever wants to interrupt the run, and tries again anyway."""
 PAGE = 4096
 """Bytes that the file is read and written in."""
 
@@ -100,6 +102,7 @@ def connect(path: Path | None) -> sqlite3.Connection:
             connection.execute("PRAGMA journal_mode = WAL")  # readers do not keep a run from writing
             connection.execute("PRAGMA synchronous = NORMAL")
         _make_table(connection)
+        connection.execute(f"PRAGMA busy_timeout = {_PATIENCE_ON_THE_WAY}")
     except UnicodeDecodeError as error:  # SQLite quotes what it could not make sense of
         connection.close()
         raise _damage("its head makes no sense") from error

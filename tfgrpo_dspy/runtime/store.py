@@ -22,7 +22,7 @@ from dataclasses import asdict
 from functools import partial, reduce
 from operator import add
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from tfgrpo_dspy.errors import StoreError
 from tfgrpo_dspy.lm.budget import Spent
@@ -41,17 +41,19 @@ START, OUTCOME = "start", "outcome"
 """What a run set out to do, and what it came to, among what is said of it as a whole."""
 _SHOWN = 60
 """Characters of a setting that a message shows at most."""
-_REST = 1.0
-"""Seconds between tries to write to a disk that refused."""
 
 
-class _Unwritten(NamedTuple):
-    """A record that waits for room on the disk."""
+class _Entry(NamedTuple):
+    """A record to be written."""
 
     kind: str
     name: str | None
     value: Any
     texts: Mapping[str, str]
+
+
+_Job: TypeAlias = "_Entry | Callable[[sqlite3.Connection], int]"
+"""A record, or what writes several and returns the number of the last."""
 
 
 class Store:
@@ -62,7 +64,6 @@ class Store:
         identity: What decides the outcome of the run, by name, as JSON values. The store of another run is refused.
         restart: Put what is in the folder aside (as `<folder>.<n>`) and start over.
         accept_changes: Take up the run all the same if its identity is another, and note what changed.
-        clock: Seconds, for tests.
 
     Raises:
         StoreError: Another process has it open, it belongs to a run with another identity, or it cannot be used.
@@ -75,7 +76,6 @@ class Store:
         *,
         restart: bool = False,
         accept_changes: bool = False,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.folder = None if folder is None else Path(folder)
         self.token: str | None = None
@@ -85,14 +85,13 @@ class Store:
         self.found = 0
         """Results that it held then."""
         self._identity = json.loads(json.dumps(identity or {}))
-        self._restart, self._accept_changes, self._clock = restart, accept_changes, clock
+        self._restart, self._accept_changes = restart, accept_changes
         self._lock = threading.RLock()
         self._held = ExitStack()
         self._closed = False
         self._provisional: dict[str, tuple[Any, Any]] = {}
         self._pending: list[Spent] = []
-        self._waiting: list[_Unwritten] = []
-        self._last_try = 0.0
+        self._waiting: list[_Job] = []
         self._refused: sqlite3.Error | None = None
         if self.folder is None:
             self._use(database.connect(None))
@@ -118,7 +117,17 @@ class Store:
     @property
     def _results(self) -> int:
         asked = "SELECT count(*) FROM records WHERE kind = ?"
-        return int(self._connection.execute(asked, (RESULT,)).fetchone()[0]) + len(self._waiting)
+        return int(self._connection.execute(asked, (RESULT,)).fetchone()[0])
+
+    @property
+    def _unwritten(self) -> int:
+        """Results that wait for room on the disk."""
+        return sum(isinstance(job, _Entry) and job.kind == RESULT for job in self._waiting)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the disk refused what was to be kept, so that a kill would lose it."""
+        return self.is_kept and self._refused is not None
 
     def __enter__(self) -> Store:
         if self.folder is None:
@@ -142,9 +151,8 @@ class Store:
         if self.folder is None:
             return
         with self._lock:
-            self._last_try -= _REST
             self._write()
-            lost = len(self._waiting)
+            lost = self._unwritten
             self._closed = True
             database.make_one_file(self._connection)
         self._held.close()
@@ -181,7 +189,7 @@ class Store:
         if self.folder is None and not isinstance(made, Scored):
             return made
         value, texts = taken_apart(made, kind)
-        number = self._write(_Unwritten(RESULT, name, value, texts))
+        number = self._write(_Entry(RESULT, name, value, texts))
         if number is None or not isinstance(made, Scored):
             return made
         kept: Any = on_shelf(made, self, number)
@@ -194,7 +202,7 @@ class Store:
             if self.folder is not None:
                 for name, (kind, made) in settled.items():
                     value, texts = taken_apart(made, kind)
-                    self._write(_Unwritten(RESULT, name, value, texts))
+                    self._write(_Entry(RESULT, name, value, texts))
 
     def keep_step(self, record: StepRecord) -> StepRecord:
         """An equal record whose groups, advantages and validation are here; the same one if the disk refuses it."""
@@ -208,7 +216,7 @@ class Store:
 
     def note(self, text: str) -> None:
         """Write down what happened to the run."""
-        self._write(_Unwritten(NOTE, None, {"at": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "text": text}, {}))
+        self._write(_Entry(NOTE, None, {"at": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "text": text}, {}))
 
     def fact(self, name: str) -> Any:
         """What was said of the run; None if nothing was."""
@@ -220,7 +228,7 @@ class Store:
     def set_fact(self, name: str, value: Any) -> None:
         """Say something of the run, once and for all until it is said anew."""
         if self.folder is not None:
-            self._write(_Unwritten(ABOUT, name, value, {}))
+            self._write(_Entry(ABOUT, name, value, {}))
 
     # What was spent.
 
@@ -240,7 +248,21 @@ class Store:
             if self._closed:
                 return
             self._pending.append(change)
-            if is_due and self._write() is None and self._refused is not None:
+            if is_due:
+                try:
+                    self.flush()
+                except StoreError:
+                    self._pending.pop()  # what waits for it is not done now
+                    raise
+
+    def flush(self) -> None:
+        """Write what the disk refused before, if it did.
+
+        Raises:
+            StoreError: It does so still.
+        """
+        with self._lock:
+            if not self._closed and self._write() is None and self._refused is not None:
                 raise StoreError(f"{self.path} {database.why(self._refused)}")
 
     # What stays here of values.
@@ -264,55 +286,39 @@ class Store:
 
     # Writing.
 
-    def _write(self, job: _Unwritten | Callable[[sqlite3.Connection], int] | None = None) -> int | None:
+    def _write(self, job: _Job | None = None) -> int | None:
         """Write a record, or what a function writes, with all that waits, in one transaction.
 
         Returns:
-            The number of its texts, or of itself if it has none; None if the disk refuses.
+            The number of its texts, or of itself if it has none; None if the disk refuses, in which case it waits.
         """
         with self._lock:
             if self._closed:
                 return None  # a straggler of a run that was stopped
-            if self._refused is None or self._clock() - self._last_try >= _REST:
-                try:
-                    number = self._transact(job)
-                except sqlite3.Error as error:
-                    self._say_refused(error)
-                else:
-                    self._say_well()
-                    return number
-            if isinstance(job, _Unwritten) and self.folder is not None:
-                self._waiting.append(job)
-            return None
+            try:
+                number = self._transact(job)
+            except sqlite3.Error as error:
+                self._refused = error
+                if job is not None and self.is_kept:
+                    self._waiting.append(job)
+                return None
+            self._refused, self._waiting, self._pending = None, [], []
+            return number
 
-    def _transact(self, job: _Unwritten | Callable[[sqlite3.Connection], int] | None) -> int:
+    def _transact(self, job: _Job | None) -> int:
         connection, number = self._connection, 0
         try:
             connection.execute("BEGIN IMMEDIATE")
             if self._pending:
                 database.put(connection, SPENT, None, as_json(_as_dict(reduce(add, self._pending))))
-            for record in self._waiting:
-                _put(connection, record)
-            if job is not None:
-                number = _put(connection, job) if isinstance(job, _Unwritten) else job(connection)
+            for each in (*self._waiting, *([] if job is None else [job])):
+                number = _put(connection, each) if isinstance(each, _Entry) else each(connection)
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:  # a full disk may have ended it
                 connection.execute("ROLLBACK")
             raise
         return number
-
-    def _say_refused(self, error: sqlite3.Error) -> None:
-        """A disk that refuses costs a run nothing but memory."""
-        if self._refused is None and self.folder is not None:
-            said = "the run goes on, and keeps what it makes in memory until then"
-            logger.warning("%s %s; %s", self.path, database.why(error), said)
-        self._refused, self._last_try = error, self._clock()
-
-    def _say_well(self) -> None:
-        if self._refused is not None and self.folder is not None:
-            logger.warning("%s can be written again; nothing was lost", self.path)
-        self._refused, self._waiting, self._pending = None, [], []
 
     # Opening.
 
@@ -401,7 +407,7 @@ class Store:
         self._connection.execute("COMMIT")
 
 
-def _put(connection: sqlite3.Connection, record: _Unwritten) -> int:
+def _put(connection: sqlite3.Connection, record: _Entry) -> int:
     if not record.texts:
         return database.put(connection, record.kind, record.name, as_json(record.value))
     number = database.put(connection, TEXTS, None, as_json(record.texts))

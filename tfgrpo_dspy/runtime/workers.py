@@ -10,14 +10,18 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
 from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar
 
+from tfgrpo_dspy.lm.budget import OutOfBudget
+from tfgrpo_dspy.lm.engine import written
 from tfgrpo_dspy.lm.meter import GRACE
 from tfgrpo_dspy.lm.scope import active_meter
+from tfgrpo_dspy.lm.ways import THREAD, drive
 from tfgrpo_dspy.looks.secrets import SECRETS
 from tfgrpo_dspy.records.advantages import Extraction, Summary
 from tfgrpo_dspy.records.events import Event, ReflectionFinished
@@ -120,7 +124,19 @@ class Workers:
         found: R | None = self.store.find(known_as, kind)
         if found is not None:
             return Recalled(found, True)
+        self._wait_for_the_disk(known_as)
         return Recalled(self.store.keep(known_as, kind, SECRETS.hide_in(make())), False)
+
+    def _wait_for_the_disk(self, known_as: str) -> None:
+        """Nothing new starts while what was paid for cannot be kept, whoever makes the calls of the task."""
+        meter = active_meter()
+        if self.store.is_behind and meter is not None:
+
+            async def flush() -> None:
+                self.store.flush()
+
+            with suppress(OutOfBudget):  # as the task will hear when it asks
+                drive(written(meter, THREAD, known_as, flush))
 
     def _reflect(self, known_as: str, kind: Any, make: Callable[[], R]) -> R:
         made, is_remembered = self.recall(known_as, kind, make)

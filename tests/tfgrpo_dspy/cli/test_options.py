@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import errno
+import os
 import re
 import subprocess
 import sys
@@ -179,3 +181,8 @@ def test_errors_put_python_between_backticks_so_that_it_can_be_spelled(path):
     python = re.compile(rf"\b(?:None|True|False|{'|'.join(names)})\b")
     for line, text in texts_of_errors(path):
         assert not python.search(re.sub(r"`[^`]*`", "", text)), f"{path}:{line}: {text}"
+
+
+def test_a_full_disk_is_told_with_what_to_do_where_the_error_names_no_file():
+    error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert boundary._described(error).endswith("make room on the disk and give the same command again")

@@ -118,6 +118,17 @@ def test_a_probe_that_is_given_up_is_made_by_another():
     assert endpoint.woken == ["a", "b"]
 
 
+def test_one_who_waits_no_longer_holds_up_nobody():
+    endpoint = Endpoint()
+    endpoint.fails(AWAY, *"abc")
+    endpoint.enters("a")
+    endpoint.enters("b")
+    endpoint.later(0.25)
+    endpoint.later(0.25)
+    assert endpoint.woken == ["a", "b"]
+    assert endpoint.enters("b")
+
+
 def test_it_is_not_waited_for_longer_than_the_limit():
     endpoint = Endpoint(limit=100.0)
     endpoint.fails(AWAY, *"abc")

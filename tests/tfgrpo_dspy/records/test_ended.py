@@ -19,6 +19,7 @@ AWAY = "max_outage=3600: the endpoint of openai/m was away for 3600 s"
         (None, LIMIT, "stopped by a limit", "Stopped by max_lm_calls=300 before the end of step 1 of 3"),
         (None, "patience=2: no progress in so many epochs", "out of patience", "Stopped by patience=2 before"),
         (None, AWAY, "the endpoint was away", "The endpoint was away before the end of step 1 of 3"),
+        (None, "disk: run.db cannot be written: no room", "the disk took no more", "The disk took no more before"),
         (KeyboardInterrupt(), "a person interrupted the run", "interrupted", "Interrupted before the end of step 1"),
         (ReviewStop("decide in review.json"), None, "waiting for review", "Waiting for review before the end of"),
         (RuntimeError("no\ncredit"), "an error stopped it", "stopped by an error", "Stopped by an error before the"),

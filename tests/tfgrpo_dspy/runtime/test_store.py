@@ -291,14 +291,6 @@ def test_a_run_that_is_not_kept_leaves_no_file_whatever_ends_it(tmp_path):
 # Disks.
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 class FullDisk:
     """A connection whose disk is full while it is told so."""
 
@@ -319,22 +311,25 @@ class FullDisk:
 
 @pytest.fixture
 def full(tmp_path):
-    with Store(tmp_path / "log", IDENTITY, clock=Clock()) as store:
+    with Store(tmp_path / "log", IDENTITY) as store:
         store._connection = FullDisk(store._connection)
         store._connection.is_full = True
         yield store
 
 
-def test_a_full_disk_costs_a_run_nothing_but_memory_and_is_said_once(full, caplog):
-    names = [str(i) for i in range(5)]
+def test_what_a_full_disk_refuses_is_in_memory_until_it_takes_it(full):
+    names, record = [str(i) for i in range(5)], step_of(full)
     assert [full.keep(name, Made, SCORED) for name in names] == [SCORED] * 5
-    assert "run.db cannot be written: the disk is full; make room on it; the run goes on" in caplog.text
-    assert len(caplog.records) == 1
+    assert full.keep_step(record) is record
+    with pytest.raises(StoreError, match="the disk is full"):
+        full.flush()
+    assert full.is_behind
     full._connection.is_full = False
-    full._clock.now += 10
-    full.keep("last", Made, SCORED)
-    assert "run.db can be written again; nothing was lost" in caplog.text
-    assert all(full.find(name, Made) == SCORED for name in [*names, "last"])
+    full.flush()
+    assert not full.is_behind
+    assert all(full.find(name, Made) == SCORED for name in names)
+    with reading(full.folder) as stored:
+        assert list(stored.steps) == [record.step]
 
 
 def test_a_disk_that_is_full_to_the_end_is_said_with_what_was_not_kept(full, caplog):
@@ -343,48 +338,27 @@ def test_a_disk_that_is_full_to_the_end_is_said_with_what_was_not_kept(full, cap
     assert "1 result could not be written" in caplog.text
 
 
-def test_a_step_stays_in_memory_when_the_disk_is_full(full):
-    record = step_of(full)
-    assert full.keep_step(record) is record
-
-
 def test_what_a_call_will_cost_is_not_taken_for_written_when_it_is_not(full):
     with pytest.raises(StoreError, match=r"run\.db cannot be written: the disk is full; make room on it"):
         full.add(Spent(1))
     full._connection.is_full = False
-    full._clock.now += 10
     full.add(Spent(1))
-    assert spent_in(full.folder) == Spent(2)
+    assert spent_in(full.folder) == Spent(1)
 
 
 def test_a_short_write_loses_nothing_that_was_written_before_or_after(tmp_path):
     """`failing/r03`: a file size limit that is reached within a record, and lifted again."""
     hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
     names = [f"paid {n}" for n in range(100)]
-    clock = Clock()
-    with Store(tmp_path, IDENTITY, clock=clock) as store:
+    with Store(tmp_path, IDENTITY) as store:
         for n, name in enumerate(names):
             if n in {10, 30, 50}:
                 now = max(path.stat().st_size for path in tmp_path.glob("run.db*"))
                 resource.setrlimit(resource.RLIMIT_FSIZE, (now + 5000, hard))
             elif n in {20, 40, 60}:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
-                clock.now += 10
             store.keep(name, Made, replace(SCORED, trajectory="x" * 4000))
     assert all(found(tmp_path, names))
-
-
-def test_a_file_that_another_program_locks_costs_nothing_either(tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr("tfgrpo_dspy.runtime.database._PATIENCE", 0.01)
-    clock = Clock()
-    with Store(tmp_path, IDENTITY, clock=clock) as store:
-        with closing(sqlite3.connect(tmp_path / NAME, isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
-            assert store.keep("a", Made, SCORED) == SCORED
-            assert "is locked by another program; close whatever else has it open" in caplog.text
-        clock.now += 10
-        store.keep("b", Made, SCORED)
-    assert found(tmp_path, ["a", "b"]) == [SCORED, SCORED]
 
 
 def test_a_run_can_be_read_while_it_goes_on(tmp_path):

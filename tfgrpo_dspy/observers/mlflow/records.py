@@ -284,6 +284,7 @@ _STATUS: dict[How, str] = {
     "limit": "KILLED",
     "patience": "FINISHED",
     "outage": "KILLED",
+    "disk": "KILLED",
     "interrupted": "KILLED",
     "review": "SCHEDULED",
     "error": "FAILED",

@@ -18,7 +18,7 @@ LATENCY = 0.02
 _PATIENCE = 600.0
 """Seconds after which a child that should have ended is said to hang."""
 _TICK = 0.002
-DONE, REFUSED, WAITING, UNUSED, AWAY, INTERRUPTED = 0, 2, 4, 6, 7, 130
+DONE, REFUSED, WAITING, UNUSED, AWAY, INTERRUPTED, TERMINATED = 0, 2, 4, 6, 7, 130, 143
 """Exit codes of `tfgrpo`."""
 
 _PRELOADED = (

@@ -9,14 +9,25 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.soak.disturbances import DISTURBANCES, FIRST, Scene
-from benchmarks.soak.processes import AWAY, DONE, INTERRUPTED, REFUSED, UNUSED, WAITING, Child, Endpoint, Hung
+from benchmarks.soak.processes import (
+    AWAY,
+    DONE,
+    INTERRUPTED,
+    REFUSED,
+    TERMINATED,
+    UNUSED,
+    WAITING,
+    Child,
+    Endpoint,
+    Hung,
+)
 from benchmarks.soak.scenarios import Scenario, decide, write_data
 
 _STARTS = 12
 """After the last disturbance, a command has to have finished."""
 _MOST = 4
 """Disturbances of a round."""
-_IN_ORDER = {DONE, REFUSED, WAITING, UNUSED, AWAY, INTERRUPTED, -9, -15}
+_IN_ORDER = {DONE, REFUSED, WAITING, UNUSED, AWAY, INTERRUPTED, TERMINATED, -9, -15}
 """Ways in which a process may end: in a sentence, or by the signal that was sent to it."""
 
 

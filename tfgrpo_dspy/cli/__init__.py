@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from tfgrpo_dspy.names.public import lazily
@@ -70,15 +71,18 @@ __getattr__, __dir__ = lazily(
 
 def main() -> None:
     """Run `tfgrpo` on the arguments of this process."""
+    from tfgrpo_dspy.cli.boundary import BY_SIGNAL, heed_signals
+
+    heed_signals()
     from tfgrpo_dspy.cli.app import app
-    from tfgrpo_dspy.cli.boundary import INTERRUPTED
 
     try:
         app(prog_name="tfgrpo")
     except SystemExit as leaving:
-        if leaving.code == INTERRUPTED:
+        if isinstance(leaving.code, int) and leaving.code in BY_SIGNAL:
             # All files are written; Python would go on to wait for calls in flight, which nobody wants any more.
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(INTERRUPTED)
+            with suppress(OSError):
+                sys.stdout.flush()
+                sys.stderr.flush()
+            os._exit(leaving.code)
         raise

@@ -9,7 +9,7 @@
     6    done, but lessons that were paid for never reached the library
     7    an endpoint was away, or the disk full, for longer than a run waits, which ended it in good order
     8    a score is below what was asked for, or shown to be worse than before
-    130  interrupted
+    130  interrupted; 143 and 129 by SIGTERM and SIGHUP
 
 Messages go to standard error and hold no credential.
 """
@@ -17,6 +17,10 @@ Messages go to standard error and hold no credential.
 from __future__ import annotations
 
 import errno
+import os
+import signal
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import typer
@@ -29,8 +33,37 @@ from tfgrpo_dspy.errors import RequestError, TFGRPOError, TooManyErrors
 from tfgrpo_dspy.reports.redaction import safe
 
 MISTAKE, BAD_INPUT, UNRECORDED, WAITING, ENDED_EARLY, UNUSED, AWAY, TOO_LOW, INTERRUPTED = 1, 2, 3, 4, 5, 6, 7, 8, 130
+_SIGNALS = ("SIGTERM", "SIGHUP")
+"""What a scheduler sends whose time is up, and a terminal that is closed; not every system has both."""
+BY_SIGNAL = {INTERRUPTED, *(128 + getattr(signal, name) for name in _SIGNALS if hasattr(signal, name))}
 
 _MOST_CHARACTERS = 1200
+
+
+class Signalled(KeyboardInterrupt):
+    """Another signal than that of Ctrl-C, its number the argument, told this process to end: in the same good order."""
+
+
+def heed_signals() -> None:
+    """From now on signals that would end this process interrupt it; not those that it was started to ignore."""
+    for number in [getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)]:
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, partial(_interrupt, os.getpid()))
+
+
+def _interrupt(ours: int, number: int, frame: object) -> None:
+    if os.getpid() != ours:  # a child that a program forked: it ends as it would have
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+        return
+    raise Signalled(number)
+
+
+def _code_of(interrupt: BaseException | None) -> int:
+    """The exit code of an interrupt, or of the error that came of one."""
+    while interrupt is not None and not isinstance(interrupt, Signalled):
+        interrupt = interrupt.__cause__ or interrupt.__context__
+    return INTERRUPTED if interrupt is None else 128 + int(interrupt.args[0])
 
 
 class Interrupted(TFGRPOError):
@@ -52,10 +85,10 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
         except (typer.Exit, typer.Abort, BrokenPipeError):
             raise
-        except KeyboardInterrupt:
-            raise _stop("interrupted; nothing had been written", INTERRUPTED) from None
+        except KeyboardInterrupt as error:
+            raise _stop("interrupted; nothing had been written", _code_of(error)) from None
         except Interrupted as error:
-            raise _stop(str(error), INTERRUPTED) from error
+            raise _stop(str(error), _code_of(error)) from error
         except Waiting as error:
             raise _stop(str(error), WAITING, label="Review: ", style="bold yellow") from error
         except (TFGRPOError, OSError) as error:
@@ -121,5 +154,6 @@ def _described(error: TFGRPOError | OSError) -> str:
 def _stop(message: str, code: int, *, label: str = "Error: ", style: str = "bold red") -> typer.Exit:
     text = safe(message)
     shown = text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS]}..."
-    err().print(Text.assemble((label, style), shown), soft_wrap=True)
+    with suppress(OSError):  # the terminal may be what has gone
+        err().print(Text.assemble((label, style), shown), soft_wrap=True)
     return typer.Exit(code)

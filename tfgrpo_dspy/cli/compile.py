@@ -124,7 +124,12 @@ def learn(job: Job, measure: Callable[[dspy.Module], Comparison] | None = None) 
     write_run(job.keeper.folder, better, story)
     note_run(job.tracking, job.keeper.folder)
     if measure is not None:
-        gain = measure(better)
+        try:
+            gain = measure(better)
+        except KeyboardInterrupt as error:
+            program = show_path(job.keeper.folder / PROGRAM)
+            said = f"what was learned is in {show_path(job.keeper.folder)}/, and was not compared yet"
+            raise Interrupted(f"interrupted; {said}: {us()} evaluate {program} <held-out examples>") from error
         _record(job, gain)
         story = job.story(gain=gain) or story
         write_story(story, job.keeper.folder)

@@ -81,7 +81,7 @@ class Workers:
         # interrupts the run keeps what is in flight, and interrupts again to leave that as well.
         interrupted = isinstance(error, KeyboardInterrupt)
         if error is not None and (meter := active_meter()) is not None:
-            meter.stop("a person interrupted the run" if interrupted else "the run was stopped by an error")
+            meter.stop("the run was interrupted" if interrupted else "the run was stopped by an error")
         if interrupted:
             logger.warning(
                 "interrupted: what is in flight is kept if it comes back within %g s; interrupt again to leave at once",

@@ -279,7 +279,8 @@ def test_the_same_command_takes_a_run_up_and_another_one_is_refused_unless_it_st
 
 
 @pytest.mark.slow
-def test_interrupting_a_process_leaves_what_it_learned():
+@pytest.mark.parametrize(("sent", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+def test_interrupting_a_process_leaves_what_it_learned(sent, code):
     with running_server(latency=Latency(0.05)) as url:
         endpoint = ("--lm", "openai/simulated", "--api-base", url, "--epochs", "50", "--num-threads", "16")
         arguments = ("compile", SOLVER, "train.jsonl", "--metric", "number", *endpoint, "--no-tracking")
@@ -294,9 +295,9 @@ def test_interrupting_a_process_leaves_what_it_learned():
         deadline = time.monotonic() + 60
         while not Path("out/library.json").exists() and time.monotonic() < deadline:
             time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(getattr(signal, sent))
         _, said = process.communicate(timeout=60)
-    assert process.returncode == 130, said
+    assert process.returncode == code, said
     shown = " ".join(said.split())
     assert re.search(r"Interrupted after step \d+ of 50\. What was learned \(\d+ experiences?\) is in out/\.", shown)
     assert re.search(r"Kept: [\d,]+ results and what they cost, in out/log/run\.db\.", shown)

@@ -186,3 +186,25 @@ def test_errors_put_python_between_backticks_so_that_it_can_be_spelled(path):
 def test_a_full_disk_is_told_with_what_to_do_where_the_error_names_no_file():
     error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert boundary._described(error).endswith("make room on the disk and give the same command again")
+
+
+SIGNALS = """
+import os, signal
+from tfgrpo_dspy.cli.boundary import Signalled, heed_signals
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+heed_signals()
+os.kill(os.getpid(), signal.SIGHUP)
+if not os.fork():
+    os.kill(os.getpid(), signal.SIGTERM)
+    os._exit(0)
+print(os.WTERMSIG(os.wait()[1]))
+try:
+    os.kill(os.getpid(), signal.SIGTERM)
+except Signalled as error:
+    print(*error.args)
+"""
+
+
+def test_a_signal_interrupts_the_command_itself_and_neither_what_it_forked_nor_one_that_was_to_ignore_it():
+    done = subprocess.run([sys.executable, "-c", SIGNALS], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.split() == ["15", "15"]

@@ -39,7 +39,8 @@ def show_forecast(made: Forecast) -> None:
     if made.total.cost_usd is None:
         rows.append("the price of an LM is unknown, so the cost is too: give it with --price-per-million IN,OUT")
     section("Of these figures", *rows, *made.notes)
-    say("\nNothing was written; DSPy's cache keeps what the pilot paid. Without --dry-run the run begins.")
+    kept = "; DSPy's cache keeps what the pilot paid" if made.plan.reused else ""
+    say(f"\nNothing was written{kept}. Without --dry-run the run begins.")
 
 
 def confirm(made: Forecast, above: float) -> None:
@@ -87,7 +88,7 @@ def _pilot_text(made: Forecast) -> str:
     took = sum((group.took for group in pilot.groups), pilot.update)
     tokens = f"{_count(took.prompt_tokens)} + {_count(took.completion_tokens)} tokens"
     text = f"the pilot took {_count(took.calls)} calls, {tokens}"
-    if made.spent.lm_calls == 0:
+    if took.calls and made.spent.lm_calls == 0:
         return f"{text}; DSPy's cache answered all of it"
     extra = made.stages["pilot"].calls.expected if "pilot" in made.stages else 0
     return f"{text}; all of it is in the total, and {_count(extra)} of its calls the run cannot use"

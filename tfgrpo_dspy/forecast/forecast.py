@@ -53,7 +53,7 @@ class PilotGroup:
     """Of those that differ: DSPy's cache answers the others. Nothing for a group that is not informative."""
     extraction: Amount = Amount()
     seconds: tuple[float, ...] = ()
-    """Of each rollout, its tools and its metric included; empty where the cache answered."""
+    """Of each rollout, its tools and its metric included; empty where DSPy's cache answered."""
 
     @property
     def took(self) -> Amount:

@@ -132,8 +132,8 @@ def _group(group: Group, run: Run, heard: _Heard) -> PilotGroup:
         summaries = summaries.times(len(asked) / max(len(group.scored), 1))
     # The first ones of the threads open connections and import what calls need.
     cold = heard.finished[: run.num_threads] if len(heard.finished) >= 2 * run.num_threads else []
-    paid = [r for r in group.rollouts if r.usage.lm_calls > r.usage.cached_calls and r.name not in cold]
-    seconds = tuple(rollout.seconds for rollout in paid)
+    paid = [r for r in group.rollouts if r.usage.lm_calls + r.usage.calls_elsewhere > r.usage.cached_calls]
+    seconds = tuple(rollout.seconds for rollout in paid if rollout.name not in cold)
     return PilotGroup(_of(group), len(group.rollouts), bool(extraction.calls), summaries, extraction, seconds)
 
 
@@ -158,7 +158,7 @@ def _plan(run: Run, steps: Sequence[Step], record: StepRecord, prices: Prices | 
     of_policy = alike or _seen(record.policy_usage)
     of_reflection = known[reflection.model] or _seen(record.reflection_usage)
     first = {f"e{query.position}" for query in steps[0].queries}
-    cached = all(lm.cache for lm in (*policy, reflection))
+    cached = all(lm.cache for lm in (*policy, reflection)) and not record.policy_usage.calls_elsewhere
     readers = check_conditioned(run.student, settings.conditioned)
     return Plan(
         steps=tuple(len(step.queries) for step in steps),
@@ -204,6 +204,8 @@ def _remarks(record: StepRecord) -> list[str]:
     used = sum((rollout.usage for rollout in rollouts), Usage())
     lost = sum(len(group.lost) for group in record.groups)
     said = [f"{lost} of the pilot's {len(rollouts)} rollouts were lost"] if lost else []
+    if used.calls_elsewhere:
+        said.append("what the program asks outside DSPy is in none of the calls, tokens and costs")
     if used.cached_share:
         read = f"{used.cached_share:.0%} of what the pilot's rollouts read came from the provider's prompt cache"
         said.append(f"{read}; the forecast is at the full price")

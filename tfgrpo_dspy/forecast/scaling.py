@@ -294,6 +294,6 @@ def _notes(pilot: Pilot, plan: Plan) -> Iterator[str]:
     if plan.settled:
         yield f"what is in doubt after the last step is rolled out once more, at most {plan.settled:,} rollouts"
     if not plan.reused:
-        yield "an LM's cache is off, so the run pays again for what the pilot rolled out"
+        yield "DSPy's cache does not keep the pilot's rollouts, so the run pays for them again"
     if not any(group.seconds for group in pilot.groups):
         yield "DSPy's cache answered the pilot, so nothing is known of the time, and its tokens may be estimates"

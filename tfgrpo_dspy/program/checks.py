@@ -74,7 +74,7 @@ def reflection_of(program: dspy.Module, reflection_lm: dspy.BaseLM | None) -> ds
     given = check_lms(program, reflection_lm)
     if not given:
         raise SettingsError(
-            "no LM is there to compare attempts: give `reflection_lm=dspy.LM('provider/model')`, or configure one"
+            "no LM is there to compare attempts: give `reflection_lm`, or configure one: dspy.LM('provider/model')"
         )
     return given[0]
 

@@ -228,7 +228,7 @@ def test_a_pilot_larger_than_the_first_batch_draws_from_the_others():
 def test_a_cache_that_is_off_is_said_and_paid():
     made = scripted(Engine(script()))
     assert made.stages["pilot"].calls.expected == sum((g.took for g in made.pilot.groups), made.pilot.update).calls
-    assert "cache is off" in " ".join(made.notes)
+    assert "the run pays for them again" in " ".join(made.notes)
 
 
 def test_the_student_the_optimizer_and_the_disk_stay_as_they_were(tmp_path):

@@ -179,6 +179,21 @@ def test_it_learns_without_any_lm_configured_and_says_what_is_not_counted(caplog
     assert "whatever answer asks" in better.experience_library.learned_with
 
 
+def test_a_forecast_says_what_it_cannot_see_and_times_it():
+    answer, calls = alternating()
+    with dspy.context(lm=Engine(script()).lm()):
+        made = TrainingFreeGRPO(exact, epochs=1, group_size=2, num_threads=1).forecast(
+            student_from(answer, "question -> answer"), examples(2)
+        )
+    assert len(calls) == 4
+    assert "rollouts" not in made.stages
+    assert made.seconds is not None
+    assert [note for note in made.notes if "outside DSPy" in note or "pays for them again" in note] == [
+        "DSPy's cache does not keep the pilot's rollouts, so the run pays for them again",
+        "what the program asks outside DSPy is in none of the calls, tokens and costs",
+    ]
+
+
 def test_without_an_lm_to_compare_attempts_it_is_said_before_any_call():
     answer, calls = alternating()
     with pytest.raises(SettingsError, match="reflection_lm"):

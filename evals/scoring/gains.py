@@ -9,7 +9,8 @@ difference of one seed on one question is a cell of a table. A gain is the mean 
 where each V is the variance of the mean that the question means, the seed means and what is left of the cells suggest.
 Luck within a cell is in both of the first two, so it is taken out once. Two or three seeds of one optimizer say little
 about how much seeds matter, so the excess is taken from all optimizers of the table together, as an analysis of
-variance would; degrees of freedom are Satterthwaite's. With one seed only questions can be counted, and the interval
+variance would, but for one whose seeds differ more than the others' can explain (F test at 20%), which has its own;
+degrees of freedom are Satterthwaite's. With one seed only questions can be counted, and the interval
 speaks of that one trained program (`Gain.seeds == 1`). `benchmarks/coverage.py` measures how often all this holds.
 
 Sources: Miller, arXiv 2411.00640 (questions as clusters); Cameron, Gelbach and Miller, "Robust Inference with Multiway
@@ -30,6 +31,9 @@ BySeed = Sequence[Rewards]
 
 POWER = 0.8
 """Chance with which `Gain.detectable` would be found."""
+_UNUSUAL = 0.8
+"""Of optimizers that are all alike, the share that has no excess of its own: one whose log-odds spread by 1 between
+three seeds beside five with 0.1 is called better or worse by luck in 6% of tables (at 0.95 in 12%, never: in 24%)."""
 _ROUNDING = 1e-24
 """Variances below are rounding, not spread."""
 
@@ -69,8 +73,10 @@ def gains_over_seeds(
         DataError: Seeds or questions do not match, or no question was answered on both sides under every seed.
     """
     tables = [_Table.of(*pair) for pair in pairs]
-    excess = _excess([table.parts for table in tables])
-    return [_gain(table, excess, level, level if levels is None else levels[at]) for at, table in enumerate(tables)]
+    parts = [table.parts for table in tables]
+    shown = [level] * len(tables) if levels is None else levels
+    excesses = [_excess_of(one, parts) for one in parts]
+    return [_gain(table, one, level, at) for table, one, at in zip(tables, excesses, shown, strict=True)]
 
 
 def mean_over_seeds(rewards: BySeed) -> Estimate:
@@ -207,8 +213,23 @@ class _Table:
         return _Parts(by_questions, _variance(of_seeds) / s, left / ((n - 1) * (s - 1)) / (s * n), s, n)
 
 
-def _excess(tables: Sequence[_Parts]) -> _Excess:
+def _excess_of(one: _Parts, tables: Sequence[_Parts]) -> _Excess:
+    """That of all optimizers together, or an optimizer's own, which the seeds of the others say nothing about."""
     crossed = [parts for parts in tables if parts.seeds > 1 and parts.questions > 1]
+    others = [parts for parts in crossed if parts is not one]
+    return _excess([one] if one in crossed and _is_unstable(one, others) else crossed)
+
+
+def _is_unstable(one: _Parts, others: Sequence[_Parts]) -> bool:
+    from scipy.special import fdtri
+
+    if not others:
+        return False
+    most = float(fdtri(one.seeds - 1, sum(parts.seeds - 1 for parts in others), _UNUSUAL))
+    return one.by_seeds > most * fsum(parts.by_seeds for parts in others) / len(others)
+
+
+def _excess(crossed: Sequence[_Parts]) -> _Excess:
     if not crossed:
         return _Excess(0.0, 0.0)
     variance = fsum(parts.by_seeds - parts.by_cells for parts in crossed) / len(crossed)

@@ -87,7 +87,8 @@ def statistics(table: Table) -> Iterator[str]:
         yield (
             "A gain is the mean difference to the baseline over the same questions under the same seeds. Its interval "
             "counts questions and training seeds as two crossed samples: what seeds add beyond the luck of single "
-            "questions is estimated from all optimizers of the table together, degrees of freedom are Satterthwaite's."
+            "questions is estimated from all optimizers of the table together, or from an optimizer's own seeds where "
+            "these differ more than the others' can explain; degrees of freedom are Satterthwaite's."
         )
     else:
         yield (

@@ -62,12 +62,19 @@ def test_seeds_that_disagree_widen_the_interval():
 
 def test_what_seeds_add_is_estimated_from_all_optimizers_together():
     baseline = drawn(0.3)
-    moody = [*drawn(0.2, seeds=1, seed=2), *drawn(0.5, seeds=1, seed=3), *drawn(0.8, seeds=1, seed=4)]
-    steady = drawn(0.6, seed=1)
-    alone = gain_over_seeds(baseline, moody).difference
-    together = gains_over_seeds([(baseline, moody), *[(baseline, steady)] * 4])[0].difference
+    moody = [[drawn(chance, seeds=1, seed=seed)[0] for chance in (0.4, 0.5, 0.65)] for seed in range(2, 7)]
+    alone = gain_over_seeds(baseline, moody[0]).difference
+    together = gains_over_seeds([(baseline, one) for one in moody])[0].difference
     assert together.value == alone.value
     assert together.high - together.low < alone.high - alone.low
+
+
+def test_seeds_that_disagree_are_no_steadier_beside_steady_optimizers():
+    moody = [*drawn(0.2, seeds=1, seed=2), *drawn(0.7, seeds=1, seed=3), *drawn(0.9, seeds=1, seed=4)]
+    steady = [(drawn(0.3), drawn(0.6, seed=seed)) for seed in range(5, 11)]
+    first, *others = (gain.difference for gain in gains_over_seeds([(drawn(0.3), moody), *steady]))
+    assert first.verdict == "not distinguishable"
+    assert {gain.verdict for gain in others} == {"better"}
 
 
 def test_a_question_lost_under_one_seed_is_left_out_of_all():

@@ -13,8 +13,9 @@ from rich.text import Text
 
 from evals.harness.rows import Row, RowResult
 from evals.harness.running import Listener
+from evals.harness.training import Unanswered
 from evals.scoring.verdicts import estimate_text
-from tfgrpo_dspy.cli import Interrupted, err
+from tfgrpo_dspy.cli import Away, Interrupted, err
 from tfgrpo_dspy.kit import counted
 from tfgrpo_dspy.statistics import mean_at_k
 
@@ -58,11 +59,13 @@ class Display(Listener):
         self._progress.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         self._progress.stop()
-        if kind is not None and issubclass(kind, KeyboardInterrupt):
-            done = f"{self._done} of {counted(len(self._rows), 'row')} are finished and kept"
-            raise Interrupted(f"interrupted; {done}; give the same command again to go on")
+        kept = f"{self._done} of {counted(len(self._rows), 'row')} are finished and kept; give the same command again"
+        if isinstance(error, KeyboardInterrupt):
+            raise Interrupted(f"interrupted; {kept} to go on")
+        if isinstance(error, Unanswered):
+            raise Away(f"{error}; {kept} to go on once that is over") from error
 
     def begins(self, row: Row) -> tuple[()]:
         """Show which one."""

@@ -29,7 +29,7 @@ from evals.harness.rows import (
     write_questions,
     write_row,
 )
-from evals.harness.training import Trained, train
+from evals.harness.training import Trained, Unanswered, train
 from tfgrpo_dspy import Evaluation, Group, Observer, Usage, evaluate
 from tfgrpo_dspy.kit import OutOfBudget, Store, fingerprint, one_line, put_aside, safe, shorten, verdict_of
 
@@ -90,7 +90,7 @@ def run_rows(rows: Iterable[Row], bench: Bench, programs: Programs) -> list[RowR
     """Run every row, or read back what is finished.
 
     Raises:
-        LMError, RequestError: No row can succeed; finished ones are on disk.
+        LMError, RequestError, Unanswered: No row can succeed; finished ones are on disk.
     """
     return [_run_row(row, bench, programs) for row in rows]
 
@@ -159,6 +159,8 @@ def _score(row: Row, program: dspy.Module, bench: Bench, purpose: str) -> list[Q
                 display_progress=False,
                 store=store,
             )
+            if made.stopped_by is not None:
+                raise Unanswered(made.stopped_by)
             questions += [_question(group, made) for group in made.groups]
             write_questions(questions, path)
         done = len(questions)
@@ -206,8 +208,8 @@ def _with(result: RowResult, trained: Trained) -> RowResult:
 
 
 def _is_fatal(error: BaseException) -> bool:
-    """Whether no row can succeed: a wrong key, an empty account, a model that is not there."""
-    return verdict_of(error).taken_for == "request"
+    """Whether no row can succeed: a wrong key, an empty account, a model that is not there, an endpoint or a disk."""
+    return isinstance(error, Unanswered) or verdict_of(error).taken_for == "request"
 
 
 def _described(error: BaseException) -> str:

@@ -15,8 +15,12 @@ from dspy.utils.callback import BaseCallback
 
 from evals.harness.learned import curve_of, learned_by
 from evals.harness.rows import LIBRARY, PROGRAM, Learned, Point, Row, Took, step_library
-from tfgrpo_dspy import CompileResult, Observer, TrainingFreeGRPO, Usage, write_library
+from tfgrpo_dspy import CompileResult, Observer, TFGRPOError, TrainingFreeGRPO, Usage, write_library
 from tfgrpo_dspy.kit import OutOfBudget, usage_of
+
+
+class Unanswered(TFGRPOError):
+    """What a row is to be was not made to the end, as an endpoint was away or a disk took no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,7 @@ def train(
         show: Called with the number of LM calls so far.
 
     Raises:
+        Unanswered: It did not come to its own end.
         Exception: Whatever the optimizer raises.
     """
     task, data, log_dir = row.task, row.data, folder / "log"
@@ -92,6 +97,9 @@ def train(
     callbacks = [*dspy.settings.callbacks, account]
     with dspy.context(lm=task.lm(row.seed), callbacks=callbacks, num_threads=num_threads):
         program = optimizer.compile(student, **given)
+    result = getattr(program, "detailed_results", None)
+    if isinstance(result, CompileResult) and result.ended.how in {"outage", "disk"}:
+        raise Unanswered(result.ended.why)  # its score would be that of less than its calls
     took = Took(_whole_usage(account, program), time.perf_counter() - started)
     is_same = _keep(program, folder)
     return Trained(program, took, resumed, is_same, learned_by(student, program), curve_of(program))

@@ -116,7 +116,7 @@ def _run(table: PaperTable, plans: Sequence[PartPlan], options: PaperOptions, re
     folder = options.out / table.name
     recorded = [_tracking(options, table, plan, len(plans) > 1) for plan in plans]
     rows = [row for plan in plans for row in plan.rows]
-    with holding(folder), Display(rows) as display, aside(folder):
+    with holding(options.out), Display(rows) as display, aside(folder):
         bench = Bench(
             out=options.out,
             num_threads=options.threads,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from tfgrpo_dspy.names.public import lazily
 
 if TYPE_CHECKING:
-    from tfgrpo_dspy.cli.boundary import UNRECORDED, Commands, Interrupted
+    from tfgrpo_dspy.cli.boundary import UNRECORDED, Away, Commands, Interrupted
     from tfgrpo_dspy.cli.data import examples_for
     from tfgrpo_dspy.cli.lms import make_lm
     from tfgrpo_dspy.cli.options.taking import option, taking
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "SIMULATED",
     "UNRECORDED",
+    "Away",
     "Commands",
     "Interrupted",
     "begin",
@@ -58,7 +59,7 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        "cli.boundary": "UNRECORDED Commands Interrupted",
+        "cli.boundary": "UNRECORDED Away Commands Interrupted",
         "cli.data": "examples_for",
         "cli.lms": "make_lm",
         "cli.options.taking": "option taking",

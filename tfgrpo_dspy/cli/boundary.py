@@ -70,6 +70,10 @@ class Interrupted(TFGRPOError):
     """The user stopped a run; the message says where what was learned is."""
 
 
+class Away(TFGRPOError):
+    """An endpoint was away, or a disk full, for longer than is waited; the message says what is kept."""
+
+
 class Waiting(TFGRPOError):
     """A run waits for a person's review; the message says where, and where what was learned is."""
 
@@ -89,12 +93,18 @@ class Commands(TyperGroup):
             raise _stop("interrupted; nothing had been written", _code_of(error)) from None
         except Interrupted as error:
             raise _stop(str(error), _code_of(error)) from error
-        except Waiting as error:
-            raise _stop(str(error), WAITING, label="Review: ", style="bold yellow") from error
+        except (Away, Waiting) as error:
+            raise _paused(error) from error
         except (TFGRPOError, OSError) as error:
             raise _stop(spelled(_described(error), options_of(ctx)), BAD_INPUT) from error
         except Exception as error:
             raise _translated(error) from error
+
+
+def _paused(error: Away | Waiting) -> typer.Exit:
+    if isinstance(error, Away):
+        return _stop(str(error), AWAY)
+    return _stop(str(error), WAITING, label="Review: ", style="bold yellow")
 
 
 def options_of(ctx: typer.Context) -> set[str]:

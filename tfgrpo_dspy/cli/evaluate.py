@@ -10,7 +10,7 @@ import typer
 from rich.text import Text
 
 from tfgrpo_dspy.cli import view
-from tfgrpo_dspy.cli.boundary import TOO_LOW
+from tfgrpo_dspy.cli.boundary import AWAY, ENDED_EARLY, TOO_LOW
 from tfgrpo_dspy.cli.compile import budget_of
 from tfgrpo_dspy.cli.data import described, examples_for
 from tfgrpo_dspy.cli.files import add_gain, load_state
@@ -22,7 +22,7 @@ from tfgrpo_dspy.cli.options.taken import WORDS
 from tfgrpo_dspy.cli.references import load_metric, load_program
 from tfgrpo_dspy.cli.results.heldout import add_to_run, new_run, run_of
 from tfgrpo_dspy.cli.results.machine import earlier_rewards, scores_document, write_json
-from tfgrpo_dspy.cli.terminal import err, for_machines, say, show_path, show_warnings_of_the_library
+from tfgrpo_dspy.cli.terminal import err, for_machines, say, show_path, show_warnings_of_the_library, warn
 from tfgrpo_dspy.declaration import settings_of
 from tfgrpo_dspy.errors import DataError
 from tfgrpo_dspy.evaluation import compare, evaluate
@@ -30,8 +30,10 @@ from tfgrpo_dspy.library.section import find_section
 from tfgrpo_dspy.lm.budget import Budget
 from tfgrpo_dspy.program.checks import policy_name
 from tfgrpo_dspy.program.instructions import detach
+from tfgrpo_dspy.records.ended import how_of
 from tfgrpo_dspy.records.evaluation import Comparison, Evaluation
 from tfgrpo_dspy.records.wording import gain_text
+from tfgrpo_dspy.reports.redaction import safe
 from tfgrpo_dspy.reports.story import Section, gain_section
 from tfgrpo_dspy.reports.tables import cost_table, evaluations_table
 from tfgrpo_dspy.rewards.reward import Metric
@@ -74,6 +76,9 @@ def _evaluate(options: EvaluateOptions) -> None:
     if (tracking := _tracking(options)) is not None:
         add_to_run(tracking, made, gain)
     _check(made.get("learned", next(iter(made.values()))), options)
+    if reasons := [each.stopped_by for each in made.values() if each.stopped_by]:
+        warn(f"not evaluated to the end: {safe(reasons[0])}")
+        raise typer.Exit(AWAY if how_of(reasons[0]) in {"outage", "disk"} else ENDED_EARLY)
 
 
 def _check(made: Evaluation, options: EvaluateOptions) -> None:

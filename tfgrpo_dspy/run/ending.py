@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tfgrpo_dspy.errors import ReviewStop
 from tfgrpo_dspy.looks.secrets import SECRETS
-from tfgrpo_dspy.records.ended import Ended, How
+from tfgrpo_dspy.records.ended import Ended, How, how_of
 from tfgrpo_dspy.records.result import CompileResult, StepRecord
 from tfgrpo_dspy.records.rollouts import example_of
 from tfgrpo_dspy.statistics.estimates import paired_difference
@@ -87,8 +86,7 @@ def _how(error: BaseException | None, stopped_by: str | None) -> tuple[How, str]
         return "error", SECRETS.hide(f"{type(error).__name__}: {error}")
     if stopped_by is None:
         return "done", ""
-    early: dict[str, How] = {"max_outage": "outage", "disk": "disk", "patience": "patience"}
-    return early.get(re.split("[=:]", stopped_by)[0], "limit"), stopped_by.removeprefix("disk: ")
+    return how_of(stopped_by), stopped_by.removeprefix("disk: ")
 
 
 def stopped(error: BaseException, steps: int, result: CompileResult) -> str:

@@ -13,6 +13,7 @@ from evals.compare.command import run_compare
 from evals.compare.options import CompareOptions
 from evals.compare.own_task import task_at, task_of_files
 from evals.harness.tasks import Task, find_task
+from evals.harness.training import Unanswered
 from tests.tfgrpo_dspy.command_line import problems
 from tfgrpo_dspy import DataError, SettingsError
 
@@ -137,19 +138,21 @@ def test_the_forecast_counts_the_calls_of_optimizers_that_no_budget_bounds(capsy
         assert said[name].removeprefix(name).strip().startswith(learning), said[name]
 
 
-def test_an_interrupt_says_what_is_kept_and_how_to_go_on():
+@pytest.mark.parametrize("ended", [KeyboardInterrupt(), Unanswered("max_outage=3600: the endpoint was away")])
+def test_what_ends_a_comparison_early_says_what_is_kept_and_how_to_go_on(ended):
     from evals.compare.display import Display
     from tests.evals.small import small_row
-    from tfgrpo_dspy.cli import Interrupted
+    from tfgrpo_dspy.cli import Away, Interrupted
 
     rows = [small_row("none", seed) for seed in range(3)]
 
     def stopped():
         with Display(rows) as display:
             display._done = 2
-            raise KeyboardInterrupt
+            raise ended
 
-    with pytest.raises(Interrupted, match="2 of 3 rows are finished and kept; give the same command again to go on"):
+    kept = "2 of 3 rows are finished and kept; give the same command again to go on"
+    with pytest.raises((Away, Interrupted), match=kept):
         stopped()
 
 

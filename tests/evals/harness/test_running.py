@@ -11,9 +11,11 @@ from evals.harness import running
 from evals.harness.rows import AGAIN, PROGRAM, QUESTIONS, ROW, SCORING, Row, read_questions, read_row
 from evals.harness.running import Bench, Listener, Programs, run_rows, score_again
 from evals.harness.tasks import TASKS
+from evals.harness.training import Unanswered
 from tests.evals.small import ADVICE, Advising, Breaking, Heard, constant_lm, make, small_row, small_task
-from tfgrpo_dspy import StepRecord
+from tfgrpo_dspy import CompileResult, ExperienceLibrary, StepRecord
 from tfgrpo_dspy.library.file import load_library
+from tfgrpo_dspy.records.ended import Ended
 from tfgrpo_dspy.simulated import simulated_lm
 
 
@@ -87,6 +89,34 @@ def test_an_evaluation_goes_on_at_its_next_question(tmp_path, monkeypatch):
     assert asked == [2]
     assert resumed.questions[:4] == whole.questions[:4]
     assert len(resumed.questions) == 6
+
+
+def test_a_row_that_an_outage_or_a_full_disk_cut_short_has_no_score_and_goes_on(tmp_path, monkeypatch):
+    row = small_row("advising", make=make)
+    asked, real = [], running.evaluate
+
+    def cut_short(*args, **kwargs):
+        asked.append("rollouts")
+        return replace(real(*args, **kwargs), stopped_by="max_outage=3600: the endpoint was away for 3600 s")
+
+    monkeypatch.setattr(running, "evaluate", cut_short)
+    with pytest.raises(Unanswered, match="the endpoint was away"):
+        run_rows([row, small_row("none", make=make)], Bench(out=tmp_path, num_threads=2), Programs())
+    assert asked == ["rollouts"], "no other row can succeed either"
+    assert read_row(row.folder(tmp_path)) is None
+    assert not (row.folder(tmp_path) / QUESTIONS).exists()
+
+    class CutShort(Advising):
+        def compile(self, student, trainset, **_):
+            program = super().compile(student, trainset)
+            ended = Ended("disk", "run.db cannot be written: the disk is full")
+            program.detailed_results = CompileResult(ExperienceLibrary(), (), ExperienceLibrary(), ended=ended)
+            return program
+
+    with pytest.raises(Unanswered, match="the disk is full"):
+        run(small_row("cut", make=lambda *_, **__: CutShort()), tmp_path)
+    monkeypatch.setattr(running, "evaluate", real)
+    assert len(run(row, tmp_path).questions) == 6
 
 
 def killed_while_scoring(row, folder, calls):

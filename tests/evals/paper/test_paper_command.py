@@ -13,6 +13,7 @@ from evals.compare.options import ROW_FAILED
 from evals.paper.tables import TABLES
 from programs.math_world import math_examples
 from tests.evals.small import Breaking
+from tfgrpo_dspy.kit import holding
 from tfgrpo_dspy.simulated import running_server
 
 REAL = Path(__file__).parents[3] / "../shared/data"
@@ -93,6 +94,15 @@ def test_a_failed_row_is_shown_as_failed(tiny, tmp_path, monkeypatch):
     done = run("cost", tmp_path, tiny)
     assert done.exit_code == ROW_FAILED
     assert "What failed" in done.output
+
+
+def test_two_at_once_in_one_folder_whose_rows_they_would_share_are_refused(tiny, tmp_path):
+    with holding(tmp_path):
+        for name in ("cost", "dynamics"):
+            done = run(name, tmp_path, tiny)
+            assert done.exit_code == 2
+            assert f"{tmp_path.name} is in use by another process; wait for it to end" in " ".join(done.output.split())
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_dry_run_forecasts_and_writes_nothing(tmp_path):

@@ -106,3 +106,10 @@ def test_scores_join_the_mlflow_run_that_learned_the_program():
     assert f"The scores were added to the MLflow run {run_id}" in text
     assert client.get_run(run_id).data.metrics["heldout/n"] == 12
     assert "MLflow run" not in said("evaluate", "out/program.json", "test.jsonl", "-k", "1", "--no-tracking")
+
+
+def test_scores_that_a_limit_cut_short_have_an_exit_code_of_their_own():
+    arguments = ("evaluate", SOLVER, "test.jsonl", "--metric", "number", "--lm", "simulated", "-k", "2")
+    cut = run(*arguments, "--max-lm-calls", "10")
+    assert cut.exit_code == 5, cut.output
+    assert "max_lm_calls=10" in cut.output

@@ -9,6 +9,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from evals.scoring.table import Line, Table
+from evals.scoring.verdicts import signed_text
 from tfgrpo_dspy import MissingExtraError
 from tfgrpo_dspy.kit import counted
 
@@ -154,7 +155,7 @@ def _draw_gain(axes: Axes, at: int, line: Line) -> None:
     if gain.seeds > 1:
         axes.plot(gain.by_seed, [at - 0.24] * gain.seeds, linestyle="", marker="|", markersize=7, color=QUIET)
     axes.annotate(
-        f"{found.value:+.3f}", (found.value, at), xytext=(0, 7), textcoords="offset points", ha="center",
+        signed_text(found).partition(" ")[0], (found.value, at), xytext=(0, 7), textcoords="offset points", ha="center",
         fontsize=9, color=INK,
     )  # fmt: skip
 

@@ -16,7 +16,7 @@ from tfgrpo_dspy.cli.options.program import ACCEPTED, TakesProgramOptions
 from tfgrpo_dspy.cli.options.taking import SettingsCommand, taking
 from tfgrpo_dspy.cli.runs.log import show_log
 from tfgrpo_dspy.cli.runs.show import show_rollout
-from tfgrpo_dspy.cli.terminal import begin, say
+from tfgrpo_dspy.cli.terminal import begin, for_machines, say
 from tfgrpo_dspy.names.modules import find_module
 
 _ELSEWHERE = {
@@ -95,7 +95,8 @@ def compile_(options: CompileOptions) -> None:
     begin(f"Reading {options.program} and {options.trainset}")
     from tfgrpo_dspy.cli.compile import compile_program
 
-    compile_program(options)
+    with for_machines(options.json):
+        compile_program(options)
 
 
 @app.command(
@@ -109,7 +110,8 @@ def evaluate(options: EvaluateOptions) -> None:
     begin(f"Reading {options.program} and {options.devset}")
     from tfgrpo_dspy.cli.evaluate import evaluate_program
 
-    evaluate_program(options)
+    with for_machines(options.json):
+        evaluate_program(options)
 
 
 @app.command(

@@ -11,7 +11,7 @@ import typer
 
 from tfgrpo_dspy.cli.options.program import ProgramOptions
 from tfgrpo_dspy.cli.terminal import facts, out, say, section, show_path, table_of, us, warn
-from tfgrpo_dspy.text import visible
+from tfgrpo_dspy.text import counted, one_line, visible
 
 if TYPE_CHECKING:
     import dspy
@@ -48,7 +48,7 @@ class AttachOptions(ProgramOptions):
 def attach_libraries(options: AttachOptions) -> None:
     """Carry out the command."""
     from tfgrpo_dspy.cli.files import load_state, save_program
-    from tfgrpo_dspy.cli.library.reading import read_any
+    from tfgrpo_dspy.cli.library.tracked import read_any
     from tfgrpo_dspy.cli.references import load_program
     from tfgrpo_dspy.errors import SettingsError
     from tfgrpo_dspy.library.combine import combine
@@ -61,7 +61,8 @@ def attach_libraries(options: AttachOptions) -> None:
     program = load_state(program, options.load) if options.load is not None else program
     paths = [options.library, *(options.also or ())]
     read = [read_any(path) for path in paths]
-    names = [library.domain or _domain(path) for path, library in zip(paths, read, strict=True)]
+    stems = [one_line(path.stem.removesuffix("_practice_agent")) or "library" for path in paths]
+    names = [library.domain or stem for stem, library in zip(stems, read, strict=True)]
     made = combine(read, names=names, max_tokens=options.max_tokens)
     attached = attach(program, made.library, conditioned=options.conditioned)
     save_program(attached, options.out)
@@ -76,15 +77,8 @@ def attach_libraries(options: AttachOptions) -> None:
         section("Where the ids come from", table_of(("in the prompt", "was"), rows))
 
 
-def _domain(path: Path) -> str:
-    from tfgrpo_dspy.text import one_line
-
-    return one_line(path.stem.removesuffix("_practice_agent")) or "library"
-
-
 def _show(options: AttachOptions, attached: dspy.Module, entries: int, tokens: int) -> None:
     from tfgrpo_dspy.library.section import find_section
-    from tfgrpo_dspy.text import counted
 
     readers = [name for name, p in attached.named_predictors() if find_section(p.signature.instructions)]
     say(f"{counted(entries, 'experience')} (about {tokens} tokens) attached to {options.program}", style="bold")

@@ -138,15 +138,11 @@ def _translated(error: Exception) -> BaseException:
     """An exit for errors of click's own kind, of the LM, and of anything unforeseen."""
     if hasattr(error, "format_message"):  # a usage error: typer shows it with the command's usage
         return error
-    if _is_of_the_lm(error):
-        return _stop(why(error), BAD_INPUT)
-    return _stop(f"{type(error).__name__}: {first_paragraph(error)}; `tfgrpo --debug ...` shows where", MISTAKE)
-
-
-def _is_of_the_lm(error: BaseException) -> bool:
     from dspy.utils.exceptions import LMError
 
-    return isinstance(error, LMError)
+    if isinstance(error, LMError):
+        return _stop(why(error), BAD_INPUT)
+    return _stop(f"{type(error).__name__}: {first_paragraph(error)}; `tfgrpo --debug ...` shows where", MISTAKE)
 
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}

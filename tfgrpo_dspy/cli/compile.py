@@ -14,7 +14,7 @@ import typer
 from tfgrpo_dspy.cli import view
 from tfgrpo_dspy.cli.boundary import AWAY, ENDED_EARLY, UNRECORDED, UNUSED, Interrupted, Waiting, why
 from tfgrpo_dspy.cli.data import described, examples_for
-from tfgrpo_dspy.cli.dry_run import confirm, forecast_of, show_forecast
+from tfgrpo_dspy.cli.dry_run import confirm, show_forecast
 from tfgrpo_dspy.cli.files import PROGRAM, Keeper, check_folder, write_run, write_story
 from tfgrpo_dspy.cli.job import Job
 from tfgrpo_dspy.cli.lms import check_configured, lm_named, lm_of
@@ -25,7 +25,6 @@ from tfgrpo_dspy.cli.results.heldout import note_run
 from tfgrpo_dspy.cli.results.machine import run_document, write_json
 from tfgrpo_dspy.cli.review import FileReview, TerminalReview
 from tfgrpo_dspy.cli.terminal import (
-    for_machines,
     say,
     show_path,
     show_warnings_of_the_library,
@@ -66,11 +65,6 @@ if TYPE_CHECKING:
 
 def compile_program(options: CompileOptions) -> None:
     """Carry out the command."""
-    with for_machines(options.json):
-        _compile(options)
-
-
-def _compile(options: CompileOptions) -> None:
     show_warnings_of_the_library()
     program = load_program(options.program, options.program_options)
     with dspy.context(**lm_of(options, _seed(options))):
@@ -78,13 +72,13 @@ def _compile(options: CompileOptions) -> None:
         job = prepare(program, options)
         show_plan(job, options)
         if options.dry_run:
-            forecast = forecast_of(job, options.pilot, options.settings.get("price_per_million"))
+            forecast = job.forecast()
             show_forecast(forecast)
             if options.json:
                 write_json(forecast)
             return
         if options.confirm_above is not None:
-            made = forecast_of(job, options.pilot, options.settings.get("price_per_million"))
+            made = job.forecast()
             confirm(made, options.confirm_above)
             job.optimizer.spent = made.spent
         story = learn(job, partial(measured, job) if job.testset is not None else None)
@@ -222,7 +216,7 @@ def prepare(program: dspy.Module, options: CompileOptions, *, is_kept: bool = Tr
         tracking = tracking_for(options)
     optimizer.setup = replace(optimizer.setup, tracking=tracking or False)
     testset = examples(options.test) if options.test is not None else None
-    return Job(program, trainset, valset, optimizer, keeper, tracking, options, options.trainset, testset)
+    return Job(program, trainset, valset, optimizer, keeper, tracking, options, testset)
 
 
 def _wandb(options: CompileOptions) -> list[Observer]:
@@ -296,7 +290,7 @@ def show_plan(job: Job, options: CompileOptions, title: str = "") -> None:
     settings, examples = job.optimizer.settings, len(job.trainset)
     batches = -(-examples // (settings.batch_size or examples))
     rollouts = Planned.of(settings, examples).rollouts
-    lms = planned_lms(job.program, job.optimizer)
+    lms = lm_names(job.program, reflection_of(job.program, job.optimizer.setup.reflection_lm))
     size, most = str(settings.group_size), ""
     if settings.min_group_size is not None:
         size, most = f"{settings.min_group_size} to {size}", "at most "
@@ -306,22 +300,13 @@ def show_plan(job: Job, options: CompileOptions, title: str = "") -> None:
     )
     data = described(options.trainset, job.trainset)
     data += f"; validation on {len(job.valset)} of {options.valset}" if job.valset is not None else ""
-    rows = [("data", data), ("metric", options.metric), ("LM", _roles(lms)), ("plan", plan)]
+    asked = [f"{role} {name}" for role, name in lms.items()] if len(set(lms.values())) > 1 else lms.values()
+    rows = [("data", data), ("metric", options.metric), ("LM", ", ".join(dict.fromkeys(asked))), ("plan", plan)]
     rows.append(("auto", auto_text(settings, examples)))
     if len(settings.library):
         rows.append(("start", f"{counted(len(settings.library), 'experience')} of {options.library}"))
     named = f"Training-Free GRPO of {' '.join((options.program, *options.program_options))}"
     view.show_plan(title or named, rows, lms)
-
-
-def planned_lms(program: dspy.Module, optimizer: TrainingFreeGRPO) -> dict[str, str]:
-    """Role to model name, before the run."""
-    return lm_names(program, reflection_of(program, optimizer.setup.reflection_lm))
-
-
-def _roles(lms: dict[str, str]) -> str:
-    names = set(lms.values())
-    return names.pop() if len(names) == 1 else ", ".join(f"{role} {name}" for role, name in lms.items())
 
 
 def _leave(job: Job, why: str = "") -> str:

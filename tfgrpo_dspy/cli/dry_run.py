@@ -13,9 +13,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from tfgrpo_dspy.cli.job import Job
     from tfgrpo_dspy.forecast.forecast import Forecast, Range, StageForecast
-    from tfgrpo_dspy.lm.budget import Price
 
     _Text = Callable[[float], str]
 
@@ -24,11 +22,6 @@ _MINUTE, _HOUR = 60, 3600
 _LONG = 99.5
 _THOUSAND, _MILLION = 1e3, 1e6
 _DIME = 0.1
-
-
-def forecast_of(job: Job, pilot: int, price: Price | None) -> Forecast:
-    """Roll out the pilot."""
-    return job.optimizer.forecast(job.program, job.trainset, valset=job.valset, pilot=pilot, price_per_million=price)
 
 
 def show_forecast(made: Forecast) -> None:

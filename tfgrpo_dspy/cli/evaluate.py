@@ -22,7 +22,7 @@ from tfgrpo_dspy.cli.options.taken import WORDS
 from tfgrpo_dspy.cli.references import load_metric, load_program
 from tfgrpo_dspy.cli.results.heldout import add_to_run, new_run, run_of
 from tfgrpo_dspy.cli.results.machine import earlier_rewards, scores_document, write_json
-from tfgrpo_dspy.cli.terminal import err, for_machines, say, show_path, show_warnings_of_the_library, warn
+from tfgrpo_dspy.cli.terminal import err, say, show_path, show_warnings_of_the_library, warn
 from tfgrpo_dspy.declaration import settings_of
 from tfgrpo_dspy.errors import DataError
 from tfgrpo_dspy.evaluation import compare, evaluate
@@ -47,11 +47,7 @@ if TYPE_CHECKING:
 
 def evaluate_program(options: EvaluateOptions) -> None:
     """Carry out the command."""
-    with for_machines(options.json):
-        _evaluate(_completed(options))
-
-
-def _evaluate(options: EvaluateOptions) -> None:
+    options = _completed(options)
     show_warnings_of_the_library()
     bare = load_program(options.program, options.program_options)
     metric = load_metric(options.metric)
@@ -65,7 +61,9 @@ def _evaluate(options: EvaluateOptions) -> None:
         rows = [("data", described(options.devset, devset)), ("metric", options.metric), ("LM", lms["policy"])]
         rows.append(("plan", f"{counted(options.k, 'rollout')} a question at temperature {temperature}"))
         view.show_plan(f"Evaluation of {_title(options)}", rows, lms)
-        programs = _programs(bare, learned, options)
+        programs = {"learned": learned} if learned is not None else {_name_of(bare): bare}
+        if learned is not None and options.baseline:
+            programs = {"bare": detach(bare), **programs}
         made = {name: _evaluated(program, devset, metric, options) for name, program in programs.items()}
     gain = compare(made["bare"], made["learned"]) if len(made) > 1 else None
     _show(made, gain)
@@ -95,13 +93,6 @@ def _check(made: Evaluation, options: EvaluateOptions) -> None:
         err().print(Text.assemble(("Too low: ", "bold red"), line), soft_wrap=True)
     if short:
         raise typer.Exit(TOO_LOW)
-
-
-def _programs(bare: dspy.Module, learned: dspy.Module | None, options: EvaluateOptions) -> dict[str, dspy.Module]:
-    """What is to be evaluated, by the names that tables give it."""
-    if learned is None:
-        return {_name_of(bare): bare}
-    return {"bare": detach(bare), "learned": learned} if options.baseline else {"learned": learned}
 
 
 def _tracking(options: EvaluateOptions) -> MLflowTracking | None:

@@ -11,6 +11,7 @@ from tfgrpo_dspy.cli.files import Keeper
 from tfgrpo_dspy.cli.options.common import CompileOptions
 from tfgrpo_dspy.cli.options.recipe import RECIPE
 from tfgrpo_dspy.cli.terminal import show_path, us
+from tfgrpo_dspy.forecast.forecast import Forecast
 from tfgrpo_dspy.observers.mlflow.tracking import MLflowTracking
 from tfgrpo_dspy.records.ended import Ended
 from tfgrpo_dspy.records.evaluation import Comparison
@@ -30,10 +31,15 @@ class Job:
     tracking: MLflowTracking | None
     options: CompileOptions
     """What was asked for."""
-    source: str
-    """What the trainset was read from."""
     testset: list[dspy.Example] | None = None
     """Held-out examples for the comparison at the end."""
+
+    def forecast(self) -> Forecast:
+        """Roll out the pilot."""
+        price = self.options.settings.get("price_per_million")
+        return self.optimizer.forecast(
+            self.program, self.trainset, valset=self.valset, pilot=self.options.pilot, price_per_million=price
+        )
 
     @property
     def command(self) -> str:
@@ -60,5 +66,5 @@ class Job:
         if result is None or nothing_was_scored(result):
             return None
         recorded = view.mlflow_text(self.tracking)
-        told = Told(self.options.program, self.source, self.options.metric, why, self.command, recorded, gain)
+        told = Told(self.options.program, self.options.trainset, self.options.metric, why, self.command, recorded, gain)
         return story_of(result, self.keeper.started, told)

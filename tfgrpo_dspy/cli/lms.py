@@ -54,7 +54,12 @@ def make_lm(
     if engine not in ENGINES:
         raise SettingsError(f"engine must be one of {', '.join(ENGINES)}, got {engine!r}")
     if api_base is not None:
-        _check_address(api_base)
+        if not api_base.startswith(("http://", "https://")):
+            raise SettingsError("`api_base` must start with http:// or https://, e.g. http://127.0.0.1:8000/v1")
+        if (
+            "@" in urlsplit(api_base).netloc
+        ):  # DSPy's own engine would take it all for a host name, and ask a DNS server
+            raise SettingsError("`api_base` must hold no user and password; put a key into the environment instead")
         arguments = {"api_base": api_base, **arguments}
     try:
         return dspy.LM(model, engine=engine, **arguments)
@@ -121,10 +126,3 @@ def _value(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
-
-
-def _check_address(address: str) -> None:
-    if not address.startswith(("http://", "https://")):
-        raise SettingsError("`api_base` must start with http:// or https://, e.g. http://127.0.0.1:8000/v1")
-    if "@" in urlsplit(address).netloc:  # DSPy's own engine would take it all for a host name, and ask a DNS server
-        raise SettingsError("`api_base` must hold no user and password; put a key into the environment instead")

@@ -50,20 +50,16 @@ class TerminalReview:
         for number, proposal in enumerate(proposals, start=1):
             _show(proposal, f"{number}/{len(proposals)}")
             try:
-                key = self._ask_key(proposal)
+                choices = [key for key in "areAq" if key != "e" or not isinstance(proposal.operation, Delete)]
+                key = Prompt.ask("  your choice", choices=choices, console=out())
+                if key == "q":
+                    raise _stopped(proposal.step)
                 if key == "A":
                     return [*decisions, *[Decision("accept")] * (len(proposals) - len(decisions))]
                 decisions.append(self._decision(key, proposal, library))
             except EOFError:
                 raise _stopped(proposal.step) from None
         return decisions
-
-    def _ask_key(self, proposal: Proposed) -> str:
-        choices = [key for key in "areAq" if key != "e" or not isinstance(proposal.operation, Delete)]
-        key = Prompt.ask("  your choice", choices=choices, console=out())
-        if key == "q":
-            raise _stopped(proposal.step)
-        return key
 
     def _decision(self, key: str, proposal: Proposed, library: ExperienceLibrary) -> Decision:
         if key == "r":
@@ -92,10 +88,23 @@ class FileReview:
     def __call__(self, library: ExperienceLibrary, proposals: Sequence[Proposed]) -> list[Decision]:
         """The decisions in the file, if it is about these proposals and complete; ReviewStop if not."""
         step, shown = proposals[0].step, show_path(self._path)
-        document = _document(proposals)
+        document = {
+            "format": FORMAT,
+            "version": VERSION,
+            "how": _HOW,
+            "step": proposals[0].step,
+            "about": fingerprint(*map(repr, proposals)),
+            "operations": [_item(proposal) for proposal in proposals],
+        }
         found = _read(self._path) if self._path.exists() else None
         if found is None or found.get("about") != document["about"]:
-            self._put_aside(found, step)
+            # Keep decisions that are not about this step and were not used by an earlier one.
+            earlier = found.get("step") if found is not None else None
+            if found is not None and not (isinstance(earlier, int) and earlier < step):
+                number = 1
+                while (to := self._path.with_name(f"{self._path.stem}.{number}{self._path.suffix}")).exists():
+                    number += 1
+                self._path.rename(to)
             write_atomically(json.dumps(document, indent=2, ensure_ascii=False) + "\n", self._path)
             raise ReviewStop(
                 f"step {step} proposes {counted(len(proposals), 'operation')}: decide in {shown}, then run the same "
@@ -117,15 +126,6 @@ class FileReview:
             for i, (item, p) in enumerate(zip(items, proposals, strict=True))
         ]
 
-    def _put_aside(self, found: dict[str, Any] | None, step: int) -> None:
-        """Keep decisions that are not about this step and were not used by an earlier one."""
-        earlier = found.get("step") if found is not None else None
-        if found is not None and not (isinstance(earlier, int) and earlier < step):
-            number = 1
-            while (to := self._path.with_name(f"{self._path.stem}.{number}{self._path.suffix}")).exists():
-                number += 1
-            self._path.rename(to)
-
 
 def _stopped(step: int) -> ReviewStop:
     return ReviewStop(
@@ -143,17 +143,6 @@ def _show(proposal: Proposed, number: str) -> None:
     more = len(evidence) - _EVIDENCE_SHOWN
     grounds += [("", f"and {more} more")] if more > 0 else []
     show_change(head, proposal.before, getattr(operation, "text", None), grounds)
-
-
-def _document(proposals: Sequence[Proposed]) -> dict[str, Any]:
-    return {
-        "format": FORMAT,
-        "version": VERSION,
-        "how": _HOW,
-        "step": proposals[0].step,
-        "about": fingerprint(*map(repr, proposals)),
-        "operations": [_item(proposal) for proposal in proposals],
-    }
 
 
 def _item(proposal: Proposed) -> dict[str, Any]:

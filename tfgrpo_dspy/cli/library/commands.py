@@ -5,7 +5,9 @@ Nothing here runs code, and only `merge` calls an LM.
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
+from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Annotated
 
@@ -13,12 +15,10 @@ import typer
 
 from tfgrpo_dspy.cli.library import edits, history
 from tfgrpo_dspy.cli.library import merge as merging
-from tfgrpo_dspy.cli.library.proposed import review
-from tfgrpo_dspy.cli.library.reading import read_any
-from tfgrpo_dspy.cli.library.worked import example
+from tfgrpo_dspy.cli.library.tracked import history_to_show, library_file, read_any
 from tfgrpo_dspy.cli.results.machine import write_json
-from tfgrpo_dspy.cli.terminal import out, say, show_path
-from tfgrpo_dspy.errors import SettingsError
+from tfgrpo_dspy.cli.terminal import SIMULATED, out, say, show_path, us
+from tfgrpo_dspy.errors import DataError, SettingsError
 from tfgrpo_dspy.library.formats import Format
 
 app = typer.Typer(
@@ -47,7 +47,7 @@ def show(
 ) -> None:
     """Show the experiences of a library, as they are or after a commit."""
     if json:
-        write_json(history.at_commit(file, commit) if commit is not None else read_any(file))
+        write_json(history_to_show(library_file(file)).at(commit) if commit is not None else read_any(file))
         return
     if commit is not None:
         history.show_commit(file, commit)
@@ -97,13 +97,40 @@ app.command(name="commit", epilog="Example: tfgrpo library commit out/library.js
 app.command(epilog="Example: tfgrpo library edit out/library.json G7 'When ..., do ...'")(edits.edit)
 app.command(epilog="Example: tfgrpo library add out/library.json 'When ..., do ...'")(edits.add)
 app.command(epilog="Example: tfgrpo library delete out/library.json G7")(edits.delete)
-app.command(epilog="Example: tfgrpo library example word-problems")(example)
-app.command(epilog="Example: tfgrpo library review out/library.json")(review)
+app.command(epilog="Example: tfgrpo library review out/library.json")(edits.review)
 app.command(epilog="Example: tfgrpo library pin out/library.json G7")(edits.pin)
 app.command(epilog="Example: tfgrpo library unpin out/library.json G7")(edits.unpin)
 app.command(epilog="Example: tfgrpo library merge out/library.json other/library.json --lm openai/gpt-4.1-mini")(
     merging.merge
 )
+
+
+@app.command(epilog="Example: tfgrpo library example word-problems")
+def example(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Which one; without, they are listed.")] = None,
+    target: Annotated[
+        Path | None, typer.Argument(metavar="[OUT]", help="A new folder for it. Default: one of its name, here.")
+    ] = None,
+) -> None:
+    """Copy a library that comes with this package, with its history; it was learned with the simulated LM."""
+    from tfgrpo_dspy.library.file import load_library
+    from tfgrpo_dspy.text import counted
+
+    with as_file(files("tfgrpo_dspy") / "examples") as folder:
+        known = {path.name: path for path in sorted(folder.iterdir()) if path.is_dir()}
+        if name is None:
+            say(SIMULATED, style="yellow")
+            for called, path in known.items():
+                library = load_library(path / "library.json")
+                say(f"{called}: {library.domain}, {counted(len(library), 'experience')}")
+            return
+        if name not in known:
+            raise SettingsError(f"there is no example {name!r}; there are {', '.join(known)}")
+        to = target if target is not None else Path(name)
+        if to.exists():
+            raise DataError(f"{show_path(to)} is there already; name another folder")
+        shutil.copytree(known[name], to)
+    say(f"{name} is in {show_path(to)}; look at it with {us()} library show {show_path(to)}, log, blame, diff")
 
 
 @app.command(

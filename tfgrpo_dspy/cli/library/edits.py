@@ -1,4 +1,4 @@
-"""`tfgrpo library edit|add|delete|pin|unpin`: what people change, checked like any operation, each a commit."""
+"""`tfgrpo library edit|add|delete|pin|unpin|review`: changes by people, checked like any operation, each a commit."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ import shlex
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tfgrpo_dspy.cli.boundary import Waiting
 from tfgrpo_dspy.cli.library.history import ExperienceId, LibraryFile, Reason
-from tfgrpo_dspy.cli.library.tracked import library_file, library_to_change, note_of_a_person, us_on, write_commit
-from tfgrpo_dspy.errors import SettingsError
+from tfgrpo_dspy.cli.library.tracked import library_file, library_to_change, note_of_a_person, write_commit
+from tfgrpo_dspy.cli.terminal import say, show_path, us
+from tfgrpo_dspy.errors import ReviewStop, SettingsError
 
 if TYPE_CHECKING:
     from tfgrpo_dspy.library.operations import Operation
@@ -70,6 +73,44 @@ def unpin(file: LibraryFile, ids: _Ids, reason: Reason = "") -> None:
     _pin(library_file(file), ids, reason, pinned=False)
 
 
+def review(file: LibraryFile, max_words: MaxWords = 32) -> None:
+    """Decide, one by one, on what agents proposed by `tfgrpo mcp`; what is accepted is one commit."""
+    from tfgrpo_dspy.cli.review import TerminalReview
+    from tfgrpo_dspy.history.proposals import decided, read_proposals
+    from tfgrpo_dspy.library.apply import Limits, Refusal
+    from tfgrpo_dspy.library.operations import operation_id
+    from tfgrpo_dspy.records.decisions import Proposed
+
+    path = library_file(file)
+    waiting = read_proposals(path)
+    if not waiting:
+        say(f"nothing is proposed for {show_path(path)}")
+        return
+    tracked = library_to_change(path)
+    library, texts = tracked.library, {e.id: e.text for e in tracked.library}
+    proposed = [
+        Proposed(0, p.operation.model_copy(update={"reason": p.reason}), texts.get(operation_id(p.operation) or ""), ())
+        for p in waiting
+    ]
+    try:
+        decisions = TerminalReview(max_words)(library, proposed)
+    except ReviewStop:
+        raise Waiting(f"you stopped; nothing was decided, and all {len(waiting)} proposals wait") from None
+    given = [(p.operation, d) for p, d in zip(proposed, decisions, strict=True)]
+    refused = [
+        Refusal(o, f"a person refused it: {d.reason or 'no reason was given'}")
+        for o, d in given
+        if d.verdict == "refuse"
+    ]
+    taken = [d.operation or o for o, d in given if d.verdict != "refuse"]
+    after, changes, refusals = library.apply(taken, author="person", limits=Limits(max_words=max_words))
+    for refusal in refusals:
+        say(f"that cannot be: {refusal.reason}", style="yellow")
+    note = replace(note_of_a_person("proposals of agents"), refusals=(*refused, *refusals))
+    write_commit(path, tracked.history.record(after, note, changes))
+    decided(waiting, path)
+
+
 def _apply(path: Path, operations: Sequence[Operation], reason: str, max_words: int | None) -> None:
     from tfgrpo_dspy.library.apply import Limits
 
@@ -77,7 +118,7 @@ def _apply(path: Path, operations: Sequence[Operation], reason: str, max_words: 
     library, changes, refusals = tracked.library.apply(operations, author="person", limits=Limits(max_words=max_words))
     if refusals:
         told = "; ".join(refusal.reason for refusal in refusals)
-        hint = f"; unpin it first: {us_on('unpin', path)} ..." if "is pinned" in told else ""
+        hint = f"; unpin it first: {us()} library unpin {show_path(path)} ..." if "is pinned" in told else ""
         raise SettingsError(f"{told}{hint}; nothing was changed")
     write_commit(path, tracked.history.record(library, note_of_a_person(reason), changes))
 

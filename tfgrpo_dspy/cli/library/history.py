@@ -26,8 +26,7 @@ from tfgrpo_dspy.text import counted
 
 if TYPE_CHECKING:
     from tfgrpo_dspy.history.commits import Commit
-    from tfgrpo_dspy.history.history import Chapter, LibraryDiff
-    from tfgrpo_dspy.library.library import ExperienceLibrary
+    from tfgrpo_dspy.history.history import LibraryDiff
     from tfgrpo_dspy.records.effects import Effect
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
@@ -48,6 +47,7 @@ def log(file: LibraryFile, json: Json = False) -> None:
 
 def blame(file: LibraryFile, id: ExperienceId, json: Json = False) -> None:
     """Show how an experience came to be what it is: each text, when, by whom, why, and from which rollouts."""
+    from tfgrpo_dspy.cli.view import show_change
     from tfgrpo_dspy.history import history as of
 
     history = history_to_show(library_file(file))
@@ -60,7 +60,10 @@ def blame(file: LibraryFile, id: ExperienceId, json: Json = False) -> None:
     if effect := of.measured_effects(history).get(_plain_id(id)):
         say(f"effect {effect.to_text()}")
     for chapter in chapters:
-        _show_chapter(chapter)
+        before, after = texts_of(chapter)
+        grounds = [("from" if i == 0 else " ", text) for i, text in enumerate(grounds_of(chapter))]
+        rows = [("why", chapter.reason), *grounds]
+        show_change(title_of(chapter), before, after, rows)
     rollouts = [name for chapter in chapters for source in chapter.change.sources for name in source.rollouts]
     if rollouts and (file / "log" / NAME).is_file():
         say(f"\nWhat was read and done there: {us()} show-rollout {show_path(file)} {rollouts[0]}", style="dim")
@@ -135,11 +138,6 @@ def is_commit(text: str) -> bool:
     return re.fullmatch(r"[0-9a-f]{4,10}", text) is not None and not Path(text).exists()
 
 
-def at_commit(file: Path, id: str) -> ExperienceLibrary:
-    """The library after a commit."""
-    return history_to_show(library_file(file)).at(id)
-
-
 def diff_of(file: Path, first: str | None, second: str | None) -> LibraryDiff:
     """What changed between two commits, from one to now, or with the last commit."""
     from tfgrpo_dspy.history import history as of
@@ -166,7 +164,7 @@ def _row(commit: Commit) -> tuple[str, ...]:
     return (
         commit.id,
         commit.author,
-        _when(commit),
+        (f"step {commit.step}" if commit.step is not None else commit.at.replace("T", " ")[:16]),
         f"{commit.summary}{refused}",
         _score(scores.training, scores.training_n),
         _score(scores.validation, scores.validation_n),
@@ -174,18 +172,5 @@ def _row(commit: Commit) -> tuple[str, ...]:
     )
 
 
-def _when(commit: Commit) -> str:
-    return f"step {commit.step}" if commit.step is not None else commit.at.replace("T", " ")[:16]
-
-
 def _score(mean: float | None, n: int | None) -> str:
     return "" if mean is None else f"{mean:.3f} n={n}"
-
-
-def _show_chapter(chapter: Chapter) -> None:
-    from tfgrpo_dspy.cli.view import show_change
-
-    before, after = texts_of(chapter)
-    grounds = grounds_of(chapter)
-    rows = [("why", chapter.reason), *(("from" if i == 0 else " ", text) for i, text in enumerate(grounds))]
-    show_change(title_of(chapter), before, after, rows)

@@ -41,7 +41,7 @@ def merge(
     """
     if (lm is None) != no_lm:
         raise SettingsError("name the LM that reconciles the libraries with --lm, or ask none with --no-lm")
-    from tfgrpo_dspy.cli.library.reading import read_any
+    from tfgrpo_dspy.cli.library.tracked import read_any
     from tfgrpo_dspy.history.commits import Note
     from tfgrpo_dspy.history.file import save_tracked
     from tfgrpo_dspy.library.combine import combine

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tfgrpo_dspy.history.commits import Commit, Note
     from tfgrpo_dspy.history.file import Tracked
     from tfgrpo_dspy.history.history import History
+    from tfgrpo_dspy.library.library import ExperienceLibrary
 
 
 def library_file(path: Path) -> Path:
@@ -34,6 +35,24 @@ def library_file(path: Path) -> Path:
     if not file.is_file() and not history_path(file).is_file():
         raise DataError(f"there is no file {show_path(file)}; check the path")
     return file
+
+
+def read_any(path: Path) -> ExperienceLibrary:
+    """The library of a library file, a saved program or a run's folder."""
+    from tfgrpo_dspy.cli.files import LIBRARY, library_of_program
+    from tfgrpo_dspy.history.file import history_path
+    from tfgrpo_dspy.library.foreign.skill import SKILL
+    from tfgrpo_dspy.library.formats import read_library
+
+    if (path / SKILL).is_file():
+        return read_library(path)
+    file = path / LIBRARY if path.is_dir() else path
+    if file.suffix == ".json" and history_path(file).is_file():
+        return read_tracked(file).library
+    if not file.is_file():
+        raise DataError(f"there is no file {show_path(file)}; check the path")
+    saved = library_of_program(file)
+    return read_library(file) if saved is None else saved
 
 
 def read_tracked(file: Path) -> Tracked:
@@ -114,8 +133,3 @@ def diff_text(lines: str) -> Text:
 
     shown = [Text(line, style="green" if line.startswith("+") else "red") for line in lines.splitlines()]
     return Text("\n").join(shown)
-
-
-def us_on(command: str, file: Path) -> str:
-    """How to call another command on a library file."""
-    return f"{us()} library {command} {show_path(file)}"

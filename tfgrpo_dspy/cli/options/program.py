@@ -25,7 +25,7 @@ from tfgrpo_dspy.errors import SettingsError
 ACCEPTED = {"ignore_unknown_options": True, "allow_extra_args": True}
 """Context settings of a command whose class is `TakesProgramOptions`."""
 
-_SECRET = re.compile(r"(^|_)(key|token|secret|password|auth)$", re.IGNORECASE)
+_SECRET = re.compile(r"--+(?:[^=]*[-_])?(?:key|token|secret|password|auth)(?:=|$)", re.IGNORECASE)
 _SIMPLE = (str, int, float, bool)
 _LISTS = (list, tuple, Iterable, Sequence)
 _HELP = re.compile(r"^ {4,12}(\w+): (.+)$", re.MULTILINE)
@@ -99,8 +99,10 @@ def arguments_of(make: Callable[..., Any], given: Sequence[str], reference: str)
     parser = _Parser(add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
     parser.reference, parser.told = reference, _told(make)
     for name, kind in _kinds_of(make).items():
-        parser.add_argument(f"--{name.replace('_', '-')}", dest=name, **_action(kind))
-    if secret := next((word for word in given if _is_secret(word)), None):
+        action: dict[str, Any] = {"action": "append"} if kind is list else {"type": kind}
+        action = {"action": argparse.BooleanOptionalAction} if kind is bool else action
+        parser.add_argument(f"--{name.replace('_', '-')}", dest=name, **action)
+    if secret := next((word for word in given if _SECRET.match(word)), None):
         raise SettingsError(
             f"{secret.partition('=')[0]} looks like a secret, which would be recorded; use the environment"
         )
@@ -141,12 +143,6 @@ def _kind(hint: Any) -> Any:
     return list if get_args(hint)[:1] == (str,) and get_origin(hint) in _LISTS else None
 
 
-def _action(kind: Any) -> dict[str, Any]:
-    if kind is bool:
-        return {"action": argparse.BooleanOptionalAction}
-    return {"action": "append"} if kind is list else {"type": kind}
-
-
 def _told(make: Callable[..., Any]) -> str:
     helps = dict(_HELP.findall(inspect.getdoc(make) or ""))
     options = []
@@ -159,8 +155,3 @@ def _told(make: Callable[..., Any]) -> str:
 
 def _is_option(given: object) -> bool:
     return isinstance(given, str) and given.startswith("-") and given != "-"  # which is standard input
-
-
-def _is_secret(word: str) -> bool:
-    name = word.partition("=")[0]
-    return name.startswith("--") and bool(_SECRET.search(name.lstrip("-").replace("-", "_")))

@@ -93,7 +93,8 @@ def render_recipe(options: Taken, settings: Settings, path: Path) -> str:
         if one.group != group:
             group = one.group
             lines += ["", f"# --- {group}: {GROUPS[group]}"]
-        lines += ["", *_comment(in_yaml(one.sentence)), _line(name, _value_of(one, options, settings))]
+        sentence = textwrap.wrap(in_yaml(one.sentence), _WIDTH, break_on_hyphens=False, break_long_words=False)
+        lines += ["", *(f"# {line}" for line in sentence), _line(name, _value_of(one, options, settings))]
     return "\n".join(lines) + "\n"
 
 
@@ -112,10 +113,6 @@ def _line(name: str, value: Any) -> str:
         return f"# {name}: was given, and is not written here because it may hold a secret; give it again"
     text = yaml.safe_dump(plain, default_flow_style=True, allow_unicode=True, width=10**6)
     return f"{name}: {text.removesuffix('...' + chr(10)).rstrip()}"
-
-
-def _comment(sentence: str) -> list[str]:
-    return [f"# {line}" for line in textwrap.wrap(sentence, _WIDTH, break_on_hyphens=False, break_long_words=False)]
 
 
 def _entries(path: Path) -> Iterator[tuple[str, Any, int]]:

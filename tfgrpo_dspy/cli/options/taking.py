@@ -111,20 +111,17 @@ def _annotation(one: Setting, names: set[str]) -> Any:
     flag += f"/--no{flag[1:]}" if one.kind is bool else ""
     is_said = one.default is None or one.default is False or one.default == ()
     default = "" if is_said else f" Default: {text_of(one.default)}."
+    metavar = one.metavar or "|".join(one.choices) or {int: "N", float: "X"}.get(one.kind, "TEXT")
     told = typer.Option(
         flag,
         help=spelled(one.sentence, names) + default,
-        metavar=None if one.kind is bool else one.metavar or _metavar(one),
+        metavar=metavar if one.kind is not bool else None,
         rich_help_panel=f"{one.group.capitalize()}: {GROUPS[one.group]}",
         hidden=not one.common,
         show_default=False,
     )
     kind: Any = bool if one.kind is bool else list[str] if one.is_list else str
     return Annotated[kind | None, told]
-
-
-def _metavar(one: Setting) -> str:
-    return "|".join(one.choices) or {int: "N", float: "X"}.get(one.kind, "TEXT")
 
 
 def _show_all(ctx: typer.Context, asked: bool) -> None:

@@ -62,7 +62,12 @@ def show_log(
         elif check:
             _check(stored)
         elif export is not None:
-            _export(stored, export)
+            written = 0
+            with export.open("w", encoding="utf-8", newline="\n") as lines:
+                for record in stored.export():
+                    lines.write(json.dumps(record) + "\n")
+                    written += 1
+            say(f"{counted(written, 'record')} written to {show_path(export)}")
         else:
             _show(stored)
 
@@ -77,15 +82,6 @@ def _check(stored: Stored) -> None:
             f"damaged; the run makes again what it held when it is taken up:\n{named}"
         )
     say(f"{show_path(stored.path)}: {counted(stored.size, 'record')}, all as they were written")
-
-
-def _export(stored: Stored, file: Path) -> None:
-    written = 0
-    with file.open("w", encoding="utf-8", newline="\n") as lines:
-        for record in stored.export():
-            lines.write(json.dumps(record) + "\n")
-            written += 1
-    say(f"{counted(written, 'record')} written to {show_path(file)}")
 
 
 def _record(stored: Stored, folder: Path, experiment: str | None, tracking_uri: str | None) -> None:

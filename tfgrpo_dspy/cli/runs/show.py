@@ -154,15 +154,11 @@ def _cell(turns: Sequence[Turn], position: int, *, marked: bool, full: bool) -> 
     if position >= len(turns):
         return Text("\n(ended before)", style="dim")
     turn = turns[position]
-    values = _values(turn, _is_followed_by_tool(turns, position), full=full)
-    return Group(Text(), _heading(position, turn, marked=marked), values)
-
-
-def _heading(position: int, turn: Turn, *, marked: bool) -> Text:
+    values = _values(turn, position + 1 < len(turns) and turns[position + 1].is_tool, full=full)
     kind = "tool " if turn.is_tool else ""
     style = "bold red" if marked else "bold yellow" if turn.is_tool else "bold blue"
     text = Text(visible(f"{'≠ ' if marked else ''}{position + 1} {kind}{turn.name}"), style=style)
-    return text.append(" (they part here)") if marked else text
+    return Group(Text(), text.append(" (they part here)") if marked else text, values)
 
 
 def _values(turn: Turn, is_followed_by_tool: bool, *, full: bool) -> Table:
@@ -200,10 +196,6 @@ def _cut(text: str, *, full: bool) -> str:
     if full or len(lines) <= _LINES:
         return text
     return "\n".join([*lines[:_LINES], f"... {len(lines) - _LINES} more lines; --full shows them"])
-
-
-def _is_followed_by_tool(turns: Sequence[Turn], position: int) -> bool:
-    return position + 1 < len(turns) and turns[position + 1].is_tool
 
 
 def _turns(each: Recorded) -> Sequence[Turn]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 import sys
 import webbrowser
 from contextlib import suppress
@@ -13,15 +12,16 @@ from pathlib import Path
 
 from tfgrpo_dspy.cli.files import PAGE
 from tfgrpo_dspy.cli.terminal import SIMULATED, err, say, show_path, us
-from tfgrpo_dspy.errors import DataError, MissingExtraError, SettingsError
+from tfgrpo_dspy.errors import DataError, MissingExtraError
 
 
 def simulate(port: int, host: str, seed: int, median: float, p99: float | None, api_key: str | None) -> None:
     """Serve the embedded LM until interrupted."""
+    from tfgrpo_dspy.observers.mlflow.ui import free_port
     from tfgrpo_dspy.simulated.endpoint.server import Latency, serve
 
     latency = Latency(median, p99)
-    port = _free_port(port, host)
+    port = free_port(port, host)
     announce = partial(_announce, f"http://{host}:{port}/v1", api_key)
     try:
         serve(port, host, seed=seed, latency=latency, api_key=api_key, announce=announce)
@@ -34,17 +34,6 @@ def _announce(url: str, api_key: str | None) -> None:
     say(SIMULATED, style="yellow")
     key = "<the key you gave>" if api_key else "any"
     say(f"Try it: OPENAI_API_KEY={key} tfgrpo compile ... --lm openai/simulated --api-base {url}")
-
-
-def _free_port(port: int, host: str) -> int:
-    """The port itself, or a free one for 0; SettingsError if it cannot be had."""
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a server that has just ended is no obstacle
-        try:
-            probe.bind((host, port))
-        except (OSError, OverflowError) as error:
-            raise SettingsError(f"port {port} on {host} cannot be used ({error}); choose another one, or 0") from error
-        return int(probe.getsockname()[1])
 
 
 def show_ui(folder: Path, port: int, host: str, experiment: str | None) -> None:

@@ -105,7 +105,13 @@ def _guess_inputs(first: Row, label: Field | None) -> list[Field]:
         return [Field("question", columns["instruction"], columns.get("input", ""))]  # Alpaca: input is mostly empty
     if isinstance(first.values.get("prompt"), list) and _has(first.values, _DAPO[0]):
         return [Field("question", _DAPO[0])]
-    return [_guess_question(first, label)]
+    guess = _guess("question", QUESTION_COLUMNS, first, [label] if label else [])
+    if guess is None:
+        raise DataError(
+            f"{first.where}: no column looks like a question; name the inputs, "
+            f"the columns are {columns_of(first.values)}"
+        )
+    return [guess]
 
 
 def _tell(first: Row, inputs: Sequence[Field], label: Field | None) -> None:
@@ -122,16 +128,6 @@ def _tell(first: Row, inputs: Sequence[Field], label: Field | None) -> None:
     told = f"{', '.join(map(str, inputs))} -> {label or 'no label'}"
     is_doubtful = bool(doubtful or (unread and label is None))
     logger.log(logging.WARNING if is_doubtful else logging.INFO, "%s: guessed %s%s", first.where, told, left)
-
-
-def _guess_question(first: Row, label: Field | None) -> Field:
-    guess = _guess("question", QUESTION_COLUMNS, first, [label] if label else [])
-    if guess is None:
-        raise DataError(
-            f"{first.where}: no column looks like a question; name the inputs, "
-            f"the columns are {columns_of(first.values)}"
-        )
-    return guess
 
 
 def _guess(name: str, candidates: Iterable[str], first: Row, taken: Iterable[Field]) -> Field | None:

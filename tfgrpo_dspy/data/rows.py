@@ -117,7 +117,7 @@ def rows_in_python(source: Any) -> Iterator[Row]:
     """
     if hasattr(source, "to_dict") and hasattr(source, "columns"):  # a DataFrame, of pandas or polars
         source = _records_of(source)
-    if isinstance(source, Mapping) and source and all(_is_table(one) for one in source.values()):
+    if isinstance(source, Mapping) and source and all(hasattr(one, "column_names") for one in source.values()):
         raise DataError(f"this is a dataset of several splits; give one of them: {', '.join(map(str, source))}")
     if isinstance(source, Mapping | bytes) or not isinstance(source, Iterable):
         raise DataError(
@@ -137,10 +137,6 @@ def _records_of(frame: Any) -> list[dict[str, Any]]:
         raise DataError(f"the DataFrame has several columns named {', '.join(twice)}; give every column its own name")
     known = frame.astype(object).where(frame.notna(), None)
     return [dict(zip(names, row, strict=True)) for row in known.itertuples(index=False, name=None)]
-
-
-def _is_table(value: object) -> bool:
-    return hasattr(value, "column_names")
 
 
 def _python_row(value: Any, number: int) -> Row:

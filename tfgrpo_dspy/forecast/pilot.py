@@ -94,7 +94,19 @@ def forecast(  # noqa: PLR0913, PLR0917 - what `TrainingFreeGRPO.forecast` takes
     if record is None or run.meter.stopped_by is not None:
         raise BudgetError(f"the budget did not allow the pilot: {run.meter.stopped_by}; make it smaller, or raise it")
     run.valset, run.gate = whole, gate
-    made = scale(_pilot(run, heard, record), _plan(run, steps, record, prices))
+    groups = tuple(_group(group, run, heard) for group in record.groups)
+    reflected = sum((*heard.summaries.values(), *heard.extractions.values()), Usage())
+    update, before = _amount(record.reflection_usage) + _amount(reflected).times(-1), run.settings.library
+    judged = run.initial_validation
+    took = Pilot(
+        groups,
+        update,
+        max(0, record.library.tokens - before.tokens),
+        max(0, len(record.library) - len(before)),
+        tuple(_of(group) for group in judged.groups) if judged is not None else (),
+        heard.reflecting,
+    )
+    made = scale(took, _plan(run, steps, record, prices))
     notes = (*made.notes, *powers(gate), *_remarks(record))
     spent = run.meter.spending.spent - quiet.spent
     return replace(made, spent=spent, simulated=is_simulated(run.lms.values()), notes=notes)
@@ -108,21 +120,6 @@ def _sample(run: Run, first: Step, size: int) -> tuple[Query, ...]:
     mine = {query.position for query in first.queries}
     others = [Query(i, example) for i, example in enumerate(run.trainset) if i not in mine]
     return (*queries, *draw.sample(others, min(size - len(queries), len(others))))
-
-
-def _pilot(run: Run, heard: _Heard, record: StepRecord) -> Pilot:
-    groups = tuple(_group(group, run, heard) for group in record.groups)
-    reflected = sum((*heard.summaries.values(), *heard.extractions.values()), Usage())
-    update, before = _amount(record.reflection_usage) + _amount(reflected).times(-1), run.settings.library
-    judged = run.initial_validation
-    return Pilot(
-        groups,
-        update,
-        max(0, record.library.tokens - before.tokens),
-        max(0, len(record.library) - len(before)),
-        tuple(_of(group) for group in judged.groups) if judged is not None else (),
-        heard.reflecting,
-    )
 
 
 def _group(group: Group, run: Run, heard: _Heard) -> PilotGroup:

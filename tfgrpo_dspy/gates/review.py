@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from tfgrpo_dspy.errors import SettingsError
 from tfgrpo_dspy.gates.gate import Hearing
 from tfgrpo_dspy.library.apply import Mandate, Refusal
-from tfgrpo_dspy.library.operations import Operation, operation_id
+from tfgrpo_dspy.library.operations import operation_id
 from tfgrpo_dspy.library.section import render_lines
 from tfgrpo_dspy.records.advantages import evidence_of
 from tfgrpo_dspy.records.decisions import Decision, Proposed, Review
@@ -24,31 +24,10 @@ def reviewed(review: Review, hearing: Hearing) -> Ruling:
         SettingsError: The review returned something else than a decision per operation.
         ReviewStop: It ended the run.
     """
-    proposed = _proposed(hearing)
-
-    def decide() -> tuple[Decision, ...]:
-        return _checked(review(hearing.library, proposed), proposed)
-
-    name = f"review s{hearing.briefing.step}"
-    told = (render_lines(hearing.library), *(repr(p.operation) for p in proposed))
-    decisions = hearing.workers.remember(name, tuple[Decision, ...], decide, reads=told)
-    accepted, edited, refusals = [], [], []
-    for was, decision in zip(hearing.operations, decisions, strict=True):
-        if decision.operation is not None:
-            edited.append(_edited(was, decision.operation))
-        elif decision.verdict == "accept":
-            accepted.append(was)
-        else:
-            reason = one_line(decision.reason) or "no reason was given"
-            refusals.append(Refusal(was, f"a person refused it: {reason}"))
-    return Ruling((*accepted, *edited), tuple(refusals))
-
-
-def _proposed(hearing: Hearing) -> list[Proposed]:
     known = {evidence.source: evidence for evidence in evidence_of(hearing.advantages.values())}
     cited = Mandate("updater", hearing.briefing.step, hearing.proposal.sources).cited
     texts = {experience.id: experience.text for experience in hearing.library}
-    return [
+    proposed = [
         Proposed(
             hearing.briefing.step,
             operation,
@@ -59,6 +38,24 @@ def _proposed(hearing: Hearing) -> list[Proposed]:
         for operation in hearing.operations
     ]
 
+    def decide() -> tuple[Decision, ...]:
+        return _checked(review(hearing.library, proposed), proposed)
+
+    name = f"review s{hearing.briefing.step}"
+    told = (render_lines(hearing.library), *(repr(p.operation) for p in proposed))
+    decisions = hearing.workers.remember(name, tuple[Decision, ...], decide, reads=told)
+    accepted, edited, refusals = [], [], []
+    for was, decision in zip(hearing.operations, decisions, strict=True):
+        if decision.operation is not None:
+            now = decision.operation  # it rests on the same groups unless others are cited
+            edited.append(now if now.sources else now.model_copy(update={"sources": was.sources}))
+        elif decision.verdict == "accept":
+            accepted.append(was)
+        else:
+            reason = one_line(decision.reason) or "no reason was given"
+            refusals.append(Refusal(was, f"a person refused it: {reason}"))
+    return Ruling((*accepted, *edited), tuple(refusals))
+
 
 def _checked(decisions: Sequence[Decision], proposed: Sequence[Proposed]) -> tuple[Decision, ...]:
     found = tuple(decisions)
@@ -67,8 +64,3 @@ def _checked(decisions: Sequence[Decision], proposed: Sequence[Proposed]) -> tup
             f"review must return one Decision for each of the {len(proposed)} operations, in order; got {decisions!r}"
         )
     return found
-
-
-def _edited(was: Operation, now: Operation) -> Operation:
-    """What a person made of an operation; it rests on the same groups unless others are cited."""
-    return now if now.sources else now.model_copy(update={"sources": was.sources})

@@ -181,14 +181,11 @@ class _Shared:
             self._queue.append(mine)
         with self._turn:
             if not mine.result.done():
-                self._answer(candidate, self._take_those_with(candidate))
+                with self._queueing:
+                    together = [waiting for waiting in self._queue if waiting.candidate == candidate]
+                    self._queue[:] = [waiting for waiting in self._queue if waiting.candidate != candidate]
+                self._answer(candidate, together)
         return mine.result.result()
-
-    def _take_those_with(self, candidate: dict[str, str]) -> list[_Waiting]:
-        with self._queueing:
-            together = [waiting for waiting in self._queue if waiting.candidate == candidate]
-            self._queue[:] = [waiting for waiting in self._queue if waiting.candidate != candidate]
-        return together
 
     def _answer(self, candidate: dict[str, str], together: Sequence[_Waiting]) -> None:
         try:

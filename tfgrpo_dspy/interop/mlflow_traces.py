@@ -10,7 +10,7 @@ from tfgrpo_dspy.program.transcript import render_values
 from tfgrpo_dspy.rollouts.past import PastRollouts
 
 if TYPE_CHECKING:
-    from mlflow.entities import Assessment, Span, Trace
+    from mlflow.entities import Span, Trace
 
     from tfgrpo_dspy.rewards.reward import Metric
 
@@ -56,7 +56,8 @@ def _row(trace: Trace, assessment: str | None, *, needed: bool) -> dict[str, Any
     root = next((span for span in trace.data.spans if span.parent_id is None), None)
     if root is None or root.outputs is None or not isinstance(root.inputs, Mapping) or str(trace.info.state) == "ERROR":
         return None
-    feedback = _feedback(trace, assessment)
+    given = trace.search_assessments(assessment, type="feedback")
+    feedback = given[-1] if given and (assessment is not None or len({one.name for one in given}) == 1) else None
     reward = None if feedback is None else _number(feedback.value)
     if reward is None and needed:
         return None
@@ -70,11 +71,6 @@ def _row(trace: Trace, assessment: str | None, *, needed: bool) -> dict[str, Any
         "trajectory": "\n".join(_steps(trace.data.spans)),
         "labels": expected,
     }
-
-
-def _feedback(trace: Trace, name: str | None) -> Assessment | None:
-    given = trace.search_assessments(name, type="feedback")
-    return given[-1] if given and (name is not None or len({one.name for one in given}) == 1) else None
 
 
 def _number(value: object) -> float | None:

@@ -111,18 +111,17 @@ class Application:
         texts = [one_line(operation.text) for operation in ordered if isinstance(operation, Add | Modify)]
         self._index = TokenIndex([(e.id, e.text) for e in self.entries.values()], texts)
         for operation in ordered:
-            self._take(operation)
-
-    def _take(self, operation: Operation) -> None:
-        match operation:
-            case Add():
-                self._add(operation)
-            case Modify():
-                self._modify(operation)
-            case Delete():
-                self._delete(operation)
-            case Keep():
-                self._keep(operation)
+            match operation:
+                case Add():
+                    self._add(operation)
+                case Modify():
+                    self._modify(operation)
+                case Delete():
+                    old = self._entry_to_change(operation)
+                    if old is not None:
+                        self._put(operation, old, None)
+                case Keep():
+                    self._keep(operation)
 
     def _add(self, operation: Add) -> None:
         limit = self._limits.max_experiences
@@ -146,11 +145,6 @@ class Application:
             new = replace(old, text=one_line(operation.text), provenance=provenance)
             if self._accepts(operation, new, old):
                 self._put(operation, old, new)
-
-    def _delete(self, operation: Delete) -> None:
-        old = self._entry_to_change(operation)
-        if old is not None:
-            self._put(operation, old, None)
 
     def _keep(self, operation: Keep) -> None:
         entry = self.entries.get(operation.id) if operation.id is not None else None
@@ -185,9 +179,6 @@ class Application:
         twin = self._index.near_duplicate(new.text, leaving_out=old.id if old else None)
         if twin is not None:
             return self._refuse(operation, f"it repeats {twin}", twin)
-        return self._fits(operation, new, old)
-
-    def _fits(self, operation: Add | Modify, new: Experience, old: Experience | None) -> bool:
         growth = _quarters(new) - (_quarters(old) if old else 0)
         tokens = (self._quarters + growth + 2) // 4  # rounded up, without the last break
         limit = self._limits.max_tokens

@@ -92,7 +92,7 @@ def own_words(text: str, drawn_from: Sequence[str], tasks: Sequence[str] = ()) -
     """
     theirs = {_plain(found) for task in drawn_from for found in _NUMBER.findall(task)}
     shared = [n for n in dict.fromkeys(map(_plain, _NUMBER.findall(text))) if n in theirs and n not in _CONSTANTS]
-    numbers = [n for n in shared if _is_own(n)] if len(shared) < _SEVERAL else shared
+    numbers = [n for n in shared if _digits(n) > 1] if len(shared) < _SEVERAL else shared
     names = {name for task in drawn_from for name in _CAPITAL.findall(task)}  # that one is at the head of a sentence
     found = [name for name in dict.fromkeys(_NAME.findall(text)) if name in names]
     named = [name for name in found if sum(name in task for task in tasks) <= 1]
@@ -112,10 +112,6 @@ def _retold(text: str, drawn_from: Sequence[str], tasks: Sequence[str]) -> list[
 
 def _spaced(text: str) -> str:
     return f" {' '.join(_WORD.findall(text.lower()))} "
-
-
-def _is_own(number: str) -> bool:
-    return _digits(number) > 1 and number not in _CONSTANTS
 
 
 def _plain(number: str) -> str:

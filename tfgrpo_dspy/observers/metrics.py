@@ -53,11 +53,20 @@ def step_metrics(record: StepRecord, settings: Settings) -> dict[str, float]:
     """All metrics of a step. What is unknown, e.g. a price, is left out, never 0."""
     usage = record.usage + record.validation.usage if record.validation else record.usage
     rewards, groups = _rewards(record), _groups(record.groups, settings.tolerance)
+    scored = [r for g in record.groups for r in g.scored]
+    failed = sum(r.policy_failure is not None for r in scored)
+    counts: dict[str, float] = {
+        "rollouts/ok": len(scored) - failed,
+        "rollouts/policy_failed": failed,
+        "rollouts/lost": sum(len(g.lost) for g in record.groups),
+    }
+    if scored:
+        counts["tools/calls_per_rollout"] = sum(r.tool_calls for r in scored) / len(scored)
     return {
         **_headline(record, {**rewards, **groups}),
         **rewards,
         **groups,
-        **_rollouts(record.groups),
+        **counts,
         **_section("reward_parts", mean_parts(record.groups)),
         "library/entries": len(record.library),
         "library/tokens": record.library.tokens,
@@ -166,19 +175,6 @@ def _rewards(record: StepRecord) -> dict[str, float]:
         **estimate_metrics("validation/mean", validation.mean if validation else None),
         **({"validation/lost": sum(validation.lost.values())} if validation else {}),
     }
-
-
-def _rollouts(groups: Sequence[Group]) -> dict[str, float]:
-    scored = [r for g in groups for r in g.scored]
-    failed = sum(r.policy_failure is not None for r in scored)
-    counts: dict[str, float] = {
-        "rollouts/ok": len(scored) - failed,
-        "rollouts/policy_failed": failed,
-        "rollouts/lost": sum(len(g.lost) for g in groups),
-    }
-    if scored:
-        counts["tools/calls_per_rollout"] = sum(r.tool_calls for r in scored) / len(scored)
-    return counts
 
 
 def _effects(record: StepRecord) -> dict[str, float]:

@@ -22,7 +22,6 @@ from tfgrpo_dspy.records.events import (
     StepStarted,
 )
 from tfgrpo_dspy.records.planned import auto_text
-from tfgrpo_dspy.records.result import StepRecord
 from tfgrpo_dspy.records.wording import is_simulated, usage_text
 from tfgrpo_dspy.text import counted, shorten
 
@@ -86,7 +85,8 @@ class ProgressBar:
                 size = event.rollouts // max(event.examples, 1)
                 self._begin_phase(Phase(self._named(event.step), event.rollouts, size, self._first))
             case StepFinished(record=record):
-                self._end_step(record)
+                self._end_phase()
+                self._say(f"{self._named(record.step)}: {record.to_text(self._tolerance)}")
             case RunFinished():
                 self._end(event)
             case _:
@@ -126,10 +126,6 @@ class ProgressBar:
         if self._bars is not None and self._task is not None:
             self._bars.remove_task(self._task)
             self._task = None
-
-    def _end_step(self, record: StepRecord) -> None:
-        self._end_phase()
-        self._say(f"{self._named(record.step)}: {record.to_text(self._tolerance)}")
 
     def _named(self, step: int) -> str:
         return f"step {step}/{self._steps}" if step <= self._steps else "what is in doubt"

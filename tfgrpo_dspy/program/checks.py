@@ -172,14 +172,11 @@ def check_room(policy: dspy.Module, examples: Sequence[dspy.Example], called: st
             f"its library alone about {library_of(policy).tokens:,}: start from a smaller one, or retrieve from it "
             "(`retrieval`)"
         )
-    _warn_of_long(examples, called, f"{lm.model} reads {window:,} tokens", window - held)
-
-
-def _warn_of_long(examples: Sequence[dspy.Example], called: str, reads: str, room: int) -> None:
     sizes = [_tokens_of(example) for example in examples]
-    long = [f"{called}[{at}], about {size:,}" for at, size in enumerate(sizes) if size > room]
+    long = [f"{called}[{at}], about {size:,}" for at, size in enumerate(sizes) if size > window - held]
     if long:
         more = f"; and {len(long) - _NAMED} more" if len(long) > _NAMED else ""
+        reads = f"{lm.model} reads {window:,} tokens"
         logger.warning("%s, too few for some examples: %s%s", reads, "; ".join(long[:_NAMED]), more)
 
 

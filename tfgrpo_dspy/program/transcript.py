@@ -95,7 +95,10 @@ def render_trajectory(calls: list[Call], things: Things | None = None) -> str:
         lines = [f"Step {number}: {called}"]
         for field, value in call.inputs.items():
             text = as_text(value, things)
-            new = _what_is_new(seen, (call.name, field), text)
+            before, seen[call.name, field] = seen.get((call.name, field), ""), text
+            new = "" if text == before else text
+            if before and new.startswith(before):
+                new = f"(continued) {text[len(before) :].strip()}"
             if new and (field, text) not in shown:
                 shown.add((field, text))
                 lines.append(f"  in {field}: {_indent(new)}")
@@ -111,14 +114,6 @@ def render_values(values: Mapping[str, Any], things: Things | None = None) -> st
     """`name: value` lines, safe to show to another prompt; `things` as in `render_trajectory`."""
     things = things or Things()
     return neutralise("\n".join(f"{name}: {as_text(value, things)}" for name, value in values.items()))
-
-
-def _what_is_new(seen: dict[tuple[str, str], str], key: tuple[str, str], text: str) -> str:
-    before = seen.get(key, "")
-    seen[key] = text
-    if before and text == before:
-        return ""
-    return f"(continued) {text[len(before) :].strip()}" if before and text.startswith(before) else text
 
 
 def _indent(text: str) -> str:

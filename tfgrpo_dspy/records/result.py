@@ -163,19 +163,6 @@ class CompileResult(Tabular):
         after = f"{counted(len(self.library), 'experience')} after {counted(len(self.steps), 'step')}"
         lost: Counter[str] = Counter(r.cause for step in self.steps for g in step.groups for r in g.lost)
         kept = "the library to start from" if self.best_step == 0 else f"the library after step {self.best_step}"
-        lines = (
-            *(() if self.ended.is_whole else (self.ended.sentence, *self.ended.details())),
-            *(f"step {step.step}: {step.to_text()}" for step in self.steps[:_STEPS_SHOWN]),
-            f"... {len(self.steps) - _STEPS_SHOWN} more steps" if len(self.steps) > _STEPS_SHOWN else "",
-            f"kept: {kept}, best on the validation examples" if self.best_step is not None else "",
-            *self._gain_lines(),
-            f"lost rollouts, never scored: {lost_text(lost)}" if lost else "",
-            *(f"not recorded: {line}" for line in self.unrecorded[:1]),
-            f"{self.usage.lm_calls:,} LM calls, {usage_text(self.usage)}",
-        )
-        return Look(f"CompileResult: {after}", lines, more="all of it: library, steps, to_dict(), to_dataframe()")
-
-    def _gain_lines(self) -> list[str]:
         told = []
         if self.gain is not None:
             shown = interval_text(self.gain.difference) if self.gain.difference is not None else "not measured"
@@ -183,7 +170,17 @@ class CompileResult(Tabular):
         if self.effects:
             helpful, harmful = (sum(e.low > 0 for e in self.effects), sum(e.high < 0 for e in self.effects))
             told.append(f"effects: of {len(self.effects)} measured {helpful} help, {harmful} harm")
-        return told
+        lines = (
+            *(() if self.ended.is_whole else (self.ended.sentence, *self.ended.details())),
+            *(f"step {step.step}: {step.to_text()}" for step in self.steps[:_STEPS_SHOWN]),
+            f"... {len(self.steps) - _STEPS_SHOWN} more steps" if len(self.steps) > _STEPS_SHOWN else "",
+            f"kept: {kept}, best on the validation examples" if self.best_step is not None else "",
+            *told,
+            f"lost rollouts, never scored: {lost_text(lost)}" if lost else "",
+            *(f"not recorded: {line}" for line in self.unrecorded[:1]),
+            f"{self.usage.lm_calls:,} LM calls, {usage_text(self.usage)}",
+        )
+        return Look(f"CompileResult: {after}", lines, more="all of it: library, steps, to_dict(), to_dataframe()")
 
     def rows(self) -> list[dict[str, Any]]:
         """A row per step."""

@@ -146,18 +146,14 @@ def _fields(row: Row, name: str) -> dict[str, Any]:
     if value is None and name == "outputs":
         raise DataError(f"{row.where}: it has no `outputs`; its columns are {', '.join(row.values)}")
     if isinstance(value, str):
-        value = _from_json(value, name)
+        try:
+            read = json.loads(value)
+        except ValueError:
+            read = value
+        value = read if isinstance(read, Mapping) or name != "outputs" else {"answer": value}
     if value is None or (isinstance(value, Mapping) and all(isinstance(key, str) for key in value)):
         return dict(value or {})
     raise DataError(f"{row.where}: `{name}` must be an object of field names to values, got {type(value).__name__}")
-
-
-def _from_json(text: str, name: str) -> Any:
-    try:
-        read = json.loads(text)
-    except ValueError:
-        read = text
-    return read if isinstance(read, Mapping) or name != "outputs" else {"answer": text}
 
 
 def _key(inputs: Mapping[str, Any]) -> str:

@@ -199,7 +199,10 @@ class Cluster:
             ray.init(address="local", **{"include_dashboard": False, "_node_ip_address": _LOOPBACK, **given})
             return
         try:
-            _knock(address)
+            # Raises an OSError if nobody listens at `host:port`; Ray itself would wait for minutes without a word.
+            host, colon, port = address.rpartition(":")
+            if colon and port.isdigit() and "/" not in host:
+                socket.create_connection((host.strip("[]"), int(port)), _PATIENCE).close()
             ray.init(address=address, **given)
         except (OSError, RuntimeError, ValueError) as error:  # as the address is wrong, or the cluster
             raise SettingsError(
@@ -277,13 +280,6 @@ def _sent(answer: Answer) -> bytes:
         told = RuntimeError(f"{type(answer.error).__name__}: {answer.error}")
         data = cloudpickle.dumps(answer._replace(error=told))
     return data
-
-
-def _knock(address: str) -> None:
-    """Raises an OSError if nobody listens at `host:port`; Ray itself would wait for minutes without a word."""
-    host, colon, port = address.rpartition(":")
-    if colon and port.isdigit() and "/" not in host:
-        socket.create_connection((host.strip("[]"), int(port)), _PATIENCE).close()
 
 
 def _first_line(error: BaseException) -> str:

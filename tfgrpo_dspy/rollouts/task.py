@@ -56,7 +56,23 @@ class RolloutTask:
     def __call__(self, example: dspy.Example, name: str) -> Made:
         """Make one rollout, in this thread."""
         with metered(self._lms_of_predictors):
-            return _roll_afresh(self, example, name)
+            started, sampling, policy = time.perf_counter(), self.sampling, self.policy
+            ensure_drawn()
+            withheld = _withheld(self, example, name)
+            if withheld:
+                policy = Policy.of(withhold(policy.program, withheld))
+            recorder = Recorder(policy.names)
+            judge = Recorder()  # the metric may ask an LM: paid as well, but nothing that the policy did
+            due = sampling.due(name)
+            rolling = recorder.recording(policy.program, sampling.draw(name), due, lm=self.lm_here())
+            things = Things(example.inputs().values())
+            boundary = _Boundary(self, policy.program, example, things)
+            attempt = partial(boundary.attempt, recorder, judge, rolling, judge.recording(due=due))
+            outcome = guarded(attempt, (recorder, judge), sampling.timeout)
+            if isinstance(outcome, Loss):
+                outcome = _Outcome(lost=outcome)
+            made = outcome.finished(name, recorder, things, recorder.usage + judge.usage, time.perf_counter() - started)
+            return replace(made, withheld=tuple(withheld)) if withheld and not isinstance(made, Lost) else made
 
     def _lms_of_predictors(self) -> list[dspy.BaseLM]:
         return [predictor.lm for predictor in self.policy.program.predictors() if predictor.lm is not None]
@@ -86,26 +102,6 @@ class RolloutTask:
 
     def __reduce__(self) -> tuple[Any, ...]:  # predictors are known by their identity, which is another elsewhere
         return RolloutTask.of, (self.policy.program, self.metric, self.sampling)
-
-
-def _roll_afresh(task: RolloutTask, example: dspy.Example, name: str) -> Made:
-    started, sampling, policy = time.perf_counter(), task.sampling, task.policy
-    ensure_drawn()
-    withheld = _withheld(task, example, name)
-    if withheld:
-        policy = Policy.of(withhold(policy.program, withheld))
-    recorder = Recorder(policy.names)
-    judge = Recorder()  # the metric may ask an LM: paid as well, but nothing that the policy did
-    due = sampling.due(name)
-    rolling = recorder.recording(policy.program, sampling.draw(name), due, lm=task.lm_here())
-    things = Things(example.inputs().values())
-    boundary = _Boundary(task, policy.program, example, things)
-    attempt = partial(boundary.attempt, recorder, judge, rolling, judge.recording(due=due))
-    outcome = guarded(attempt, (recorder, judge), sampling.timeout)
-    if isinstance(outcome, Loss):
-        outcome = _Outcome(lost=outcome)
-    made = outcome.finished(name, recorder, things, recorder.usage + judge.usage, time.perf_counter() - started)
-    return replace(made, withheld=tuple(withheld)) if withheld and not isinstance(made, Lost) else made
 
 
 def _withheld(task: RolloutTask, example: dspy.Example, name: str) -> dict[str, str | None]:

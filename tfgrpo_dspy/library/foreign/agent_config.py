@@ -16,8 +16,20 @@ _LINE = re.compile(r"\s*\[(G\d+)\]\.?(?:\s+(.*))?")
 
 def from_agent(text: str, name: str) -> ExperienceLibrary:
     """The entries of an agent's instructions; what follows one up to the next belongs to it."""
+    import yaml  # only this format needs it
+
+    try:
+        document: Any = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise LibraryFormatError(f"{name}: no valid YAML{where}; known formats are {KNOWN}") from error
+    agent = document.get("agent") if isinstance(document, dict) else None
+    instructions = agent.get("instructions") if isinstance(agent, dict) else None
+    if not isinstance(instructions, str):
+        raise LibraryFormatError(f"{name}: agent.instructions must be a text with `[G0]. Name: text` lines")
     reason, entries = f"imported from the agent configuration {name}", list[Entry]()
-    for number, line in enumerate(_instructions(text, name).splitlines(), start=1):
+    for number, line in enumerate(instructions.splitlines(), start=1):
         if match := _LINE.fullmatch(line):
             entries.append(Entry(number, match[1], match[2] or "", reason))
         elif entries and line.strip():
@@ -33,19 +45,3 @@ def to_agent(library: ExperienceLibrary) -> str:
     agent = {"name": f"{library.domain or 'practice'}_agent".replace(" ", "_"), "instructions": "\n".join(lines)}
     text: str = yaml.safe_dump({"agent": agent}, allow_unicode=True, sort_keys=False, width=2**31)
     return text
-
-
-def _instructions(text: str, name: str) -> str:
-    import yaml  # only this format needs it
-
-    try:
-        document: Any = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise LibraryFormatError(f"{name}: no valid YAML{where}; known formats are {KNOWN}") from error
-    agent = document.get("agent") if isinstance(document, dict) else None
-    instructions = agent.get("instructions") if isinstance(agent, dict) else None
-    if not isinstance(instructions, str):
-        raise LibraryFormatError(f"{name}: agent.instructions must be a text with `[G0]. Name: text` lines")
-    return instructions

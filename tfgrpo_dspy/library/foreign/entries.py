@@ -48,7 +48,15 @@ def library_of(entries: Iterable[Entry], name: str, nothing: str) -> ExperienceL
         if not one_line(entry.text):
             raise LibraryFormatError(f"{name}, line {entry.line}: an experience without text; write one or take it out")
         if entry.id is not None:
-            _take_id(given, entry, name)
+            try:
+                number = id_number(entry.id)
+            except ValueError as error:
+                raise LibraryFormatError(f"{name}, line {entry.line}: {error}") from error
+            if number in given:
+                raise LibraryFormatError(
+                    f"{name}, line {entry.line}: {entry.id} is also the id of line {given[number]}; ids are unique"
+                )
+            given[number] = entry.line
     next_id = max(given, default=-1) + 1
     experiences = []
     for entry in found:
@@ -56,15 +64,3 @@ def library_of(entries: Iterable[Entry], name: str, nothing: str) -> ExperienceL
         provenance = Provenance(author="import", reason=one_line(entry.reason))
         experiences.append(Experience(id, one_line(entry.text), scope=entry.scope, provenance=provenance))
     return ExperienceLibrary(tuple(experiences), next_id=next_id)
-
-
-def _take_id(given: dict[int, int], entry: Entry, name: str) -> None:
-    try:
-        number = id_number(entry.id or "")
-    except ValueError as error:
-        raise LibraryFormatError(f"{name}, line {entry.line}: {error}") from error
-    if number in given:
-        raise LibraryFormatError(
-            f"{name}, line {entry.line}: {entry.id} is also the id of line {given[number]}; ids are unique"
-        )
-    given[number] = entry.line

@@ -43,17 +43,17 @@ def prepared(uri: str) -> Iterator[None]:
 
 
 @contextmanager
-def quiet(*names: str) -> Iterator[None]:
-    """Within it, these loggers tell of nothing but warnings."""
+def quiet(*names: str, level: int = logging.WARNING) -> Iterator[None]:
+    """Within it, these loggers tell of nothing below a level."""
     loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
-        logger.setLevel(logging.WARNING)
+        logger.setLevel(level)
     try:
         yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+        for logger, before in zip(loggers, levels, strict=True):
+            logger.setLevel(before)
 
 
 def _make_whole(uri: str) -> None:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from tfgrpo_dspy.observers.metrics import heldout_metrics
 from tfgrpo_dspy.observers.mlflow import tables
 from tfgrpo_dspy.observers.mlflow.figures import heldout_figure
+from tfgrpo_dspy.observers.mlflow.store import RunStore
 
 if TYPE_CHECKING:
-    from tfgrpo_dspy.observers.mlflow.store import RunStore
     from tfgrpo_dspy.observers.mlflow.tables import Safe
     from tfgrpo_dspy.records.evaluation import Comparison, Evaluation
 
@@ -23,18 +23,10 @@ def heldout_writes(
 ) -> Iterator[tuple[str, partial[None]]]:
     """What is recorded of one program or of both, each with what would be missing without it."""
     numbers = heldout_metrics(evaluations, gain.difference if gain is not None else None)
-    yield "the held-out scores", partial(_put_metrics, numbers=numbers, at=at)
+    yield "the held-out scores", partial(RunStore.put_metrics, metrics=numbers, step=0, at=at, tags={})
     table = tables.heldout_table(evaluations, safe)
-    yield "tables/heldout.json", partial(_put_table, table=table)
+    yield "tables/heldout.json", partial(RunStore.put_table, path="tables/heldout.json", table=table)
     yield "figures/heldout.png", partial(_put_figure, evaluations=evaluations, gain=gain)
-
-
-def _put_metrics(store: RunStore, *, numbers: Mapping[str, float], at: int) -> None:
-    store.put_metrics(numbers, step=0, at=at, tags={})
-
-
-def _put_table(store: RunStore, *, table: tables.Table) -> None:
-    store.put_table("tables/heldout.json", table)
 
 
 def _put_figure(store: RunStore, *, evaluations: Mapping[str, Evaluation], gain: Comparison | None) -> None:

@@ -17,6 +17,7 @@ import dspy
 
 from tfgrpo_dspy.errors import ProgramError
 from tfgrpo_dspy.looks.secrets import SHORTEST
+from tfgrpo_dspy.observers.mlflow.database import quiet
 from tfgrpo_dspy.program.instructions import copy_program
 from tfgrpo_dspy.reports.redaction import credentials_of
 from tfgrpo_dspy.runtime.pickling import own_code_by_value
@@ -80,7 +81,7 @@ def log_model(
             return str(model.model_id)
     bare = _bare(program)
     settings = dspy.context(lm=_keyless(lm), **_OF_THE_CALL)
-    with tempfile.TemporaryDirectory() as folder, settings, _quiet(), own_code_by_value(bare):
+    with tempfile.TemporaryDirectory() as folder, settings, quiet("dspy", level=logging.ERROR), own_code_by_value(bare):
         path = Path(folder) / "model"
         requirements = [f"{package}=={version(package)}" for package in ("dspy", "mlflow")]
         save_model(
@@ -142,14 +143,3 @@ def _signature(inputs: Mapping[str, Any] | None) -> Any:
         return infer_signature(dict(inputs)) if inputs else None
     except (MlflowException, TypeError, ValueError):  # of a type that no schema of MLflow's has
         return None
-
-
-class _quiet:  # noqa: N801 - reads as a word of the `with` line
-    """Within it, DSPy does not warn that what we save must be trusted to be loaded."""
-
-    def __enter__(self) -> None:
-        self._before = logging.getLogger("dspy").level
-        logging.getLogger("dspy").setLevel(logging.ERROR)
-
-    def __exit__(self, *_: object) -> None:
-        logging.getLogger("dspy").setLevel(self._before)

@@ -109,8 +109,13 @@ class Records:
         tags = {**source, **({"simulated": "true"} if self.simulated else {})}
         if event.resumed:
             tags["taken_up"] = event.resumed
-        yield Entry("the run itself", partial(_open, tags=tags))
-        yield Entry("parameters", partial(_put_params, params=self._params()))
+        params = {
+            name: self._safe(value)
+            for name, value in params_of(event).items()
+            if not (self._again and name.startswith("version."))
+        }
+        yield Entry("the run itself", partial(RunStore.open, tags=tags))
+        yield Entry("parameters", partial(RunStore.put_params, params=params))
         yield Entry("datasets", partial(_put_datasets, event=event))
         for name, _, examples in _datasets(event):
             yield self._table(f"data/{name}.json", partial(tables.examples_table, examples, self._safe))
@@ -186,25 +191,18 @@ class Records:
             model = {"program": event.program, "name": self._prompt, "lm": dspy.settings.lm, "inputs": inputs}
             yield Entry("the model", partial(_put_model, **model, step=last))
         totals = partial(final_metrics, result)
-        yield Entry("totals", partial(_put_metrics, make=totals, step=last, at=at, tags=self._final_tags(event)))
+        tags = _cost_tag(event.result.usage)
+        ended = event.result.ended
+        tags["ended"] = shorten(self.safe(" ".join((f"{ended.sentence}.", *ended.details()))), 200)
+        if event.result.best_step is not None:
+            tags["best_step"] = str(event.result.best_step)
+        yield Entry("totals", partial(_put_metrics, make=totals, step=last, at=at, tags=tags))
         status = _STATUS[result.ended.how]
         yield Entry(f"the end of the run ({status})", partial(self._end, story, status, at))
 
     def safe(self, text: str) -> str:
         """The text without credentials, on one line."""
         return one_line(self._safe(text))
-
-    def _params(self) -> dict[str, str]:
-        params = params_of(self._event).items()
-        return {k: self._safe(v) for k, v in params if not (self._again and k.startswith("version."))}
-
-    def _final_tags(self, event: RunFinished) -> dict[str, str]:
-        tags = _cost_tag(event.result.usage)
-        ended = event.result.ended
-        tags["ended"] = shorten(self.safe(" ".join((f"{ended.sentence}.", *ended.details()))), 200)
-        if event.result.best_step is not None:
-            tags["best_step"] = str(event.result.best_step)
-        return tags
 
     def _library(self, name: str, library: ExperienceLibrary) -> Iterator[Entry]:
         yield self._text(f"library/{name}.json", partial(dump_library, library))
@@ -328,10 +326,6 @@ def _put_metrics(
     store.put_metrics(make(), step=step, at=at, tags=tags)
 
 
-def _put_params(store: RunStore, *, params: Mapping[str, object]) -> None:
-    store.put_params(params)
-
-
 def _put_datasets(store: RunStore, *, event: RunStarted) -> None:
     store.put_datasets([tables.dataset_facts(*dataset) for dataset in _datasets(event)])
 
@@ -340,7 +334,3 @@ def _datasets(event: RunStarted) -> Iterator[tuple[str, str, tuple[dspy.Example,
     yield "trainset", "training", event.trainset
     if event.valset:
         yield "valset", "validation", event.valset
-
-
-def _open(store: RunStore, *, tags: Mapping[str, str]) -> None:
-    store.open(tags)

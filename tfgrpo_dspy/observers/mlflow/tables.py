@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     import dspy
 
     from tfgrpo_dspy.library.apply import Change, Refusal
-    from tfgrpo_dspy.library.experience import Source
     from tfgrpo_dspy.looks import look
     from tfgrpo_dspy.records.effects import Effect
     from tfgrpo_dspy.records.evaluation import Evaluation
@@ -143,7 +142,9 @@ def _change_row(change: Change) -> Row:
         "before": change.before or "",
         "after": change.after or "",
         "reason": change.reason,
-        "sources": _sources(change.sources),
+        "sources": "; ".join(
+            f"{s.example} ({', '.join(s.rollouts)})" if s.rollouts else s.example for s in change.sources
+        ),
     }
 
 
@@ -158,10 +159,6 @@ def _refusal_row(refusal: Refusal) -> Row:
         "reason": operation.reason,
         "sources": ", ".join(operation.sources),
     }
-
-
-def _sources(sources: Iterable[Source]) -> str:
-    return "; ".join(f"{s.example} ({', '.join(s.rollouts)})" if s.rollouts else s.example for s in sources)
 
 
 def _rollout_row(group: Group, rollout: Rollout) -> Row:

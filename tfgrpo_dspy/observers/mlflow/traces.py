@@ -56,7 +56,13 @@ def step_tree(record: StepRecord, groups: int, tolerance: float) -> Node:
     ordered = sorted(record.groups, key=lambda group: not group.is_informative(tolerance))
     advantages = {advantage.group: advantage for advantage in record.advantages}
     shown = tuple(_group(group, advantages.get(group.name)) for group in ordered[:groups])
-    told = {"groups": len(record.groups), "groups shown": len(shown), "experiences before": _size_before(record)}
+    added = sum(c.kind == "add" for c in record.changes)
+    gone = sum(c.kind == "delete" for c in record.changes)
+    told = {
+        "groups": len(record.groups),
+        "groups shown": len(shown),
+        "experiences before": len(record.library) - added + gone,
+    }
     changes = [f"{c.kind} {c.id}: {c.after or c.before or ''}" for c in record.changes if c.kind != "keep"]
     made = {"changes": changes, "refused": [refusal.reason for refusal in record.refusals]}
     candidates = {a.group: list(a.experiences) for a in record.advantages}
@@ -64,12 +70,6 @@ def step_tree(record: StepRecord, groups: int, tolerance: float) -> Node:
     update = Node("update", "CHAIN", candidates, made, failure="; ".join(f for f in failures if f[:6] == "update"))
     result = {"experiences": len(record.library), "failures": failures}
     return Node(f"step {record.step}", "CHAIN", told, result, record.seconds, (*shown, update))
-
-
-def _size_before(record: StepRecord) -> int:
-    added = sum(c.kind == "add" for c in record.changes)
-    gone = sum(c.kind == "delete" for c in record.changes)
-    return len(record.library) - added + gone
 
 
 def _group(group: Group, advantage: SemanticAdvantage | None) -> Node:
@@ -190,33 +190,29 @@ def _spans(tree: Node, trace_id: str, start: int, safe: Safe) -> Iterable[dict[s
     while waiting:
         node, path, parent, begins = waiting.pop(0)
         id = digest(f"{trace_id} {path}", 8)
-        yield _span(node, (trace_id, id, parent), begins, safe)
+        attributes = {
+            "mlflow.traceRequestId": json.dumps(trace_id),
+            "mlflow.spanType": json.dumps(node.kind),
+            "mlflow.spanInputs": _text(node.inputs, safe),
+            "mlflow.spanOutputs": _text(node.outputs, safe),
+            **{name: json.dumps(value) for name, value in node.attributes.items()},
+        }
+        status = {"code": "STATUS_CODE_ERROR" if node.failure else "STATUS_CODE_OK", "message": safe(node.failure)}
+        yield {
+            "trace_id": trace_id,
+            "span_id": id,
+            "parent_span_id": parent,
+            "name": safe(node.name),
+            "start_time_unix_nano": begins,
+            "end_time_unix_nano": begins + int(node.seconds * 1e9),
+            "attributes": attributes,
+            "status": status,
+            "events": [],
+        }
         for position, child in enumerate(node.children):
             waiting.append((child, f"{path}.{position}", id, begins))
             if child.kind in {"TOOL", "LLM"}:
                 begins += int(child.seconds * 1e9)
-
-
-def _span(node: Node, ids: tuple[str, str, str | None], begins: int, safe: Safe) -> dict[str, Any]:
-    attributes = {
-        "mlflow.traceRequestId": json.dumps(ids[0]),
-        "mlflow.spanType": json.dumps(node.kind),
-        "mlflow.spanInputs": _text(node.inputs, safe),
-        "mlflow.spanOutputs": _text(node.outputs, safe),
-        **{name: json.dumps(value) for name, value in node.attributes.items()},
-    }
-    status = {"code": "STATUS_CODE_ERROR" if node.failure else "STATUS_CODE_OK", "message": safe(node.failure)}
-    return {
-        "trace_id": ids[0],
-        "span_id": ids[1],
-        "parent_span_id": ids[2],
-        "name": safe(node.name),
-        "start_time_unix_nano": begins,
-        "end_time_unix_nano": begins + int(node.seconds * 1e9),
-        "attributes": attributes,
-        "status": status,
-        "events": [],
-    }
 
 
 def _text(values: Mapping[str, Any], safe: Safe) -> str:

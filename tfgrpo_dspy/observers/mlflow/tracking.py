@@ -11,10 +11,10 @@ from tfgrpo_dspy.errors import SettingsError
 from tfgrpo_dspy.looks.look import call_text
 from tfgrpo_dspy.observers.mlflow.database import bounded_waiting, sqlite_path, why_for_good
 from tfgrpo_dspy.observers.mlflow.heldout import heldout_writes
-from tfgrpo_dspy.observers.mlflow.links import Links, links_to
 from tfgrpo_dspy.observers.mlflow.prompts import prompt_name
 from tfgrpo_dspy.observers.mlflow.records import Records, Wanted, now
 from tfgrpo_dspy.observers.mlflow.store import Destination, RunStore, import_mlflow, locate, run_of_token
+from tfgrpo_dspy.observers.mlflow.ui import Links, links_to
 from tfgrpo_dspy.observers.mlflow.waiting import wait_for
 from tfgrpo_dspy.observers.mlflow.writer import Entry, Writer
 from tfgrpo_dspy.records.evaluation import Comparison, Evaluation

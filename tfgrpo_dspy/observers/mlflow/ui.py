@@ -20,7 +20,6 @@ from types import TracebackType
 from typing import IO, Any, NamedTuple
 
 from tfgrpo_dspy.errors import MissingExtraError, SettingsError
-from tfgrpo_dspy.observers.mlflow.links import Links, links_to
 
 _ENVIRONMENT = {
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # without network, LiteLLM's price request hangs MLflow's start for ever
@@ -29,6 +28,21 @@ _ENVIRONMENT = {
 }
 # The server is on this machine: a proxy of the environment must not be asked for it.
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+class Links(NamedTuple):
+    """Where to look in a browser."""
+
+    chart: str
+    """All runs of the experiment, metrics side by side."""
+    run: str | None
+    """Metrics of the run; None if there is none yet."""
+
+
+def links_to(base_url: str, experiment_id: str, run_id: str | None) -> Links:
+    """The pages of an experiment and a run on an MLflow server, e.g. at `http://127.0.0.1:5000`."""
+    runs = f"{base_url.rstrip('/')}/#/experiments/{experiment_id}/runs"
+    return Links(f"{runs}?compareRunsMode=CHART", f"{runs}/{run_id}/model-metrics" if run_id else None)
 
 
 class UICommand(NamedTuple):
@@ -53,7 +67,11 @@ def ui_command(store_dir: str | os.PathLike[str] = "mlruns", port: int = 5000, h
     folder = Path(store_dir).resolve()
     database = folder / "mlflow.db"
     if not database.is_file():
-        raise SettingsError(_no_store(folder))
+        inner = folder / "mlruns"
+        hint = f"; there is one in {inner}" if (inner / "mlflow.db").is_file() else ""
+        raise SettingsError(
+            f"there is no MLflow store in {folder}: track a run first, or name the folder that holds mlflow.db{hint}"
+        )
     if find_spec("mlflow") is None:
         raise MissingExtraError("the UI needs MLflow: pip install 'tfgrpo-dspy[mlflow]'")
     artifacts = (folder / "artifacts").as_uri()
@@ -94,7 +112,7 @@ def open_ui(
             shows its last words.
         MissingExtraError: MLflow is not installed.
     """
-    command = ui_command(store_dir, _free_port(port, host), host)
+    command = ui_command(store_dir, free_port(port, host), host)
     log = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the server runs
     process = subprocess.Popen(
         command.argv, env=command.env, stdout=log, stderr=subprocess.STDOUT, start_new_session=os.name == "posix"
@@ -204,17 +222,16 @@ class RunningUI:
             self.process.terminate()
 
 
-def _no_store(folder: Path) -> str:
-    inner = folder / "mlruns"
-    hint = f"; there is one in {inner}" if (inner / "mlflow.db").is_file() else ""
-    return f"there is no MLflow store in {folder}: track a run first, or name the folder that holds mlflow.db{hint}"
-
-
 def _reachable(host: str) -> str:
     return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
 
 
-def _free_port(port: int, host: str) -> int:
+def free_port(port: int, host: str) -> int:
+    """The port itself, or a free one for 0.
+
+    Raises:
+        SettingsError: It cannot be had.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         if os.name == "posix":

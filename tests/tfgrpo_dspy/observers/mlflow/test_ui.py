@@ -13,9 +13,8 @@ import pytest
 from tests.tfgrpo_dspy.made_events import MadeRun
 from tfgrpo_dspy.errors import MissingExtraError, SettingsError
 from tfgrpo_dspy.observers.mlflow import ui
-from tfgrpo_dspy.observers.mlflow.links import links_to
 from tfgrpo_dspy.observers.mlflow.tracking import MLflowTracking
-from tfgrpo_dspy.observers.mlflow.ui import open_ui, ui_command
+from tfgrpo_dspy.observers.mlflow.ui import links_to, open_ui, ui_command
 
 
 @pytest.fixture

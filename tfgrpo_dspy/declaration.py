@@ -154,7 +154,8 @@ class Setting:
         if value is None and self.is_optional:
             return
         if not _is_of(self.kind, value) or (self.fits is not None and not self.fits.holds(value)):
-            shown = repr(value) if isinstance(value, str | int | float | list | tuple | None) else _name_of(value)
+            kind = value if isinstance(value, type) else type(value)
+            shown = repr(value) if isinstance(value, str | int | float | list | tuple | None) else kind.__name__
             why = f"write {[value]!r} for that one" if self.is_list and isinstance(value, str) else self.why
             raise SettingsError(f"`{self.name}` must be {self.expected}, got {shown}: {why or self.briefly}")
 
@@ -269,10 +270,6 @@ def _declared_by(cls: type[Any]) -> tuple[Setting, ...]:
 def _declaring(cls: type, name: str) -> Any:
     """The class among a class and its bases that has a field of its own with that name."""
     return next(base for base in cls.__mro__ if name in inspect.get_annotations(base))
-
-
-def _name_of(value: object) -> str:
-    return value.__name__ if isinstance(value, type) else type(value).__name__
 
 
 def _parts(kind: Any) -> tuple[Any, ...]:

@@ -56,18 +56,7 @@ __all__ = [
     "warn",
 ]
 
-__getattr__, __dir__ = lazily(
-    __name__,
-    {
-        "cli.boundary": "UNRECORDED Away Commands Interrupted",
-        "cli.data": "examples_for",
-        "cli.lms": "make_lm",
-        "cli.options.taking": "option taking",
-        "cli.references": "load_attribute load_metric load_program",
-        "lm.budget": "price_of",
-        "cli.terminal": "SIMULATED begin err say section show_path show_warnings_of_the_library table_of warn",
-    },
-)
+__getattr__, __dir__ = lazily(__name__)
 
 
 def main() -> None:

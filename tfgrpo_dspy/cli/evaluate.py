@@ -31,7 +31,7 @@ from tfgrpo_dspy.lm.budget import Budget
 from tfgrpo_dspy.program.checks import policy_name
 from tfgrpo_dspy.program.instructions import detach
 from tfgrpo_dspy.records.ended import how_of
-from tfgrpo_dspy.records.evaluation import Comparison, Evaluation
+from tfgrpo_dspy.records.evaluation import Evaluation
 from tfgrpo_dspy.records.wording import gain_text
 from tfgrpo_dspy.reports.redaction import safe
 from tfgrpo_dspy.reports.story import Section, gain_section
@@ -66,9 +66,14 @@ def evaluate_program(options: EvaluateOptions) -> None:
             programs = {"bare": detach(bare), **programs}
         made = {name: _evaluated(program, devset, metric, options) for name, program in programs.items()}
     gain = compare(made["bare"], made["learned"]) if len(made) > 1 else None
-    _show(made, gain)
-    if gain is not None:
-        _add_to_report(gain, options)
+    used = cost_table({name: each.usage for name, each in made.items()})
+    took = ", ".join(f"{name} {each.seconds:.0f} s" for name, each in made.items())
+    view.show_section(Section("Cost", (used, took)))
+    view.show_section(Section("Result", (evaluations_table(made),)) if gain is None else gain_section(gain))
+    if gain is not None and options.load is not None:
+        written = add_gain(gain_section(gain, f"On {options.devset}:"), options.load.parent)
+        if written:
+            say(f"The gain was added to {' and '.join(map(show_path, written))}")
     if options.json:
         write_json(scores_document(made, gain))
     if (tracking := _tracking(options)) is not None:
@@ -135,22 +140,6 @@ def _evaluated(
     given = {"seed": Settings.seed, **options.settings}
     settings = {name: value for name, value in given.items() if name not in settings_of(Budget)}
     return evaluate(program, devset, metric, k=options.k, budget=budget_of(given), **settings)
-
-
-def _show(evaluations: dict[str, Evaluation], gain: Comparison | None) -> None:
-    used = cost_table({name: made.usage for name, made in evaluations.items()})
-    took = ", ".join(f"{name} {made.seconds:.0f} s" for name, made in evaluations.items())
-    view.show_section(Section("Cost", (used, took)))
-    view.show_section(Section("Result", (evaluations_table(evaluations),)) if gain is None else gain_section(gain))
-
-
-def _add_to_report(gain: Comparison, options: EvaluateOptions) -> None:
-    """Put the gain into what lies beside the program."""
-    if options.load is None:
-        return
-    section = gain_section(gain, f"On {options.devset}:")
-    if written := add_gain(section, options.load.parent):
-        say(f"The gain was added to {' and '.join(map(show_path, written))}")
 
 
 def _title(options: EvaluateOptions) -> str:

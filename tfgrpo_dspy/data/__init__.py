@@ -22,12 +22,4 @@ __all__ = [
     "value_at",
 ]
 
-__getattr__, __dir__ = lazily(
-    __name__,
-    {
-        "data.columns": "ANSWER_COLUMNS QUESTION_COLUMNS columns_of value_at",
-        "data.examples": "load_examples",
-        "data.files": "Row",
-        "data.rows": "read_rows",
-    },
-)
+__getattr__, __dir__ = lazily(__name__)

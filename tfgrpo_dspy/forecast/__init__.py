@@ -11,9 +11,4 @@ if TYPE_CHECKING:
 
 __all__ = ["Forecast", "Range"]
 
-__getattr__, __dir__ = lazily(
-    __name__,
-    {
-        "forecast.forecast": "Forecast Range",
-    },
-)
+__getattr__, __dir__ = lazily(__name__)

@@ -346,6 +346,4 @@ def _visible(experience: Experience) -> tuple[str, bool, str | None]:
 
 
 def _marks(experience: Experience) -> str:
-    marks = ["pinned"] * experience.pinned
-    marks += [f"only for {experience.scope}"] if experience.scope is not None else []
-    return f"  ({', '.join(marks)})" if marks else ""
+    return f"  ({', '.join(experience.marks)})" if experience.marks else ""

@@ -17,11 +17,4 @@ __all__ = [
     "past_rollouts_of",
 ]
 
-__getattr__, __dir__ = lazily(
-    __name__,
-    {
-        "interop.gepa": "KeepLibrary",
-        "interop.mlflow_prompts": "TrainingFreeGRPOPromptOptimizer",
-        "interop.mlflow_traces": "past_rollouts_of",
-    },
-)
+__getattr__, __dir__ = lazily(__name__)

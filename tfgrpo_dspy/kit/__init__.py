@@ -49,22 +49,4 @@ __all__ = [
     "write_atomically",
 ]
 
-__getattr__, __dir__ = lazily(
-    __name__,
-    {
-        "library.file": "write_atomically",
-        "lm.budget": "OutOfBudget",
-        "lm.usage": "usage_of",
-        "lm.verdicts.table": "verdict_of",
-        "names.plugins": "load_plugin plugins",
-        "program.instructions": "copy_program default_conditioned",
-        "program.transcript": "render_values",
-        "reports.redaction": "safe",
-        "rollouts.watching": "Attempt draw_lm watch",
-        "run.identity": "identity_of",
-        "runtime.locks": "holding put_aside",
-        "runtime.store": "Store",
-        "signatures": "SummarizeRollout",
-        "text": "count_words counted fingerprint neutralise one_line shorten",
-    },
-)
+__getattr__, __dir__ = lazily(__name__)

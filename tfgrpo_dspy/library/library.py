@@ -107,7 +107,8 @@ class ExperienceLibrary(Tabular):
 
     def pin(self, id: str, pinned: bool = True) -> ExperienceLibrary:
         """The library with that experience pinned (or not); KeyError if there is none."""
-        return self._with(replace(self[id], pinned=pinned))
+        changed = replace(self[id], pinned=pinned)
+        return replace(self, experiences=tuple(changed if e.id == id else e for e in self.experiences))
 
     def scoped_to(self, predictor: str) -> tuple[Experience, ...]:
         """The experiences which the named predictor reads."""
@@ -170,6 +171,3 @@ class ExperienceLibrary(Tabular):
             }
             for e in self
         ]
-
-    def _with(self, changed: Experience) -> ExperienceLibrary:
-        return replace(self, experiences=tuple(changed if e.id == changed.id else e for e in self.experiences))

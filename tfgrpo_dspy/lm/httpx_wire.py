@@ -52,7 +52,11 @@ def counted_send(original: Any) -> Any:
             return response
         response.stream = _Counted(response.stream, flight)
         if not stream:
-            _read_or_close(response)
+            try:
+                response.read()
+            except BaseException:
+                response.close()
+                raise
         return response
 
     return send
@@ -78,14 +82,6 @@ def counted_asend(original: Any) -> Any:
         return response
 
     return send
-
-
-def _read_or_close(response: httpx.Response) -> None:
-    try:
-        response.read()
-    except BaseException:
-        response.close()
-        raise
 
 
 _lock = threading.Lock()

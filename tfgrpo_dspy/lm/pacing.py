@@ -79,7 +79,12 @@ class Limiter:
         with self._lock:
             self.in_flight -= 1
             if refused is not None:
-                self._adapt(begun, refused)
+                self._refused += _MEMORY * (refused - self._refused)
+                if not refused:
+                    self._limit = min(self._most, self._limit + _RISE / self._limit)
+                elif self._refused > _SUSTAINED and begun == self._round:
+                    self._limit = max(1.0, self._limit * _FALL)
+                    self._round += 1
             for _ in range(min(len(self._waiting), 1 + int(self._limit < self._most))):
                 self._waiting.popleft()()
 
@@ -88,14 +93,6 @@ class Limiter:
         with self._lock:
             while self._waiting:
                 self._waiting.popleft()()
-
-    def _adapt(self, begun: int, refused: bool) -> None:
-        self._refused += _MEMORY * (refused - self._refused)
-        if not refused:
-            self._limit = min(self._most, self._limit + _RISE / self._limit)
-        elif self._refused > _SUSTAINED and begun == self._round:
-            self._limit = max(1.0, self._limit * _FALL)
-            self._round += 1
 
 
 class Latencies:
@@ -131,8 +128,4 @@ class Latencies:
         if slow is None:
             others = [s for other, s in list(self._slow.items()) if other[0] == kind[0]]
             slow = max([_OTHER_KIND * max(others), *self._seen.get(kind, ())]) if others else None
-        return None if slow is None else _rounded_up(_PATIENCE * slow)
-
-
-def _rounded_up(seconds: float) -> float:
-    return next((step for step in _STEPS if step >= seconds), _STEPS[-1])
+        return None if slow is None else next((step for step in _STEPS if step >= _PATIENCE * slow), _STEPS[-1])

@@ -71,12 +71,8 @@ def brief(text: object, most: int = 90) -> str:
 
 def call_text(name: str, given: Mapping[str, object]) -> str:
     """The call that makes a value, its arguments on one line: `Settings(epochs=1, metric=exact)`."""
-    told = (f"{argument}={brief(_written(value), _ARGUMENT)}" for argument, value in given.items())
-    return f"{name}({', '.join(told)})"
-
-
-def _written(value: object) -> str:
-    return str(getattr(value, "__name__", None) or repr(value))
+    texts = {argument: getattr(value, "__name__", None) or repr(value) for argument, value in given.items()}
+    return f"{name}({', '.join(f'{argument}={brief(text, _ARGUMENT)}' for argument, text in texts.items())})"
 
 
 def _table_lines(table: Table) -> Iterator[str]:

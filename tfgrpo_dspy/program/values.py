@@ -139,7 +139,10 @@ class _Name:
 def _named(value: Any, things: Things) -> str | None:
     """The text for a value of a type that is more, or other, than text; None for any other."""
     if isinstance(value, dspy.History):
-        return "\n".join(_turn(message, things) for message in value.messages)
+        return "\n".join(
+            ", ".join(f"{name}: {as_text(said, things)}" for name, said in message.items())
+            for message in value.messages
+        )
     if isinstance(value, dspy.Type):
         return _formatted(value, things)
     if isinstance(value, bytes | bytearray | memoryview):
@@ -148,10 +151,6 @@ def _named(value: Any, things: Things) -> str | None:
         looks = f"{value.size[0]}x{value.size[1]} {(getattr(value, 'format', None) or value.mode).lower()}"
         return things.name(Thing("image", repr(value.tobytes()), looks))
     return None
-
-
-def _turn(message: Mapping[str, Any], things: Things) -> str:
-    return ", ".join(f"{name}: {as_text(value, things)}" for name, value in message.items())
 
 
 def _formatted(value: dspy.Type, things: Things) -> str:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from tfgrpo_dspy.history.history import Chapter, blame
 from tfgrpo_dspy.history.of_run import history_of
 from tfgrpo_dspy.library.file import escape_markdown
-from tfgrpo_dspy.records.effects import Effect
 from tfgrpo_dspy.records.result import CompileResult
 from tfgrpo_dspy.text import counted, one_line
 
@@ -31,7 +30,8 @@ def render_provenance(result: CompileResult) -> str:
     for experience in result.library:
         chapters = blame(history, experience.id)
         parts.append(f"## {experience.id}\n\n{escape_markdown(one_line(experience.marked_text))}\n")
-        effect = [_effect_line(effects.get(experience.id))] if effects else []
+        measured = effects[experience.id].to_text() if experience.id in effects else "not measured"
+        effect = [f"- effect on the reward: {measured}"] if effects else []
         parts.append("\n".join([*effect, *_lines(chapters)]) + "\n")
     return "\n".join(parts)
 
@@ -64,10 +64,6 @@ def grounds_of(chapter: Chapter) -> list[str]:
         told.append(f"{source.example}: {found.task}\nrewards in {source.rollouts[0].rpartition('/')[0]}: {rewards}")
     more = len(sources) - _EVIDENCE_SHOWN
     return [*told, *([f"and {more} more"] if more > 0 else [])]
-
-
-def _effect_line(effect: Effect | None) -> str:
-    return f"- effect on the reward: {effect.to_text() if effect is not None else 'not measured'}"
 
 
 def _lines(chapters: tuple[Chapter, ...]) -> Iterator[str]:

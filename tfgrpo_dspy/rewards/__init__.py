@@ -59,13 +59,4 @@ __all__ = [
     "shown",
 ]
 
-__getattr__, __dir__ = lazily(
-    __name__,
-    {
-        "rewards.audit": "RewardAudit VerdictAudit audit_groups audit_reward audit_verdicts cohen_kappa",
-        "rewards.composite": "Brevity Format ToolCalls Weighted count_tool_calls",
-        "rewards.groups": "MajorityVote SelfDiscrimination",
-        "rewards.metrics": "exact expected_and_given final_part judged normalise number same_answer shown",
-        "rewards.reward": "GroupMetric Metric Reward check_metric score score_together",
-    },
-)
+__getattr__, __dir__ = lazily(__name__)

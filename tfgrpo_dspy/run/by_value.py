@@ -92,24 +92,6 @@ class ByValue:
 
     # Kinds of values.
 
-    def _mapping(self, value: Mapping[Any, Any]) -> Any:
-        return ["mapping", sorted(self._named(value), key=repr)]
-
-    def _set(self, value: Set[Any]) -> Any:
-        return ["set", sorted((ByValue()._tell(one) for one in value), key=repr)]
-
-    def _sequence(self, value: Any) -> Any:
-        return ["sequence", type(value).__name__, *self._each(value)]
-
-    def _enum(self, value: Enum) -> Any:
-        return ["enum", type(value).__qualname__, value.name]
-
-    def _path(self, value: PurePath) -> Any:
-        return ["path", str(value)]
-
-    def _moment(self, value: Any) -> Any:
-        return ["moment", repr(value)]
-
     def _example(self, value: Any) -> Any:
         try:
             inputs = sorted(value.inputs().keys())
@@ -120,9 +102,6 @@ class ByValue:
     def _lm(self, value: Any) -> Any:
         engine = getattr(value, "engine", "")
         return ["lm", lm_text(value), self._tell(type(value)), "" if isinstance(engine, str) else self._tell(engine)]
-
-    def _tool(self, value: Any) -> Any:
-        return ["tool", value.name, value.desc, repr(value.args), self._within(str(value.name), value.func)]
 
     def _module(self, value: Any) -> Any:
         """A DSPy program: its code, and what it holds."""
@@ -136,12 +115,6 @@ class ByValue:
     def _signature(self, value: Any) -> Any:
         kinds = {name: str(field.annotation) for name, field in value.fields.items()}
         return ["signature", json.dumps([value.dump_state(), kinds], sort_keys=True, default=str)]
-
-    def _partial(self, value: Any) -> Any:
-        return ["partial", self._tell(value.func), self._each(value.args), self._named(value.keywords)]
-
-    def _method(self, value: types.MethodType) -> Any:
-        return ["method", self._tell(value.__func__), self._within("self", value.__self__)]
 
     def _function(self, value: types.FunctionType) -> Any:
         code = value.__code__
@@ -191,9 +164,6 @@ class ByValue:
         bases = [self._tell(base) for base in value.__bases__ if base is not object]
         return ["class", value.__qualname__, bases, self._named(dict(sorted(members.items())))]
 
-    def _property(self, value: property) -> Any:
-        return ["property", self._each(f for f in (value.fget, value.fset) if f is not None)]
-
     def _object(self, value: Any) -> Any:
         kind = type(value)
         named = f"{kind.__module__}.{kind.__qualname__}"
@@ -219,25 +189,25 @@ class ByValue:
 _OF_A_MODULE = frozenset({"history", "callbacks", "detailed_results", "_compiled", "_experience_library"})
 
 _KINDS: tuple[tuple[Any, Callable[[ByValue, Any], Any]], ...] = (
-    (Enum, ByValue._enum),
-    (PurePath, ByValue._path),
-    (_MOMENTS, ByValue._moment),
+    (Enum, lambda _, value: ["enum", type(value).__qualname__, value.name]),
+    (PurePath, lambda _, value: ["path", str(value)]),
+    (_MOMENTS, lambda _, value: ["moment", repr(value)]),
     (dspy.BaseLM, ByValue._lm),
-    (dspy.Tool, ByValue._tool),
+    (dspy.Tool, lambda by, v: ["tool", v.name, v.desc, repr(v.args), by._within(str(v.name), v.func)]),
     (dspy.Predict, ByValue._predictor),
     (dspy.Module, ByValue._module),
     (type(dspy.Signature), ByValue._signature),
     (dspy.Example, ByValue._example),
-    (functools.partial, ByValue._partial),
-    (types.MethodType, ByValue._method),
+    (functools.partial, lambda by, v: ["partial", by._tell(v.func), by._each(v.args), by._named(v.keywords)]),
+    (types.MethodType, lambda by, v: ["method", by._tell(v.__func__), by._within("self", v.__self__)]),
     (types.FunctionType, ByValue._function),
-    (staticmethod | classmethod, lambda told, value: told._tell(value.__func__)),
-    (property, ByValue._property),
+    (staticmethod | classmethod, lambda by, value: by._tell(value.__func__)),
+    (property, lambda by, v: ["property", by._each(f for f in (v.fget, v.fset) if f is not None)]),
     (types.BuiltinFunctionType | types.MethodDescriptorType | types.WrapperDescriptorType, ByValue._builtin),
     (type, ByValue._class),
-    (Mapping, ByValue._mapping),
-    (Set, ByValue._set),
-    (list | tuple, ByValue._sequence),
+    (Mapping, lambda by, value: ["mapping", sorted(by._named(value), key=repr)]),
+    (Set, lambda _, value: ["set", sorted((ByValue()._tell(one) for one in value), key=repr)]),
+    (list | tuple, lambda by, value: ["sequence", type(value).__name__, *by._each(value)]),
 )
 """How each kind is told; the first that fits counts."""
 

@@ -14,7 +14,7 @@ from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.program.values import Things, as_text
 from tfgrpo_dspy.records.ended import Ended
 from tfgrpo_dspy.records.events import EpochFinished, Event, RunFinished, RunStarted, StepFinished
-from tfgrpo_dspy.records.result import CompileResult, StepRecord
+from tfgrpo_dspy.records.result import CompileResult
 from tfgrpo_dspy.run.ending import best_step, what_was_next
 from tfgrpo_dspy.runtime.kept import adapter, result_again, step_again
 from tfgrpo_dspy.runtime.store import OUTCOME, START
@@ -34,11 +34,12 @@ class Past(NamedTuple):
 
 def start_as_json(started: RunStarted) -> dict[str, Any]:
     """What there is to say of a run's start without its program and its LMs."""
-    student = type(started.student)
+    student, params = type(started.student), started.settings.as_params()
+    settings = {name: getattr(started.settings, name) for name in settings_of(Settings)}
     return {
         "student": [student.__module__, student.__qualname__],
-        "settings": {name: value for name, value in _plain(started.settings).items() if _is_json(value)},
-        "params": {name: value if _is_json(value) else str(value) for name, value in _params(started).items()},
+        "settings": {name: value for name, value in settings.items() if _is_json(value)},
+        "params": {name: value if _is_json(value) else str(value) for name, value in params.items()},
         "trainset": [_row(example) for example in started.trainset],
         "valset": None if started.valset is None else [_row(example) for example in started.valset],
         "library": adapter(ExperienceLibrary).dump_python(started.library, mode="json"),
@@ -75,18 +76,14 @@ def recall(stored: Stored) -> Iterator[Past]:
             yield Past(at, EpochFinished(record.epoch, record.library))
     outcome = stored.facts.get(OUTCOME)
     if outcome is None:
-        result = _as_far_as_it_got(records, started)
+        # What was learned by a run that was killed.
+        library = records[-1].library if records else started.library
+        ended = Ended("interrupted", "", len(records), started.steps, what_was_next(records, started.steps))
+        best = best_step([None, *(record.validation for record in records)])
+        result = CompileResult(library, records, started.library, best, ended=ended)
     else:
         result = result_again(outcome, records, started.library, examples, stored)
     yield Past(at, RunFinished(result, None))
-
-
-def _as_far_as_it_got(records: tuple[StepRecord, ...], started: RunStarted) -> CompileResult:
-    """What was learned by a run that was killed."""
-    library = records[-1].library if records else started.library
-    ended = Ended("interrupted", "", len(records), started.steps, what_was_next(records, started.steps))
-    best = best_step([None, *(record.validation for record in records)])
-    return CompileResult(library, records, started.library, best, ended=ended)
 
 
 class _Recalled(Settings):
@@ -112,14 +109,6 @@ def _start(value: Mapping[str, Any], token: str | None) -> RunStarted:
     trainset = tuple(map(_example, value["trainset"]))
     planned = value["steps"], value["rollouts"]
     return RunStarted(settings, student, trainset, valset, library, value["lms"], *planned, token, value["resumed"])
-
-
-def _params(started: RunStarted) -> Mapping[str, object]:
-    return started.settings.as_params()
-
-
-def _plain(settings: Settings) -> dict[str, object]:
-    return {name: getattr(settings, name) for name in settings_of(Settings)}
 
 
 def _row(example: dspy.Example) -> list[Any]:

@@ -42,16 +42,4 @@ __all__ = [
     "site_problems",
 ]
 
-__getattr__, __dir__ = lazily(
-    __name__,
-    {
-        "simulated.agents.site": "Page make_site site_problems",
-        "simulated.endpoint.server": "Latency running_server serve",
-        "simulated.engine": "AsyncSimulatedEngine SimulatedEngine simulated_lm",
-        "simulated.failings": "Failings",
-        "simulated.families": "CODING",
-        "simulated.prompt": "Learns",
-        "simulated.student": "SolveProblem make_solver",
-        "simulated.world": "Problem Split answers_match demo_examples make_problems",
-    },
-)
+__getattr__, __dir__ = lazily(__name__)

@@ -18,9 +18,4 @@ __all__ = [
     "pass_at_k",
 ]
 
-__getattr__, __dir__ = lazily(
-    __name__,
-    {
-        "statistics.estimates": "Difference Estimate Rewards mean_at_k paired_difference pass_at_k",
-    },
-)
+__getattr__, __dir__ = lazily(__name__)

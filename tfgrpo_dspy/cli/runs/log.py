@@ -26,7 +26,6 @@ from tfgrpo_dspy.text import counted, visible
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from tfgrpo_dspy.lm.budget import Spent
     from tfgrpo_dspy.runtime.stored import Stored
 
 _MOST = 100
@@ -111,7 +110,10 @@ def _record(stored: Stored, folder: Path, experiment: str | None, tracking_uri: 
 def _show(stored: Stored) -> None:
     known = stored.facts
     head = [(name, str(known.get(name, ""))) for name in ("token", "made")]
-    out().print(facts([*head, *_spent(stored.spent)]))
+    spent = stored.spent
+    cost = f", ${spent.cost_usd:.4f}" if spent.cost_usd else ""
+    paid = f"{counted(spent.lm_calls, 'LM call')}, {spent.tokens:,} tokens{cost}, {spent.seconds:.0f} s"
+    out().print(facts([*head, ("spent", paid)]))
     section("What decides it", facts(_shortened(known.get("identity", {}))))
     if steps := stored.steps:
         columns = ("step", "epoch", "rollouts", "lost", "mean reward", "operations", "experiences", "time")
@@ -120,11 +122,6 @@ def _show(stored: Stored) -> None:
     section("Results", facts((visible(what), f"{number:,}") for what, number in sorted(stored.counts.items())))
     if notes := stored.notes:
         section("What happened", facts((note.at, visible(note.text)) for note in notes))
-
-
-def _spent(spent: Spent) -> Iterator[tuple[str, str]]:
-    cost = f", ${spent.cost_usd:.4f}" if spent.cost_usd else ""
-    yield "spent", f"{counted(spent.lm_calls, 'LM call')}, {spent.tokens:,} tokens{cost}, {spent.seconds:.0f} s"
 
 
 def _shortened(identity: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

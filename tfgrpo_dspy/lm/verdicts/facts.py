@@ -51,7 +51,7 @@ class Facts:
 
 def facts_of(error: BaseException) -> Facts:
     """What an exception says."""
-    classes = _classes_of(type(error))
+    classes = frozenset(f"{_package_of(one)}.{one.__name__}" for one in type(error).__mro__)
     codes = dict.fromkeys(code.lower() for code in _codes(error, classes))
     number = _value(error, "errno")
     return Facts(
@@ -82,10 +82,6 @@ def causes(error: BaseException) -> Iterator[BaseException]:
         behind = here.__cause__ or here.__context__
         reason = _value(here, "reason")  # of urllib and urllib3
         waiting += [one for one in (behind, reason) if isinstance(one, BaseException)]
-
-
-def _classes_of(kind: type) -> frozenset[str]:
-    return frozenset(f"{_package_of(one)}.{one.__name__}" for one in kind.__mro__)
 
 
 def _package_of(kind: type) -> str:

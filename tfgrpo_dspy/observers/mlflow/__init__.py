@@ -29,15 +29,4 @@ __all__ = [
     "versions",
 ]
 
-__getattr__, __dir__ = lazily(
-    __name__,
-    {
-        "observers.mlflow.database": "bounded_waiting",
-        "observers.metrics": "estimate_metrics heldout_metrics heldout_metrics usage_numbers",
-        "observers.mlflow.model": "log_model",
-        "observers.mlflow.prompts": "prompt_name",
-        "observers.mlflow.provenance": "source_tags versions",
-        "observers.mlflow.store": "RunStore open_run",
-        "observers.mlflow.tracking": "MLflowTracking",
-    },
-)
+__getattr__, __dir__ = lazily(__name__)

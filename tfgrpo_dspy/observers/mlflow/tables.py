@@ -112,7 +112,7 @@ def examples_table(examples: Sequence[dspy.Example], safe: Safe) -> Table:
 
 def dataset_facts(name: str, context: str, examples: Sequence[dspy.Example]) -> DatasetFacts:
     """Name, content hash and size of a dataset; equal data have equal digests, in any process."""
-    rows = [_fields(example) for example in examples]
+    rows = [{str(name): str(value) for name, value in example.items()} for example in examples]
     text = json.dumps(rows, sort_keys=True, ensure_ascii=False)
     digest = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:12]
     return DatasetFacts(name, context, digest, _columns(rows), len(rows))
@@ -125,10 +125,6 @@ def _columns(rows: Iterable[Mapping[str, object]]) -> tuple[str, ...]:
 def _shown(example: Mapping[str, object]) -> dict[str, str]:
     things = Things()
     return {str(name): as_text(value, things) for name, value in example.items()}
-
-
-def _fields(example: Mapping[str, object]) -> dict[str, str]:
-    return {str(name): value if isinstance(value, str) else str(value) for name, value in example.items()}
 
 
 _OUTCOMES = {"trial": "by trial", "condense": "condensed", "trim": "trimmed", "person": "edited"}

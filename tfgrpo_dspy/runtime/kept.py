@@ -8,22 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, get_type_hints
 
-from tfgrpo_dspy.library.apply import Change, Refusal
-from tfgrpo_dspy.library.leaks import Flag
 from tfgrpo_dspy.library.library import ExperienceLibrary
-from tfgrpo_dspy.lm.usage import Traffic, Usage
 from tfgrpo_dspy.records.advantages import SemanticAdvantage
 from tfgrpo_dspy.records.effects import Effect
-from tfgrpo_dspy.records.ended import Ended
 from tfgrpo_dspy.records.evaluation import Evaluation, Gain
-from tfgrpo_dspy.records.failures import Failure
-from tfgrpo_dspy.records.fates import Fate
 from tfgrpo_dspy.records.result import CompileResult, StepRecord
 from tfgrpo_dspy.records.rollouts import Group, Lost, Rollout, Scored, Unscored
-from tfgrpo_dspy.records.updates import Trial
-from tfgrpo_dspy.statistics.estimates import Estimate
 
 if TYPE_CHECKING:
     import dspy
@@ -32,40 +24,18 @@ LONG = ("trajectory", "feedback", "answer")
 """Fields of a rollout that are texts of any length."""
 _PARTS = ("groups", "advantages", "validation")
 """Fields of a step that grow with its rollouts."""
-_STEP: Mapping[str, Any] = {
-    "changes": tuple[Change, ...],
-    "refusals": tuple[Refusal, ...],
-    "library": ExperienceLibrary,
-    "failures": tuple[Failure, ...],
-    "policy_usage": Usage,
-    "reflection_usage": Usage,
-    "effects": tuple[Effect, ...],
-    "trials": tuple[Trial, ...],
-    "gate_usage": Usage,
-    "fates": tuple[Fate, ...],
-    "flags": tuple[Flag, ...],
-}
-"""Fields of a step that do not, and their types; besides its numbers."""
-_JUDGED: Mapping[str, Any] = {
-    "k": int,
-    "mean": Estimate,
-    "usage": Usage,
-    "seconds": float,
-    "stopped_by": str | None,
-    "traffic": Traffic,
-}
-"""Fields of an evaluation besides its groups."""
-_RESULT: Mapping[str, Any] = {
-    "library": ExperienceLibrary,
-    "best_step": int | None,
-    "unused": tuple[Failure, ...],
-    "ended": Ended,
-    "traffic": Traffic,
-    "effects": tuple[Effect, ...],
-    "gain": Gain | None,
-}
-"""Fields of a result that are not in its steps, nor in the start of its run."""
 
+
+def _kinds(plain: type[Any], *without: str) -> Mapping[str, Any]:
+    """Field to type, but for those fields that are kept in a way of their own."""
+    named = {one.__name__: one for one in (Effect, Evaluation, Gain)}  # which a step's module names for checkers only
+    hints = get_type_hints(plain, localns=named)
+    return {name: kind for name, kind in hints.items() if name not in without}
+
+
+_STEP = _kinds(StepRecord, "epoch", "step", "seconds", *_PARTS)
+_JUDGED = _kinds(Evaluation, "groups")
+_RESULT = _kinds(CompileResult, "steps", "initial_library", "initial_validation", "unrecorded")
 
 Examples = tuple[Sequence["dspy.Example"], Sequence["dspy.Example"]]
 """Of trainset and valset."""
@@ -211,12 +181,11 @@ def _groups_again(numbers: Sequence[int], examples: Sequence[dspy.Example], shel
 
 
 def _put_groups(what: str, groups: Sequence[Group], shelf: Shelf, put: Put) -> list[int]:
-    return [put(f"{what} {group.name}", _group_as_json(group, shelf)) for group in groups]
-
-
-def _group_as_json(group: Group, shelf: Shelf) -> dict[str, Any]:
-    rollouts = [_rollout_as_json(rollout, shelf) for rollout in group.rollouts]
-    return {"name": group.name, "first": group.first, "rollouts": rollouts}
+    numbers = []
+    for group in groups:
+        rollouts = [_rollout_as_json(rollout, shelf) for rollout in group.rollouts]
+        numbers.append(put(f"{what} {group.name}", {"name": group.name, "first": group.first, "rollouts": rollouts}))
+    return numbers
 
 
 def _rollout_as_json(rollout: Rollout, shelf: Shelf) -> dict[str, Any]:

@@ -50,12 +50,12 @@ if TYPE_CHECKING:
     from tfgrpo_dspy.program.instructions import detach, library_of
     from tfgrpo_dspy.program.retrieving import Retrieving
     from tfgrpo_dspy.program.routing import Pluggable, use_library, with_libraries
+    from tfgrpo_dspy.records.advantages import Fate
     from tfgrpo_dspy.records.decisions import Decision, Proposed
     from tfgrpo_dspy.records.effects import Effect
     from tfgrpo_dspy.records.evaluation import Comparison, Evaluation, Gain
     from tfgrpo_dspy.records.events import Event, Observer
     from tfgrpo_dspy.records.failures import Failure
-    from tfgrpo_dspy.records.fates import Fate
     from tfgrpo_dspy.records.result import CompileResult, RunStopped, StepRecord
     from tfgrpo_dspy.records.rollouts import Group, Lost, Rollout, Scored
     from tfgrpo_dspy.rewards.groups import MajorityVote, SelfDiscrimination

@@ -77,6 +77,13 @@ def run(*arguments: str | Path, env: Mapping[str, str] | None = None, typed: str
             logger.setLevel(level)
 
 
+def said(*arguments: str | Path) -> str:
+    """What `tfgrpo library` says."""
+    result = run("library", *arguments)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
 def problems(train: int = 8, test: int = 8) -> None:
     """`train.jsonl`, `test.jsonl` and `students.py` in the current folder."""
     write_problems(Path(), train=train, test=test)

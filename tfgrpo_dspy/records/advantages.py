@@ -4,18 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from tfgrpo_dspy.library.experience import Source
 from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.looks.look import Look, brief
 from tfgrpo_dspy.looks.value import Shown
 from tfgrpo_dspy.records.failures import Failure, are_final
-from tfgrpo_dspy.records.fates import Fate
 from tfgrpo_dspy.records.rollouts import Group
 from tfgrpo_dspy.text import one_line, shorten
 
 _TASK_TOKENS = 60
 """Estimated tokens of a task in evidence."""
+
+
+Became = Literal["added", "merged", "said already", "corrected", "refused", "carried"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What became of one candidate experience that an extraction gave; each has exactly one."""
+
+    group: str
+    """Name of the group that gave it, e.g. `s1/e12`."""
+    text: str
+    became: Became
+    """`added` as an entry of its own; `merged` into an entry; `said already` by one; `corrected`: an entry that it
+    shows to be wrong was rewritten or taken out; `refused`; `carried` to the next step."""
+    id: str | None = None
+    """The entry concerned, if one is."""
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -14,10 +14,9 @@ from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.lm.usage import Traffic, Usage
 from tfgrpo_dspy.looks.look import Look
 from tfgrpo_dspy.looks.value import Shown, Tabular
-from tfgrpo_dspy.records.advantages import SemanticAdvantage
+from tfgrpo_dspy.records.advantages import Fate, SemanticAdvantage
 from tfgrpo_dspy.records.ended import Ended
 from tfgrpo_dspy.records.failures import Failure
-from tfgrpo_dspy.records.fates import Fate
 from tfgrpo_dspy.records.rollouts import Group, count_groups, reward_estimate
 from tfgrpo_dspy.records.updates import Trial
 from tfgrpo_dspy.records.wording import estimate_text, interval_text, lost_text, usage_text

@@ -12,9 +12,8 @@ from tfgrpo_dspy.library.leaks import Flag
 from tfgrpo_dspy.library.library import Applied, ExperienceLibrary
 from tfgrpo_dspy.library.operations import Operation
 from tfgrpo_dspy.lm.usage import Usage
-from tfgrpo_dspy.records.advantages import SemanticAdvantage
+from tfgrpo_dspy.records.advantages import Fate, SemanticAdvantage
 from tfgrpo_dspy.records.failures import Failure, are_final
-from tfgrpo_dspy.records.fates import Fate
 from tfgrpo_dspy.statistics.estimates import Difference
 
 

@@ -14,9 +14,8 @@ import dspy
 from tfgrpo_dspy.library.experience import Source
 from tfgrpo_dspy.library.latex import restore_latex
 from tfgrpo_dspy.lm.budget import EXTRACTION
-from tfgrpo_dspy.records.advantages import Contrast, Extraction, SemanticAdvantage, Summary
+from tfgrpo_dspy.records.advantages import Contrast, Extraction, Fate, SemanticAdvantage, Summary
 from tfgrpo_dspy.records.failures import Failure
-from tfgrpo_dspy.records.fates import Fate
 from tfgrpo_dspy.records.rollouts import Group, Scored, example_of
 from tfgrpo_dspy.runtime.workers import Workers, done
 from tfgrpo_dspy.signatures import (

@@ -56,7 +56,7 @@ def fit(draft: Draft, briefing: Briefing, reflection: Reflection, workers: Worke
 
 
 def condense(
-    library: ExperienceLibrary, objective: str, limits: str, reflection: Reflection, *, max_tokens: int = _SHOWN_TOKENS
+    library: ExperienceLibrary, objective: str, limits: str, reflection: Reflection
 ) -> tuple[tuple[Operation, ...], Usage]:
     """Ask the LM to merge what says nearly the same and to say the rest in fewer words.
 
@@ -65,7 +65,6 @@ def condense(
         objective: What it is meant to help with.
         limits: What it has to fit into, in words.
         reflection: The LM.
-        max_tokens: Estimated tokens of entries to show at most, of the longest.
 
     Raises:
         Unusable: It gave no usable reply.
@@ -84,7 +83,7 @@ def condense(
             "limits": limits,
         }
 
-    answer = replace(reflection, kind=UPDATE).ask_within(max_tokens, CondenseLibrary, inputs_within)
+    answer = replace(reflection, kind=UPDATE).ask_within(_SHOWN_TOKENS, CondenseLibrary, inputs_within)
     asked: Items = answer.fields["operations"]
     return tuple(o for o in asked.operations if isinstance(o, Modify | Delete)), answer.usage
 

@@ -10,8 +10,7 @@ from typing import NamedTuple
 
 from tfgrpo_dspy.library.experience import Source
 from tfgrpo_dspy.library.similarity import normalised_tokens, overlap
-from tfgrpo_dspy.records.advantages import Contrast, SemanticAdvantage
-from tfgrpo_dspy.records.fates import Became, Fate
+from tfgrpo_dspy.records.advantages import Became, Contrast, Fate, SemanticAdvantage
 from tfgrpo_dspy.records.updates import Enacted, Proposal
 from tfgrpo_dspy.text import counted, one_line
 

@@ -21,9 +21,8 @@ from tfgrpo_dspy.library.operations import Add, Keep, Modify, Operation, settle_
 from tfgrpo_dspy.library.section import render_lines
 from tfgrpo_dspy.lm.budget import UPDATE
 from tfgrpo_dspy.lm.usage import Usage
-from tfgrpo_dspy.records.advantages import SemanticAdvantage, by_label
+from tfgrpo_dspy.records.advantages import Fate, SemanticAdvantage, by_label
 from tfgrpo_dspy.records.failures import Cause, failures_of
-from tfgrpo_dspy.records.fates import Fate
 from tfgrpo_dspy.records.rollouts import step_of
 from tfgrpo_dspy.records.updates import Update
 from tfgrpo_dspy.runtime.workers import Workers

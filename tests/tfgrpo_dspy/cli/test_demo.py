@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.tfgrpo_dspy.command_line import process_environment, run, the_error
+from tests.tfgrpo_dspy.loopback import free_port
 from tfgrpo_dspy import read_library
 
 COMMANDS = ("demo", "compile", "evaluate", "simulate", "ui")
@@ -102,12 +103,6 @@ def wait_for(url: str) -> None:
         except OSError:
             time.sleep(0.1)
     raise AssertionError(f"{url} did not answer")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tfgrpo_dspy.command_line import SOLVER, problems, run, the_error
+from tests.tfgrpo_dspy.command_line import SOLVER, problems, run, said, the_error
 from tests.tfgrpo_dspy.history.test_history import a_history
 from tests.tfgrpo_dspy.made_events import effect_on
 from tfgrpo_dspy import ExperienceLibrary, attach, read_library
@@ -28,12 +28,6 @@ FAST = ("--metric", "number", "--epochs", "2", "--lm", "simulated", "--no-tracki
 @pytest.fixture(autouse=True)
 def files():
     save_tracked(a_history(), LIBRARY)
-
-
-def said(*arguments: str | Path) -> str:
-    result = run("library", *arguments)
-    assert result.exit_code == 0, result.output
-    return result.stdout
 
 
 def refused(*arguments: str | Path) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tfgrpo_dspy.command_line import ROOT, SOLVER, problems, run, the_error
+from tests.tfgrpo_dspy.command_line import ROOT, SOLVER, problems, run, said, the_error
 from tfgrpo_dspy import Add, Delete, ExperienceLibrary, Modify, Source, attach, read_library, write_library
 from tfgrpo_dspy.cli.files import save_program
 from tfgrpo_dspy.simulated.student import make_solver
@@ -29,12 +29,6 @@ def a_library() -> ExperienceLibrary:
 @pytest.fixture(autouse=True)
 def files():
     write_library(a_library(), "library.json")
-
-
-def said(*arguments: str | Path) -> str:
-    result = run("library", *arguments)
-    assert result.exit_code == 0, result.output
-    return result.stdout
 
 
 def test_show_lists_what_a_program_would_read():

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.tfgrpo_dspy.data.test_examples import raw
 from tfgrpo_dspy.data.examples import load_examples
 from tfgrpo_dspy.errors import DataError, SettingsError
 
@@ -19,12 +20,6 @@ ONE = [{"question": "q", "answer": "a"}]
 
 def rows_of(source: object, **options: Any) -> list[dict[str, Any]]:
     return [example.toDict() for example in load_examples(source, **options)]
-
-
-def raw(folder: Path, name: str, content: str | bytes) -> str:
-    path = folder / name
-    path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return str(path)
 
 
 def parquet(rows: list[dict[str, Any]] = ONE, names: tuple[str, ...] = ()) -> bytes:

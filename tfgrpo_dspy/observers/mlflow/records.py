@@ -114,10 +114,13 @@ class Records:
             for name, value in params_of(event).items()
             if not (self._again and name.startswith("version."))
         }
-        yield Entry("the run itself", partial(RunStore.open, tags=tags))
-        yield Entry("parameters", partial(RunStore.put_params, params=params))
-        yield Entry("datasets", partial(_put_datasets, event=event))
-        for name, _, examples in _datasets(event):
+        datasets = [("trainset", "training", event.trainset)]
+        datasets += [("valset", "validation", event.valset)] if event.valset else []
+        yield Entry("the run itself", lambda store: store.open(tags))
+        yield Entry("parameters", lambda store: store.put_params(params))
+        facts_of = tables.dataset_facts
+        yield Entry("datasets", lambda store: store.put_datasets([facts_of(*dataset) for dataset in datasets]))
+        for name, _, examples in datasets:
             yield self._table(f"data/{name}.json", partial(tables.examples_table, examples, self._safe))
         yield from self._library("initial", event.library)
 
@@ -156,8 +159,8 @@ class Records:
         if self._wanted.traces and are_wanted():
             yield Entry(f"the trace of step {record.step}", partial(self._put_trace, record, at), step)
         step, tags = record.step, {STEP_TAG: str(record.step), **_cost_tag(record.usage)}
-        metrics = partial(step_metrics, record, self._event.settings)
-        yield Entry(f"metrics of step {step}", partial(_put_metrics, make=metrics, step=step, at=at, tags=tags), step)
+        write = partial(_put_metrics, partial(step_metrics, record, self._event.settings), step, at, tags)
+        yield Entry(f"metrics of step {step}", write, step)
 
     def epoch(self, event: EpochFinished) -> Iterator[Entry]:
         """The library after an epoch, and how it differs from the epoch before."""
@@ -180,7 +183,7 @@ class Records:
         yield self._text("library/provenance.md", partial(render_provenance, result))
         if result.initial_validation is not None:
             initial = partial(initial_metrics, result.initial_validation)
-            yield Entry("the first validation", partial(_put_metrics, make=initial, step=0, at=self.started, tags={}))
+            yield Entry("the first validation", partial(_put_metrics, initial, 0, self.started, {}))
         yield Entry("figures/learning_curve.png", partial(self._figure, event))
         story = self._story(event)
         self._finished = event
@@ -190,13 +193,12 @@ class Records:
             inputs = self._event.trainset[0].inputs().toDict()
             model = {"program": event.program, "name": self._prompt, "lm": dspy.settings.lm, "inputs": inputs}
             yield Entry("the model", partial(_put_model, **model, step=last))
-        totals = partial(final_metrics, result)
         tags = _cost_tag(event.result.usage)
         ended = event.result.ended
         tags["ended"] = shorten(self.safe(" ".join((f"{ended.sentence}.", *ended.details()))), 200)
         if event.result.best_step is not None:
             tags["best_step"] = str(event.result.best_step)
-        yield Entry("totals", partial(_put_metrics, make=totals, step=last, at=at, tags=tags))
+        yield Entry("totals", partial(_put_metrics, partial(final_metrics, result), last, at, tags))
         status = _STATUS[result.ended.how]
         yield Entry(f"the end of the run ({status})", partial(self._end, story, status, at))
 
@@ -241,10 +243,10 @@ class Records:
         return Entry(f"prompt {self._prompt}, {moment}", partial(put_version, version=version))
 
     def _text(self, path: str, make: Callable[[], str], step: int | None = None) -> Entry:
-        return Entry(path, partial(_put_text, path=path, make=make, safe=self._safe), step)
+        return Entry(path, lambda store: store.put_text(path, self._safe(make())), step)
 
     def _table(self, path: str, make: Callable[[], tables.Table], step: int | None = None) -> Entry:
-        return Entry(path, partial(_put_table, path=path, make=make), step)
+        return Entry(path, lambda store: store.put_table(path, make()), step)
 
     def retell(self, gain: Comparison) -> Iterator[Entry]:
         """Summary and page of a run that is over, with whether it helped."""
@@ -308,29 +310,11 @@ def _history(result: CompileResult) -> str:
     return dump_history(history_of(result))
 
 
-def _put_text(store: RunStore, *, path: str, make: Callable[[], str], safe: tables.Safe) -> None:
-    store.put_text(path, safe(make()))
-
-
-def _put_table(store: RunStore, *, path: str, make: Callable[[], tables.Table]) -> None:
-    store.put_table(path, make())
-
-
 def _put_model(store: RunStore, **model: Any) -> None:
     store.model_id = log_model(store, **model)
 
 
 def _put_metrics(
-    store: RunStore, *, make: Callable[[], Mapping[str, float]], step: int, at: int, tags: Mapping[str, str]
+    make: Callable[[], Mapping[str, float]], step: int, at: int, tags: Mapping[str, str], store: RunStore
 ) -> None:
     store.put_metrics(make(), step=step, at=at, tags=tags)
-
-
-def _put_datasets(store: RunStore, *, event: RunStarted) -> None:
-    store.put_datasets([tables.dataset_facts(*dataset) for dataset in _datasets(event)])
-
-
-def _datasets(event: RunStarted) -> Iterator[tuple[str, str, tuple[dspy.Example, ...]]]:
-    yield "trainset", "training", event.trainset
-    if event.valset:
-        yield "valset", "validation", event.valset

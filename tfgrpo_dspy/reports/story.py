@@ -33,7 +33,8 @@ from tfgrpo_dspy.reports.verdict import verdict_of
 from tfgrpo_dspy.settings import Settings
 from tfgrpo_dspy.text import counted, one_line
 
-VERDICT = "Did it help?"
+VERDICT, CANDIDATES = "Did it help?", "Candidates"
+OVERRULED = "Refused, taken out by trial, condensed and trimmed"
 _BEFORE = "The mean reward of a step is that of rollouts which read the library as it was before the step."
 _TOLD_APART = frozenset(
     "epochs batch_size group_size min_group_size temperature use_ground_truth seed max_words library".split()
@@ -112,10 +113,10 @@ def story_of(result: CompileResult, started: RunStarted | None = None, told: Tol
     details = (
         Section("Steps", (steps_table(result.steps, settings.tolerance), *([_BEFORE] if result.steps else []))),
         _library(result),
-        Section("Candidates", (fates_text(result.steps), fates_table(result.steps))),
+        Section(CANDIDATES, (fates_text(result.steps), fates_table(result.steps))),
         Section("Gate", (gate_table(result.steps),)),
         Section("Worth a look", (flags_table(result.steps),)),
-        Section("Refused, taken out by trial, condensed and trimmed", (overruled_table(result.steps),)),
+        Section(OVERRULED, (overruled_table(result.steps),)),
         _undone(result),
         _cost(result),
     )

@@ -12,7 +12,7 @@ from tfgrpo_dspy.reports.page.curve import draw_curve
 from tfgrpo_dspy.reports.page.groups import steps_of
 from tfgrpo_dspy.reports.page.origins import entries_of
 from tfgrpo_dspy.reports.redaction import safe
-from tfgrpo_dspy.reports.story import Block, Entries, Section, Story
+from tfgrpo_dspy.reports.story import CANDIDATES, OVERRULED, Block, Entries, Section, Story
 from tfgrpo_dspy.text import visible
 
 if TYPE_CHECKING:
@@ -20,14 +20,12 @@ if TYPE_CHECKING:
 
 _HERE = Path(__file__).parent
 _VERDICT = re.compile(r"(<!-- verdict -->).*?(<!-- /verdict -->)", re.DOTALL)
-_FATES = ("Candidates", "Refused, pruned, condensed and trimmed")
-"""Sections of the story that tell what became of what was proposed."""
 
 
 def render_page(story: Story) -> str:
     """A run as an HTML page, without credentials."""
     result = story.result
-    fates = [each for each in story.details if each.title in _FATES]
+    fates = [each for each in story.details if each.title in (CANDIDATES, OVERRULED)]
     others = [each for each in story.details if each not in fates and not _is_library(each)]
     html = _template("page.html").render(
         story=story,

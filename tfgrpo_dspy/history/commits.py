@@ -110,8 +110,13 @@ class Commit(Note):
     @property
     def summary(self) -> str:
         """What it did, in a few words: `2 added, 1 changed`."""
-        counts = {word: sum(_WORDS[c.kind] == word for c in self.changes) for word in dict.fromkeys(_WORDS.values())}
+        counts = {word: sum(WORDS[c.kind] == word for c in self.changes) for word in dict.fromkeys(WORDS.values())}
         return ", ".join(f"{n} {word}" for word, n in counts.items() if n) or "no change"
+
+    @property
+    def when(self) -> str:
+        """Its step, else its moment: `step 2`, `2026-03-01 09:30`; empty if neither is known."""
+        return f"step {self.step}" if self.step is not None else self.at.replace("T", " ")[:16]
 
     def look(self) -> Look:
         """What it did, by whom, and why."""
@@ -120,7 +125,7 @@ class Commit(Note):
         return Look(f"Commit {self.id} by {self.author}{step}: {self.summary}{why}")
 
 
-_WORDS: dict[Kind, str] = {
+WORDS: dict[Kind, str] = {
     "add": "added",
     "modify": "changed",
     "delete": "deleted",
@@ -129,6 +134,7 @@ _WORDS: dict[Kind, str] = {
     "unpin": "unpinned",
     "mark": "marked",
 }
+"""What a change did, in a word."""
 
 
 def digest_of(library: ExperienceLibrary) -> str:

@@ -8,6 +8,14 @@ from tfgrpo_dspy.records.result import StepRecord
 from tfgrpo_dspy.records.rollouts import Group, GroupCounts, count_groups
 from tfgrpo_dspy.text import one_line
 
+OUTCOMES = {
+    "informative": "informative: rewards differ",
+    "all_right": "all rollouts right",
+    "all_wrong": "all rollouts wrong",
+    "otherwise_equal": "rewards otherwise equal",
+    "too_few": "fewer than two rollouts",
+}
+"""How a group turned out, in words."""
 _NEARLY_ALL = 0.9
 
 
@@ -33,13 +41,8 @@ def _of_groups(counts: GroupCounts, of_one_answer: int) -> str:
     if counts.informative * 10 >= total:
         return ""
     few = f"Only {counts.informative} of {total} groups were informative"
-    kinds = {
-        "all rollouts right": counts.all_right,
-        "all rollouts wrong": counts.all_wrong,
-        "rewards otherwise equal": counts.otherwise_equal,
-        "fewer than two rollouts": counts.too_few,
-    }
-    listed = ", ".join(f"{n} with {kind}" for kind, n in kinds.items() if n)
+    others = {name: n for name, n in counts._asdict().items() if n and name != "informative"}
+    listed = ", ".join(f"{n} with {OUTCOMES[name]}" for name, n in others.items())
     if counts.too_few > total / 2:
         advice = "Use a group size of 2 or more, and look at what was lost."
     elif counts.all_right >= counts.all_wrong:

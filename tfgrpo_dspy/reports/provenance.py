@@ -4,21 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tfgrpo_dspy.history.commits import WORDS
 from tfgrpo_dspy.history.history import Chapter, blame
 from tfgrpo_dspy.history.of_run import history_of
 from tfgrpo_dspy.library.file import escape_markdown
 from tfgrpo_dspy.records.result import CompileResult
 from tfgrpo_dspy.text import counted, one_line
 
-_DID = {
-    "add": "added",
-    "modify": "changed",
-    "delete": "deleted",
-    "restore": "brought back",
-    "pin": "pinned",
-    "unpin": "unpinned",
-    "mark": "marked",
-}
 _BY = {"updater": "the updater", "person": "a person", "gate": "a check of the run", "import": "an import"}
 _EVIDENCE_SHOWN = 6
 
@@ -39,8 +31,8 @@ def render_provenance(result: CompileResult) -> str:
 def title_of(chapter: Chapter) -> str:
     """`changed by the updater, step 2, commit 4a2dd83998`."""
     commit = chapter.commit
-    when = f"step {commit.step}" if commit.step is not None else commit.at.replace("T", " ")[:16]
-    return f"{_DID[chapter.change.kind]} by {_BY[chapter.author]}{', ' if when else ''}{when}, commit {commit.id}"
+    parts = [f"{WORDS[chapter.change.kind]} by {_BY[chapter.author]}", commit.when, f"commit {commit.id}"]
+    return ", ".join(filter(None, parts))
 
 
 def texts_of(chapter: Chapter) -> tuple[str | None, str | None]:

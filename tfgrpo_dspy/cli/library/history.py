@@ -50,14 +50,14 @@ def blame(file: LibraryFile, id: ExperienceId, json: Json = False) -> None:
     from tfgrpo_dspy.cli.view import show_change
     from tfgrpo_dspy.history import history as of
 
-    history = history_to_show(library_file(file))
-    chapters = of.blame(history, _plain_id(id))
+    history, id = history_to_show(library_file(file)), id.strip().removeprefix("[").removesuffix("]")
+    chapters = of.blame(history, id)
     if json:
         write_json(chapters)
         return
-    said = "is in the library" if _plain_id(id) in history.library else "is no longer in the library"
-    say(f"{_plain_id(id)} {said}; {counted(len(chapters), 'change')}", style="bold")
-    if effect := of.measured_effects(history).get(_plain_id(id)):
+    said = "is in the library" if id in history.library else "is no longer in the library"
+    say(f"{id} {said}; {counted(len(chapters), 'change')}", style="bold")
+    if effect := of.measured_effects(history).get(id):
         say(f"effect {effect.to_text()}")
     for chapter in chapters:
         before, after = texts_of(chapter)
@@ -154,17 +154,13 @@ def show_changes(changes: LibraryDiff) -> None:
     say(f"{counts}, {len(changes.kept)} as before", style="bold")
 
 
-def _plain_id(id: str) -> str:
-    return id.strip().removeprefix("[").removesuffix("]")
-
-
 def _row(commit: Commit) -> tuple[str, ...]:
     refused = f", {len(commit.refusals)} refused" if commit.refusals else ""
     scores = commit.scores
     return (
         commit.id,
         commit.author,
-        (f"step {commit.step}" if commit.step is not None else commit.at.replace("T", " ")[:16]),
+        commit.when,
         f"{commit.summary}{refused}",
         _score(scores.training, scores.training_n),
         _score(scores.validation, scores.validation_n),

@@ -7,6 +7,7 @@ from typing import Any
 from tfgrpo_dspy.program.transcript import Turn, first_divergence, parse_trajectory
 from tfgrpo_dspy.records.result import CompileResult, StepRecord
 from tfgrpo_dspy.records.rollouts import Group, Lost, Rollout, Scored, outcome_of
+from tfgrpo_dspy.reports.learnable import OUTCOMES
 from tfgrpo_dspy.settings import Settings
 from tfgrpo_dspy.statistics.estimates import full_marks
 from tfgrpo_dspy.text import shorten
@@ -15,13 +16,6 @@ _ROOM = 1_500_000
 """Estimated tokens of all trajectories on a page at most: some six million characters."""
 _LEAST, _MOST = 60, 2000
 """Estimated tokens of one trajectory: so many are shown of each, whatever their number, and no more of any."""
-OUTCOMES = {
-    "informative": "informative: rewards differ",
-    "all_right": "all rollouts right",
-    "all_wrong": "all rollouts wrong",
-    "otherwise_equal": "rewards otherwise equal",
-    "too_few": "fewer than two rollouts",
-}
 
 
 def steps_of(result: CompileResult) -> list[dict[str, Any]]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from importlib.metadata import version
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from tfgrpo_dspy.cli import serving
 from tfgrpo_dspy.cli.attach import AttachOptions
 from tfgrpo_dspy.cli.boundary import Commands
 from tfgrpo_dspy.cli.library import commands as library
@@ -127,19 +127,7 @@ def attach(options: AttachOptions) -> None:
     attach_libraries(options)
 
 
-@app.command(epilog="Example: tfgrpo view out")
-def view(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, or its run.html.")] = Path("out"),
-    browser: Annotated[
-        bool, typer.Option("--browser/--no-browser", help="Open it, or only say where it is. Default: open it.")
-    ] = True,
-) -> None:
-    """Open the page about a run: how it ended, what was learned, and from which rollouts."""
-    from tfgrpo_dspy.cli.serving import show_page
-
-    show_page(run, open_it=browser)
-
-
+app.command(epilog="Example: tfgrpo view out")(serving.view)
 app.command(
     name="show-rollout",
     epilog="Example: tfgrpo show-rollout out s1/e12/r0, or tfgrpo show-rollout out s1/e12/r0 s1/e12/r3",
@@ -147,47 +135,8 @@ app.command(
 
 
 app.command(name="log", epilog="Example: tfgrpo log out, or tfgrpo log out --export run.jsonl")(show_log)
-
-
-@app.command(epilog="Example: tfgrpo simulate --port 8765 --latency-median 0.2 --latency-p99 1.5")
-def simulate(
-    port: Annotated[int, typer.Option("--port", metavar="N")] = 8765,
-    host: Annotated[str, typer.Option("--host", metavar="ADDRESS")] = "127.0.0.1",
-    seed: Annotated[int, typer.Option("--seed", metavar="N")] = 0,
-    latency_median: Annotated[float, typer.Option("--latency-median", metavar="SECONDS", help="Of a reply.")] = 0.0,
-    latency_p99: Annotated[
-        float | None, typer.Option("--latency-p99", metavar="SECONDS", help="99% of replies take no longer.")
-    ] = None,
-    api_key: Annotated[
-        str | None, typer.Option("--api-key", metavar="KEY", help="Refuse callers without it. Default: accept any.")
-    ] = None,
-) -> None:
-    """Serve the embedded, simulated LM as an OpenAI-compatible endpoint."""
-    from tfgrpo_dspy.cli.serving import simulate as serve
-
-    serve(port, host, seed, latency_median, latency_p99, api_key)
-
-
-@app.command(epilog="Example: tfgrpo mcp out/library.json, as the command of an MCP server in your agent's settings")
-def mcp(
-    library: Annotated[Path, typer.Argument(metavar="LIBRARY", help="A library.json, or its folder.")],
-) -> None:
-    """Serve a library to agents (Model Context Protocol, standard input and output): search, read, propose."""
-    from tfgrpo_dspy.cli.serving import serve_library
-
-    serve_library(library)
-
-
-@app.command(epilog="Example: tfgrpo ui --port 5001")
-def ui(
-    folder: Annotated[Path, typer.Option("--dir", metavar="DIR", help="Folder that holds mlflow.db.")] = Path("mlruns"),
-    port: Annotated[int, typer.Option("--port", metavar="N", help="0 takes a free one.")] = 5000,
-    host: Annotated[str, typer.Option("--host", metavar="ADDRESS")] = "127.0.0.1",
-    experiment: Annotated[
-        str | None, typer.Option("--experiment", metavar="NAME", help="To link to. Default: that of the last run.")
-    ] = None,
-) -> None:
-    """Look at the recorded runs in the browser (MLflow)."""
-    from tfgrpo_dspy.cli.serving import show_ui
-
-    show_ui(folder, port, host, experiment)
+app.command(epilog="Example: tfgrpo simulate --port 8765 --latency-median 0.2 --latency-p99 1.5")(serving.simulate)
+app.command(epilog="Example: tfgrpo mcp out/library.json, as the command of an MCP server in your agent's settings")(
+    serving.mcp
+)
+app.command(epilog="Example: tfgrpo ui --port 5001")(serving.ui)

@@ -9,18 +9,33 @@ from contextlib import suppress
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Annotated
 
-from tfgrpo_dspy.cli.files import PAGE
+import typer
+
 from tfgrpo_dspy.cli.terminal import SIMULATED, err, say, show_path, us
 from tfgrpo_dspy.errors import DataError, MissingExtraError
 
+Host = Annotated[str, typer.Option("--host", metavar="ADDRESS")]
 
-def simulate(port: int, host: str, seed: int, median: float, p99: float | None, api_key: str | None) -> None:
-    """Serve the embedded LM until interrupted."""
+
+def simulate(
+    port: Annotated[int, typer.Option("--port", metavar="N")] = 8765,
+    host: Host = "127.0.0.1",
+    seed: Annotated[int, typer.Option("--seed", metavar="N")] = 0,
+    latency_median: Annotated[float, typer.Option("--latency-median", metavar="SECONDS", help="Of a reply.")] = 0.0,
+    latency_p99: Annotated[
+        float | None, typer.Option("--latency-p99", metavar="SECONDS", help="99% of replies take no longer.")
+    ] = None,
+    api_key: Annotated[
+        str | None, typer.Option("--api-key", metavar="KEY", help="Refuse callers without it. Default: accept any.")
+    ] = None,
+) -> None:
+    """Serve the embedded, simulated LM as an OpenAI-compatible endpoint."""
     from tfgrpo_dspy.observers.mlflow.ui import free_port
     from tfgrpo_dspy.simulated.endpoint.server import Latency, serve
 
-    latency = Latency(median, p99)
+    latency = Latency(latency_median, latency_p99)
     port = free_port(port, host)
     announce = partial(_announce, f"http://{host}:{port}/v1", api_key)
     try:
@@ -36,8 +51,15 @@ def _announce(url: str, api_key: str | None) -> None:
     say(f"Try it: OPENAI_API_KEY={key} tfgrpo compile ... --lm openai/simulated --api-base {url}")
 
 
-def show_ui(folder: Path, port: int, host: str, experiment: str | None) -> None:
-    """Run MLflow's UI until interrupted or told to end; its server, which holds the port, ends with it."""
+def ui(
+    folder: Annotated[Path, typer.Option("--dir", metavar="DIR", help="Folder that holds mlflow.db.")] = Path("mlruns"),
+    port: Annotated[int, typer.Option("--port", metavar="N", help="0 takes a free one.")] = 5000,
+    host: Host = "127.0.0.1",
+    experiment: Annotated[
+        str | None, typer.Option("--experiment", metavar="NAME", help="To link to. Default: that of the last run.")
+    ] = None,
+) -> None:
+    """Look at the recorded runs in the browser (MLflow)."""
     from tfgrpo_dspy.observers.mlflow.ui import open_ui
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # as an exception it closes what was opened
@@ -55,20 +77,17 @@ def show_ui(folder: Path, port: int, host: str, experiment: str | None) -> None:
             say("stopped")
 
 
-def serve_library(file: Path) -> None:
-    """Serve a library to an agent until it hangs up.
-
-    Raises:
-        MissingExtraError: mcp or bm25s is not installed.
-        DataError, LibraryFormatError, HistoryError: There is no such library.
-    """
+def mcp(
+    library: Annotated[Path, typer.Argument(metavar="LIBRARY", help="A library.json, or its folder.")],
+) -> None:
+    """Serve a library to agents (Model Context Protocol, standard input and output): search, read, propose."""
     from tfgrpo_dspy.cli.library.tracked import library_file, read_tracked
     from tfgrpo_dspy.library.word_index import check_bm25
 
     if find_spec("mcp") is None:
         raise MissingExtraError("the MCP server needs mcp: pip install 'tfgrpo-dspy[mcp]'")
     check_bm25()
-    path = library_file(file)
+    path = library_file(library)
     read_tracked(path)
     from tfgrpo_dspy.cli.library.mcp_server import server_of
 
@@ -76,14 +95,17 @@ def serve_library(file: Path) -> None:
         server_of(path).run()
 
 
-def show_page(run: Path, *, open_it: bool) -> None:
-    """Open the page about a run in the browser, or say where it is.
+def view(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, or its run.html.")] = Path("out"),
+    browser: Annotated[
+        bool, typer.Option("--browser/--no-browser", help="Open it, or only say where it is. Default: open it.")
+    ] = True,
+) -> None:
+    """Open the page about a run: how it ended, what was learned, and from which rollouts."""
+    from tfgrpo_dspy.cli.files import PAGE
 
-    Raises:
-        DataError: There is none.
-    """
     path = run / PAGE if run.is_dir() else run
     if path.suffix != ".html" or not path.is_file():
         raise DataError(f"there is no page about a run at {show_path(path)}; {us()} compile writes one into its folder")
-    opened = open_it and webbrowser.open(path.resolve().as_uri())
-    say(f"{show_path(path)}{'' if opened or not open_it else ' (no browser could be opened)'}")
+    opened = browser and webbrowser.open(path.resolve().as_uri())
+    say(f"{show_path(path)}{'' if opened or not browser else ' (no browser could be opened)'}")

@@ -118,4 +118,4 @@ def test_proposals_are_bounded_and_a_damaged_line_is_named(file, monkeypatch):
 def test_without_the_package_the_extra_is_named(file, monkeypatch):
     monkeypatch.setattr(serving, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"pip install 'tfgrpo-dspy\[mcp\]'"):
-        serving.serve_library(file)
+        serving.mcp(file)

@@ -147,7 +147,10 @@ class MethodSettings(RolloutSettings):
         param=len,
     )
     objective: str | None = setting(
-        None, "What the program is meant to do well, for the three prompts; `None` takes its own instructions."
+        None,
+        "What the program is meant to do well, for the three prompts; `None` takes its own instructions. Where these "
+        "only name its fields, a run of 300 rollouts or more asks the reflection LM once, given examples and what the "
+        "metric says of itself.",
     )
     learning_objective: str | None = setting(
         None, "What is to be learned from the attempts, told to the prompts beside the objective, e.g. how to search."

@@ -25,6 +25,22 @@ EXAMPLE_LESSON = (
 """The good lesson that prompts show, of another field than a user's: weak models also give it back as their own."""
 
 
+class DeriveObjective(dspy.Signature):
+    """Say what a program is meant to do well, from tasks that it is given and from how its answers are scored.
+
+    What you write is read by those who compare attempts at such tasks and draw lessons from them. Speak of the kind of
+    task, not of the ones that are shown.
+    """
+
+    told: str = dspy.InputField(desc="what the program is told now: its inputs and outputs by name")
+    tasks: str = dspy.InputField(desc="some of its tasks, with the expected outputs where they are known")
+    scoring: str = dspy.InputField(desc="the name of the metric that scores its answers, and what it says of itself")
+    objective: str = dspy.OutputField(desc="what it is given, has to find, and what a good answer is; one sentence")
+    learning_objective: str = dspy.OutputField(
+        desc="what about the way of working is worth learning for all tasks of this kind; one sentence"
+    )
+
+
 class SummarizeRollout(dspy.Signature):
     """Summarise one attempt at a task, so that it can be compared with other attempts at the same task.
 

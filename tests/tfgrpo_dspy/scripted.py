@@ -18,6 +18,7 @@ REFLECTION = {
     "summary": "summary",
     **dict.fromkeys(("comparison", "lesson", "lesson_2", "misled_by", "revised"), "extraction"),
     **dict.fromkeys(("operations", "decision", "entry", "text"), "update"),
+    "objective": "objective",
 }
 """First output field of a prompt to its role; any other is the policy's."""
 
@@ -44,7 +45,7 @@ class Asked:
 
     @property
     def role(self) -> str:
-        """`policy`, `summary`, `extraction` or `update`."""
+        """`policy`, `objective`, `summary`, `extraction` or `update`."""
         return next((REFLECTION[name] for name in self.outputs if name in REFLECTION), "policy")
 
     def field(self, name: str) -> str:
@@ -136,7 +137,8 @@ class AsyncEngine:
 
 def script(**by_role: Script | Mapping[str, Any] | str | Exception) -> Script:
     """A script by role; what is not given is done by `guess`, `summarise`, `extract` and `add_all`."""
-    chosen = {"policy": guess, "summary": summarise, "extraction": extract, "update": add_all, **by_role}
+    usual = {"policy": guess, "objective": aim, "summary": summarise, "extraction": extract, "update": add_all}
+    chosen = usual | by_role
 
     def reply(asked: Asked) -> Mapping[str, Any] | str | Exception:
         said = chosen[asked.role]
@@ -148,6 +150,11 @@ def script(**by_role: Script | Mapping[str, Any] | str | Exception) -> Script:
 def guess(asked: Asked) -> Mapping[str, Any]:
     """Answers 0 or 1, whatever the question, drawn from the request (its seed included)."""
     return dict.fromkeys(asked.outputs, "because") | {"answer": asked.draw().randint(0, 1)}
+
+
+def aim(asked: Asked) -> Mapping[str, Any]:
+    """What the program is for."""
+    return {"objective": "Answer with 0 or 1.", "learning_objective": "When it is 1."}
 
 
 def summarise(asked: Asked) -> Mapping[str, Any]:

@@ -17,6 +17,7 @@ from tfgrpo_dspy.library.operations import Add, Delete, Keep, Modify
 from tfgrpo_dspy.signatures import (
     CORRECTION,
     EXAMPLE_LESSON,
+    DeriveObjective,
     ExtractAdvantage,
     PlaceLesson,
     ReviseLesson,
@@ -31,6 +32,9 @@ from tfgrpo_dspy.signatures import (
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 INPUTS = {
     "objective": "Solve the word problem.",
+    "told": "Given the fields `question`, produce the fields `answer`.",
+    "tasks": "question: A pump fills 3/4 of a tank in 6 minutes. How long does the whole tank take?\nanswer: 8",
+    "scoring": "number: 1.0 if the last number of the answer is the expected one.",
     "task": "question: A pump fills 3/4 of a tank in 6 minutes. How long does the whole tank take?",
     "expected": "answer: 8",
     "trajectory": "Step 1: predict\n  in question: A pump\n  out reasoning: By [G0] 6 / (3/4) = 8.\n  out answer: 8",
@@ -47,6 +51,7 @@ INPUTS = {
     "entries": "[G0] When a part is given, divide by it to get the whole.",
 }
 SIGNATURES = [
+    DeriveObjective,
     SummarizeRollout,
     ExtractAdvantage,
     ReviseLesson,
@@ -127,6 +132,7 @@ REPLIES = {
     },
     ReviseLesson: {"revised": "When a part is known, divide by it."},
     PlaceLesson: {"thought": "Alike.", "decision": "said already", "entry": "G0", "text": "none"},
+    DeriveObjective: {"objective": "Solve word problems.", "learning_objective": "How to find the whole."},
     SettleContradiction: {"thought": "Each.", "holds": "each in its own cases", "text": "When a part, divide."},
     WeighLesson: {"decision": "new"},
     UpdateLibrary: {

@@ -14,6 +14,7 @@ from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.observers.phase import Pace, Phase
 from tfgrpo_dspy.records.events import (
     Event,
+    ObjectiveDerived,
     Observer,
     RolloutFinished,
     RunFinished,
@@ -23,7 +24,7 @@ from tfgrpo_dspy.records.events import (
 )
 from tfgrpo_dspy.records.planned import auto_text
 from tfgrpo_dspy.records.wording import is_simulated, usage_text
-from tfgrpo_dspy.text import counted, shorten
+from tfgrpo_dspy.text import counted, one_line, shorten
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -81,6 +82,8 @@ class ProgressBar:
         match event:
             case RunStarted():
                 self._begin(event)
+            case ObjectiveDerived(objective=text):
+                self._say(f"what it is for, as derived: {one_line(text)}")
             case StepStarted():
                 size = event.rollouts // max(event.examples, 1)
                 self._begin_phase(Phase(self._named(event.step), event.rollouts, size, self._first))

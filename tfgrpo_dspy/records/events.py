@@ -52,6 +52,13 @@ class RunStarted(Shown):
 
 
 @dataclass(frozen=True, slots=True)
+class ObjectiveDerived:
+    """What the program is for, by the reflection LM, as neither settings nor instructions say it."""
+
+    objective: str
+
+
+@dataclass(frozen=True, slots=True)
 class StepStarted:
     """A batch is about to be rolled out."""
 
@@ -124,6 +131,7 @@ class RunFinished:
 
 Event = (
     RunStarted
+    | ObjectiveDerived
     | StepStarted
     | RolloutFinished
     | GroupFinished

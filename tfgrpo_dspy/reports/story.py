@@ -126,7 +126,7 @@ def story_of(result: CompileResult, started: RunStarted | None = None, told: Tol
         result.ended,
         tuple(_ending(result, started, told, settings)),
         Section(VERDICT, (verdict_of(result),)) if told.gain is None else gain_section(told.gain),
-        Section("What was run", (Table(("setting", "value"), tuple(_setting(started, told))),)),
+        Section("What was run", (Table(("setting", "value"), tuple(_setting(result, started, told))),)),
         tuple(section for section in details if any(_says_something(block) for block in section.blocks)),
         result,
         told.gain,
@@ -182,8 +182,8 @@ def gain_section(gain: Comparison, intro: str = "") -> Section:
     return Section(VERDICT, (intro, *said) if intro else said)
 
 
-def _setting(started: RunStarted | None, told: Told) -> Iterator[tuple[str, str]]:
-    rows = [("metric", told.metric)]
+def _setting(result: CompileResult, started: RunStarted | None, told: Told) -> Iterator[tuple[str, str]]:
+    rows = [("metric", told.metric), ("objective", one_line(result.library.learned_under.objective))]
     if started is not None:
         settings, usual = started.settings, Settings().as_params()
         least, begun = settings.min_group_size, len(settings.library)

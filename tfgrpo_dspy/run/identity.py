@@ -127,10 +127,10 @@ def identity_of_run(
     return identity
 
 
-def circumstances_of(student: dspy.Module, metric: Metric, settings: Settings) -> Circumstances:
+def circumstances_of(student: dspy.Module, metric: Metric, objective: str) -> Circumstances:
     """What a library that a run changes was learned under, in names for people."""
     metric_name = getattr(metric, "__qualname__", type(metric).__name__)
-    return Circumstances(type(student).__name__, metric_name, one_line(settings.objective or ""))
+    return Circumstances(type(student).__name__, metric_name, one_line(objective))
 
 
 def _dataset(told: ByValue, name: str, examples: Iterable[dspy.Example]) -> str:

@@ -26,6 +26,7 @@ from tfgrpo_dspy.run.setup import Setup
 from tfgrpo_dspy.runtime.announcer import Announcer
 from tfgrpo_dspy.runtime.store import Store
 from tfgrpo_dspy.settings import Settings
+from tfgrpo_dspy.steps.objective import with_learning
 from tfgrpo_dspy.steps.reflection import Reflection
 from tfgrpo_dspy.text import shorten
 
@@ -103,5 +104,4 @@ def _objective(settings: Settings, student: dspy.Module, conditioned: Sequence[s
     """What the student is meant to do well: as it was given, else its own instructions."""
     said = [p.signature.instructions for name, p in student.named_predictors() if name in conditioned]
     objective = settings.objective or shorten("\n".join(dict.fromkeys(said)), _OBJECTIVE_TOKENS)
-    more = settings.learning_objective
-    return f"{objective}\nTo be learned from the attempts: {more}" if more else objective
+    return with_learning(objective, settings.learning_objective)

@@ -47,6 +47,7 @@ from tfgrpo_dspy.runtime.workers import Workers
 from tfgrpo_dspy.settings import Settings, meter_for
 from tfgrpo_dspy.steps.briefing import Briefing
 from tfgrpo_dspy.steps.fates import fates_of, warn_of
+from tfgrpo_dspy.steps.objective import Objective, derive
 from tfgrpo_dspy.steps.reflection import Reflection
 from tfgrpo_dspy.text import counted
 
@@ -100,6 +101,7 @@ class Run:
         self.stopping = self._first_stopping()
         self.trials = self._first_trials()
         self.known = known_of(self.trainset)
+        self.derived = Objective("")
 
     def _first_stopping(self) -> Stopping | None:
         start = self.settings.min_group_size
@@ -205,7 +207,9 @@ class Run:
                 yield Step(epoch, number, batch, ends_epoch=start + size >= len(queries))
 
     def initial_library(self, workers: Workers) -> ExperienceLibrary:
-        """The library to start from, evaluated if there is a valset."""
+        """The library to start from, evaluated if there is a valset; what the program is for is found out as well."""
+        self.derived = derive(self.trainset, self.metric, self.objective, self.settings, self.reflection, workers)
+        self.objective = self.derived.text or self.objective
         self.initial_validation = self._validate(self.settings.library, 0, workers)
         return self.settings.library
 
@@ -230,7 +234,8 @@ class Run:
     def briefing(self, step: Step, library: ExperienceLibrary) -> Briefing:
         """What the reflection prompts of a step are told."""
         names = check_conditioned(self.student, self.settings.conditioned)
-        learned = Learned(tuple(self.lms.values()), circumstances_of(self.student, self.metric, self.settings))
+        said = self.settings.objective or self.derived.text
+        learned = Learned(tuple(self.lms.values()), circumstances_of(self.student, self.metric, said))
         return Briefing(
             self.objective,
             library,
@@ -290,6 +295,7 @@ class Run:
         self.stopping = self.stopping.after(groups) if self.stopping is not None else None
         fates = fates_of(contrasts, advantages, proposal, enacted)
         warn_of(step.number, fates, proposal)
+        asked_before = Usage() if self.records else self.derived.usage
         record = StepRecord(
             epoch=step.epoch,
             step=step.number,
@@ -300,7 +306,7 @@ class Run:
             library=enacted.library,
             failures=(*(f for c in contrasts for f in c.failures), *proposal.failures),
             policy_usage=sum((r.usage for g in groups for r in g.rollouts), Usage()),
-            reflection_usage=sum((c.usage for c in contrasts), proposal.usage),
+            reflection_usage=sum((c.usage for c in contrasts), proposal.usage + asked_before),
             seconds=time.perf_counter() - self.step_started,
             effects=() if self.trials is None else self.trials.latest,
             trials=enacted.trials,

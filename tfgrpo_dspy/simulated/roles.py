@@ -24,6 +24,7 @@ _ADVICE = re.compile(
     r"experience|insight|lesson|tip|advice|guideline|heuristic|rules?$|instruction|strateg|playbook|bullet|principle|cheat_?sheet",
     re.IGNORECASE,
 )
+_AIM = re.compile(r"objective|purpose|goal", re.IGNORECASE)
 _SUMMARY = re.compile(r"summar|observation|description", re.IGNORECASE)
 _CRITIQUE = re.compile(r"critique|critici|feedback|reflection|assessment|verdict|is_correct", re.IGNORECASE)
 _CHOICE = re.compile(r"best|choice|chosen|winner|index", re.IGNORECASE)
@@ -73,7 +74,9 @@ def _play(prompt: Prompt, temperature: float | None, rng: random.Random, confusi
 
 
 def _keep_library(prompt: Prompt, rng: random.Random, confusion: float) -> Values | None:
-    """What a prompt about the library itself asks for: a decision or operations; None for others."""
+    """What a prompt about the library itself asks for: what it is for, a decision or operations; None for others."""
+    if _asks_for(prompt, _AIM):
+        return _fill(prompt, {_AIM: "Find the answer that is asked for, and give it as the expected ones are given."})
     if is_revision(prompt):
         return {field.name: revise(prompt) for field in prompt.outputs}
     if (field := decision_field(prompt)) is not None:

@@ -198,6 +198,8 @@ class Records:
         tags["ended"] = shorten(self.safe(" ".join((f"{ended.sentence}.", *ended.details()))), 200)
         if event.result.best_step is not None:
             tags["best_step"] = str(event.result.best_step)
+        if not self._event.settings.objective and (objective := result.library.learned_under.objective):
+            tags["objective"] = shorten(self.safe(objective), 200)
         yield Entry("totals", partial(_put_metrics, partial(final_metrics, result), last, at, tags))
         status = _STATUS[result.ended.how]
         yield Entry(f"the end of the run ({status})", partial(self._end, story, status, at))

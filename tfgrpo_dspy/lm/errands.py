@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -18,7 +19,7 @@ from dspy.clients.engines import (
     LiteLLMEngine,
     LM15Engine,
 )
-from dspy.lm15 import ProviderError, Request, Response
+from dspy.lm15 import LM15Error, ProviderError, Request, Response
 
 from tfgrpo_dspy.lm.budget import cost_at
 from tfgrpo_dspy.lm.engine import Errand
@@ -201,6 +202,7 @@ class _Native:
             transport = made(**{**config.transport_kwargs(), "max_connections": MOST_CONNECTIONS})
             config = replace(config, transport=transport, timeouts=None, max_connections=None)
         self.engine = kind(config, model_type=engine.model_type)
+        self._router = engine.router if kind is LM15Engine else None
         self._pricings: dict[str, Pricing] = {}
 
     def pricing_of(self, model: str) -> Pricing:
@@ -208,6 +210,9 @@ class _Native:
         found = self._pricings.get(model)
         if found is None:
             route = self.engine.resolve(model)
+            if self._router is not None:  # as its own first request would; DSPy plans each call with one, new or known
+                with suppress(LM15Error):
+                    self._router.lm(f"{route.provider}:{route.model}")
             found = self._pricings[model] = Pricing(route.provider, route.model)
         return found
 
@@ -260,7 +265,7 @@ def _read_response(request: Request, pricing: Pricing | None, response: Response
     refusal = " ".join(part.text for part in parts if part.type == "refusal")
     error = _value(response.provider_data or {}, "error")
     said = Reply(text, _finish_of(response), is_blank, took.completion_tokens, is_thought, refusal, _text(error))
-    return said, replace(took, cost_usd=cost)
+    return said, took if cost is None else replace(took, cost_usd=cost)
 
 
 def _finish_of(response: Response) -> tuple[str | None, ...]:

@@ -84,6 +84,11 @@ class Meter:
             return Traffic(self._sent, self._retries, self._hedges, dict(self._failures))
 
     @property
+    def calls(self) -> int:
+        """Requests sent so far."""
+        return self._sent
+
+    @property
     def can_hedge(self) -> bool:
         """Whether stragglers may be repeated at all."""
         return self._hedge > 0

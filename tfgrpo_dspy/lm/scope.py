@@ -11,7 +11,7 @@ import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import dspy
 
@@ -105,7 +105,7 @@ def asking(
     if scope is None:
         context: AbstractContextManager[None] = dspy.context(**settings)
         return context
-    return replace(scope, kind=kind, draw=draw, listener=listener, due=due).entered(**settings)
+    return Scope(scope.meter, kind, draw, listener, due).entered(**settings)
 
 
 @dataclass(slots=True)

@@ -149,7 +149,7 @@ def _bounded_history(is_plain: bool) -> dict[str, Any]:
     nothing is added to it.
     """
     meter = active_meter()
-    is_enough = meter is not None and meter.traffic.calls >= _SHOWN
+    is_enough = meter is not None and meter.calls >= _SHOWN
     if is_enough and not is_plain:
         forget_calls_before(_SHOWN)
     is_enough = is_enough and is_plain

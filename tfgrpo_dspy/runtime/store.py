@@ -30,7 +30,7 @@ from tfgrpo_dspy.records.result import CompileResult, StepRecord
 from tfgrpo_dspy.records.rollouts import Scored
 from tfgrpo_dspy.runtime import database
 from tfgrpo_dspy.runtime.database import ABOUT, NAME, NOTE, PART, RESULT, SPENT, STEP, TEXTS, as_json
-from tfgrpo_dspy.runtime.kept import on_shelf, parts_of, put_together, result_as_json, step_on_shelf, taken_apart
+from tfgrpo_dspy.runtime.kept import LONG, on_shelf, parts_of, put_together, result_as_json, step_on_shelf, taken_apart
 from tfgrpo_dspy.text import counted
 
 logger = logging.getLogger(__name__)
@@ -186,10 +186,13 @@ class Store:
             with self._lock:
                 self._provisional[name] = kind, made
             return made
-        if self.folder is None and not isinstance(made, Scored):
+        if self.folder is not None:
+            record = _Entry(RESULT, name, *taken_apart(made, kind))
+        elif isinstance(made, Scored):
+            record = _Entry(TEXTS, None, {text: getattr(made, text) for text in LONG}, {})
+        else:
             return made
-        value, texts = taken_apart(made, kind)
-        number = self._write(_Entry(RESULT, name, value, texts))
+        number = self._write(record)
         if number is None or not isinstance(made, Scored):
             return made
         kept: Any = on_shelf(made, self, number)
@@ -307,6 +310,8 @@ class Store:
 
     def _transact(self, job: _Job | None) -> int:
         connection, number = self._connection, 0
+        if isinstance(job, _Entry) and not (job.texts or self._pending or self._waiting):
+            return _put(connection, job)  # each statement lets another thread go first
         try:
             connection.execute("BEGIN IMMEDIATE")
             if self._pending:

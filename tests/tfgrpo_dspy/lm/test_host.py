@@ -11,6 +11,7 @@ from pathlib import Path
 
 import dspy
 import pytest
+from dspy._vendor.lm15.providers.openai_chat import OpenAIChatLM
 from dspy.clients import base_lm, capabilities, costs, engines, execution, model_metadata
 from dspy.lm15 import RouterConfig
 
@@ -84,6 +85,17 @@ def test_the_native_engine_is_made_of_a_config_that_takes_a_transport():
     ).parameters.keys()
     assert isinstance(engine.config.transport_kwargs(), dict)
     assert engine.resolve("openai/gpt-4o-mini").provider == "openai-chat"
+
+
+def test_dspy_plans_the_calls_of_a_run_with_one_provider():
+    """If not: each call costs DSPy a provider that it makes and throws away; look for what `plan` makes use of."""
+    made, begin = [], OpenAIChatLM.__post_init__
+    with stub(lambda n: (200, OK, {})) as server, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(OpenAIChatLM, "__post_init__", lambda self: made.append(self) or begin(self))
+        with metered(lm(server.api_base)):
+            for _ in range(5):
+                ask()
+    assert len(made) == 3  # of the first plan, of its engine, and of ours
 
 
 @pytest.mark.parametrize("name", ["stream", "_open", "_send_request"])

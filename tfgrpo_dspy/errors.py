@@ -21,10 +21,10 @@ A run that one of them stops raises `RunStopped` from it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from asyncio import CancelledError
 
-if TYPE_CHECKING:
-    pass
+OF_PROGRAMS = (Exception, SystemExit, CancelledError)
+"""What code of users raises: that a tool asks the process to exit, or a coroutine was cancelled, is but its failure."""
 
 
 class TFGRPOError(Exception):

@@ -5,21 +5,23 @@ A metric that needs the whole group, such as a majority vote, is a `GroupMetric`
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from functools import partial
 from numbers import Real
 from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import dspy
 
-from tfgrpo_dspy.errors import MetricError, SettingsError
+from tfgrpo_dspy.errors import OF_PROGRAMS, MetricError, SettingsError
 
 SingleMetric: TypeAlias = Callable[..., Any]
-"""`metric(example, prediction, trace=None)`, or GEPA's `metric(gold, pred, trace, pred_name, pred_trace)`; returns a
-bool, a finite number, or `dspy.Prediction(score=, feedback=, parts=)`. `parts`, if given, maps the names of what the
-score is made of to numbers, which are recorded beside it."""
+"""`metric(example, prediction, trace=None)`, or GEPA's `metric(gold, pred, trace, pred_name, pred_trace)`, which may be
+a coroutine function; returns a bool, a finite number, or `dspy.Prediction(score=, feedback=, parts=)`. `parts`, if
+given, maps the names of what the score is made of to numbers, which are recorded beside it."""
 
 
 @runtime_checkable
@@ -89,7 +91,9 @@ def score(
     arguments = (example, prediction, None, None, None)[: takes or _positional_arguments(metric)]
     try:
         returned = metric(*arguments)
-    except Exception as error:
+        if inspect.iscoroutine(returned):
+            returned = asyncio.run(returned)
+    except OF_PROGRAMS as error:
         raise MetricError(f"the metric raised {type(error).__name__}: {error}") from error
     return _as_reward(returned)
 
@@ -104,7 +108,7 @@ def score_together(
     """
     try:
         returned: Any = metric.score_group(example, predictions)
-    except Exception as error:
+    except OF_PROGRAMS as error:
         raise MetricError(f"the group metric raised {type(error).__name__}: {error}") from error
     if not isinstance(returned, Sequence) or isinstance(returned, str) or len(returned) != len(predictions):
         got = f"{len(returned)}" if isinstance(returned, Sequence) else type(returned).__name__
@@ -152,7 +156,7 @@ def _positional_arguments(metric: SingleMetric) -> int:
 
 def _as_number(returned: Any) -> float:
     value = returned.item() if hasattr(returned, "item") and getattr(returned, "ndim", 0) == 0 else returned
-    number = _as_float(value) if isinstance(value, Real) else math.nan
+    number = _as_float(value) if isinstance(value, Real | Decimal) else math.nan
     if math.isfinite(number):
         return number
     raise MetricError(
@@ -161,10 +165,10 @@ def _as_number(returned: Any) -> float:
     )
 
 
-def _as_float(value: Real) -> float:
+def _as_float(value: Real | Decimal) -> float:
     try:
         return float(value)
-    except OverflowError:  # an int or a fraction that no float can hold
+    except (OverflowError, ValueError):  # an int or a fraction that no float can hold, or a NaN that signals
         return math.inf
 
 

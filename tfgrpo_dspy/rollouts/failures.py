@@ -9,6 +9,7 @@ from tfgrpo_dspy.errors import MetricError, RequestError
 from tfgrpo_dspy.lm.budget import OutOfBudget, Unpriced
 from tfgrpo_dspy.lm.flight import HelperTimeout, within
 from tfgrpo_dspy.lm.scope import Listener, active_meter
+from tfgrpo_dspy.lm.verdicts.facts import causes
 from tfgrpo_dspy.lm.verdicts.table import PROGRAM, Verdict, verdict_of
 
 T = TypeVar("T")
@@ -42,8 +43,10 @@ def guarded(attempt: Callable[[], T], listeners: Sequence[Listener], timeout: fl
         for listener in listeners:
             listener.abandon(str(late))
         return Loss("infrastructure", str(late))
-    except (OutOfBudget, Unpriced) as raised:
-        signal = raised
+    except (OutOfBudget, Unpriced, BaseExceptionGroup) as raised:  # `asyncio.TaskGroup` makes a group of it
+        signal = next((one for one in causes(raised) if isinstance(one, OutOfBudget | Unpriced)), None)
+        if signal is None:
+            raise
     signal = next((s for s in (listener.signal for listener in listeners) if s is not None), signal)
     if isinstance(signal, Unpriced):
         raise signal.error

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import dspy
 from pydantic_core import to_jsonable_python
 
-from tfgrpo_dspy.errors import MetricError
+from tfgrpo_dspy.errors import OF_PROGRAMS, MetricError
 from tfgrpo_dspy.lm.draws import ensure_drawn
 from tfgrpo_dspy.lm.metering import metered
 from tfgrpo_dspy.lm.usage import Usage
@@ -168,11 +168,11 @@ class _Boundary:
                 reward = self.task.grade(self.example, prediction)
         except MetricError as error:
             return _Outcome(lost=loss_by_metric(error, judge.failures))
-        except Exception as error:  # noqa: BLE001 - student code may raise anything
+        except OF_PROGRAMS as error:
             return self._failed(error, recorder)
         return _Outcome(reward._replace(feedback=as_text(reward.feedback, self.things)), answer)
 
-    def _failed(self, error: Exception, recorder: Recorder) -> _Outcome:
+    def _failed(self, error: BaseException, recorder: Recorder) -> _Outcome:
         verdict = judged(error, recorder.failures)
         behind = error if any(one is verdict.error for one in causes(error)) else verdict.error
         described = as_text(f"{type(behind).__name__}: {behind}", self.things)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import math
 from decimal import Decimal
@@ -30,6 +31,7 @@ def returning(value):
         (3, 3.0),
         (-0.5, -0.5),
         (Fraction(1, 4), 0.25),
+        (Decimal("0.5"), 0.5),
         (np.float32(0.5), 0.5),
         (np.int64(2), 2.0),
         (np.bool_(True), 1.0),
@@ -45,6 +47,23 @@ def test_bools_numbers_and_predictions_with_a_score_are_rewards(returned, reward
     assert type(verdict.value) is float
 
 
+def test_a_metric_that_is_a_coroutine_function_is_awaited():
+    async def judged(example, prediction, trace=None):
+        await asyncio.sleep(0)
+        return dspy.Prediction(score=0.5, feedback="half")
+
+    assert score(judged, EXAMPLE, PREDICTION) == Reward(0.5, "half")
+
+
+@pytest.mark.parametrize("error", [SystemExit(2), asyncio.CancelledError("late")])
+def test_a_metric_that_exits_or_is_cancelled_has_raised(error):
+    def ends(example, prediction, trace=None):
+        raise error
+
+    with pytest.raises(MetricError, match=f"the metric raised {type(error).__name__}: {error}"):
+        score(ends, EXAMPLE, PREDICTION)
+
+
 def test_feedback_of_a_prediction_is_kept_as_text():
     praised = dspy.Prediction(score=1, feedback="well done")
     assert score(returning(praised), EXAMPLE, PREDICTION) == Reward(1.0, "well done")
@@ -55,7 +74,7 @@ def test_feedback_of_a_prediction_is_kept_as_text():
     "returned",
     [None, "1.0", math.nan, math.inf, -math.inf, 1j, [1.0], {"score": 1}, np.array([1.0, 0.0]), np.float64("nan"),
      dspy.Prediction(feedback="no score"), dspy.Prediction(score="high"), dspy.Prediction(score=math.nan),
-     Decimal("NaN"), 10**309],
+     Decimal("NaN"), Decimal("sNaN"), 10**309],
 )  # fmt: skip
 def test_what_is_no_finite_number_is_refused_in_a_sentence_that_says_what_to_return(returned):
     with pytest.raises(MetricError, match=r"must return a bool, a finite number or dspy\.Prediction\(score="):

@@ -1,7 +1,8 @@
-"""What a program makes None of: `dspy.Parallel` and `BestOfN` catch errors, on which the program then fails."""
+"""What programs raise, or make None of: `dspy.Parallel` and `BestOfN` catch errors, on which a program then fails."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 import dspy
@@ -10,7 +11,7 @@ import pytest
 
 from tests.tfgrpo_dspy.lm.test_over_http import OK, failing, lm, stub
 from tests.tfgrpo_dspy.scripted import exact, examples
-from tfgrpo_dspy import evaluate
+from tfgrpo_dspy import Budget, evaluate
 from tfgrpo_dspy.errors import RequestError
 
 QA = "question -> answer"
@@ -115,3 +116,39 @@ def test_a_metric_that_made_nothing_of_an_outage_is_lost_to_that():
 
     made = scored(dspy.Predict(QA), lambda n: failing(503, "busy") if n == 2 else (200, OK, {}), judged)
     assert dict(made.lost) == {"infrastructure": 1}
+
+
+@pytest.mark.parametrize("error", [SystemExit(2), asyncio.CancelledError("late")])
+def test_a_program_that_exits_or_is_cancelled_has_failed_and_ends_no_run(error):
+    """As where a tool parses arguments, or runs what the model wrote."""
+
+    class Ends(Asks):
+        def after(self, question):
+            if question.startswith("q1"):
+                raise error
+            return self.ask(question=question)
+
+    made = scored(Ends(), lambda n: (200, OK, {}))
+    assert made.rewards == ((1.0,), (0.0,), (1.0,))
+    assert made.policy_failures == 1
+
+
+def test_a_budget_that_ends_among_tasks_is_no_failure_of_theirs():
+    """`asyncio.TaskGroup`, and what stands on anyio, raise a group of what its tasks raised."""
+
+    class Groups(dspy.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.ask = dspy.Predict(QA)
+
+        async def aforward(self, question):
+            async with asyncio.TaskGroup() as group:
+                asked = [group.create_task(self.ask.acall(question=question)) for _ in range(2)]
+            return asked[0].result()
+
+    with stub(lambda n: (200, OK, {})) as server, dspy.context(lm=lm(server.api_base)):
+        made = evaluate(
+            Groups(), examples(3), exact, k=1, num_threads=1, budget=Budget(max_lm_calls=3), display_progress=False
+        )
+    assert (made.rewards, dict(made.lost)) == (((1.0,), (), ()), {"budget": 2})
+    assert server.requests <= 3  # the group cancels what was not sent yet

@@ -109,7 +109,14 @@ def initial_metrics(validation: Evaluation) -> dict[str, float]:
 def final_metrics(result: CompileResult) -> dict[str, float]:
     """Totals of a run."""
     numbers = {**usage_numbers(result.usage), "seconds": sum(s.seconds for s in result.steps)}
-    made = {**_section("total", numbers), "total/unused_insights": len(result.unused)}
+    sent = result.traffic
+    passed = {
+        "sent": sent.calls,
+        "repeated": sent.retries,
+        "hedges": sent.hedges,
+        "failed": sum(sent.failures.values()),
+    }
+    made = {**_section("total", numbers), "total/unused_insights": len(result.unused), **_section("requests", passed)}
     gain = result.gain.difference if result.gain is not None else None
     return {**made, **heldout_metrics({}, gain)}
 

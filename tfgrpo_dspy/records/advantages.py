@@ -81,7 +81,8 @@ class SemanticAdvantage(Shown):
 
     def look(self) -> Look:
         """Why some won, and what to remember."""
-        return Look(f"SemanticAdvantage of {self.group}: {brief(self.comparison)}", self.experiences)
+        misled = f"led astray by [{self.misled_by}]" if self.misled_by else ""
+        return Look(f"SemanticAdvantage of {self.group}: {brief(self.comparison)}", (*self.experiences, misled))
 
 
 def by_label(advantages: Iterable[SemanticAdvantage]) -> dict[str, SemanticAdvantage]:

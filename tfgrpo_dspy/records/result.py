@@ -176,6 +176,7 @@ class CompileResult(Tabular):
             f"kept: {kept}, best on the validation examples" if self.best_step is not None else "",
             *told,
             f"lost rollouts, never scored: {lost_text(lost)}" if lost else "",
+            f"never reached the library: {counted(len(self.unused), 'lesson')}" if self.unused else "",
             *(f"not recorded: {line}" for line in self.unrecorded[:1]),
             f"{self.usage.lm_calls:,} LM calls, {usage_text(self.usage)}",
         )

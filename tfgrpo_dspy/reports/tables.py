@@ -86,13 +86,14 @@ def gate_table(steps: Sequence[StepRecord]) -> Table:
             str(trial.difference.n) if trial.difference else "0",
             "" if trial.surely_above is None else f"{trial.surely_above:+.3f} of {-trial.margin:+g}",
             str(trial.rollouts),
+            str(trial.looks),
             trial.verdict,
         )
         for step in steps
         for trial in step.trials
     )
-    columns = ("step", "operations", "difference [95% interval]", "problems", "surely above", "rollouts", "verdict")
-    return Table(columns, rows)
+    measured = ("difference [95% interval]", "problems", "surely above", "rollouts", "looks")
+    return Table(("step", "operations", *measured, "verdict"), rows)
 
 
 def flags_table(steps: Sequence[StepRecord]) -> Table:

@@ -25,7 +25,7 @@ def _of_required(gain: Gain) -> str:
         return f"The student was returned as it was: {gain.withheld}."
     on = f"{interval_text(gain.difference)} on fresh rollouts of {gain.difference.n} problems, paired"
     if gain.withheld:
-        return f"Not shown to be better ({on}: {gain.difference.verdict}), so the student was returned as it was."
+        return f"Not shown to be better ({on}), so the student was returned as it was: {gain.withheld}."
     return f"Better: {on}."
 
 

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
 
-from tests.tfgrpo_dspy.made_events import MadeRun, effect_on
-from tfgrpo_dspy import Add, Failure, Fate, Modify, Refusal, compare
-from tfgrpo_dspy.cli import view
+from tests.tfgrpo_dspy.made_events import MadeRun
+from tfgrpo_dspy import Add, Failure, Modify, Refusal, compare
 from tfgrpo_dspy.library.experience import Experience, Provenance, Source
-from tfgrpo_dspy.library.leaks import Flag
-from tfgrpo_dspy.library.library import Change
-from tfgrpo_dspy.lm.usage import Traffic, Usage
+from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.records import wording
 from tfgrpo_dspy.records.ended import Ended
 from tfgrpo_dspy.records.evaluation import Gain
-from tfgrpo_dspy.records.events import RunFinished
-from tfgrpo_dspy.records.result import CompileResult, StepRecord
+from tfgrpo_dspy.records.result import StepRecord
 from tfgrpo_dspy.records.rollouts import Lost
-from tfgrpo_dspy.records.updates import Trial
 from tfgrpo_dspy.reports.learnable import why_little_was_learnable
 from tfgrpo_dspy.reports.markdown import render_report, with_gain
 from tfgrpo_dspy.reports.story import Story, Told, gain_section, story_of
@@ -235,87 +229,3 @@ def test_no_gain_is_told_on_examples_that_chose_the_step():
     said = verdict_of(replace(MadeRun().result, best_step=2))
     assert said.startswith("Not measured: ")
     assert "they flatter what they chose" in said
-
-
-# Every fact has its readers
-
-SEEN = {
-    "library": "3 experiences",
-    "steps": "## Steps",
-    "best_step": "did best on the validation examples",
-    "initial_validation": "before the first step",
-    "unused": "no step was left",
-    "fates": "Of 2 candidate experiences: 1 added, 1 refused.",
-    "unrecorded": "Not recorded: the summary",
-    "ended": "Stopped by max_lm_calls=60 after step 3 of 4. ",
-    "traffic": "3 requests repeated",
-    "effects": "9 rollouts with it",
-    "gain": "Not shown to be better",
-    "epoch": "| epoch |",
-    "step": "| step |",
-    "groups": "of 8 |",
-    "changes": "2 added",
-    "refusals": "refused: there is no G99",
-    "failures": "the shortened trajectory was used",
-    "policy_usage": "| rollouts | 120 |",
-    "reflection_usage": "| reflection | 36 |",
-    "seconds": "| 14 s |",
-    "validation": "| validation |",
-    "trials": "-0.310 of -0.1",
-    "gate_usage": "| gate | 7 |",
-    "flags": "leaked answer",
-}
-ELSEWHERE = {
-    "initial_library": "the settings name it",
-    "advantages": "a table of MLflow, which is too long for a page",
-}
-
-
-@pytest.fixture
-def everything() -> RunFinished:
-    """A run to which all happened that can happen."""
-    run = MadeRun()
-    trial = Trial(3, "worse", Difference(-0.2, -0.3, -0.1, 0.001, 40), -0.31, 0.1, 2, 160)
-    first = replace(
-        run.records[0],
-        trials=(trial,),
-        gate_usage=Usage(7, 0, 70, 7),
-        fates=(
-            Fate("s1/e0", "When a, b.", "added", "G0"),
-            Fate("s1/e1", "Be careful.", "refused", why="it says nothing"),
-        ),
-        flags=(Flag("leaked answer", "G0", "it holds '42', the answer of a training problem"),),
-        changes=(
-            *run.records[0].changes,
-            Change("delete", "G0", "Old.", None, "it hurt", (), "trial"),
-            Change("modify", "G1", "Long.", "Short.", "too long", (), "condense"),
-        ),
-    )
-    steps = (first, *(replace(record, epoch=1) for record in run.records[1:]))
-    result = replace(
-        run.result,
-        steps=steps,
-        gain=NO_GAIN,
-        unused=(Failure("update", "s3", "its update failed", "no step was left to use it"),),
-        unrecorded=("the summary: no space",),
-        ended=Ended("limit", "max_lm_calls=60: 55 were made", 3, 4, "one more of 4 steps"),
-        traffic=Traffic(320, retries=3, failures={"timeout": 2}),
-        effects=(effect_on(run.records[-1].library["G0"]),),
-    )
-    return RunFinished(result, None)
-
-
-@pytest.mark.parametrize("name", [f.name for kind in (CompileResult, StepRecord) for f in fields(kind)])
-def test_each_field_of_a_result_is_told_on_the_page_or_elsewhere(name, everything):
-    assert (name in SEEN) != (name in ELSEWHERE)
-    report = render_report(story_of(everything.result, MadeRun().start))
-    assert SEEN.get(name, "") in report
-
-
-def test_the_terminal_shows_what_the_page_does(everything, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "400")
-    run = MadeRun()
-    view.show_story(story_of(everything.result, run.start), Path("out"), None)
-    shown = capsys.readouterr().out
-    for said in SEEN.values():
-        assert said.strip("#| ").split(" | ")[0] in shown, said

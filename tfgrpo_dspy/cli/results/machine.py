@@ -40,6 +40,10 @@ def run_document(story: Story, folder: Path) -> dict[str, Any]:
         "usage": plain(result.usage),
         "gain": plain(result.gain.difference) if result.gain is not None else None,
         "heldout": None if gain is None else scores_document({"bare": gain.baseline, "learned": gain.candidate}, gain),
+        "effects": plain(result.effects),
+        "flags": plain([flag for step in result.steps for flag in step.flags]),
+        "unused": plain(result.unused),
+        "traffic": plain(result.traffic),
         "unrecorded": list(result.unrecorded),
         "files": sorted(show_path(path) for path in folder.iterdir() if path.is_file()),
     }

@@ -53,11 +53,18 @@ def rollouts_table(groups: Sequence[Group], safe: Safe) -> Table:
 
 def advantages_table(record: StepRecord, safe: Safe) -> Table:
     """The semantic advantage of every informative group: why some of its rollouts won."""
-    rows = (
-        {"group": a.group, "task": a.task, "comparison": a.comparison, "experiences": "\n".join(a.experiences)}
+    rows: list[Row] = [
+        {
+            "group": a.group,
+            "task": a.task,
+            "comparison": a.comparison,
+            "experiences": "\n".join(a.experiences),
+            "misled by": a.misled_by or "",
+            "summaries": "\n\n".join(f"{s.rollout}, reward {s.reward:g}: {s.text}" for s in a.summaries),
+        }
         for a in record.advantages
-    )
-    return table(("group", "task", "comparison", "experiences"), rows, safe)
+    ]
+    return table(("group", "task", "comparison", "experiences", "misled by", "summaries"), rows, safe)
 
 
 def effects_table(effects: Sequence[Effect], safe: Safe) -> Table:

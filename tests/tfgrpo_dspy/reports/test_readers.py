@@ -33,13 +33,13 @@ from tfgrpo_dspy.statistics.estimates import Difference
 
 PAGE, SUMMARY = "put_text('run.html'", "put_text('summary.md'"
 TOLD = Told("my_module:program", "train.jsonl", "exact")
-START = MadeRun(queries=4, group_size=3, steps=2).start
+START = MadeRun(queries=3, group_size=3, steps=2).start
 SPENT = Usage(40, 10, 16_000, 4_800, 1.0, 500, 3_000, 900, 2, 1)
 
 
 def everything() -> CompileResult:
     """What a run leaves to which all happened that can happen."""
-    run = MadeRun(queries=4, group_size=3, steps=2, cost=0.01)
+    run = MadeRun(queries=3, group_size=3, steps=2, cost=0.01)
     first, last = run.records
     group = first.groups[0]
     full = replace(group.rollouts[0], parts=(("format", 0.5), ("right", 1.0)), withheld=("G0",), usage=SPENT)
@@ -159,8 +159,8 @@ def another(value: Any) -> Any:
 OTHER: Mapping[str, Any] = {
     "CompileResult.library": ExperienceLibrary.from_texts(["Read twice."]),
     "CompileResult.ended": Ended(),
-    "CompileResult.initial_validation": MadeRun(seed=7, queries=4, group_size=3).initial,
-    "StepRecord.validation": MadeRun(seed=7, queries=4, group_size=3).initial,
+    "CompileResult.initial_validation": MadeRun(seed=7, queries=3, group_size=3).initial,
+    "StepRecord.validation": MadeRun(seed=7, queries=3, group_size=3).initial,
     "CompileResult.best_step": None,
     "CompileResult.initial_library": ExperienceLibrary.from_texts(["Read twice."]),
     "StepRecord.library": ExperienceLibrary.from_texts(["Read twice."]),

@@ -246,7 +246,6 @@ UNSEEN: Mapping[str, tuple[str, str]] = {
     "ExperienceLibrary.next_id": ("page terminal", "which ids were ever used matters to the file alone"),
     "ExperienceLibrary.domain": ("terminal", "`tfgrpo library show` has it"),
     "ExperienceLibrary.learned_under": ("terminal", "`tfgrpo library show` has it"),
-    "Evaluation.groups": ("page MLflow terminal", IN_RUN),
     "Evaluation.k": ("page MLflow terminal", IN_RUN),
     "Evaluation.seconds": ("page MLflow terminal", IN_RUN),
     "Evaluation.stopped_by": ("page MLflow terminal", "of a validation the end of its run says it"),

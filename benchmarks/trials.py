@@ -76,7 +76,8 @@ def left_of_planted(seed: int, problems: int = PROBLEMS) -> tuple[Counter[str], 
             policy = attach(make_solver(), library)
             groups = workers.results(roll_out(policy, queries, number, workers, sampling))
             rollouts += len(queries) * GROUP
-            library = library.apply(verdicts_on(library, trials.take(groups, library))).library
+            ruled = verdicts_on(library, trials.take(groups, library), trial_ends=step > EPOCHS)
+            library = library.apply(ruled).library
     return Counter(kinds[entry.id] for entry in library), rollouts
 
 

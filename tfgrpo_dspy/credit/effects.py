@@ -66,6 +66,7 @@ def effects_of(measured: Sequence[Measured], spread: float) -> tuple[Effect, ...
             n_without=overall.n_without,
             verdict=verdict_of(where, overall, spread, prior=None if m.reach.is_general else prior),
             against=m.against,
+            prior=0.0 if m.reach.is_general else prior,
         )
         for m, where, overall in found
     )

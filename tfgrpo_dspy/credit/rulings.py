@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from math import exp
 
 from tfgrpo_dspy.credit.of_run import is_dismissed
 from tfgrpo_dspy.library.apply import Refusal
@@ -12,8 +13,8 @@ from tfgrpo_dspy.library.similarity import NEAR_DUPLICATE, normalised_tokens, ov
 from tfgrpo_dspy.records.effects import Effect
 
 _LEAST_CHANCE = 0.2
-"""Chance of helping below which an entry does not stay whose trial ends without a verdict (ours: at .3 useful ones that
-nothing else says go as well, which costs more than it gains where few mislead)."""
+"""Chance of helping, given how its like fare, below which an entry does not stay whose trial ends without a verdict
+(ours: at .3, or by its own evidence alone, useful ones that nothing else says go as well, where few mislead)."""
 
 
 def verdicts_on(library: ExperienceLibrary, effects: Iterable[Effect], *, trial_ends: bool = False) -> list[Operation]:
@@ -27,7 +28,7 @@ def verdicts_on(library: ExperienceLibrary, effects: Iterable[Effect], *, trial_
     free = {(e.id, e.text) for e in library if not e.pinned}
     made: list[Operation] = []
     for effect in effects:
-        is_doubted = trial_ends and effect.verdict == "undecided" and effect.chance_of_helping < _LEAST_CHANCE
+        is_doubted = trial_ends and effect.verdict == "undecided" and _chance_among_its_like(effect) < _LEAST_CHANCE
         if (effect.id, effect.text) in free and (is_doubted or is_dismissed(effect)):
             said = "it is likelier to hurt than to help, though its trial ended" if is_doubted else "on trial it"
             reason = f"{said} {effect.to_text()}"
@@ -36,6 +37,12 @@ def verdicts_on(library: ExperienceLibrary, effects: Iterable[Effect], *, trial_
             else:
                 made.append(Modify(id=effect.id, text=effect.against, reason=reason))
     return made
+
+
+def _chance_among_its_like(effect: Effect) -> float:
+    """That it helps, by its own evidence and by how many of its like do."""
+    for_it = effect.chance_of_helping * exp(effect.prior)
+    return for_it / (for_it + 1 - effect.chance_of_helping)
 
 
 def within_verdicts(

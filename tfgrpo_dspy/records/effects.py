@@ -42,6 +42,8 @@ class Effect:
     against: str | None = None
     """What the others read instead, its text before an update changed it; None for nothing."""
     level: float = LEVEL
+    prior: float = 0.0
+    """Log odds, >= 0, that an entry of its kind helps, by all that were measured with it; 0 for a general one."""
 
     @property
     def chance_of_helping(self) -> float:

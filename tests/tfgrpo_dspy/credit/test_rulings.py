@@ -35,6 +35,7 @@ def test_what_is_likelier_to_hurt_goes_when_its_trial_ends_and_not_before():
     (made,) = verdicts_on(LIBRARY, [doubted, likely, replace(HELPS, value=-0.5)], trial_ends=True)
     assert (made.op, made.id) == ("delete", "G0")
     assert made.reason.startswith("it is likelier to hurt than to help, though its trial ended undecided: -0.060")
+    assert verdicts_on(LIBRARY, [replace(doubted, prior=3.0)], trial_ends=True) == [], "nearly all of its like help"
     changed = replace(doubted, against="When adding, add.")
     assert [o.text for o in verdicts_on(LIBRARY, [changed], trial_ends=True)] == ["When adding, add."]
 

@@ -86,7 +86,10 @@ UNPARSEABLE = Rule(
     "unparseable",
     "the reply has not the form that the signature asks for (`AdapterParseError`, `LengthFinishReasonError`, ...)",
     "policy",
-    the.among("dspy.AdapterParseError", "openai.LengthFinishReasonError", "openai.ContentFilterFinishReasonError"),
+    the.among(
+        *("dspy.AdapterParseError", "litellm.JSONSchemaValidationError"),
+        *("openai.LengthFinishReasonError", "openai.ContentFilterFinishReasonError"),
+    ),
 )
 TOO_LONG = Rule(
     "too long",

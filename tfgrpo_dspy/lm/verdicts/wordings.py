@@ -34,7 +34,7 @@ def _found(*patterns: str) -> Callable[[str], bool]:
 
 _refuses = _found(
     "unsupported|not support|only the default|unrecognized|unexpected|unknown|extra (?:inputs|fields)",
-    "not permitted|not allowed|not accept|invalid|deprecated|must be|should be|cannot be|can't be",
+    "not permitted|not allowed|not accept|invalid|deprecated|must be|should be|cannot (?:both )?be|can't be|range:",
     "too large|too high|at most|out of range|less than|greater than|maximum allowed|exceeds? the",
 )
 _names_a_model = _found(r"\bmodels?\b|deployment|endpoints found")
@@ -63,7 +63,7 @@ _no_model = _found(
     r"model_not_found|deploymentnotfound|endpoints found|could not resolve the foundation model",
     r"(?:model|deployment)\b[^.]{0,80}(?:not found|not exist|not a valid|isn't valid|on-demand throughput isn)",
     "model (?:identifier|id|name) is invalid",
-    "(?:invalid|unknown|no such) model|not a valid model",
+    "(?:invalid|unknown|no such) model|not a valid model|unable to access model|llm provider not provided",
 )
 _no_key = _found(
     "invalid_api_key|authentication_error|permission_error|unrecognizedclient|accessdenied|expiredtoken",
@@ -82,6 +82,7 @@ UNKNOWN_OPTION = _found(
     "(?:unsupported|unknown|unrecognized|invalid) (?:parameter|value|request argument|field|option|argument)",
     "extra inputs are not permitted|unexpected keyword",
     "does not support (?:parameters?|tools?|images?|system|audio|function)|no endpoints found that support",
+    "requires --enable-auto-tool-choice",
 )
 _passing_code = _found(
     "throttl|toomanyrequests|slowdown|unavailable|internal(?:server|error|failure)|modeltimeout|modelnotready",
@@ -147,7 +148,7 @@ def is_refused(facts: Facts) -> bool:
 
 def is_filtered(facts: Facts) -> bool:
     """Whether a filter refused the question or the answer."""
-    return is_refused(facts) and says(CONTENT)(facts)
+    return facts.is_a("litellm.ContentPolicyViolationError") or (is_refused(facts) and says(CONTENT)(facts))
 
 
 def refuses_option(option: str) -> Predicate:

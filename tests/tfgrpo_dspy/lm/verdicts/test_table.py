@@ -131,6 +131,10 @@ def openai_error(status: int, message: str, code: str | None = None) -> openai.A
     return kind(message, response=httpx.Response(status, request=REQUEST), body=body)
 
 
+def of_litellm(name: str, status: int, message: str = "no") -> Exception:
+    return type(name, (Exception,), {"__module__": "litellm.exceptions", "status_code": status})(message)
+
+
 def of_httpx(status: int) -> httpx.HTTPStatusError:
     return httpx.HTTPStatusError(str(status), request=REQUEST, response=httpx.Response(status))
 
@@ -284,6 +288,14 @@ ERRORS = [
     (openai_error(400, "too long", code="context_length_exceeded"), "too long"),
     (of_botocore("AccessDeniedException", 403, "Converse"), "wrong key"),
     (of_botocore("ValidationException", 400, "Converse", "Input is too long for requested model."), "too long"),
+    (openai_error(400, "`temperature` and `top_p` cannot both be specified for this model."), "temperature"),
+    (openai_error(400, "temperature: range: 0..1 inclusive"), "temperature"),
+    (openai_error(400, '"auto" tool choice requires --enable-auto-tool-choice to be set'), "option"),
+    (openai_error(404, "Unable to access model m. Visit our page of models"), "unknown model"),
+    # LiteLLM's own.
+    (of_litellm("BadRequestError", 400, "LLM Provider NOT provided. You passed model=m"), "unknown model"),
+    (of_litellm("ContentPolicyViolationError", 400), "filtered"),
+    (of_litellm("JSONSchemaValidationError", 500), "unparseable"),
     (lm15.NotConfiguredError("no key"), "not configured"),
     (LMAuthError("no"), "wrong key"),
 ]

@@ -37,7 +37,10 @@ _COUNTS = frozenset({"max_tokens", "max_completion_tokens", "max_output_tokens"}
 _OF_THE_PROCESS = frozenset({"cache", "callbacks", "history", "num_retries", "timeout"})
 """Options of an LM that do not change what it answers."""
 _MUTATORS = frozenset("add append clear extend insert pop popleft put remove setdefault update".split())
-_HANDLES = ("_thread.", "threading.", "logging.", "concurrent.", "weakref", "asyncio.", "queue.")
+_HANDLES = (
+    *("_thread.", "threading.", "logging.", "concurrent.", "weakref", "asyncio.", "queue."),
+    *("_contextvars.ContextVar", "_abc."),
+)
 """Modules whose objects decide nothing."""
 
 
@@ -201,6 +204,7 @@ _KINDS: tuple[tuple[Any, Callable[[ByValue, Any], Any]], ...] = (
     (functools.partial, lambda by, v: ["partial", by._tell(v.func), by._each(v.args), by._named(v.keywords)]),
     (types.MethodType, lambda by, v: ["method", by._tell(v.__func__), by._within("self", v.__self__)]),
     (types.FunctionType, ByValue._function),
+    (type(functools.cache(len)), lambda by, value: by._tell(value.__wrapped__)),
     (staticmethod | classmethod, lambda by, value: by._tell(value.__func__)),
     (property, lambda by, v: ["property", by._each(f for f in (v.fget, v.fset) if f is not None)]),
     (types.BuiltinFunctionType | types.MethodDescriptorType | types.WrapperDescriptorType, ByValue._builtin),

@@ -8,6 +8,8 @@ import os
 import subprocess
 import sys
 import threading
+from abc import ABC
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -33,6 +35,7 @@ def close(a, b):
     return abs(float(a) - float(b)) < TOLERANCE  # {comment}
 def calls_helper(example, prediction, trace=None): return close(example.answer, prediction.answer)
 def with_parameter(example, prediction, trace=None, tolerance=0): return tolerance
+cached = functools.cache(lambda example, prediction, trace=None: {tolerance})
 partial = functools.partial(with_parameter, tolerance={tolerance})
 default = lambda example, prediction, trace=None, tolerance={tolerance}: tolerance
 def factory(tolerance):
@@ -74,7 +77,7 @@ class Plain(dspy.Module):
 holder = Plain({{"tolerance": {tolerance}}})
 reward = dspy.BestOfN(dspy.Predict("question -> answer"), 2, factory({tolerance}), 1.0)
 '''
-METRICS = "calls_helper partial default closure instance code_of_instance code_of_a_base slots bound".split()
+METRICS = "calls_helper cached partial default closure instance code_of_instance code_of_a_base slots bound".split()
 PROGRAMS = "agent program holder reward".split()
 
 
@@ -284,6 +287,7 @@ def test_what_cannot_be_told_is_named_and_can_be_told_by_hand(caplog):
         def __init__(self):
             super().__init__()
             self.answer, self.index, self.lock = program, Client(), threading.Lock()
+            self.asked_by, self.abstract = ContextVar("asked_by"), type("Abstract", (ABC,), {})
 
         def forward(self, question):
             return self.answer(question=question)
@@ -296,7 +300,8 @@ def test_what_cannot_be_told_is_named_and_can_be_told_by_hand(caplog):
     opened()
     (said,) = [record.message for record in caplog.records if "cannot be told" in record.message]
     assert "Desk.index (sqlite3.Client)" in said
-    assert "lock" not in said
+    for decides_nothing in ("lock", "asked_by", "abstract"):
+        assert decides_nothing not in said
     caplog.clear()
     with pytest.raises(StoreError, match='named was null, is "2026-05"'):
         opened(identity="2026-05")

@@ -20,6 +20,7 @@ from tfgrpo_dspy import read_library
 COMMANDS = ("demo", "compile", "evaluate", "simulate", "ui")
 LIBRARY_COMMANDS = tuple("show diff export import log blame rollback commit edit add delete pin unpin".split())
 SMALL = ("--examples", "24", "--held-out", "24", "--epochs", "2", "--no-tracking")
+TINY = ("--examples", "6", "--held-out", "2", "--epochs", "1")
 
 
 def test_the_demo_shows_a_gain_and_says_that_it_is_simulated():
@@ -39,25 +40,25 @@ def test_the_demo_shows_a_gain_and_says_that_it_is_simulated():
 
 def test_the_demo_learns_the_same_library_from_the_same_seed():
     for folder in ("one", "two"):
-        run("demo", *SMALL, "--out", folder, "--num-threads", "1" if folder == "one" else "8")
-    run("demo", *SMALL, "--out", "three", "--seed", "1")
+        run("demo", "--no-tracking", *TINY, "--out", folder, "--num-threads", "1" if folder == "one" else "8")
+    run("demo", "--no-tracking", *TINY, "--out", "three", "--seed", "1")
     one, two, three = (Path(folder, "library.json").read_bytes() for folder in ("one", "two", "three"))
     assert one == two != three
 
 
 @pytest.mark.slow
 def test_the_demo_is_recorded_by_mlflow():
-    result = run("demo", *SMALL[:-1])
+    result = run("demo", *TINY)
     assert result.exit_code == 0, result.output
     assert "to look at it: tfgrpo ui" in " ".join(result.stdout.split())
     assert Path("mlruns/mlflow.db").is_file()
-    elsewhere = run("demo", *SMALL[:-1], "--tracking-uri", "sqlite:///other.db", "--experiment", "mine")
+    elsewhere = run("demo", *TINY, "--tracking-uri", "sqlite:///other.db", "--experiment", "mine")
     assert "mlflow ui --backend-store-uri sqlite:///other.db" in " ".join(elsewhere.stdout.split())
 
 
 def test_without_mlflow_the_demo_runs_untracked_and_says_so(monkeypatch):
     monkeypatch.setattr("tfgrpo_dspy.cli.compile.find_spec", lambda name: None)
-    result = run("demo", *SMALL[:-1])
+    result = run("demo", *TINY)
     assert result.exit_code == 0, result.output
     assert "MLflow is not installed, so the run is not tracked" in result.stderr
 

@@ -7,11 +7,13 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import dspy
 
 from tfgrpo_dspy.declaration import documented
 from tfgrpo_dspy.errors import BudgetError, DataError, SettingsError
+from tfgrpo_dspy.library.section import find_section
 from tfgrpo_dspy.lm.budget import Budget
 from tfgrpo_dspy.lm.metering import find_prices, metering
 from tfgrpo_dspy.lm.usage import Usage
@@ -26,6 +28,9 @@ from tfgrpo_dspy.runtime.workers import Workers
 from tfgrpo_dspy.settings import Settings, meter_for
 from tfgrpo_dspy.statistics.estimates import mean_at_k, paired_difference
 from tfgrpo_dspy.steps.rollout import roll_out
+
+if TYPE_CHECKING:
+    from tfgrpo_dspy.observers.mlflow.tracking import MLflowTracking
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +56,7 @@ def evaluate(  # noqa: PLR0913, D417 - flat keywords, as DSPy users expect; `doc
     rollout_timeout: float | None = Settings.rollout_timeout,
     display_progress: bool = True,
     store: Store | None = None,
+    tracking: bool | str | MLflowTracking = False,
 ) -> Evaluation:
     """Score a program on k fresh rollouts per question.
 
@@ -65,6 +71,8 @@ def evaluate(  # noqa: PLR0913, D417 - flat keywords, as DSPy users expect; `doc
         display_progress: Show a progress bar on a terminal, elsewhere a line a minute.
         store: Keeps what rollouts come to: the same evaluation, with a seed, goes on with it after a kill. What it is
             the store of, its identity, is the caller's to say.
+        tracking: Whether MLflow records scores and questions as a run of its own: `True`, the name of an experiment, or
+            an `MLflowTracking`; one of a compile adds them to the run that it made.
 
     The other keywords are the settings of that name; what was scored until the budget was reached is returned, and
     `stopped_by` says so.
@@ -80,6 +88,7 @@ def evaluate(  # noqa: PLR0913, D417 - flat keywords, as DSPy users expect; `doc
         RequestError: No rollout can succeed: the key, the credit, the model, an option or the address is wrong.
     """
     check_metric(metric)
+    recorder = None if tracking is False else _recorder(tracking)
     examples = check_examples(devset, "devset")
     check_lms(program)
     say_temperatures(program, temperature)
@@ -111,7 +120,22 @@ def evaluate(  # noqa: PLR0913, D417 - flat keywords, as DSPy users expect; `doc
         made = evaluate_with(workers, program, examples, metric, sampling)
     _warn_if_none_came_through(made)
     warn_of_scores_below_failure(made.groups, failure_score)
-    return replace(made, traffic=meter.traffic)
+    made = replace(made, traffic=meter.traffic)
+    if recorder is not None:
+        is_learned = any(find_section(p.signature.instructions) for p in program.predictors())
+        if not recorder.record_heldout({"learned" if is_learned else "bare": made}):
+            logger.warning("MLflow has no record of: %s", "; ".join(recorder.unrecorded))
+    return made
+
+
+def _recorder(tracking: bool | str | MLflowTracking) -> MLflowTracking:
+    """Checked before anything is paid for."""
+    from tfgrpo_dspy.observers.mlflow.tracking import MLflowTracking
+
+    if not isinstance(tracking, MLflowTracking):
+        tracking = MLflowTracking(tracking if isinstance(tracking, str) else None)
+    tracking.check()
+    return tracking
 
 
 def _warn_if_none_came_through(made: Evaluation) -> None:

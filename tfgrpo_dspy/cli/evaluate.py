@@ -20,7 +20,7 @@ from tfgrpo_dspy.cli.options.common import CompileOptions, DataOptions, Evaluate
 from tfgrpo_dspy.cli.options.recipe import RECIPE, read_recipe
 from tfgrpo_dspy.cli.options.taken import WORDS
 from tfgrpo_dspy.cli.references import load_metric, load_program
-from tfgrpo_dspy.cli.results.heldout import add_to_run, new_run, run_of
+from tfgrpo_dspy.cli.results.heldout import add_to_run, run_of
 from tfgrpo_dspy.cli.results.machine import earlier_rewards, scores_document, write_json
 from tfgrpo_dspy.cli.terminal import err, say, show_path, show_warnings_of_the_library, warn
 from tfgrpo_dspy.declaration import settings_of
@@ -107,7 +107,10 @@ def _tracking(options: EvaluateOptions) -> MLflowTracking | None:
     found = run_of(options.load.parent, options.tracking_uri) if options.load is not None else None
     if found is not None or not options.tracking:
         return found
-    return new_run(options.experiment, f"evaluation of {_title(options)}, k={options.k}", options.tracking_uri)
+    from tfgrpo_dspy.observers.mlflow.tracking import MLflowTracking
+
+    name = f"evaluation of {_title(options)}, k={options.k}"
+    return MLflowTracking(options.experiment, tracking_uri=options.tracking_uri, run_name=name)
 
 
 def _completed(options: EvaluateOptions) -> EvaluateOptions:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 import typer
 
@@ -60,21 +58,6 @@ def run_of(folder: Path, tracking_uri: str | None = None) -> MLflowTracking | No
     from tfgrpo_dspy.observers.mlflow.tracking import MLflowTracking
 
     return MLflowTracking(tracking_uri=uri, run_id=run_id)
-
-
-def new_run(experiment: str | None, name: str, tracking_uri: str | None = None) -> MLflowTracking:
-    """A run for scores alone.
-
-    Raises:
-        MissingExtraError: MLflow is not installed.
-    """
-    from tfgrpo_dspy.observers.mlflow.provenance import source_tags
-    from tfgrpo_dspy.observers.mlflow.store import open_run
-    from tfgrpo_dspy.observers.mlflow.tracking import MLflowTracking
-
-    store = open_run(experiment, name, token=uuid4().hex, tags=source_tags(Path.cwd()), tracking_uri=tracking_uri)
-    store.complete("Held-out scores; each question: `tables/heldout.json`.", time.time_ns() // 1_000_000)
-    return MLflowTracking(experiment, tracking_uri=store.place.uri, run_id=store.run_id)
 
 
 def add_to_run(tracking: MLflowTracking, evaluations: Mapping[str, Evaluation], gain: Comparison | None) -> None:

@@ -6,17 +6,21 @@ import logging
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from uuid import uuid4
 
 from tfgrpo_dspy.errors import SettingsError
 from tfgrpo_dspy.looks.look import call_text
 from tfgrpo_dspy.observers.mlflow.database import bounded_waiting, sqlite_path, why_for_good
 from tfgrpo_dspy.observers.mlflow.heldout import heldout_writes
 from tfgrpo_dspy.observers.mlflow.prompts import prompt_name
+from tfgrpo_dspy.observers.mlflow.provenance import source_tags
 from tfgrpo_dspy.observers.mlflow.records import Records, Wanted, now
 from tfgrpo_dspy.observers.mlflow.store import Destination, RunStore, import_mlflow, locate, run_of_token
 from tfgrpo_dspy.observers.mlflow.ui import Links, links_to
 from tfgrpo_dspy.observers.mlflow.waiting import wait_for
-from tfgrpo_dspy.observers.mlflow.writer import Entry, Writer
+from tfgrpo_dspy.observers.mlflow.writer import Entry, Write, Writer
 from tfgrpo_dspy.records.evaluation import Comparison, Evaluation
 from tfgrpo_dspy.records.events import EpochFinished, Event, RolloutFinished, RunFinished, RunStarted, StepFinished
 from tfgrpo_dspy.reports.redaction import safe
@@ -26,6 +30,7 @@ logger = logging.getLogger(__name__)
 _RECORDED = (RolloutFinished, StepFinished, EpochFinished, RunFinished)
 _PARTING = 2.0
 """Seconds that an interrupted run waits for its records: whoever interrupts wants to go."""
+_SCORES = "Held-out scores; each question: `tables/heldout.json`."
 _SETTINGS = ("_destination", "_prompt", "_log_model", "_traces", "_rollout_traces")
 
 
@@ -172,24 +177,29 @@ class MLflowTracking:
     def record_heldout(self, evaluations: Mapping[str, Evaluation], gain: Comparison | None = None) -> bool:
         """Add how programs did on held-out questions to the run, also to one of an earlier process, named by `run_id`.
 
+        Without a run, they get one of their own.
+
         Args:
             evaluations: By the programs' names: `bare`, `learned`.
             gain: Of the learned one over the bare one, if both were evaluated.
 
         Returns:
             Whether everything is recorded; `unrecorded` says what is not.
-
-        Raises:
-            SettingsError: There is no run yet, and none was named.
         """
+        ending = []
         if not self._writers:
+            store = RunStore(locate(self._destination), self._destination, "held-out scores", now(), uuid4().hex)
+            with suppress(Exception):  # see `_begin`
+                store.connect()
+            join: Write = RunStore.join
             if self._destination.run_id is None:
-                raise SettingsError("there is no run to add held-out scores to: compile first, or name a `run_id`")
-            store = RunStore(locate(self._destination), self._destination, "", now())
-            self._write_to(store, [Entry("the run itself", RunStore.join)])
+                join = partial(RunStore.open, tags=source_tags(Path.cwd()))
+                ending = [Entry("the end of the run", partial(RunStore.complete, note=_SCORES, at=now()))]
+            self._write_to(store, [Entry("the run itself", join)])
         hide = self._records.safe if self._records is not None else safe
         writes = heldout_writes(evaluations, gain, hide, now())
         self._writers[-1].put(Entry(description, write) for description, write in writes)
+        self._writers[-1].put(ending)
         if self._records is not None and gain is not None:
             self._writers[-1].put(self._records.retell(gain))
         return self.retry()

@@ -5,13 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import dspy
 import pytest
 
 from tests.tfgrpo_dspy.made_events import MadeRun
 from tests.tfgrpo_dspy.observers.mlflow.test_tracking import artifact, client_of, follow, paths, run_of, table
-from tfgrpo_dspy import MLflowTracking, SettingsError, compare
+from tfgrpo_dspy import MLflowTracking, compare, evaluate
 from tfgrpo_dspy.observers.metrics import final_metrics
 from tfgrpo_dspy.records.evaluation import Gain
+from tfgrpo_dspy.rewards.metrics import number
+from tfgrpo_dspy.simulated import demo_examples, simulated_lm
+from tfgrpo_dspy.simulated.student import make_solver
 from tfgrpo_dspy.statistics.estimates import Difference
 
 HELDOUT = {"heldout/bare", "heldout/bare_low", "heldout/learned", "heldout/learned_high", "heldout/gain", "heldout/p"}
@@ -64,9 +68,16 @@ def test_scores_that_could_not_be_recorded_are_said_and_kept(recorded, monkeypat
     assert set(run_of(tracking).data.metrics) >= HELDOUT
 
 
-def test_without_a_run_there_is_nothing_to_add_scores_to():
-    with pytest.raises(SettingsError, match="compile first, or name a `run_id`"):
-        MLflowTracking("algebra").record_heldout({})
+def test_an_evaluation_is_a_run_of_its_own_where_no_compile_made_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tracking = MLflowTracking("algebra")
+    with dspy.context(lm=simulated_lm(seed=0)):
+        made = evaluate(make_solver(), demo_examples(3, 0), number, k=2, display_progress=False, tracking=tracking)
+    found = run_of(tracking)
+    assert found.info.status == "FINISHED"
+    assert found.data.tags["tfgrpo.state"] == "done"
+    assert found.data.metrics["heldout/bare"] == pytest.approx(made.mean.value)
+    assert len(table(tracking, "tables/heldout.json")) == 3
 
 
 def test_the_gain_that_a_run_required_has_the_same_names():

@@ -361,3 +361,14 @@ def test_interrupting_twice_leaves_at_once_and_the_run_is_taken_up():
         )
     assert compiled_again.exit_code == 0, compiled_again.stderr
     assert results_in("out/log")[: len(kept)] == kept
+
+
+def test_an_interrupt_while_the_learned_program_is_compared_says_where_it_is(monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tfgrpo_dspy.cli.compile.measured", interrupted)
+    result = run("compile", SOLVER, "train.jsonl", *QUICK, "--lm", "simulated", "--no-tracking", "--test", "test.jsonl")
+    assert result.exit_code == 130
+    said = " ".join(result.stderr.split())
+    assert "what was learned is in out/, and was not compared yet: tfgrpo evaluate out/program.json" in said

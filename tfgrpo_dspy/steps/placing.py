@@ -29,6 +29,7 @@ from tfgrpo_dspy.runtime.workers import Workers
 from tfgrpo_dspy.signatures import PlaceLesson, SettleContradiction, WeighLesson, with_effects
 from tfgrpo_dspy.steps.batch import told_in_full
 from tfgrpo_dspy.steps.briefing import Briefing
+from tfgrpo_dspy.steps.lessons import speaks_of_unseen, unseen_fault
 from tfgrpo_dspy.steps.reading.values import says_nothing
 from tfgrpo_dspy.steps.reflection import Reflection, Unusable
 from tfgrpo_dspy.text import count_words, neutralise, one_line, shorten
@@ -227,7 +228,7 @@ def _settle(placing: _Placing, candidate: Candidate, entry: Experience, reason: 
         placing.decided.append(candidate.fate("refused", entry.id, why))
         return None
     cited, text = (candidate.label,), one_line(answer.get("text", ""))
-    if answer.get("holds") == "each in its own cases" and not says_nothing(text):
+    if answer.get("holds") == "each in its own cases" and _is_lesson(text):
         return Modify(id=entry.id, text=text, reason=thought or reason, sources=cited)
     placing.decided.append(candidate.fate("corrected", entry.id, reason))
     return Modify(id=entry.id, text=candidate.text, reason=reason, sources=cited)
@@ -265,6 +266,8 @@ def _misfits(shown: ExperienceLibrary, most: int, reply: dspy.Prediction) -> dic
     text = one_line(reply["text"])
     if says_nothing(text):
         return {"text": "Write the one text that says both what the lesson and what the entry says."}
+    if unseen := speaks_of_unseen(text):
+        return {"text": unseen_fault(unseen)}
     words = count_words(text)
     return {"text": f'"{text}" has {words} words: say the same in at most {most}.'} if words > most else {}
 
@@ -279,7 +282,11 @@ def _entry_named(said: str, shown: ExperienceLibrary) -> str | None:
 
 def _may_hold_both(answer: Mapping[str, Any], entry: Experience) -> bool:
     """Whether an entry may take a lesson in: a pinned one may not, and no text that says nothing may replace one."""
-    return not entry.pinned and not says_nothing(answer["text"])
+    return not entry.pinned and _is_lesson(answer["text"])
+
+
+def _is_lesson(text: str) -> bool:
+    return not says_nothing(text) and not speaks_of_unseen(one_line(text))
 
 
 def _without_clashes(operations: Sequence[Operation]) -> tuple[tuple[Operation, ...], set[str]]:

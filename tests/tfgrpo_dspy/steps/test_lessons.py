@@ -7,8 +7,13 @@ import pytest
 from tfgrpo_dspy.steps.lessons import Drawn, says_what_everybody_does, why_left_out
 
 DRAWN = Drawn(
-    "question: Janet has 16 eggs and sells each for $25. She runs 3 sprints of 60 meters. What does she earn?", ("400",)
+    "question: Janet has 16 eggs and sells each for $25. She runs 3 sprints of 60 meters. What does she earn?", ("540",)
 )
+
+
+def unseen(words):
+    return f'it speaks of what its reader has not seen: "{words}"'
+
 
 FINE = (
     "When a quantity is half of another one, add both where a total is asked for; do not give the half alone.",
@@ -19,6 +24,9 @@ FINE = (
     "When a process has conditions, compare them.",
     "When rewards differ, compare the outcome of each unit.",
     "When only the start is given, use the units of the outcome.",
+    "When the first attempt to open a page fails, wait and try again; give up after 3 attempts.",
+    "When a reward is promised for each sale, multiply it by the number of sales.",
+    "When the entry of a ledger has no date, take that of the line above.",
 )
 
 
@@ -33,9 +41,16 @@ def test_a_lesson_about_a_kind_of_task_stands(text):
         ("When Janet sells eggs, multiply.", "it speaks of its own task: Janet"),
         ("When there are 16 eggs, multiply them.", "it speaks of its own task: 16"),
         ("When Jim runs 3 sprints of 60 meters, multiply.", "it speaks of its own task: 3, 60"),
-        ("When eggs are sold, the answer is 400.", "it speaks of its own task: 400"),
+        ("When eggs are sold, the answer is 540.", "it speaks of its own task: 540"),
         ("text{Total number of eggs} = 16 + 25", "it speaks of its own task: 16, 25"),
+        ("When eggs are multiplied, 540 comes out.", "it speaks of its own task: 540"),
         ("When eggs are sold, multiply the", "it breaks off"),
+        ("When it is asked what is left, as in attempts 1, 3, subtract.", unseen("attempts 1")),
+        ("When unsure which to sell, do as the best attempt did.", unseen("best attempt")),
+        ("One lesson to learn from these attempts is to subtract what is eaten.", unseen("these attempts")),
+        ("When eggs are sold by the dozen, divide first, which earns a reward of 1.", unseen("reward of 1")),
+        ("The lesson provides examples of how eggs are sold.", unseen("The lesson provides")),
+        ("The present entries tell readers how eggs are sold.", unseen("The present entries tell")),
         (
             "When downloading a file that is too thin, it is better to boil it down without a lid.",
             "it tells of the example in the prompt",
@@ -55,6 +70,9 @@ EMPTY = (
     "understand what is being asked. Then use your knowledge of the given information to reason about the problem and "
     "arrive at the correct answer. It is also important to check your answer to ensure its accuracy.",
     "When solving a problem, check the calculation carefully.",
+    "To solve word problems with numbers, it is important to carefully read the question and understand what is being "
+    "asked before starting to solve it. It is also crucial to pay close attention to the instructions and to verify "
+    "the answers using the correct formula.",
     "When working on a task, go step by step and verify each of the steps.",
 )
 

@@ -37,7 +37,7 @@ VERDICT, CANDIDATES = "Did it help?", "Candidates"
 OVERRULED = "Refused, taken out by trial, condensed and trimmed"
 _BEFORE = "The mean reward of a step is that of rollouts which read the library as it was before the step."
 _TOLD_APART = frozenset(
-    "epochs batch_size group_size min_group_size temperature use_ground_truth seed max_words library".split()
+    "epochs batch_size group_size min_group_size temperature use_ground_truth seed max_words library objective".split()
 )
 """Settings that have a row of their own whatever they are."""
 
@@ -183,7 +183,8 @@ def gain_section(gain: Comparison, intro: str = "") -> Section:
 
 
 def _setting(result: CompileResult, started: RunStarted | None, told: Told) -> Iterator[tuple[str, str]]:
-    rows = [("metric", told.metric), ("objective", one_line(result.library.learned_under.objective))]
+    given = started.settings.objective if started is not None else None
+    rows = [("metric", told.metric), ("objective", one_line(given or result.library.learned_under.objective))]
     if started is not None:
         settings, usual = started.settings, Settings().as_params()
         least, begun = settings.min_group_size, len(settings.library)

@@ -259,6 +259,7 @@ UNSEEN: Mapping[str, tuple[str, str]] = {
     "Difference.p_value": ("page terminal", "the interval and the verdict are told"),
     "Effect.level": ("page MLflow terminal", LEVEL),
     "Effect.text": ("page MLflow terminal", "the entry has it"),
+    "Effect.prior": ("page MLflow terminal", "it is of all entries together, and weighs when a trial ends"),
     "Usage.spared_prompt_tokens": ("page MLflow terminal", "a forecast reckons with it"),
     "Usage.spared_completion_tokens": ("page MLflow terminal", "a forecast reckons with it"),
     "Failure.cause": ("page MLflow terminal", "the reason says it in words"),

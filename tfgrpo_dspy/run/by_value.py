@@ -208,6 +208,7 @@ _KINDS: tuple[tuple[Any, Callable[[ByValue, Any], Any]], ...] = (
     (staticmethod | classmethod, lambda by, value: by._tell(value.__func__)),
     (property, lambda by, v: ["property", by._each(f for f in (v.fget, v.fset) if f is not None)]),
     (types.BuiltinFunctionType | types.MethodDescriptorType | types.WrapperDescriptorType, ByValue._builtin),
+    (types.MemberDescriptorType | types.GetSetDescriptorType, ByValue._builtin),
     (type, ByValue._class),
     (Mapping, lambda by, value: ["mapping", sorted(by._named(value), key=repr)]),
     (Set, lambda _, value: ["set", sorted((ByValue()._tell(one) for one in value), key=repr)]),

@@ -287,7 +287,7 @@ def test_what_cannot_be_told_is_named_and_can_be_told_by_hand(caplog):
         def __init__(self):
             super().__init__()
             self.answer, self.index, self.lock = program, Client(), threading.Lock()
-            self.asked_by, self.abstract = ContextVar("asked_by"), type("Abstract", (ABC,), {})
+            self.asked_by, self.abstract = ContextVar("asked_by"), type("Abstract", (ABC,), {"__slots__": ("x",)})
 
         def forward(self, question):
             return self.answer(question=question)

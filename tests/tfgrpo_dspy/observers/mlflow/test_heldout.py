@@ -22,8 +22,7 @@ HELDOUT = {"heldout/bare", "heldout/bare_low", "heldout/learned", "heldout/learn
 
 
 @pytest.fixture
-def recorded(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def recorded(ready_store):
     run = MadeRun()
     tracking = follow(MLflowTracking("algebra"), run)
     gain = compare(run.evaluation(0), run.evaluation(2))

@@ -618,8 +618,6 @@ def run_child(folder: Path, kill_after_calls: int | None) -> int:
         if calls.exists() and calls.stat().st_size >= before + kill_after_calls:
             child.send_signal(signal.SIGKILL)
             break
-        with suppress(subprocess.TimeoutExpired):
-            child.wait(0.002)
     return child.wait()
 
 
@@ -633,12 +631,12 @@ def test_a_run_killed_at_random_moments_ends_in_the_same_library_with_one_mlflow
     draw = random.Random(0)
     kills = 0
     for _ in range(25):
-        if run_child(torn, draw.randint(1, needed // 6)) == 0:
+        if run_child(torn, draw.randint(1, needed // 12)) == 0:
             break
         kills += 1
     else:
         assert run_child(torn, None) == 0
-    assert kills >= 5
+    assert kills >= 10
     assert (torn / "library.json").read_bytes() == (whole / "library.json").read_bytes()
     paid_twice = (torn / "calls").stat().st_size - needed
     assert paid_twice <= kills * 4, "more than the calls in flight were paid again"

@@ -70,7 +70,7 @@ def test_lines_end_where_json_says_and_not_where_unicode_does(tmp_path: Path, mo
     "content",
     [
         ROW,
-        gzip.compress(ROW.encode()),
+        gzip.compress(ROW.encode(), mtime=0),
         f"\ufeff{ROW}",
         "\ufeffquestion,answer\nq,a\n",
         "question\tanswer\nq\ta\n",

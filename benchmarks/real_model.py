@@ -128,7 +128,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with dspy.context(lm=lm, callbacks=[Recorder(given.record)]):
         better = optimizer.compile(program, trainset=train)
         pair = [evaluate(p, test, number, k=given.k, num_threads=given.threads) for p in (program, better) if test]
-    show(better.detailed_results, given.model, compare(*pair).difference if pair else "")
+    held_out = {"bare": pair[0].mean, "learned": pair[1].mean, "gain": compare(*pair).difference} if pair else {}
+    show(better.detailed_results, given.model, held_out)
     return 0
 
 

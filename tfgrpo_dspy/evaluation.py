@@ -20,6 +20,7 @@ from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.observers.progress import rollout_bar
 from tfgrpo_dspy.program.checks import check_examples, check_lms, check_room, lms_of, say_elsewhere, say_temperatures
 from tfgrpo_dspy.records.evaluation import Comparison, Evaluation
+from tfgrpo_dspy.records.events import Observer
 from tfgrpo_dspy.rewards.reward import Metric, check_metric
 from tfgrpo_dspy.rollouts.sampling import Query, Sampling
 from tfgrpo_dspy.runtime.losses import Watch, all_lost, warn_of_scores_below_failure
@@ -56,7 +57,7 @@ def evaluate(  # noqa: PLR0913, D417 - flat keywords, as DSPy users expect; `doc
     rollout_timeout: float | None = Settings.rollout_timeout,
     display_progress: bool = True,
     store: Store | None = None,
-    tracking: bool | str | MLflowTracking = False,
+    tracking: bool | str | Observer = False,
 ) -> Evaluation:
     """Score a program on k fresh rollouts per question.
 
@@ -88,7 +89,7 @@ def evaluate(  # noqa: PLR0913, D417 - flat keywords, as DSPy users expect; `doc
         RequestError: No rollout can succeed: the key, the credit, the model, an option or the address is wrong.
     """
     check_metric(metric)
-    recorder = None if tracking is False else _recorder(tracking)
+    recorder = _recorder(tracking) if tracking else None
     examples = check_examples(devset, "devset")
     check_lms(program)
     say_temperatures(program, temperature)
@@ -128,12 +129,16 @@ def evaluate(  # noqa: PLR0913, D417 - flat keywords, as DSPy users expect; `doc
     return made
 
 
-def _recorder(tracking: bool | str | MLflowTracking) -> MLflowTracking:
+def _recorder(tracking: bool | str | Observer) -> MLflowTracking:
     """Checked before anything is paid for."""
     from tfgrpo_dspy.observers.mlflow.tracking import MLflowTracking
 
+    if tracking is True or isinstance(tracking, str):
+        tracking = MLflowTracking(None if tracking is True else tracking)
     if not isinstance(tracking, MLflowTracking):
-        tracking = MLflowTracking(tracking if isinstance(tracking, str) else None)
+        raise SettingsError(
+            f"`tracking` of `evaluate` must be `True`, an experiment's name or an `MLflowTracking`, got {tracking!r}"
+        )
     tracking.check()
     return tracking
 

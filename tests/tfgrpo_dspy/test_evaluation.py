@@ -166,6 +166,7 @@ def test_it_is_run_in_threads_of_its_own_with_the_callers_context():
     ("arguments", "error", "sentence"),
     [
         ({"k": 0}, SettingsError, "k, the rollouts per question, must be a whole number >= 1"),
+        ({"tracking": print}, SettingsError, "`tracking` of `evaluate` must be `True`, an experiment's name or an"),
         ({"k": "5"}, SettingsError, "k, the rollouts per question, must be a whole number >= 1"),
         ({"k": 2.5}, SettingsError, "k, the rollouts per question, must be a whole number >= 1"),
         ({"temperature": 0}, SettingsError, "`temperature` must be a number > 0"),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tfgrpo_dspy.library.apply import By, Change, Limits, Refusal
 from tfgrpo_dspy.library.experience import Experience, Source
@@ -79,7 +80,8 @@ def _net(
     operations: dict[Operation, By] = {}
     refusals: list[Refusal] = []
     for id, changes in told.items():
-        reason = "; ".join(dict.fromkeys(change.reason for change in changes if change.reason)).replace(".; ", ". ")
+        told_of_it = changes if id in was else [replace(change, reason=_of_itself(change)) for change in changes]
+        reason = "; ".join(dict.fromkeys(c.reason for c in told_of_it if c.reason)).replace(".; ", ". ")
         cited = _labels(changes, labels)
         if id not in was and id not in are:
             added = Add(text=changes[0].after or "", reason=changes[0].reason, sources=cited)
@@ -91,3 +93,9 @@ def _net(
         elif was[id].text != are[id].text:
             operations[Modify(id=id, text=are[id].text, reason=reason, sources=cited)] = changes[-1].by
     return operations, refusals
+
+
+def _of_itself(change: Change) -> str:
+    """Its reason without the id that the draft gave to a new entry: in the library that id may be another entry's."""
+    own = rf"(?:\[{change.id}\]|\b{change.id}\b)"
+    return re.sub(own, "this experience", re.sub(rf"\A{own}", "This experience", change.reason))

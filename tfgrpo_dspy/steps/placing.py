@@ -40,7 +40,7 @@ _MOST_IN_A_BUNDLE = 8
 """Candidates that are asked about one after the other at most (ours)."""
 _WHY_TOKENS = 400
 """Estimated tokens of a comparison that a question shows at most (ours)."""
-_REASON_TOKENS = 60
+_REASON_TOKENS = 200
 """Estimated tokens of a comparison that stand for a reason, where none was given (ours)."""
 _SAYS_NOTHING = "it says nothing that a reader would not do anyway"
 

@@ -15,7 +15,7 @@ from tfgrpo_dspy import Decision, ExperienceLibrary, Refusal, TrainingFreeGRPO, 
 from tfgrpo_dspy.gates.gate import Hearing
 from tfgrpo_dspy.library.apply import Limits
 from tfgrpo_dspy.library.draft import Draft
-from tfgrpo_dspy.library.operations import Add, Delete, Modify
+from tfgrpo_dspy.library.operations import Add, Delete, Keep, Modify
 from tfgrpo_dspy.records.updates import Ruling
 from tfgrpo_dspy.rewards.metrics import number
 from tfgrpo_dspy.simulated import demo_examples, simulated_lm
@@ -150,3 +150,12 @@ def test_a_text_that_is_added_and_then_shortened_is_added_short_with_both_reason
     short = Modify(id="G3", text="When two work, add rates.", reason="shorter")
     draft = draft.then([short], "condense", step=1, limits=Limits())
     assert draft.net({}).operations == (Add(text="When two work, add rates.", reason="it won; shorter"),)
+
+
+def test_a_reason_names_a_new_entry_by_no_id_of_the_draft_it_was_made_in():
+    draft = Draft(START, START)
+    draft = draft.then([Add(text=NEW, reason="it won")], "update", step=1, limits=Limits())
+    new = draft.now.experiences[-1].id
+    again = [Keep(id=new, reason=f"[{new}] says it, as {new}0 does not.")]
+    (operation,) = draft.then(again, "update", step=1, limits=Limits()).net({}).operations
+    assert operation.reason == f"it won; This experience says it, as {new}0 does not."

@@ -296,7 +296,7 @@ def test_programs_of_every_kind_keep_the_cap_under_faults(program, engine, hedge
         return failing(503, "busy", **{"Retry-After": "0"}) if n % 4 == 0 else (200, OK, {})
 
     with watchdog(), stub(faulty) as server:
-        lm = dspy.LM("openai/m", api_base=server.api_base, api_key="x", cache=False, num_retries=3, engine=engine)
+        lm = dspy.LM("openai/m", api_base=server.api_base, api_key="x", cache=False, num_retries=9, engine=engine)
         with dspy.context(lm=lm):
             made = evaluate(
                 program(), examples(40), exact, k=1, num_threads=6, budget=Budget(max_lm_calls=CALLS), hedge=hedge,

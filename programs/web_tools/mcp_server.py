@@ -7,6 +7,7 @@ import atexit
 import shlex
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
@@ -89,7 +90,12 @@ class McpServer:
         """
         if not self._thread.is_alive() or self._stop.is_set():
             raise ConnectionError("the MCP server is gone")
-        called = asyncio.run_coroutine_threadsafe(tool.acall(**arguments), self._loop)
+        asked = tool.acall(**arguments)
+        try:
+            called = asyncio.run_coroutine_threadsafe(asked, self._loop)
+        except RuntimeError as error:  # its loop was closed since
+            asked.close()
+            raise ConnectionError("the MCP server is gone") from error
         try:
             return _shown(called.result(self._timeout))
         except TimeoutError:
@@ -104,9 +110,9 @@ class McpServer:
 
     def close(self) -> None:
         """End the connection, and the server if it was started here."""
-        if self._thread.is_alive():
+        with suppress(RuntimeError):  # the loop is closed already
             self._loop.call_soon_threadsafe(self._stop.set)
-            self._thread.join(_START_SECONDS)
+        self._thread.join(_START_SECONDS)
 
     def _why_not(self) -> str:
         if self._failure is not None:

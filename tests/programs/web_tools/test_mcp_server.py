@@ -85,6 +85,7 @@ def test_a_server_that_ends_loses_the_rollout():
         for name in ("leave", "secrets"):
             with pytest.raises(ConnectionError, match="is gone"):
                 tools[name]()
+    running.close()
     with pytest.raises(ConnectionError, match="is gone"):
         tools["look_up"](word="tea")
 

@@ -45,6 +45,10 @@ def test_a_candidate_that_is_near_to_nothing_costs_one_short_question():
             Modify(id="G1", text=WIND, reason="because of this", sources=("A0",)),
         ),
         (answering("sharpens", "G1", "none"), Add(text=WIND, reason="because of this", sources=("A0",))),
+        (
+            answering("sharpens", "G1", "The lesson tells what to wear."),
+            Add(text=WIND, reason="because of this", sources=("A0",)),
+        ),
     ],
 )
 def test_what_is_decided_about_it_becomes_an_operation(answer, operation):
@@ -59,6 +63,10 @@ def test_what_is_decided_about_it_becomes_an_operation(answer, operation):
     [
         ("the lesson", "none", Modify(id="G0", text=WIND, reason="because of this", sources=("A0",)), "corrected"),
         ("the entry", "none", None, "refused"),
+        (
+            *("each in its own cases", "Both entries tell what to wear."),
+            *(Modify(id="G0", text=WIND, reason="because of this", sources=("A0",)), "corrected"),
+        ),
         ("each in its own cases", "Both.", Modify(id="G0", text="Both.", reason="so", sources=("A0",)), None),
     ],
 )
@@ -148,6 +156,14 @@ def test_a_pinned_entry_stays_and_the_lesson_that_sharpens_it_stands_beside_it()
     library = ExperienceLibrary.from_texts([RAIN]).pin("G0")
     update = placed(Engine(script(update=answering("sharpens", "G0", "Both."))), advantage(1, WIND), library=library)
     assert [o.text for o in update.operations] == [WIND]
+
+
+def test_a_text_that_speaks_of_the_lesson_is_asked_again_for_what_it_says():
+    replies = iter(["The lesson tells what to wear.", "Both."])
+    engine = Engine(script(update=lambda asked: answering("sharpens", "G0", next(replies))))
+    update = placed(engine, advantage(4, WIND), library=ExperienceLibrary.from_texts([RAIN]))
+    assert [o.text for o in update.operations] == ["Both."]
+    assert 'It speaks of "The lesson tells"' in engine.asked[1].field("correction")
 
 
 def test_a_text_that_holds_both_and_is_too_long_is_asked_to_be_shortened_and_kept_if_it_is_not():

@@ -13,7 +13,7 @@ import json
 import sys
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +79,8 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--start", type=int, default=0, help="first problem of the file that is used")
     parser.add_argument("--group-size", type=int, default=4)
     parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--batch-size", type=int, help="problems a step; all of them if it is left out")
+    parser.add_argument("--trials", action="store_true", help="measure each entry inside the groups")
     parser.add_argument("-k", type=int, default=2, help="rollouts of each held-out problem")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--max-tokens", type=int, default=500)
@@ -100,7 +102,15 @@ def show(result: CompileResult, model: str, held_out: object) -> None:
         "held out": held_out,
     }
     undone = [{"stage": f.stage, "where": f.where, "why": f.reason} for step in result.steps for f in step.failures]
-    named = {"what was learned": [figures], "what became of each lesson": fates_of(result), "what was not done": undone}
+    measured = [{"id": e.id, "text": e.text, "effect": e.to_text()} for e in result.effects]
+    ruled = [{"step": s.step, "did": c.kind, "id": c.id, "why": c.reason} for s in result.steps for c in s.by_trial]
+    named: dict[str, Sequence[Mapping[str, object]]] = {
+        "what was learned": [figures],
+        "what became of each lesson": fates_of(result),
+        "what each entry does": measured,
+        "what was taken out or back": ruled,
+        "what was not done": undone,
+    }
     for title, rows in named.items():
         print(f"\n## {title}")
         for row in rows:
@@ -120,6 +130,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         number,
         epochs=given.epochs,
         group_size=given.group_size,
+        batch_size=given.batch_size,
+        trials=given.trials,
         num_threads=given.threads,
         call_timeout=3600.0,
         log_dir=given.log_dir,

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from tfgrpo_dspy.records.rollouts import Group
     from tfgrpo_dspy.settings import Settings
 
+LAST_OF_STEP = "time/epoch"
+"""Written last of a step's: a run that has it has recorded the step."""
+
 _EQUAL = 1e-9
 """Of full marks, what a sum of parts may lack."""
 
@@ -80,7 +83,7 @@ def step_metrics(record: StepRecord, settings: Settings) -> dict[str, float]:
         **_gate(record),
         **_section("flags", Counter(_NOT_IN_NAMES.sub("_", flag.kind.replace(" ", "_")) for flag in record.flags)),
         "time/step_seconds": record.seconds,
-        "time/epoch": record.epoch,
+        LAST_OF_STEP: record.epoch,
     }
 
 

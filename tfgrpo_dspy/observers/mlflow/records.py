@@ -31,7 +31,7 @@ from tfgrpo_dspy.observers.mlflow.prompts import (
 )
 from tfgrpo_dspy.observers.mlflow.provenance import source_tags
 from tfgrpo_dspy.observers.mlflow.rollouts import put_rollout
-from tfgrpo_dspy.observers.mlflow.store import STATE_TAG, STEP_TAG, RunStore
+from tfgrpo_dspy.observers.mlflow.store import STATE_TAG, RunStore
 from tfgrpo_dspy.observers.mlflow.traces import are_wanted, put_trace, step_tree
 from tfgrpo_dspy.observers.mlflow.writer import Entry
 from tfgrpo_dspy.records.rollouts import example_of
@@ -158,9 +158,9 @@ class Records:
         yield self._text("library/latest.json", partial(dump_library, record.library), step)
         if self._wanted.traces and are_wanted():
             yield Entry(f"the trace of step {record.step}", partial(self._put_trace, record, at), step)
-        step, tags = record.step, {STEP_TAG: str(record.step), **_cost_tag(record.usage)}
-        write = partial(_put_metrics, partial(step_metrics, record, self._event.settings), step, at, tags)
-        yield Entry(f"metrics of step {step}", write, step)
+        metrics = partial(step_metrics, record, self._event.settings)
+        write = partial(_put_metrics, metrics, record.step, at, _cost_tag(record.usage))
+        yield Entry(f"metrics of step {record.step}", write, step)
 
     def epoch(self, event: EpochFinished) -> Iterator[Entry]:
         """The library after an epoch, and how it differs from the epoch before."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfgrpo_dspy.errors import MissingExtraError, SettingsError
+from tfgrpo_dspy.observers.metrics import LAST_OF_STEP
 from tfgrpo_dspy.observers.mlflow.database import prepared
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 EXPERIMENT = "tfgrpo"
 """The experiment that is recorded in where nobody named one."""
 STATE_TAG = "tfgrpo.state"
-STEP_TAG = "tfgrpo.step"
 _TOKEN_TAG = "mlflow.tfgrpo.token"  # the UI hides tags of this prefix
 _TABLES_TAG = "mlflow.loggedArtifacts"
 _TAG_ROOM = 7500  # MLflow cuts a tag at 8000 characters, which would break the JSON in this one
@@ -336,7 +336,8 @@ class RunStore:
         )
 
     def _continue(self, run: Run, tags: Mapping[str, str]) -> None:
-        self.committed = int(run.data.tags.get(STEP_TAG, "0"))
+        points = self.client.get_metric_history(run.info.run_id, LAST_OF_STEP)
+        self.committed = max((point.step for point in points), default=0)
         if self.is_ours:
             self.client.update_run(run.info.run_id, status="RUNNING")
         mine = {name: value for name, value in tags.items() if name not in run.data.tags}

@@ -20,6 +20,7 @@ import mlflow
 import pytest
 from dspy.teleprompt import Teleprompter
 from mlflow import MlflowClient
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from tests.tfgrpo_dspy.loopback import free_port, wait_for
 from tests.tfgrpo_dspy.made_events import MadeRun, examples
@@ -373,14 +374,19 @@ def test_an_asked_for_store_is_used_despite_an_active_run_elsewhere(tmp_path):
 
 
 @in_a_ready_store
-def test_a_resumed_run_continues_without_repeating_steps():
+@pytest.mark.parametrize("torn", [False, True], ids=["between-steps", "between-the-metrics-and-the-tags-of-a-step"])
+def test_a_resumed_run_continues_without_repeating_steps(torn, monkeypatch):
     run = MadeRun()
     first = MLflowTracking()
-    for event in run.events():
-        if isinstance(event, StepFinished) and event.record.step == 3:
-            break  # the process is killed here
-        first(event)
-    assert first.retry()
+    with monkeypatch.context() as patch:
+        for event in run.events():
+            if isinstance(event, StepFinished) and event.record.step == 3:
+                break  # the process is killed here
+            if torn and isinstance(event, StepFinished) and event.record.step == 2:
+                assert first.retry()
+                patch.delattr(SqlAlchemyStore, "_set_tags")
+            first(event)
+        assert first.retry() is not torn
     again = follow(MLflowTracking(run_id=first.run_id), run)
     assert (again.run_id, again.unrecorded) == (first.run_id, ())
     history = client_of(again).get_metric_history(again.run_id, "reward/mean")

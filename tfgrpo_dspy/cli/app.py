@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tfgrpo_dspy.cli import serving
-from tfgrpo_dspy.cli.attach import AttachOptions
+from tfgrpo_dspy.cli.attach import AttachOptions, attach_libraries
 from tfgrpo_dspy.cli.boundary import Commands
 from tfgrpo_dspy.cli.library import commands as library
 from tfgrpo_dspy.cli.options.common import CompileOptions, DemoOptions, EvaluateOptions
@@ -122,8 +122,6 @@ def evaluate(options: EvaluateOptions) -> None:
 @taking(AttachOptions)
 def attach(options: AttachOptions) -> None:
     """Plug one or more libraries into a program, without any LM call; writes a program.json."""
-    from tfgrpo_dspy.cli.attach import attach_libraries
-
     attach_libraries(options)
 
 

@@ -9,8 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tfgrpo_dspy.cli.library.tracked import read_any
 from tfgrpo_dspy.cli.options.program import ProgramOptions
+from tfgrpo_dspy.cli.references import load_program
 from tfgrpo_dspy.cli.terminal import facts, out, say, section, show_path, table_of, us, warn
+from tfgrpo_dspy.errors import SettingsError
+from tfgrpo_dspy.library.combine import combine
+from tfgrpo_dspy.library.formats import write_library
+from tfgrpo_dspy.library.section import find_section
 from tfgrpo_dspy.text import counted, one_line, visible
 
 if TYPE_CHECKING:
@@ -48,11 +54,6 @@ class AttachOptions(ProgramOptions):
 def attach_libraries(options: AttachOptions) -> None:
     """Carry out the command."""
     from tfgrpo_dspy.cli.files import load_state, save_program
-    from tfgrpo_dspy.cli.library.tracked import read_any
-    from tfgrpo_dspy.cli.references import load_program
-    from tfgrpo_dspy.errors import SettingsError
-    from tfgrpo_dspy.library.combine import combine
-    from tfgrpo_dspy.library.formats import write_library
     from tfgrpo_dspy.program.attach import attach
 
     if options.out.suffix != ".json":
@@ -78,8 +79,6 @@ def attach_libraries(options: AttachOptions) -> None:
 
 
 def _show(options: AttachOptions, attached: dspy.Module, entries: int, tokens: int) -> None:
-    from tfgrpo_dspy.library.section import find_section
-
     readers = [name for name, p in attached.named_predictors() if find_section(p.signature.instructions)]
     say(f"{counted(entries, 'experience')} (about {tokens} tokens) attached to {options.program}", style="bold")
     words = " ".join(options.program_options)

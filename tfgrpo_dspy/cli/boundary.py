@@ -30,7 +30,9 @@ from typer.core import TyperGroup
 from tfgrpo_dspy.cli.options.spelling import spelled
 from tfgrpo_dspy.cli.terminal import err
 from tfgrpo_dspy.errors import RequestError, TFGRPOError, TooManyErrors
+from tfgrpo_dspy.lm.verdicts.table import verdict_of
 from tfgrpo_dspy.reports.redaction import safe
+from tfgrpo_dspy.text import one_line
 
 MISTAKE, BAD_INPUT, UNRECORDED, WAITING, ENDED_EARLY, UNUSED, AWAY, TOO_LOW, INTERRUPTED = 1, 2, 3, 4, 5, 6, 7, 8, 130
 _SIGNALS = ("SIGTERM", "SIGHUP")
@@ -117,15 +119,11 @@ def options_of(ctx: typer.Context) -> set[str]:
 
 def first_paragraph(error: BaseException) -> str:
     """What an error says, without the advice that some libraries add over many lines."""
-    from tfgrpo_dspy.text import one_line
-
     return one_line(str(error).strip().split("\n\n")[0]) or type(error).__name__
 
 
 def why(error: BaseException) -> str:
     """Why a run or an evaluation could not go on, and what to do."""
-    from tfgrpo_dspy.lm.verdicts.table import verdict_of
-
     if isinstance(error, RequestError | TooManyErrors):
         return first_paragraph(error).rstrip(".")
     verdict = verdict_of(error)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dspy
 import typer
@@ -19,6 +20,7 @@ from tfgrpo_dspy.cli.files import PROGRAM, Keeper, check_folder, write_run, writ
 from tfgrpo_dspy.cli.job import Job
 from tfgrpo_dspy.cli.lms import check_configured, lm_named, lm_of
 from tfgrpo_dspy.cli.named import note_named
+from tfgrpo_dspy.cli.options.common import CompileOptions, TrackingOptions
 from tfgrpo_dspy.cli.options.recipe import RECIPE, render_recipe
 from tfgrpo_dspy.cli.references import load_metric, load_program
 from tfgrpo_dspy.cli.results.heldout import note_run
@@ -35,32 +37,30 @@ from tfgrpo_dspy.cli.terminal import (
 from tfgrpo_dspy.declaration import those_of
 from tfgrpo_dspy.errors import ReviewStop, SettingsError, TooManyErrors
 from tfgrpo_dspy.evaluation import compare, evaluate
+from tfgrpo_dspy.gates.holdout import Holdout
+from tfgrpo_dspy.gates.screen import Screen
 from tfgrpo_dspy.history.file import history_path, load_tracked
+from tfgrpo_dspy.history.history import History
 from tfgrpo_dspy.library.formats import read_library
 from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.lm.budget import Budget
+from tfgrpo_dspy.observers.mlflow.tracking import MLflowTracking
+from tfgrpo_dspy.observers.wandb_tracking import WandbTracking
 from tfgrpo_dspy.program.checks import lm_names, reflection_of
 from tfgrpo_dspy.program.instructions import detach
+from tfgrpo_dspy.records.decisions import Review
+from tfgrpo_dspy.records.evaluation import Comparison
+from tfgrpo_dspy.records.events import Observer
 from tfgrpo_dspy.records.planned import Planned, auto_text
 from tfgrpo_dspy.records.result import RunStopped
 from tfgrpo_dspy.reports.redaction import safe
 from tfgrpo_dspy.reports.story import Story, first_loss
+from tfgrpo_dspy.rollouts.ray import RayExecutor
 from tfgrpo_dspy.run.policy import as_policy
+from tfgrpo_dspy.runtime.executor import Executor
 from tfgrpo_dspy.settings import Settings
 from tfgrpo_dspy.teleprompter import TrainingFreeGRPO
 from tfgrpo_dspy.text import counted
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from tfgrpo_dspy.cli.options.common import CompileOptions, TrackingOptions
-    from tfgrpo_dspy.history.history import History
-    from tfgrpo_dspy.library.library import ExperienceLibrary
-    from tfgrpo_dspy.observers.mlflow.tracking import MLflowTracking
-    from tfgrpo_dspy.records.decisions import Review
-    from tfgrpo_dspy.records.evaluation import Comparison
-    from tfgrpo_dspy.records.events import Observer
-    from tfgrpo_dspy.runtime.executor import Executor
 
 
 def compile_program(options: CompileOptions) -> None:
@@ -184,7 +184,6 @@ def tracking_for(options: TrackingOptions, **more: Any) -> MLflowTracking | None
     if options.tracking is None and not options.log_model and find_spec("mlflow") is None:
         warn("MLflow is not installed, so the run is not tracked: pip install 'tfgrpo-dspy[mlflow]'")
         return None
-    from tfgrpo_dspy.observers.mlflow.tracking import MLflowTracking
 
     return MLflowTracking(options.experiment, tracking_uri=options.tracking_uri, log_model=options.log_model, **more)
 
@@ -223,16 +222,12 @@ def _wandb(options: CompileOptions) -> list[Observer]:
     """The W&B recorder, if a project is named."""
     if options.wandb is None or options.dry_run:
         return []
-    from tfgrpo_dspy.observers.wandb_tracking import WandbTracking
 
     return [WandbTracking(options.wandb)]
 
 
 def _objects(options: CompileOptions, examples_in: Callable[[str], list[dspy.Example]]) -> dict[str, Any]:
     """Keywords of the optimizer that are objects in Python, made of what a command line can say."""
-    from tfgrpo_dspy.gates.holdout import Holdout
-    from tfgrpo_dspy.gates.screen import Screen
-
     return {
         "reflection_lm": lm_named(options.reflection_lm, options, _seed(options))
         if options.reflection_lm is not None
@@ -262,7 +257,6 @@ def _executor(options: CompileOptions) -> str | Executor:
         return options.executor
     if options.executor != "ray":
         raise SettingsError('`ray_address` needs `executor="ray"`')
-    from tfgrpo_dspy.rollouts.ray import RayExecutor
 
     return RayExecutor(address=options.ray_address)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from tfgrpo_dspy.cli.options.common import DataOptions
 from tfgrpo_dspy.cli.references import check_fit, fit_of
 from tfgrpo_dspy.data.examples import load_examples
 from tfgrpo_dspy.errors import DataError
@@ -12,8 +13,6 @@ from tfgrpo_dspy.rewards.metrics import BUILT_IN
 
 if TYPE_CHECKING:
     import dspy
-
-    from tfgrpo_dspy.cli.options.common import DataOptions
 
 
 def examples_for(program: dspy.Module, source: str, options: DataOptions) -> list[dspy.Example]:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import typer
+from rich.table import Table
 
 from tfgrpo_dspy.cli.terminal import say, section, table_of
+from tfgrpo_dspy.forecast.forecast import Forecast, Range, StageForecast
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from rich.table import Table
-
-    from tfgrpo_dspy.forecast.forecast import Forecast, Range, StageForecast
-
     _Text = Callable[[float], str]
 
 COLUMNS = ("stage", "calls", "tokens in", "tokens out", "cost", "share")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import dspy
 import typer
@@ -28,6 +27,7 @@ from tfgrpo_dspy.errors import DataError
 from tfgrpo_dspy.evaluation import compare, evaluate
 from tfgrpo_dspy.library.section import find_section
 from tfgrpo_dspy.lm.budget import Budget
+from tfgrpo_dspy.observers.mlflow.tracking import MLflowTracking
 from tfgrpo_dspy.program.checks import policy_name
 from tfgrpo_dspy.program.instructions import detach
 from tfgrpo_dspy.records.ended import how_of
@@ -40,9 +40,6 @@ from tfgrpo_dspy.rewards.reward import Metric
 from tfgrpo_dspy.settings import Settings
 from tfgrpo_dspy.statistics.estimates import paired_difference
 from tfgrpo_dspy.text import counted
-
-if TYPE_CHECKING:
-    from tfgrpo_dspy.observers.mlflow.tracking import MLflowTracking
 
 
 def evaluate_program(options: EvaluateOptions) -> None:
@@ -107,7 +104,6 @@ def _tracking(options: EvaluateOptions) -> MLflowTracking | None:
     found = run_of(options.load.parent, options.tracking_uri) if options.load is not None else None
     if found is not None or not options.tracking:
         return found
-    from tfgrpo_dspy.observers.mlflow.tracking import MLflowTracking
 
     name = f"evaluation of {_title(options)}, k={options.k}"
     return MLflowTracking(options.experiment, tracking_uri=options.tracking_uri, run_name=name)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import dspy
 
 from tfgrpo_dspy.cli.options.recipe import RECIPE
 from tfgrpo_dspy.cli.terminal import show_path, warn
@@ -18,17 +20,12 @@ from tfgrpo_dspy.library.file import save_library, to_markdown, write_atomically
 from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.library.section import append_section, find_section, parse_lines, render_section
 from tfgrpo_dspy.program.retrieving import Retrieving, holds_memory, library_in, with_library_in
-from tfgrpo_dspy.records.events import RunFinished, RunStarted, StepFinished
+from tfgrpo_dspy.records.events import Event, RunFinished, RunStarted, StepFinished
+from tfgrpo_dspy.records.result import CompileResult
 from tfgrpo_dspy.reports.markdown import render_report, with_gain
 from tfgrpo_dspy.reports.page.render import render_page, with_verdict
 from tfgrpo_dspy.reports.story import Section, Story
 from tfgrpo_dspy.runtime.locks import remove_what_killed_writers_left
-
-if TYPE_CHECKING:
-    import dspy
-
-    from tfgrpo_dspy.records.events import Event
-    from tfgrpo_dspy.records.result import CompileResult
 
 PROGRAM, LIBRARY, LIBRARY_TEXT = "program.json", "library.json", "library.md"
 REPORT, PAGE = "report.md", "run.html"

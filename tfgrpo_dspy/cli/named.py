@@ -19,6 +19,7 @@ from typing import Any
 from tfgrpo_dspy.cli.options.taken import WORDS
 from tfgrpo_dspy.cli.terminal import us
 from tfgrpo_dspy.errors import SettingsError
+from tfgrpo_dspy.rewards.metrics import BUILT_IN
 
 _ENDPOINT = ("lm", "api_base", "lm_option")
 _DATA = ("inputs", "answer")
@@ -70,8 +71,6 @@ def check_named(recipe: Mapping[str, Any], typed: Mapping[str, Any], of: Path) -
 
 def _named(said: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[Any]]]:
     """What of it runs code or is sent keys and data, by the setting that names it."""
-    from tfgrpo_dspy.rewards.metrics import BUILT_IN
-
     yield "program", ("program", said.get("program"), *_listed(said.get(WORDS)))
     metric = said.get("metric")
     if metric is not None and metric not in BUILT_IN:

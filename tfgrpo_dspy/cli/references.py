@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -21,10 +21,9 @@ from tfgrpo_dspy.data.columns import Fit
 from tfgrpo_dspy.errors import DataError, ProgramError, SettingsError, TFGRPOError
 from tfgrpo_dspy.names.modules import find_module, is_about
 from tfgrpo_dspy.names.plugins import load_plugin, plugins
+from tfgrpo_dspy.rewards.metrics import BUILT_IN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
     import dspy
 
     from tfgrpo_dspy.rewards.reward import Metric
@@ -67,7 +66,6 @@ def load_metric(reference: str) -> Metric:
     Raises:
         SettingsError: It cannot be found, or is neither a function nor a `GroupMetric`.
     """
-    from tfgrpo_dspy.rewards.metrics import BUILT_IN
     from tfgrpo_dspy.rewards.reward import GroupMetric
 
     if reference in BUILT_IN:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 from rich.prompt import Prompt
@@ -16,12 +16,10 @@ from tfgrpo_dspy.cli.view import show_change
 from tfgrpo_dspy.errors import DataError, ReviewStop
 from tfgrpo_dspy.library.apply import Limits
 from tfgrpo_dspy.library.file import write_atomically
+from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.library.operations import Delete, Operation, operation_id
 from tfgrpo_dspy.records.decisions import Decision, Proposed
 from tfgrpo_dspy.text import counted, fingerprint
-
-if TYPE_CHECKING:
-    from tfgrpo_dspy.library.library import ExperienceLibrary
 
 FORMAT, VERSION = "tfgrpo-review", 1
 _HOW = (

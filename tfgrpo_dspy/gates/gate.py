@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import dspy
 
@@ -15,12 +15,10 @@ from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.records.advantages import SemanticAdvantage
 from tfgrpo_dspy.records.updates import Proposal, Ruling
 from tfgrpo_dspy.runtime.workers import Workers
+from tfgrpo_dspy.statistics.estimates import Rewards
+from tfgrpo_dspy.statistics.lost import Side
 from tfgrpo_dspy.steps.briefing import Briefing
 from tfgrpo_dspy.steps.reflection import Reflection
-
-if TYPE_CHECKING:
-    from tfgrpo_dspy.statistics.estimates import Rewards
-    from tfgrpo_dspy.statistics.lost import Side
 
 
 class Tried(NamedTuple):
@@ -37,8 +35,6 @@ class Tried(NamedTuple):
     @property
     def side(self) -> Side:
         """As one side of a comparison."""
-        from tfgrpo_dspy.statistics.lost import Side
-
         return Side(self.rewards, self.lost or [0] * len(self.rewards))
 
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from tfgrpo_dspy.history.commits import Note, Scores, digest_of
 from tfgrpo_dspy.history.history import History, rollback
+from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.records.advantages import evidence_of
+from tfgrpo_dspy.records.effects import Effect
 
 if TYPE_CHECKING:
-    from tfgrpo_dspy.library.library import ExperienceLibrary
-    from tfgrpo_dspy.records.effects import Effect
     from tfgrpo_dspy.records.result import CompileResult, StepRecord
 
 

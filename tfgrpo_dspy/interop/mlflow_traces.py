@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from tfgrpo_dspy.errors import DataError, MissingExtraError
 from tfgrpo_dspy.program.transcript import render_values
+from tfgrpo_dspy.rewards.reward import Metric
 from tfgrpo_dspy.rollouts.past import PastRollouts
 
 if TYPE_CHECKING:
     from mlflow.entities import Span, Trace
 
-    from tfgrpo_dspy.rewards.reward import Metric
 
 _WORDS = {"yes": 1.0, "no": 0.0, "true": 1.0, "false": 0.0, "correct": 1.0, "incorrect": 0.0, "pass": 1.0, "fail": 0.0}
 """What assessments say in words, MLflow's own judges and people alike."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import sys
 from collections.abc import Callable
 from functools import cache
@@ -30,8 +31,6 @@ def lazily(room: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
 @cache
 def _homes(room: str) -> dict[str, str]:
     """Public name to the module that it is defined in, as type checkers read it."""
-    import inspect
-
     tree = ast.parse(inspect.getsource(sys.modules[room]))
     for_checkers = next(node for node in tree.body if isinstance(node, ast.If))
     imports = [node for node in for_checkers.body if isinstance(node, ast.ImportFrom)]

@@ -7,15 +7,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, get_args
 
+from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.records.effects import Verdict
-from tfgrpo_dspy.records.rollouts import count_groups, reward_estimate
+from tfgrpo_dspy.records.rollouts import Group, count_groups, reward_estimate
 from tfgrpo_dspy.statistics.estimates import Difference, Estimate, full_marks
 
 if TYPE_CHECKING:
-    from tfgrpo_dspy.lm.usage import Usage
     from tfgrpo_dspy.records.evaluation import Evaluation
     from tfgrpo_dspy.records.result import CompileResult, StepRecord
-    from tfgrpo_dspy.records.rollouts import Group
     from tfgrpo_dspy.settings import Settings
 
 LAST_OF_STEP = "time/epoch"

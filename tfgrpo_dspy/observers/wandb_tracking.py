@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfgrpo_dspy.errors import MissingExtraError, SettingsError
 from tfgrpo_dspy.library.file import dump_library
+from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.looks.look import call_text
 from tfgrpo_dspy.observers.about import name_of, params_of, redactor_of
 from tfgrpo_dspy.observers.metrics import final_metrics, initial_metrics, step_metrics
@@ -22,7 +23,6 @@ from tfgrpo_dspy.text import fingerprint
 if TYPE_CHECKING:
     from wandb import Run
 
-    from tfgrpo_dspy.library.library import ExperienceLibrary
 
 logger = logging.getLogger(__name__)
 

@@ -9,20 +9,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.looks.look import Look
 from tfgrpo_dspy.looks.value import Shown
 from tfgrpo_dspy.records.advantages import Extraction, Summary
 from tfgrpo_dspy.records.result import CompileResult, StepRecord
+from tfgrpo_dspy.records.rollouts import Group, Lost, Scored
 from tfgrpo_dspy.records.updates import Update
+from tfgrpo_dspy.settings import Settings
 from tfgrpo_dspy.text import counted
 
 if TYPE_CHECKING:
     import dspy
 
-    from tfgrpo_dspy.library.library import ExperienceLibrary
     from tfgrpo_dspy.records.evaluation import Gain
-    from tfgrpo_dspy.records.rollouts import Group, Lost, Scored
-    from tfgrpo_dspy.settings import Settings
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -53,6 +54,4 @@ def credentials_of(lms: Iterable[Any]) -> Iterator[str]:
 
 def safe(text: str) -> str:
     """The text without keys of the environment, credentials in addresses and whatever else looks like a secret."""
-    import os
-
     return Redactor(of_environment(os.environ))(text)

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, NamedTuple
 import dspy
 
 from tfgrpo_dspy.errors import SettingsError
-from tfgrpo_dspy.gates.gate import All, Gate
+from tfgrpo_dspy.gates.gate import All, Gate, Tried
+from tfgrpo_dspy.records.evaluation import Gain
 from tfgrpo_dspy.records.events import GainJudged
 from tfgrpo_dspy.runtime.workers import Workers
 from tfgrpo_dspy.settings import Settings
+from tfgrpo_dspy.statistics.estimates import Difference, paired_difference
+from tfgrpo_dspy.statistics.lost import difference_if_lost, verdict_on
 
 if TYPE_CHECKING:
-    from tfgrpo_dspy.gates.gate import Tried
     from tfgrpo_dspy.gates.holdout import Holdout
-    from tfgrpo_dspy.records.evaluation import Gain
     from tfgrpo_dspy.run.run import Run
-    from tfgrpo_dspy.statistics.estimates import Difference
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,6 @@ def judge_gain(run: Run, workers: Workers) -> Gain | None:
     """Measure the gain on problems that chose nothing: the judging part of the valset, else of the gate's problems."""
     if not run.settings.require_gain:
         return None
-    from tfgrpo_dspy.records.evaluation import Gain
 
     examples, k = run.judging, _rollouts_each(run.settings, run.gate)
     initial, learned = run.settings.library, run.best_library
@@ -72,9 +71,6 @@ def _measured(initial: Tried, learned: Tried) -> tuple[Difference | None, str]:
     answered = any(a and b for a, b in zip(initial.rewards, learned.rewards, strict=True))
     if not (initial.is_whole and learned.is_whole and answered):
         return None, "the gain could not be measured: the budget or lost rollouts left too little"
-    from tfgrpo_dspy.statistics.estimates import paired_difference
-    from tfgrpo_dspy.statistics.lost import difference_if_lost, verdict_on
-
     d = paired_difference(initial.rewards, learned.rewards)
     lost = difference_if_lost(initial.side, learned.side)
     verdict = verdict_on(d, lost)

@@ -23,6 +23,7 @@ from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.program.checks import lm_names, lms_of
 from tfgrpo_dspy.program.instructions import check_conditioned
 from tfgrpo_dspy.records.advantages import Contrast, SemanticAdvantage, by_label
+from tfgrpo_dspy.records.evaluation import Evaluation, Gain
 from tfgrpo_dspy.records.events import EpochFinished, RunFinished, RunStarted, StepFinished, StepStarted
 from tfgrpo_dspy.records.result import CompileResult, RunStopped, StepRecord
 from tfgrpo_dspy.records.rollouts import Group, step_of
@@ -54,7 +55,6 @@ from tfgrpo_dspy.text import counted
 if TYPE_CHECKING:
     from tfgrpo_dspy.credit.of_run import Trials
     from tfgrpo_dspy.records.decisions import Review
-    from tfgrpo_dspy.records.evaluation import Evaluation, Gain
     from tfgrpo_dspy.rollouts.adaptive import Stopping
     from tfgrpo_dspy.rollouts.past import PastRollouts
     from tfgrpo_dspy.run.bench import RunBench

@@ -10,6 +10,8 @@ from dataclasses import fields, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, get_type_hints
 
+from pydantic import TypeAdapter
+
 from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.records.advantages import SemanticAdvantage
 from tfgrpo_dspy.records.effects import Effect
@@ -60,8 +62,6 @@ def adapter(kind: Any) -> Any:
 
 @cache
 def _adapter(kind: Any) -> Any:
-    from pydantic import TypeAdapter
-
     return TypeAdapter(kind)
 
 

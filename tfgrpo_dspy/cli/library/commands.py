@@ -19,7 +19,10 @@ from tfgrpo_dspy.cli.library.tracked import history_to_show, library_file, read_
 from tfgrpo_dspy.cli.results.machine import write_json
 from tfgrpo_dspy.cli.terminal import SIMULATED, out, say, show_path, us
 from tfgrpo_dspy.errors import DataError, SettingsError
-from tfgrpo_dspy.library.formats import Format
+from tfgrpo_dspy.history.history import diff as compared
+from tfgrpo_dspy.library.file import load_library
+from tfgrpo_dspy.library.formats import Format, write_library
+from tfgrpo_dspy.text import counted, one_line
 
 app = typer.Typer(
     no_args_is_help=True, help="Look at libraries and their history, change, compare, export and import them."
@@ -53,7 +56,6 @@ def show(
         history.show_commit(file, commit)
         return
     from tfgrpo_dspy.cli.view import entries
-    from tfgrpo_dspy.text import counted
 
     library = read_any(file)
     learned = f", learned with {', '.join(library.learned_with)}" if library.learned_with else ""
@@ -78,8 +80,6 @@ def diff(
 
     With one FILE: what its last commit changed. With one COMMIT: what changed since.
     """
-    from tfgrpo_dspy.history.history import diff as compared
-
     if other is None or commit is not None or history.is_commit(other):
         found = history.diff_of(file, other, commit)
     else:
@@ -113,9 +113,6 @@ def example(
     ] = None,
 ) -> None:
     """Copy a library that comes with this package, with its history; it was learned with the simulated LM."""
-    from tfgrpo_dspy.library.file import load_library
-    from tfgrpo_dspy.text import counted
-
     with as_file(files("tfgrpo_dspy") / "examples") as folder:
         known = {path.name: path for path in sorted(folder.iterdir()) if path.is_dir()}
         if name is None:
@@ -167,9 +164,6 @@ def import_(
 
 
 def _write(source: Path, target: Path, domain: str | None = None, format: Format | None = None) -> None:
-    from tfgrpo_dspy.library.formats import write_library
-    from tfgrpo_dspy.text import counted, one_line
-
     library = read_any(source)
     if domain is not None:
         library = replace(library, domain=one_line(domain) or None)

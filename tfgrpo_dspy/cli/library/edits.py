@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -18,9 +18,9 @@ from tfgrpo_dspy.cli.library.history import ExperienceId, LibraryFile, Reason
 from tfgrpo_dspy.cli.library.tracked import library_file, library_to_change, note_of_a_person, write_commit
 from tfgrpo_dspy.cli.terminal import say, show_path, us
 from tfgrpo_dspy.errors import ReviewStop, SettingsError
-
-if TYPE_CHECKING:
-    from tfgrpo_dspy.library.operations import Operation
+from tfgrpo_dspy.library.apply import Limits, Refusal
+from tfgrpo_dspy.library.operations import Add, Delete, Modify, Operation, operation_id
+from tfgrpo_dspy.records.decisions import Proposed
 
 MaxWords = Annotated[int, typer.Option("--max-words", metavar="N", help="Words that the text may have.")]
 _Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of experiences, e.g. G7.")]
@@ -36,8 +36,6 @@ def edit(
     max_words: MaxWords = 32,
 ) -> None:
     """Change the text of an experience."""
-    from tfgrpo_dspy.library.operations import Modify
-
     path = library_file(file)
     if text is None:
         text = _edited(path, id)
@@ -51,15 +49,11 @@ def add(
     max_words: MaxWords = 32,
 ) -> None:
     """Add an experience."""
-    from tfgrpo_dspy.library.operations import Add
-
     _apply(library_file(file), [Add(text=text, reason=reason)], reason, max_words)
 
 
 def delete(file: LibraryFile, ids: _Ids, reason: Reason = "") -> None:
     """Delete experiences; their ids are not used again."""
-    from tfgrpo_dspy.library.operations import Delete
-
     _apply(library_file(file), [Delete(id=id, reason=reason) for id in ids], reason, None)
 
 
@@ -77,9 +71,6 @@ def review(file: LibraryFile, max_words: MaxWords = 32) -> None:
     """Decide, one by one, on what agents proposed by `tfgrpo mcp`; what is accepted is one commit."""
     from tfgrpo_dspy.cli.review import TerminalReview
     from tfgrpo_dspy.history.proposals import decided, read_proposals
-    from tfgrpo_dspy.library.apply import Limits, Refusal
-    from tfgrpo_dspy.library.operations import operation_id
-    from tfgrpo_dspy.records.decisions import Proposed
 
     path = library_file(file)
     waiting = read_proposals(path)
@@ -112,8 +103,6 @@ def review(file: LibraryFile, max_words: MaxWords = 32) -> None:
 
 
 def _apply(path: Path, operations: Sequence[Operation], reason: str, max_words: int | None) -> None:
-    from tfgrpo_dspy.library.apply import Limits
-
     tracked = library_to_change(path)
     library, changes, refusals = tracked.library.apply(operations, author="person", limits=Limits(max_words=max_words))
     if refusals:

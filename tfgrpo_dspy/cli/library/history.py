@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -20,14 +20,14 @@ from tfgrpo_dspy.cli.library.tracked import (
 from tfgrpo_dspy.cli.results.machine import write_json
 from tfgrpo_dspy.cli.terminal import facts, out, say, show_path, table_of, us
 from tfgrpo_dspy.errors import HistoryError, SettingsError
+from tfgrpo_dspy.history import history as of
+from tfgrpo_dspy.history.commits import Commit
+from tfgrpo_dspy.history.file import load_tracked
+from tfgrpo_dspy.history.history import LibraryDiff, measured_effects
+from tfgrpo_dspy.records.effects import Effect
 from tfgrpo_dspy.reports.provenance import grounds_of, texts_of, title_of
 from tfgrpo_dspy.runtime.database import NAME
 from tfgrpo_dspy.text import counted
-
-if TYPE_CHECKING:
-    from tfgrpo_dspy.history.commits import Commit
-    from tfgrpo_dspy.history.history import LibraryDiff
-    from tfgrpo_dspy.records.effects import Effect
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 LibraryFile = Annotated[Path, typer.Argument(metavar="FILE", help="library.json, or the folder of one.")]
@@ -48,7 +48,6 @@ def log(file: LibraryFile, json: Json = False) -> None:
 def blame(file: LibraryFile, id: ExperienceId, json: Json = False) -> None:
     """Show how an experience came to be what it is: each text, when, by whom, why, and from which rollouts."""
     from tfgrpo_dspy.cli.view import show_change
-    from tfgrpo_dspy.history import history as of
 
     history, id = history_to_show(library_file(file)), id.strip().removeprefix("[").removesuffix("]")
     chapters = of.blame(history, id)
@@ -80,8 +79,6 @@ def rollback(
     reason: Reason = "",
 ) -> None:
     """Make a library what it was after an earlier commit or step; that is a commit, too."""
-    from tfgrpo_dspy.history import history as of
-
     to = commit if step is None else step
     if to is None or (commit is not None and step is not None):
         raise SettingsError("name the commit to go back to or --step N, one of the two")
@@ -91,8 +88,6 @@ def rollback(
 
 def commit_(file: LibraryFile, reason: Reason = "") -> None:
     """Take what was changed in a library file by hand into its history, as a person's change."""
-    from tfgrpo_dspy.history.file import load_tracked
-
     path = library_file(file)
     tracked = load_tracked(path)
     if not tracked.difference:
@@ -123,8 +118,6 @@ def effects_of(file: Path) -> dict[str, Effect]:
     Raises:
         HistoryError: It has no history, or nothing was measured in it.
     """
-    from tfgrpo_dspy.history.history import measured_effects
-
     found = measured_effects(history_to_show(library_file(file)))
     if not found:
         raise HistoryError(
@@ -140,8 +133,6 @@ def is_commit(text: str) -> bool:
 
 def diff_of(file: Path, first: str | None, second: str | None) -> LibraryDiff:
     """What changed between two commits, from one to now, or with the last commit."""
-    from tfgrpo_dspy.history import history as of
-
     history = history_to_show(library_file(file))
     before = history.at(first) if first is not None else history.before(history.commits[-1])
     return of.diff(before, history.at(second) if second is not None else history.library)

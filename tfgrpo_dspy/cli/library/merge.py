@@ -10,13 +10,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tfgrpo_dspy.cli.library.history import show_changes
-from tfgrpo_dspy.cli.library.tracked import library_file, library_to_change, write_commit
+from tfgrpo_dspy.cli.library.tracked import library_file, library_to_change, read_any, write_commit
+from tfgrpo_dspy.cli.lms import make_lm
 from tfgrpo_dspy.cli.terminal import say, show_path
 from tfgrpo_dspy.errors import SettingsError
+from tfgrpo_dspy.history.commits import Note
+from tfgrpo_dspy.history.file import save_tracked
+from tfgrpo_dspy.history.history import diff
+from tfgrpo_dspy.library.apply import Change
+from tfgrpo_dspy.library.combine import combine
+from tfgrpo_dspy.library.library import ExperienceLibrary
 
 if TYPE_CHECKING:
-    from tfgrpo_dspy.library.apply import Change
-    from tfgrpo_dspy.library.library import ExperienceLibrary
     from tfgrpo_dspy.steps.reflection import Reflection
 
 
@@ -41,10 +46,6 @@ def merge(
     """
     if (lm is None) != no_lm:
         raise SettingsError("name the LM that reconciles the libraries with --lm, or ask none with --no-lm")
-    from tfgrpo_dspy.cli.library.tracked import read_any
-    from tfgrpo_dspy.history.commits import Note
-    from tfgrpo_dspy.history.file import save_tracked
-    from tfgrpo_dspy.library.combine import combine
     from tfgrpo_dspy.steps.reconcile import OBJECTIVE, Reconciled, reconcile
 
     path = library_file(first)
@@ -64,7 +65,6 @@ def merge(
     if target is None:
         write_commit(path, history)
         return
-    from tfgrpo_dspy.history.history import diff
 
     aside = save_tracked(history, target)
     show_changes(diff(old, made.library))
@@ -73,7 +73,6 @@ def merge(
 
 
 def _reflection(lm: str, api_base: str | None) -> Reflection:
-    from tfgrpo_dspy.cli.lms import make_lm
     from tfgrpo_dspy.steps.reflection import Reflection
 
     return Reflection(make_lm(lm, api_base=api_base), retries=2)
@@ -81,8 +80,6 @@ def _reflection(lm: str, api_base: str | None) -> Reflection:
 
 def _moves(library: ExperienceLibrary, old: ExperienceLibrary) -> list[Change]:
     """What the history says of the experiences that came over: what they were, and what they rest on."""
-    from tfgrpo_dspy.library.apply import Change
-
     return [
         Change("add", e.id, None, e.text, "; ".join(filter(None, [f"it was {e.provenance.origin}", why])), sources)
         for e in library

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from rich.text import Text
 
 from tfgrpo_dspy.cli.terminal import out, say, show_path, us, warn
 from tfgrpo_dspy.errors import DataError, HistoryError
-
-if TYPE_CHECKING:
-    from rich.text import Text
-
-    from tfgrpo_dspy.history.commits import Commit, Note
-    from tfgrpo_dspy.history.file import Tracked
-    from tfgrpo_dspy.history.history import History
-    from tfgrpo_dspy.library.library import ExperienceLibrary
+from tfgrpo_dspy.history.commits import Commit, Note
+from tfgrpo_dspy.history.file import Tracked, extend, history_path, load_tracked
+from tfgrpo_dspy.history.history import History, diff
+from tfgrpo_dspy.history.of_run import begin
+from tfgrpo_dspy.library.foreign.skill import SKILL
+from tfgrpo_dspy.library.formats import read_library
+from tfgrpo_dspy.library.library import ExperienceLibrary
+from tfgrpo_dspy.text import one_line
 
 
 def library_file(path: Path) -> Path:
@@ -25,7 +26,6 @@ def library_file(path: Path) -> Path:
         DataError: It is another file, or there is none.
     """
     from tfgrpo_dspy.cli.files import LIBRARY, library_of_program
-    from tfgrpo_dspy.history.file import history_path
 
     file = path / LIBRARY if path.is_dir() else path
     if file.suffix != ".json" or (file.is_file() and library_of_program(file) is not None):
@@ -40,9 +40,6 @@ def library_file(path: Path) -> Path:
 def read_any(path: Path) -> ExperienceLibrary:
     """The library of a library file, a saved program or a run's folder."""
     from tfgrpo_dspy.cli.files import LIBRARY, library_of_program
-    from tfgrpo_dspy.history.file import history_path
-    from tfgrpo_dspy.library.foreign.skill import SKILL
-    from tfgrpo_dspy.library.formats import read_library
 
     if (path / SKILL).is_file():
         return read_library(path)
@@ -57,8 +54,6 @@ def read_any(path: Path) -> ExperienceLibrary:
 
 def read_tracked(file: Path) -> Tracked:
     """The library and its history, for looking at; warns if they do not fit."""
-    from tfgrpo_dspy.history.file import load_tracked
-
     tracked = load_tracked(file)
     if tracked.difference:
         warn(tracked.difference)
@@ -86,9 +81,6 @@ def library_to_change(file: Path) -> Tracked:
     Raises:
         HistoryError: The file was changed outside its history.
     """
-    from tfgrpo_dspy.history.file import load_tracked
-    from tfgrpo_dspy.history.of_run import begin
-
     tracked = load_tracked(file)
     if tracked.difference:
         raise HistoryError(tracked.difference)
@@ -97,16 +89,12 @@ def library_to_change(file: Path) -> Tracked:
 
 def note_of_a_person(reason: str) -> Note:
     """What is said of a change that a person makes now."""
-    from tfgrpo_dspy.history.commits import Note
-    from tfgrpo_dspy.text import one_line
-
     return Note(author="person", reason=one_line(reason), at=time.strftime("%Y-%m-%dT%H:%M:%S%z"))
 
 
 def write_commit(file: Path, history: History) -> None:
     """Write a history with one commit more than the file has, and say what it did."""
     from tfgrpo_dspy.cli.files import PROGRAM, refresh_files
-    from tfgrpo_dspy.history.file import extend
 
     extend(file, history)
     made = history.commits[-1]
@@ -118,10 +106,6 @@ def write_commit(file: Path, history: History) -> None:
 
 def described_changes(commit: Commit, history: History) -> Text:
     """The lines that a commit takes away and adds, in the manner of git."""
-    from rich.text import Text
-
-    from tfgrpo_dspy.history.history import diff
-
     before = history.before(commit)
     after = history.at(commit.id)
     return diff_text(diff(before, after).to_text()) if commit.changes else Text("no change", style="dim")
@@ -129,7 +113,5 @@ def described_changes(commit: Commit, history: History) -> Text:
 
 def diff_text(lines: str) -> Text:
     """A diff in colours."""
-    from rich.text import Text
-
     shown = [Text(line, style="green" if line.startswith("+") else "red") for line in lines.splitlines()]
     return Text("\n").join(shown)

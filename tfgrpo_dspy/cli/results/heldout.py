@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,11 +16,11 @@ from tfgrpo_dspy.cli.named import note, was_named
 from tfgrpo_dspy.cli.terminal import say, warn
 from tfgrpo_dspy.errors import DataError
 from tfgrpo_dspy.library.file import write_atomically
+from tfgrpo_dspy.records.evaluation import Comparison, Evaluation
 from tfgrpo_dspy.reports.redaction import safe
 
 if TYPE_CHECKING:
     from tfgrpo_dspy.observers.mlflow.tracking import MLflowTracking
-    from tfgrpo_dspy.records.evaluation import Comparison, Evaluation
 
 RUN = "mlflow.json"
 """Beside a program: the MLflow run that learned it."""
@@ -42,8 +43,6 @@ def run_of(folder: Path, tracking_uri: str | None = None) -> MLflowTracking | No
     Raises:
         DataError: The note in the folder is damaged.
     """
-    from importlib.util import find_spec
-
     path = folder / RUN
     if not path.is_file() or find_spec("mlflow") is None:
         return None

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from tfgrpo_dspy.cli.boundary import UNRECORDED
+from tfgrpo_dspy.cli.results.heldout import note_run, run_of
 from tfgrpo_dspy.cli.terminal import (
     facts,
     out,
@@ -21,12 +24,9 @@ from tfgrpo_dspy.cli.terminal import (
 )
 from tfgrpo_dspy.errors import DataError, SettingsError
 from tfgrpo_dspy.reports.redaction import safe
+from tfgrpo_dspy.runtime.locks import holding
+from tfgrpo_dspy.runtime.stored import Stored, reading
 from tfgrpo_dspy.text import counted, visible
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from tfgrpo_dspy.runtime.stored import Stored
 
 _MOST = 100
 """Characters of a setting that are shown."""
@@ -49,8 +49,6 @@ def show_log(
     ] = None,
 ) -> None:
     """Show what a run is, what it did and spent; one that is going on, too."""
-    from tfgrpo_dspy.runtime.stored import reading
-
     if (export is not None) + check + to_mlflow > 1:
         raise SettingsError("--export, --check and --to-mlflow are three commands; give one of them")
     if not to_mlflow and (experiment or tracking_uri):
@@ -85,12 +83,9 @@ def _check(stored: Stored) -> None:
 
 def _record(stored: Stored, folder: Path, experiment: str | None, tracking_uri: str | None) -> None:
     """Exit code 3 if something could not be recorded."""
-    from tfgrpo_dspy.cli.boundary import UNRECORDED
-    from tfgrpo_dspy.cli.results.heldout import note_run, run_of
     from tfgrpo_dspy.cli.view import mlflow_text
     from tfgrpo_dspy.observers.mlflow.tracking import MLflowTracking
     from tfgrpo_dspy.run.recall import recall
-    from tfgrpo_dspy.runtime.locks import holding
 
     show_warnings_of_the_library()
     noted = None if experiment or tracking_uri else run_of(folder)

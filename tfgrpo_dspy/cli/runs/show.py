@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Group
+from rich.table import Table
 from rich.text import Text
 
 from tfgrpo_dspy.cli.terminal import SIMULATED, facts, out, say, table_of, us
-from tfgrpo_dspy.errors import DataError
+from tfgrpo_dspy.errors import DataError, TFGRPOError
+from tfgrpo_dspy.history.file import history_path, load_history
+from tfgrpo_dspy.library.library import ExperienceLibrary
+from tfgrpo_dspy.records.rollouts import example_of, group_of
+from tfgrpo_dspy.records.wording import is_simulated
+from tfgrpo_dspy.rollouts.recorded import Recorded, is_rollout_name, lms_of, other_purposes, recorded_rollouts
 from tfgrpo_dspy.text import visible
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
-    from tfgrpo_dspy.library.library import ExperienceLibrary
     from tfgrpo_dspy.program.transcript import Turn, Value
-    from tfgrpo_dspy.rollouts.recorded import Recorded
 
 _WIDE = 100
 """Columns from which two rollouts stand side by side."""
@@ -48,9 +50,6 @@ def show_rollout(
 
     With two rollouts of one example: side by side, with the first turn marked in which they differ.
     """
-    from tfgrpo_dspy.records.wording import is_simulated
-    from tfgrpo_dspy.rollouts.recorded import lms_of
-
     names = list(names or ())
     _check(names)
     found = _found(folder, names, purpose)
@@ -65,9 +64,6 @@ def show_rollout(
 
 
 def _check(names: Sequence[str]) -> None:
-    from tfgrpo_dspy.records.rollouts import example_of, group_of
-    from tfgrpo_dspy.rollouts.recorded import is_rollout_name
-
     if len(names) > _TO_COMPARE:
         raise DataError(f"one rollout is shown, or two are compared; {len(names)} were named")
     for name in names:
@@ -81,9 +77,6 @@ def _check(names: Sequence[str]) -> None:
 
 
 def _found(folder: Path, names: Sequence[str], purpose: str) -> list[Recorded]:
-    from tfgrpo_dspy.records.rollouts import group_of
-    from tfgrpo_dspy.rollouts.recorded import other_purposes, recorded_rollouts
-
     groups = [group_of(name) for name in names]
     there = {each.name: each for each in recorded_rollouts(folder, groups, purpose=purpose)}
     if missing := next((name for name in names if name not in there), None):
@@ -126,8 +119,6 @@ def _show_one(each: Recorded, library: ExperienceLibrary | None, *, full: bool, 
 
 def _show_two(pair: Sequence[Recorded], library: ExperienceLibrary | None, *, full: bool) -> None:
     """Side by side where there is room, else one below the other."""
-    from rich.table import Table
-
     from tfgrpo_dspy.program.transcript import first_divergence
 
     console, sides = out(), [_turns(each) for each in pair]
@@ -163,8 +154,6 @@ def _cell(turns: Sequence[Turn], position: int, *, marked: bool, full: bool) -> 
 
 def _values(turn: Turn, is_followed_by_tool: bool, *, full: bool) -> Table:
     """What a call was given and gave; a tool's name and arguments only where the tool itself does not show them."""
-    from rich.table import Table
-
     table = Table.grid(padding=(0, 2, 0, 2))
     table.add_column(style="dim", no_wrap=True, max_width=18)
     table.add_column(overflow="fold")
@@ -236,8 +225,6 @@ def _told(id: str, library: ExperienceLibrary | None) -> str:
 def _library_read(folder: Path, each: Recorded) -> ExperienceLibrary | None:
     """The library before the rollout's step, if the run's history tells."""
     from tfgrpo_dspy.cli.files import LIBRARY
-    from tfgrpo_dspy.errors import TFGRPOError
-    from tfgrpo_dspy.history.file import history_path, load_history
 
     beside = history_path(folder / LIBRARY)
     if not beside.is_file() or not each.purpose.startswith("training"):

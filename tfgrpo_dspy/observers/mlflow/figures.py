@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tfgrpo_dspy.errors import MissingExtraError
 from tfgrpo_dspy.records.rollouts import reward_estimate
 from tfgrpo_dspy.records.wording import gain_text
+from tfgrpo_dspy.statistics.estimates import Estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
     from tfgrpo_dspy.records.evaluation import Comparison, Evaluation
     from tfgrpo_dspy.records.result import CompileResult
-    from tfgrpo_dspy.statistics.estimates import Estimate
 
 _APART = 0.06
 """Of a step, between two intervals of one step."""

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from tfgrpo_dspy.observers.metrics import heldout_metrics
 from tfgrpo_dspy.observers.mlflow import tables
 from tfgrpo_dspy.observers.mlflow.figures import heldout_figure
+from tfgrpo_dspy.observers.mlflow.tables import Safe
 
 if TYPE_CHECKING:
-    from tfgrpo_dspy.observers.mlflow.tables import Safe
     from tfgrpo_dspy.observers.mlflow.writer import Write
     from tfgrpo_dspy.records.evaluation import Comparison, Evaluation
 

@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tfgrpo_dspy.library.file import to_text
+from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.observers.mlflow.database import quiet
-from tfgrpo_dspy.records.result import operations_text
+from tfgrpo_dspy.records.result import StepRecord, operations_text
 
 if TYPE_CHECKING:
-    from tfgrpo_dspy.library.library import ExperienceLibrary
     from tfgrpo_dspy.observers.mlflow.store import RunStore
-    from tfgrpo_dspy.records.result import StepRecord
 
 BEST = "best"
 """The alias of the version with the highest score of those that runs returned, or of the last one."""

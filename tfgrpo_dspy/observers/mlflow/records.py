@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import dspy
 
@@ -15,6 +15,8 @@ from tfgrpo_dspy.history.file import dump_history
 from tfgrpo_dspy.history.history import diff
 from tfgrpo_dspy.history.of_run import history_of
 from tfgrpo_dspy.library.file import dump_library, to_markdown
+from tfgrpo_dspy.library.library import ExperienceLibrary
+from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.observers.about import name_of, params_of, redactor_of
 from tfgrpo_dspy.observers.metrics import final_metrics, initial_metrics, step_metrics
 from tfgrpo_dspy.observers.mlflow import tables
@@ -34,6 +36,10 @@ from tfgrpo_dspy.observers.mlflow.rollouts import put_rollout
 from tfgrpo_dspy.observers.mlflow.store import STATE_TAG, RunStore
 from tfgrpo_dspy.observers.mlflow.traces import are_wanted, put_trace, step_tree
 from tfgrpo_dspy.observers.mlflow.writer import Entry
+from tfgrpo_dspy.records.ended import How
+from tfgrpo_dspy.records.evaluation import Comparison, Evaluation
+from tfgrpo_dspy.records.events import EpochFinished, RolloutFinished, RunFinished, RunStarted
+from tfgrpo_dspy.records.result import CompileResult, StepRecord
 from tfgrpo_dspy.records.rollouts import example_of
 from tfgrpo_dspy.records.wording import is_simulated
 from tfgrpo_dspy.reports.markdown import SIMULATED_NOTE, render_report
@@ -42,14 +48,6 @@ from tfgrpo_dspy.reports.provenance import render_provenance
 from tfgrpo_dspy.reports.story import Story, Told, story_of
 from tfgrpo_dspy.reports.tables import failures_table, fates_table, flags_table, gate_table
 from tfgrpo_dspy.text import one_line, shorten
-
-if TYPE_CHECKING:
-    from tfgrpo_dspy.library.library import ExperienceLibrary
-    from tfgrpo_dspy.lm.usage import Usage
-    from tfgrpo_dspy.records.ended import How
-    from tfgrpo_dspy.records.evaluation import Comparison, Evaluation
-    from tfgrpo_dspy.records.events import EpochFinished, RolloutFinished, RunFinished, RunStarted
-    from tfgrpo_dspy.records.result import CompileResult, StepRecord
 
 
 class Wanted(NamedTuple):

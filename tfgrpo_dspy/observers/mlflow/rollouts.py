@@ -9,17 +9,16 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import dspy
+
+from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.observers.mlflow.traces import Besides, digest, put_trace, rollout_node
 from tfgrpo_dspy.program.values import Things, as_text
-from tfgrpo_dspy.records.rollouts import Scored, group_of, step_of
+from tfgrpo_dspy.records.rollouts import Rollout, Scored, group_of, step_of
 
 if TYPE_CHECKING:
-    import dspy
-
-    from tfgrpo_dspy.lm.usage import Usage
     from tfgrpo_dspy.observers.mlflow.store import RunStore
     from tfgrpo_dspy.observers.mlflow.tables import Safe
-    from tfgrpo_dspy.records.rollouts import Rollout
 
 
 def put_rollout(store: RunStore, *, rollout: Rollout, example: dspy.Example, at: int, safe: Safe) -> None:

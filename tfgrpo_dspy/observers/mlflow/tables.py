@@ -7,20 +7,19 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import dspy
+
 from tfgrpo_dspy.library.operations import operation_id
+from tfgrpo_dspy.looks import look
 from tfgrpo_dspy.observers.mlflow.store import DatasetFacts
 from tfgrpo_dspy.program.values import Things, as_text
-from tfgrpo_dspy.records.rollouts import Lost, Rollout
+from tfgrpo_dspy.records.rollouts import Group, Lost, Rollout
 
 if TYPE_CHECKING:
-    import dspy
-
     from tfgrpo_dspy.library.apply import Change, Refusal
-    from tfgrpo_dspy.looks import look
     from tfgrpo_dspy.records.effects import Effect
     from tfgrpo_dspy.records.evaluation import Evaluation
     from tfgrpo_dspy.records.result import StepRecord
-    from tfgrpo_dspy.records.rollouts import Group
 
 Cell = str | int | float | bool | None
 Row = Mapping[str, Cell]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfgrpo_dspy.program.transcript import Turn, parse_trajectory
 from tfgrpo_dspy.program.values import Things, as_text
-from tfgrpo_dspy.records.rollouts import Lost
+from tfgrpo_dspy.records.rollouts import Group, Lost, Rollout
 from tfgrpo_dspy.text import shorten
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from tfgrpo_dspy.observers.mlflow.tables import Safe
     from tfgrpo_dspy.records.advantages import SemanticAdvantage
     from tfgrpo_dspy.records.result import StepRecord
-    from tfgrpo_dspy.records.rollouts import Group, Rollout
 
 _TOKENS = 400
 """Estimated tokens of a text that a span shows at most; the rollouts table has all of it."""

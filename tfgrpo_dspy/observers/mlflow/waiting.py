@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -13,8 +13,6 @@ from tfgrpo_dspy.observers.progress import bars
 from tfgrpo_dspy.text import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tfgrpo_dspy.observers.mlflow.writer import Progress, Writer
 
 logger = logging.getLogger(__name__)

@@ -134,7 +134,7 @@ class MadeRun:
     def events_of_validation(self, step: int, evaluation: Evaluation | None) -> Iterator[Event]:
         for group in evaluation.groups if evaluation else ():
             for rollout in group.rollouts:
-                yield RolloutFinished(step, rollout)
+                yield RolloutFinished(step, rollout, dataset="valset")
             yield GroupFinished(step, group)
 
     def record(self, step: int, library: ExperienceLibrary) -> StepRecord:

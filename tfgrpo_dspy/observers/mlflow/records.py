@@ -58,7 +58,7 @@ class Wanted(NamedTuple):
     traces: int
     """Groups per step that are shown in the step's trace; 0 for no traces."""
     rollouts: bool
-    """Each rollout of training, as a trace of its own."""
+    """Each rollout of training and validation, as a trace of its own."""
 
 
 class Records:
@@ -123,13 +123,14 @@ class Records:
         yield from self._library("initial", event.library)
 
     def rollout(self, event: RolloutFinished) -> Iterator[Entry]:
-        """A rollout of training that has just ended; one that an earlier process made was recorded then."""
-        if not self._wanted.rollouts or event.is_remembered or event.dataset != "trainset" or not are_wanted():
+        """A rollout that has just ended; one that an earlier process made was recorded then."""
+        examples = {"trainset": self._event.trainset, "valset": self._event.valset}.get(event.dataset)
+        if not self._wanted.rollouts or event.is_remembered or not examples or not are_wanted():
             return
-        name = event.rollout.name
-        example = self._event.trainset[int(example_of(name).removeprefix("e"))]
-        write = partial(put_rollout, rollout=event.rollout, example=example, at=self._clock(), safe=self._safe)
-        yield Entry(f"the trace of {name}", write, event.step)
+        rollout, about, safe = event.rollout, event.dataset, self._safe
+        example = examples[int(example_of(rollout.name).removeprefix("e"))]
+        write = partial(put_rollout, rollout=rollout, example=example, dataset=about, at=self._clock(), safe=safe)
+        yield Entry(f"the trace of {rollout.name}", write, event.step or None)  # step 0 is never marked as recorded
 
     def step(self, record: StepRecord) -> Iterator[Entry]:
         """What a step did. Its metrics come last: they mark it as recorded."""

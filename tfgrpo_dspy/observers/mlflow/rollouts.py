@@ -21,24 +21,26 @@ if TYPE_CHECKING:
     from tfgrpo_dspy.observers.mlflow.tables import Safe
 
 
-def put_rollout(store: RunStore, *, rollout: Rollout, example: dspy.Example, at: int, safe: Safe) -> None:
+def put_rollout(store: RunStore, *, rollout: Rollout, example: dspy.Example, dataset: str, at: int, safe: Safe) -> None:
     """Record a rollout as a trace of the run; the same trace again if it is repeated.
 
     Args:
         store: The run.
         rollout: As it was scored or lost.
         example: What it was about.
+        dataset: What that is part of, `trainset` or `valset`.
         at: When it ended, in milliseconds since 1970; it began as long before as it took.
         safe: Takes credentials out of a text.
     """
     things = Things()
     task = {name: as_text(value, things) for name, value in dict(example.inputs()).items()}
-    tree = replace(rollout_node(rollout), name=rollout.name, inputs=task)
+    name = rollout.name if dataset == "trainset" else f"{rollout.name} of the {dataset}"
+    tree = replace(rollout_node(rollout), name=name, inputs=task)
     besides = Besides(
         preview=task,
-        assessments=_assessments(rollout, f"{store.run_id} {rollout.name}", safe),
+        assessments=_assessments(rollout, f"{store.run_id} {name}", safe),
         metadata={"mlflow.trace.tokenUsage": json.dumps(_tokens(rollout.usage))},
-        tags={"group": group_of(rollout.name), "step": str(step_of(rollout.name))},
+        tags={"group": group_of(rollout.name), "step": str(step_of(rollout.name)), "dataset": dataset},
     )
     put_trace(store, tree=tree, at=at, safe=safe, besides=besides)
 

@@ -66,8 +66,9 @@ class MLflowTracking:
         log_model: Record the compiled program as a model too, which `mlflow models serve` can serve.
         traces: Groups per step that the step's trace shows, with their rollouts, summaries and extraction, >= 0; 0
             records no trace. A step has one trace, made when it is over; none while MLflow's tracing is off.
-        rollout_traces: Whether each rollout of training is a trace of its own as well, as it happens, with its times,
-            tokens, and reward and feedback as an assessment, for MLflow's filters, evaluation pages and datasets.
+        rollout_traces: Whether each rollout of training and validation is a trace of its own as well, as it happens,
+            with its times, tokens, and reward and feedback as an assessment, for MLflow's filters, evaluation pages
+            and datasets.
 
     Raises:
         MissingExtraError: MLflow is not installed.

@@ -106,11 +106,14 @@ def test_groups_that_teach_come_first_and_turns_of_tools_are_shown():
 
 
 def test_each_rollout_is_a_trace_of_its_own_with_its_reward_as_an_assessment_if_that_is_asked_for():
-    made = MadeRun(steps=1, queries=4, group_size=2, validated=False)
+    made = MadeRun(steps=1, queries=4, group_size=2)
     tracking = MLflowTracking(traces=0, rollout_traces=True)
     found = {trace.info.tags["mlflow.traceName"]: trace for trace in follow(tracking, made)}
-    groups = made.records[0].groups
-    assert found.keys() == {rollout.name for group in groups for rollout in group.rollouts}
+    groups, judged = made.records[0].groups, (made.result.initial_validation, made.records[0].validation)
+    validated = {r.name for evaluation in judged for group in evaluation.groups for r in group.rollouts}
+    trained = {rollout.name for group in groups for rollout in group.rollouts}
+    assert trained & validated
+    assert found.keys() == trained | {f"{name} of the valset" for name in validated}
     assert {trace.info.trace_metadata["mlflow.sourceRun"] for trace in found.values()} == {tracking.run_id}
     scored = groups[1].scored[0]
     trace = found[scored.name]
@@ -118,7 +121,7 @@ def test_each_rollout_is_a_trace_of_its_own_with_its_reward_as_an_assessment_if_
     assert (reward.name, reward.value, reward.rationale) == ("reward", scored.reward, scored.feedback)
     assert trace.info.execution_duration == 800
     assert trace.info.token_usage == {"input_tokens": 400, "output_tokens": 120, "total_tokens": 520}
-    assert trace.info.tags.items() >= {"group": "s1/e1", "step": "1"}.items()
+    assert trace.info.tags.items() >= {"group": "s1/e1", "step": "1", "dataset": "trainset"}.items()
     assert "What is 1 + 1?" in trace.info.request_preview
     lost = found[groups[2].rollouts[0].name]
     assert (lost.info.state, lost.info.assessments) == ("ERROR", [])

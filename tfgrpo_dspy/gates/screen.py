@@ -21,7 +21,7 @@ from tfgrpo_dspy.records.updates import Ruling
 def known_of(trainset: Sequence[dspy.Example]) -> Known:
     """What the examples' inputs and labels say."""
     tasks = ["\n".join(_texts(example.inputs().values())) for example in trainset]
-    return Known.of(tasks, [text for example in trainset for text in _texts(example.labels().values())])
+    return Known.of(tasks, [_texts(example.labels().values()) for example in trainset])
 
 
 def _texts(values: Iterable[object]) -> list[str]:
@@ -38,8 +38,7 @@ def flags_of(changes: Iterable[Change], known: Known) -> tuple[Flag, ...]:
 def _flags_in(text: str, id: str, drawn_from: Sequence[Source], known: Known) -> Iterator[Flag]:
     for answer in leaks.leaked_answers(text, known.answers):
         yield Flag("leaked answer", id, f"it holds {answer!r}, the answer of a training problem")
-    places = [int(source.example[1:]) for source in drawn_from if source.example[1:].isdigit()]
-    own = [known.tasks[place] for place in places if place < len(known.tasks)]
+    own = known.tasks_of(source.example for source in drawn_from)
     if words := leaks.own_words(text, own, known.tasks):
         yield Flag("own words", id, f"{', '.join(words)} belongs to a problem that it was drawn from")
 

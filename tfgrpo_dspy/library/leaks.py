@@ -44,17 +44,35 @@ class Flag:
 class Known:
     """What the training examples hold, looked through once."""
 
-    answers: tuple[str, ...]
-    """Expected outputs, one text per field; labels are left out: words that several examples have as their answer."""
-    tasks: tuple[str, ...]
+    tasks: tuple[str, ...] = ()
     """Inputs, one text per example."""
+    of_each: tuple[tuple[str, ...], ...] = ()
+    """Their expected outputs, one text per field; labels, words that several have as their answer, are left out."""
 
     @classmethod
-    def of(cls, tasks: Sequence[str], answers: Iterable[str]) -> Known:
+    def of(cls, tasks: Sequence[str], answers: Iterable[Sequence[str]]) -> Known:
         """From the examples' inputs and expected outputs as texts."""
-        counts = Counter(" ".join(answer.split()) for answer in answers)
-        kept = tuple(a for a, count in counts.items() if a and (count == 1 or _NUMBER.fullmatch(a)))
-        return cls(kept, tuple(tasks))
+        given = [[" ".join(answer.split()) for answer in row] for row in answers]
+        counts = Counter(answer for row in given for answer in row)
+        telling = {a for a, count in counts.items() if a and (count == 1 or _NUMBER.fullmatch(a))}
+        return cls(tuple(tasks), tuple(tuple(a for a in row if a in telling) for row in given))
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """The expected outputs of all examples, each once."""
+        return tuple(dict.fromkeys(answer for row in self.of_each for answer in row))
+
+    def tasks_of(self, examples: Iterable[str]) -> tuple[str, ...]:
+        """The inputs of examples by their names (`e12`)."""
+        return tuple(self.tasks[place] for place in _places(examples) if place < len(self.tasks))
+
+    def answers_of(self, examples: Iterable[str]) -> tuple[str, ...]:
+        """The expected outputs of examples by their names."""
+        return tuple(a for place in _places(examples) if place < len(self.of_each) for a in self.of_each[place])
+
+
+def _places(examples: Iterable[str]) -> list[int]:
+    return [int(name[1:]) for name in examples if name[1:].isdigit()]
 
 
 def leaked_answers(text: str, answers: Iterable[str]) -> list[str]:

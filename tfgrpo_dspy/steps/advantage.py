@@ -184,13 +184,6 @@ def _question(briefing: Briefing, group: Group, summaries: Sequence[Summary]) ->
     return with_lessons(asked, settings.experiences_per_group), {**kept, **seen}
 
 
-def _drawn_from(briefing: Briefing, example: dspy.Example) -> Drawn:
-    """What a lesson must not speak of."""
-    telling = set(briefing.known.answers)
-    answers = [" ".join(str(value).split()) for value in dict(example.labels()).values()]
-    return Drawn(briefing.task(example), tuple(a for a in answers if a in telling), briefing.known.tasks)
-
-
 def _experiences(briefing: Briefing, group: Group, summaries: Sequence[Summary]) -> str:
     return briefing.experiences_about(briefing.task(group.example), *(summary.text for summary in summaries))
 
@@ -200,7 +193,8 @@ def _extraction(
 ) -> Extraction:
     """What a reply gives: lessons, revised where they have a fault; what speaks of its task to the end is left out."""
     said = [text for name, text in answer.fields.items() if name.partition("_")[0] == "lesson"]
-    drawn_from, most = _drawn_from(briefing, group.example), briefing.settings.max_words
+    task, most = briefing.task(group.example), briefing.settings.max_words
+    drawn_from = Drawn.of({example_of(group.name): task}, briefing.known)
     comparison, usage, kept, left_out = _prose(answer.fields["comparison"]), answer.usage, [], []
     for text in dict.fromkeys(one_line(restore_latex(text)) for text in said if not says_nothing(text)):
         lesson, spent = revised(text, drawn_from, comparison, most, reflection)
@@ -211,7 +205,6 @@ def _extraction(
             kept.append(lesson)
     source = Source(example_of(group.name), tuple(summary.rollout for summary in summaries))
     misled_by = _named(answer.fields.get("misled_by", ""), briefing)
-    task = briefing.task(group.example)
     advantage = SemanticAdvantage(group.name, task, tuple(summaries), comparison, tuple(kept), source, misled_by)
     return Extraction(advantage, (), tuple(left_out), usage)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from tfgrpo_dspy.library.library import ExperienceLibrary
-from tfgrpo_dspy.library.operations import Add, Delete, Keep, Modify, Operation, settle_scope
+from tfgrpo_dspy.library.operations import Add, Delete, Keep, Operation, settle_scope
 from tfgrpo_dspy.library.section import tokens_of, told_pinned
 from tfgrpo_dspy.library.similarity import normalised_tokens, overlap
 from tfgrpo_dspy.lm.budget import UPDATE
@@ -20,9 +20,10 @@ from tfgrpo_dspy.records.rollouts import step_of
 from tfgrpo_dspy.records.updates import Update
 from tfgrpo_dspy.signatures import UpdateLibrary, with_correction, with_effects, with_scopes
 from tfgrpo_dspy.steps.briefing import Briefing
+from tfgrpo_dspy.steps.lessons import faults_in, told
 from tfgrpo_dspy.steps.reading.odd import Items
 from tfgrpo_dspy.steps.reflection import Reflection, Unusable
-from tfgrpo_dspy.text import count_words, counted, neutralise, one_line, shorten
+from tfgrpo_dspy.text import counted, neutralise, one_line, shorten
 
 _UPDATE_TOKENS = 60_000
 """Estimated tokens of advantages that an update is shown at most; beyond, comparisons lose their middle (ours)."""
@@ -114,41 +115,40 @@ def _ask(asking: _Asking, part: _Part) -> list[_Part]:
 
 
 def _take(asking: _Asking, part: _Part, items: Items) -> list[_Part]:
-    """Keep what was decided; returns what is to be asked again: odd items, over-long texts, what is passed over or cut.
+    """Keep what was decided; returns what is to be asked again: odd items, faulty texts, what is passed over or cut.
 
-    After the last try an over-long text is kept as it is, and what is passed over still is added: only what was
-    answered in a way that cannot be read is undecided.
+    After the last try an over-long text is kept as it is, and a candidate that is passed over still, or for which no
+    text came that may stand, is added: only what was answered in a way that cannot be read is undecided.
     """
-    most = asking.briefing.settings.max_words
-    made = [settle_scope(operation, asking.briefing.readers) for operation in items.operations]
-    long = [o for o in made if isinstance(o, Add | Modify) and count_words(o.text) > most] if part.tries > 0 else []
+    briefing, is_last = asking.briefing, part.tries <= 0
+    settled = [settle_scope(operation, briefing.readers) for operation in items.operations]
+    made = [_citing(o, [label for label in part.labelled if label in _spoken_for([o], part.labelled)]) for o in settled]
+    most = None if is_last else briefing.settings.max_words
+    faults = faults_in(made, asking.library, part.labelled, briefing.known, most)
+    faulty = {label: f"The update's own text was left out: {f.why}." for o, f in faults.items() for label in o.sources}
     named = {label for odd in items.odd for label in _LABEL.findall(odd.raw)}
-    good = [o for o in made if o not in long]
-    open_ = _open(part, good, named | {label for o in long for label in o.sources})
-    if part.tries <= 0:
+    good = [o for o in made if o not in faults]
+    open_ = _open(part, good, named if is_last else named | faulty.keys())
+    if is_last:
         good += [
-            Add(text=text, reason="The update passed it over.", sources=(label,))
+            Add(text=text, reason=faulty.get(label, "The update passed it over."), sources=(label,))
             for label, advantage in open_.items()
             if label not in named and items.is_whole and not (items.odd and not made)
             for text in advantage.experiences
         ]
-    chosen = tuple(_citing(operation, tuple(part.labelled)) for operation in good)
+    chosen = tuple(_citing(operation, [*part.labelled]) for operation in good)
     if chosen:
         asking.rounds.append(chosen)
         asking.library = asking.library.apply(chosen, limits=asking.briefing.settings.limits).library
-    whys = [odd.why for odd in items.odd]
-    whys += [
-        f'A text has {count_words(text)} words, at most {most} are allowed: "{shorten(text, 60)}".'
-        for text in (o.text for o in long)
-    ]
-    if part.tries <= 0:
+    wrong = " ".join([*(odd.why for odd in items.odd), *filter(None, [told(faults)])])
+    if is_last:
         decided = _spoken_for(good, part.labelled)
         asking.undecided |= {label: a for label, a in open_.items() if label not in decided}
-        asking.whys += [] if decided >= open_.keys() else [("reply", " ".join(whys) or "the reply broke off")]
+        asking.whys += [] if decided >= open_.keys() else [("reply", wrong or "the reply broke off")]
         return []
     if not open_:
         return []
-    rest = _Part(open_, part.tries - 1, " ".join(whys) or _PASSED_OVER)
+    rest = _Part(open_, part.tries - 1, wrong or _PASSED_OVER)
     return [rest] if items.is_whole or len(open_) == 1 else rest.halves()
 
 
@@ -209,10 +209,10 @@ def _question(asking: _Asking, part: _Part) -> tuple[Any, dict[str, str]]:
     return signature, shown
 
 
-def _citing(operation: Operation, labels: tuple[str, ...]) -> Operation:
-    """The operation; one that cites no label of the batch rests on all of them."""
+def _citing(operation: Operation, labels: Sequence[str]) -> Operation:
+    """The operation; one that cites none of the labels rests on all of them."""
     known = any(label in labels for label in operation.sources)
-    return operation if known else operation.model_copy(update={"sources": labels})
+    return operation if known or not labels else operation.model_copy(update={"sources": tuple(labels)})
 
 
 def experiences_about(briefing: Briefing, advantages: Iterable[SemanticAdvantage]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import partial
 
 import dspy
 
@@ -43,7 +42,7 @@ class Briefing:
     """What is noted in a library that the step changes."""
     is_last: bool = False
     """Whether no step follows: what could not be decided is not carried any further."""
-    known: Known = field(default_factory=partial(Known, (), ()))
+    known: Known = field(default_factory=Known)
     """What the training examples hold, which lessons must not repeat."""
     shelf: Shelf | None = None
     """The library made ready to be searched; None if prompts show all of it."""

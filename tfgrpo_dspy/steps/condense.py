@@ -9,19 +9,20 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
+import dspy
+
 from tfgrpo_dspy.library.apply import Limits
 from tfgrpo_dspy.library.draft import Draft
 from tfgrpo_dspy.library.library import ExperienceLibrary
-from tfgrpo_dspy.library.operations import Delete, Modify, Operation
+from tfgrpo_dspy.library.operations import Delete, Modify
 from tfgrpo_dspy.library.section import render_lines, tokens_of, told_pinned
 from tfgrpo_dspy.lm.budget import UPDATE
-from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.records.failures import Failure
 from tfgrpo_dspy.records.updates import Update
 from tfgrpo_dspy.runtime.workers import Workers
 from tfgrpo_dspy.signatures import CondenseLibrary
 from tfgrpo_dspy.steps.briefing import Briefing
-from tfgrpo_dspy.steps.reading.odd import Items
+from tfgrpo_dspy.steps.lessons import faults_in, told
 from tfgrpo_dspy.steps.reflection import Reflection, Unusable
 from tfgrpo_dspy.text import quarter_tokens
 
@@ -55,50 +56,38 @@ def fit(draft: Draft, briefing: Briefing, reflection: Reflection, workers: Worke
     return draft.then(gone, "trim", step=step, limits=Limits()), made
 
 
-def condense(
-    library: ExperienceLibrary, objective: str, limits: str, reflection: Reflection
-) -> tuple[tuple[Operation, ...], Usage]:
-    """Ask the LM to merge what says nearly the same and to say the rest in fewer words.
-
-    Args:
-        library: To be condensed.
-        objective: What it is meant to help with.
-        limits: What it has to fit into, in words.
-        reflection: The LM.
-
-    Raises:
-        Unusable: It gave no usable reply.
-    """
+def _condense(library: ExperienceLibrary, briefing: Briefing, reflection: Reflection) -> Update:
+    """Ask the LM to merge what says nearly the same and to say the rest in fewer words."""
     from tfgrpo_dspy.credit.trim import alike_pairs
 
-    pairs = alike_pairs(library)
+    settings, pairs = briefing.settings, alike_pairs(library)
+    now = tokens_of(library, settings.count_tokens)
+    bounds = f"at most {settings.max_library_tokens} tokens in all (now {now}); each at most {settings.max_words} words"
+    limits = "; ".join(filter(None, [bounds, told_pinned(library)]))
 
     def inputs_within(tokens: int) -> dict[str, str]:
         shown = _longest(library, tokens)
         alike = [f"[{a}] and [{b}]" for a, b in pairs if a in shown and b in shown]
         return {
-            "objective": objective,
+            "objective": briefing.objective,
             "experiences": render_lines(shown),
             "alike": "\n".join(alike) or "(none found)",
             "limits": limits,
         }
 
-    answer = replace(reflection, kind=UPDATE).ask_within(_SHOWN_TOKENS, CondenseLibrary, inputs_within)
-    asked: Items = answer.fields["operations"]
-    return tuple(o for o in asked.operations if isinstance(o, Modify | Delete)), answer.usage
+    def misfits(reply: dspy.Prediction) -> dict[str, str]:
+        said = told(faults_in(reply.operations.operations, library, most=settings.max_words))
+        return {"operations": said} if said else {}
 
-
-def _condense(library: ExperienceLibrary, briefing: Briefing, reflection: Reflection) -> Update:
-    settings = briefing.settings
-    now = tokens_of(library, settings.count_tokens)
-    bounds = f"at most {settings.max_library_tokens} tokens in all (now {now}); each at most {settings.max_words} words"
-    limits = "; ".join(filter(None, [bounds, told_pinned(library)]))
     try:
-        operations, usage = condense(library, briefing.objective, limits, reflection)
+        answer = replace(reflection, kind=UPDATE).ask_within(_SHOWN_TOKENS, CondenseLibrary, inputs_within, misfits)
     except Unusable as error:
         failure = Failure("update", f"s{briefing.step}", str(error), "entries were taken out instead", error.cause)
         return Update(failures=(failure,), usage=error.usage)
-    return Update((operations,), usage=usage)
+    operations = answer.fields["operations"].operations
+    left_out = faults_in(operations, library, most=settings.max_words)
+    asked = tuple(o for o in operations if isinstance(o, Modify | Delete) and o not in left_out)
+    return Update((asked,), usage=answer.usage)
 
 
 def _longest(library: ExperienceLibrary, tokens: int) -> ExperienceLibrary:

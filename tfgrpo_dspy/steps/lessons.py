@@ -1,15 +1,20 @@
-"""Whether a lesson can stand in a library: its length, its end, and whether it speaks of its own task."""
+"""Whether a text that an LM wrote can stand in a library: its length, its end, whether it speaks of its own task."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import NamedTuple
 
 from tfgrpo_dspy.library.latex import restore_latex
-from tfgrpo_dspy.library.leaks import leaked_answers, own_words
+from tfgrpo_dspy.library.leaks import Known, leaked_answers, own_words
+from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.library.nearness import content_words
+from tfgrpo_dspy.library.operations import Add, Delete, Modify, Operation
 from tfgrpo_dspy.lm.usage import Usage
+from tfgrpo_dspy.records.advantages import SemanticAdvantage
 from tfgrpo_dspy.signatures import EXAMPLE_LESSON, ReviseLesson
 from tfgrpo_dspy.steps.reading.soundness import ends_midway
 from tfgrpo_dspy.steps.reading.values import says_nothing
@@ -45,20 +50,35 @@ _UNSEEN = re.compile(
     re.IGNORECASE,
 )
 """Words by which a text speaks of its group or of itself: whoever reads it later has neither before them."""
+_NOTHING_KNOWN = Known()
 _ECHOED = 3
 """Words of the prompt's example from which a text is taken to tell of that (ours)."""
-_WHY_TOKENS = 300
-"""Estimated tokens of a comparison that a revision is shown at most (ours)."""
+_WHY_TOKENS, _TEXT_TOKENS = 300, 60
+"""Estimated tokens of a comparison that a revision is shown, and of a text that is asked again, at most (ours)."""
 
 
 class Drawn(NamedTuple):
-    """What a lesson was drawn from, and must not speak of."""
+    """What a text was drawn from, and must not speak of."""
 
-    task: str
-    answers: tuple[str, ...]
-    """Expected outputs that are no other task's."""
     tasks: tuple[str, ...] = ()
+    answers: tuple[str, ...] = ()
+    """Their expected outputs that are no other task's."""
+    of_all: tuple[str, ...] = ()
     """All tasks of the run: a name that several of them hold is no task's own."""
+
+    @classmethod
+    def of(cls, tasks: Mapping[str, str], known: Known) -> Drawn:
+        """Of tasks by the names of their examples (`e12`)."""
+        return cls(tuple(tasks.values()), known.answers_of(tasks), known.tasks)
+
+
+class Fault(NamedTuple):
+    """Why a text should not stand in a library as it is."""
+
+    told: str
+    """In sentences that a model can act on."""
+    why: str
+    """In words for who looks up what became of it; empty of a length, for which no lesson is lost."""
 
 
 def revised(text: str, drawn_from: Drawn, why: str, most: int, reflection: Reflection) -> tuple[str, Usage]:
@@ -77,9 +97,9 @@ def revised(text: str, drawn_from: Drawn, why: str, most: int, reflection: Refle
     spent = Usage()
     for _ in range(reflection.retries):
         fault = fault_of(text, drawn_from, most)
-        if not fault:
+        if fault is None:
             break
-        inputs = {"why": neutralise(shorten(why, _WHY_TOKENS)), "lesson": neutralise(text), "fault": fault}
+        inputs = {"why": neutralise(shorten(why, _WHY_TOKENS)), "lesson": neutralise(text), "fault": fault.told}
         try:
             answer = replace(reflection, retries=0).ask(ReviseLesson, inputs)
         except Unusable as error:
@@ -93,28 +113,82 @@ def revised(text: str, drawn_from: Drawn, why: str, most: int, reflection: Refle
     return text, spent
 
 
+def faults_in(
+    operations: Iterable[Operation],
+    library: ExperienceLibrary,
+    labelled: Mapping[str, SemanticAdvantage] = MappingProxyType({}),
+    known: Known = _NOTHING_KNOWN,
+    most: int | None = None,
+) -> dict[Operation, Fault]:
+    """The operations of an LM whose texts should not stand in a library as they are, with what is wrong.
+
+    An entry that says so already may be rewritten with it. A deletion goes with a faulty text that was to say the same.
+
+    Args:
+        operations: As the LM asked for them; those of a person are not looked at.
+        library: That they speak of.
+        labelled: What they may rest on, by the labels that they cite; one that cites none rests on all of it.
+        known: What the training examples hold.
+        most: Words that a text should have; None for any number.
+    """
+    asked, found = tuple(operations), dict[Operation, Fault]()
+    for operation in asked:
+        if isinstance(operation, Add | Modify):
+            cited = {label: labelled[label] for label in operation.sources if label in labelled} or labelled
+            drawn = Drawn.of({a.source.example: a.task for a in cited.values()}, known)
+            fault = fault_of(one_line(operation.text), drawn, most)
+            old = library[operation.id].text if isinstance(operation, Modify) and operation.id in library else ""
+            if fault and not (old and fault == fault_of(old, drawn)):
+                found[operation] = fault
+    merged = [(o, fault) for o, fault in found.items() if isinstance(o, Modify)]
+    deletions = [o for o in asked if isinstance(o, Delete)]
+    return found | {d: fault for d in deletions for text, fault in merged if _says_the_same(text, d)}
+
+
+def _says_the_same(text: Modify, deletion: Delete) -> bool:
+    """Whether a deletion is part of a merger into a text, as far as it tells."""
+    if text.sources and deletion.sources:
+        return not set(text.sources).isdisjoint(deletion.sources)
+    return deletion.reason == text.reason or text.id in deletion.reason
+
+
+def told(faults: Mapping[Operation, Fault]) -> str:
+    """What is wrong with texts, in sentences that a model can act on; empty for nothing."""
+    said = [(o.text, fault) for o, fault in faults.items() if isinstance(o, Add | Modify)]
+    return " ".join(f'"{shorten(one_line(text), _TEXT_TOKENS)}": {fault.told}' for text, fault in said)
+
+
 def why_left_out(text: str, drawn_from: Drawn) -> str:
-    """Why a lesson cannot stand in a library as it is; empty if it can. Its length is no reason."""
+    """Why a text cannot stand in a library as it is; empty if it can. Its length is no reason."""
+    fault = fault_of(text, drawn_from)
+    return fault.why if fault is not None else ""
+
+
+def fault_of(text: str, drawn_from: Drawn, most: int | None = None) -> Fault | None:
+    """What is wrong with a text; None if nothing is."""
+    if says_nothing(text):
+        return Fault("It says nothing. Write the text.", "it says nothing")
     if own := _own(text, drawn_from):
-        return f"it speaks of its own task: {', '.join(own)}"
-    if unseen := speaks_of_unseen(text):
-        return f'it speaks of what its reader has not seen: "{unseen}"'
+        listed = ", ".join(f'"{word}"' for word in own)
+        said = f"It speaks of one task ({listed}). Say it for every task of the kind, without these."
+        return Fault(said, f"it speaks of its own task: {', '.join(own)}")
+    if unseen := _UNSEEN.search(text):
+        said = f'It speaks of "{unseen[0]}", which its reader has not seen. Say when it applies and what to do then.'
+        return Fault(said, f'it speaks of what its reader has not seen: "{unseen[0]}"')
     if _tells_the_example(text, drawn_from):
-        return "it tells of the example in the prompt"
+        said = "It tells of a sauce, which was an example only. Say what the attempts at this task teach."
+        return Fault(said, "it tells of the example in the prompt")
     if says_what_everybody_does(text):
-        return "it names no particular situation and nothing particular to do"
-    return "it breaks off" if ends_midway(text) else ""
-
-
-def speaks_of_unseen(text: str) -> str:
-    """The words by which a text speaks of attempts, rewards or lessons that its reader has not seen; empty for none."""
-    found = _UNSEEN.search(text)
-    return found[0] if found else ""
-
-
-def unseen_fault(words: str) -> str:
-    """A sentence that a model can act on."""
-    return f'It speaks of "{words}", which its reader has not seen. Say itself when it applies and what to do then.'
+        said = (
+            "It is what everybody does anyway. Name the mistake that the worse attempts made, when it threatens, and "
+            "what to do instead."
+        )
+        return Fault(said, "it names no particular situation and nothing particular to do")
+    if ends_midway(text):
+        return Fault("It breaks off. Write all of it.", "it breaks off")
+    if most is not None and (words := count_words(text)) > most:
+        return Fault(f"It has {words} words. Say it in one sentence of at most {most} words.", "")
+    return None
 
 
 def says_what_everybody_does(text: str) -> bool:
@@ -124,31 +198,12 @@ def says_what_everybody_does(text: str) -> bool:
     return len(words & _COMMON) >= _LEAST_COMMON and len(words - _COMMON) <= most
 
 
-def fault_of(text: str, drawn_from: Drawn, most: int) -> str:
-    """What is wrong with a lesson, in sentences that a model can act on; empty if nothing is."""
-    if own := _own(text, drawn_from):
-        listed = ", ".join(f'"{word}"' for word in own)
-        return f"It speaks of one task ({listed}). Say it for every task of the kind, without these."
-    if unseen := speaks_of_unseen(text):
-        return unseen_fault(unseen)
-    if _tells_the_example(text, drawn_from):
-        return "It tells of a sauce, which was an example only. Say what the attempts at this task teach."
-    if says_what_everybody_does(text):
-        return (
-            "It is what everybody does anyway. Name the mistake that the worse attempts made, when it threatens, and "
-            "what to do instead."
-        )
-    if ends_midway(text):
-        return "It breaks off. Write the whole lesson."
-    words = count_words(text)
-    return f"It has {words} words. Say it in one sentence of at most {most} words." if words > most else ""
-
-
 def _tells_the_example(text: str, drawn_from: Drawn) -> bool:
     """Whether a text gives back words of the prompt's own example that its task does not hold."""
-    return len((content_words(text) & content_words(EXAMPLE_LESSON)) - content_words(drawn_from.task)) >= _ECHOED
+    echoed = content_words(text) & content_words(EXAMPLE_LESSON)
+    return len(echoed - content_words(" ".join(drawn_from.tasks))) >= _ECHOED
 
 
 def _own(text: str, drawn_from: Drawn) -> list[str]:
-    own = own_words(text, [drawn_from.task, *drawn_from.answers], drawn_from.tasks)
+    own = own_words(text, [*drawn_from.tasks, *drawn_from.answers], drawn_from.of_all)
     return list(dict.fromkeys([*own, *leaked_answers(text, drawn_from.answers)]))

@@ -6,7 +6,7 @@ them side by side. No prompt grows with the batch or with the library.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -29,10 +29,10 @@ from tfgrpo_dspy.runtime.workers import Workers
 from tfgrpo_dspy.signatures import PlaceLesson, SettleContradiction, WeighLesson, with_effects
 from tfgrpo_dspy.steps.batch import told_in_full
 from tfgrpo_dspy.steps.briefing import Briefing
-from tfgrpo_dspy.steps.lessons import speaks_of_unseen, unseen_fault
+from tfgrpo_dspy.steps.lessons import faults_in, told
 from tfgrpo_dspy.steps.reading.values import says_nothing
 from tfgrpo_dspy.steps.reflection import Reflection, Unusable
-from tfgrpo_dspy.text import count_words, neutralise, one_line, shorten
+from tfgrpo_dspy.text import neutralise, one_line, shorten
 
 _SHOWN = 5
 """Entries that a question shows at most, besides those that misled (ours)."""
@@ -209,13 +209,14 @@ def _decide(placing: _Placing, candidate: Candidate, shown: ExperienceLibrary) -
     if decision == "says nothing":
         placing.decided.append(candidate.fate("refused", None, one_line(thought or _SAYS_NOTHING)))
         return None
-    if decision == "new" or entry is None or (decision == "sharpens" and not _may_hold_both(answer, shown[entry])):
+    if decision == "new" or entry is None:
         return new.model_copy(update={"reason": reason})
     if decision == "said already":
         return Keep(id=entry, reason=reason, sources=cited)
     if decision == "corrects":
         return _settle(placing, candidate, shown[entry], reason)
-    return Modify(id=entry, text=one_line(answer["text"]), reason=reason, sources=cited)
+    sharpened = Modify(id=entry, text=one_line(answer["text"]), reason=reason, sources=cited)
+    return sharpened if _may_stand(placing, candidate, sharpened, shown) else new.model_copy(update={"reason": reason})
 
 
 def _settle(placing: _Placing, candidate: Candidate, entry: Experience, reason: str) -> Operation | None:
@@ -228,8 +229,9 @@ def _settle(placing: _Placing, candidate: Candidate, entry: Experience, reason: 
         placing.decided.append(candidate.fate("refused", entry.id, why))
         return None
     cited, text = (candidate.label,), one_line(answer.get("text", ""))
-    if answer.get("holds") == "each in its own cases" and _is_lesson(text):
-        return Modify(id=entry.id, text=text, reason=thought or reason, sources=cited)
+    both = Modify(id=entry.id, text=text, reason=thought or reason, sources=cited)
+    if answer.get("holds") == "each in its own cases" and _may_stand(placing, candidate, both, alone):
+        return both
     placing.decided.append(candidate.fate("corrected", entry.id, reason))
     return Modify(id=entry.id, text=candidate.text, reason=reason, sources=cited)
 
@@ -248,28 +250,31 @@ def _ask(placing: _Placing, candidate: Candidate, shown: ExperienceLibrary, sign
         inputs["limits"] = f"at most {most} words"
         if effects := briefing.effects_of(shown):
             inputs["effects"], signature = effects, with_effects(signature)
-    answer = placing.reflection.ask(signature, inputs, partial(_misfits, shown, most))
+    answer = placing.reflection.ask(signature, inputs, partial(_misfits, briefing, candidate, shown))
     placing.usage += answer.usage
     return dict(answer.fields)
 
 
-def _misfits(shown: ExperienceLibrary, most: int, reply: dspy.Prediction) -> dict[str, str]:
+def _misfits(
+    briefing: Briefing, candidate: Candidate, shown: ExperienceLibrary, reply: dspy.Prediction
+) -> dict[str, str]:
     """What is wrong with an answer, in sentences that a model can act on."""
     decision = reply.get("decision", "sharpens" if reply.get("holds") == "each in its own cases" else "new")
     if decision in ("new", "says nothing"):
         return {}
-    if _entry_named(reply.get("entry", ""), shown) is None:
+    entry = _entry_named(reply.get("entry", ""), shown)
+    if entry is None:
         ids = ", ".join(e.id for e in shown)
         return {"entry": f"Say which entry is meant, by its id: one of {ids}."}
     if decision != "sharpens":
         return {}
-    text = one_line(reply["text"])
-    if says_nothing(text):
+    if says_nothing(reply["text"]):
         return {"text": "Write the one text that says both what the lesson and what the entry says."}
-    if unseen := speaks_of_unseen(text):
-        return {"text": unseen_fault(unseen)}
-    words = count_words(text)
-    return {"text": f'"{text}" has {words} words: say the same in at most {most}.'} if words > most else {}
+    both = Modify(id=entry, text=reply["text"], sources=(candidate.label,))
+    faults = faults_in(
+        [both], shown, {candidate.label: candidate.advantage}, briefing.known, briefing.settings.max_words
+    )
+    return {"text": told(faults)} if faults else {}
 
 
 def _entry_named(said: str, shown: ExperienceLibrary) -> str | None:
@@ -280,13 +285,10 @@ def _entry_named(said: str, shown: ExperienceLibrary) -> str | None:
     return next((e.id for word in words for e in shown if word.strip(".:;'\"`*()").upper() in (e.id, e.id[1:])), None)
 
 
-def _may_hold_both(answer: Mapping[str, Any], entry: Experience) -> bool:
-    """Whether an entry may take a lesson in: a pinned one may not, and no text that says nothing may replace one."""
-    return not entry.pinned and _is_lesson(answer["text"])
-
-
-def _is_lesson(text: str) -> bool:
-    return not says_nothing(text) and not speaks_of_unseen(one_line(text))
+def _may_stand(placing: _Placing, candidate: Candidate, both: Modify, shown: ExperienceLibrary) -> bool:
+    """Whether an entry may take a lesson in: a pinned one may not, and no text with a fault may replace one."""
+    drawn_from = {candidate.label: candidate.advantage}
+    return not shown[both.id].pinned and not faults_in([both], shown, drawn_from, placing.briefing.known)
 
 
 def _without_clashes(operations: Sequence[Operation]) -> tuple[tuple[Operation, ...], set[str]]:

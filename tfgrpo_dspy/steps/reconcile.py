@@ -15,6 +15,7 @@ from tfgrpo_dspy.library.retrieval import BM25, Shelf
 from tfgrpo_dspy.library.section import render_lines, told_pinned
 from tfgrpo_dspy.lm.budget import UPDATE
 from tfgrpo_dspy.signatures import UpdateLibrary
+from tfgrpo_dspy.steps.lessons import faults_in
 from tfgrpo_dspy.steps.reading.odd import Items
 from tfgrpo_dspy.steps.reflection import Reflection
 from tfgrpo_dspy.text import one_line
@@ -66,7 +67,9 @@ def reconcile(
         part = {f"B{start + i}": e for i, e in enumerate(asked[start : start + _AT_ONCE])}
         texts = {one_line(e.text) for e in part.values()}
         answered = _ask(library, part, reflection, objective)
-        operations = [o for o in answered if not (isinstance(o, Add) and one_line(o.text) in texts)]  # it stays
+        changing = [o for o in answered if not (isinstance(o, Add) and one_line(o.text) in texts)]  # it stays
+        faulty = faults_in(changing, library)
+        operations = [o for o in changing if o not in faulty]
         sources = {label: Source(_origin(e)) for label, e in part.items()}
         applied = library.apply(operations, sources=sources, limits=Limits(max_words=None))
         said_by = _said_by(operations, applied, part)

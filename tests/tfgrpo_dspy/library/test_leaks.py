@@ -53,7 +53,7 @@ def test_small_numbers_constants_parts_of_numbers_and_short_words_are_no_leaks(t
 
 
 def test_a_label_that_several_examples_share_may_be_named():
-    assert Known.of(["a", "b", "c"], ["Sports News", "Sports News", "Jane Austen"]).answers == ("Jane Austen",)
+    assert Known.of(["a", "b", "c"], [["Sports News"], ["Sports News"], ["Jane Austen"]]).answers == ("Jane Austen",)
 
 
 def test_names_and_numbers_of_the_problem_it_was_drawn_from_are_found_and_general_ones_are_not():

@@ -23,7 +23,7 @@ from tfgrpo_dspy.steps.briefing import Briefing
 from tfgrpo_dspy.steps.reflection import Reflection
 from tfgrpo_dspy.steps.rollout import roll_out
 
-NOTHING = Known((), ())
+NOTHING = Known()
 
 
 def scored(i: int, reward: float, *, trajectory: str = "did it", feedback: str = "") -> Scored:
@@ -196,7 +196,7 @@ def test_a_lesson_that_speaks_of_its_task_is_asked_again_with_the_words_and_left
         )
 
     engine = Engine(script(extraction=own))
-    known = Known(("4711",), ("question: q7?",))
+    known = Known(("question: q0?",) * 7 + ("question: q7?",), ((),) * 7 + (("4711",),))
     (made,) = contrast_of(engine, group(0.0, 1.0, answer="4711"), known=known)
     assert made.advantage.experiences == ()
     (fate,) = made.extraction.left_out

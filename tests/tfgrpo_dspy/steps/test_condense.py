@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import dspy
 import pytest
 
@@ -81,6 +83,21 @@ def test_what_still_exceeds_the_bound_is_taken_out_with_a_reason():
     assert result.library.tokens <= BOUND
     assert [c.id for c in trimmed(result)] == ["G2", "G1"]
     assert all("at most 40 are allowed" in c.reason for c in trimmed(result))
+
+
+def test_a_merger_into_a_text_that_cannot_stand_is_asked_again_and_else_neither_entry_is_lost_to_it():
+    asked = []
+    faulty = [{**MERGE["operations"][0], "text": "These attempts looked twice."}, MERGE["operations"][1]]
+
+    def condense(prompt, *, mends):
+        asked.append(prompt.field("correction"))
+        return MERGE if mends and asked[-1] else {"operations": faulty}
+
+    mended = compiled(partial(condense, mends=True), retries=1)
+    assert [e.id for e in mended.library] == ["G0", "G2"]
+    assert 'It speaks of "These attempts"' in asked[-1]
+    kept = compiled(partial(condense, mends=False), retries=1, max_library_tokens=START.tokens - 1)
+    assert {change.by for change in kept.steps[0].changes if change.kind != "keep"} == {"trim"}
 
 
 def test_a_reply_that_makes_it_longer_or_cannot_be_used_leaves_trimming():

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from tfgrpo_dspy.steps.lessons import Drawn, says_what_everybody_does, why_left_out
+from tests.tfgrpo_dspy.scripted import Engine, script
+from tests.tfgrpo_dspy.steps.test_optimisation import advantage, proposed
+from tfgrpo_dspy.library.leaks import Known
+from tfgrpo_dspy.library.library import ExperienceLibrary
+from tfgrpo_dspy.library.operations import Add, Delete, Modify
+from tfgrpo_dspy.steps.lessons import Drawn, faults_in, says_what_everybody_does, why_left_out
 
-DRAWN = Drawn(
-    "question: Janet has 16 eggs and sells each for $25. She runs 3 sprints of 60 meters. What does she earn?", ("540",)
-)
+TASK = "question: Janet has 16 eggs and sells each for $25. She runs 3 sprints of 60 meters. What does she earn?"
+DRAWN = Drawn((TASK,), ("540",))
 
 
 def unseen(words):
@@ -85,3 +91,63 @@ def test_what_everybody_does_anyway_is_known_by_its_words(text):
 @pytest.mark.parametrize("text", FINE)
 def test_what_names_a_situation_is_not_taken_for_it(text):
     assert not says_what_everybody_does(text)
+
+
+LESSON = "When eggs are sold by the dozen, divide by twelve first."
+ENTRY = "When eggs are sold one by one, multiply by their price."
+LEARNED = replace(advantage(0, LESSON), task=TASK)
+KNOWN = Known((TASK,), (("540",),))
+FAULTY = {
+    "a name": "When Janet sells eggs by the dozen or one by one, divide or multiply.",
+    "a number": "When there are 16 eggs, sold by the dozen or one by one, divide or multiply.",
+    "an answer": "When eggs are sold by the dozen or one by one, the answer is 540.",
+    "the group": "When eggs are sold by the dozen or one by one, do as attempt 2 did.",
+    "no act": "When solving a problem, check the calculation carefully.",
+    "no end": "When eggs are sold by the dozen or one by one, divide or multiply by the",
+    "none": "(None)",
+}
+
+
+@pytest.mark.parametrize("text", FAULTY.values(), ids=FAULTY)
+@pytest.mark.parametrize("op", ["add", "modify"])
+def test_no_way_of_updating_lets_in_what_no_lesson_may_say_and_the_lesson_is_added_as_it_was(op, text):
+    operation = {"op": op, "text": text, "sources": ["A0"]} | ({"id": "G0"} if op == "modify" else {})
+    decided = {"thought": "so it is", "decision": "sharpens", "entry": "G0", "text": text}
+    library = ExperienceLibrary.from_texts([ENTRY])
+    for update, answer in (("batch", {"operations": [operation]}), ("each", decided)):
+        engine = Engine(script(update=answer))
+        made = proposed(engine, LEARNED, library=library, known=KNOWN, update=update)
+        assert [(o.op, o.text, o.sources) for o in made.operations] == [("add", LESSON, ("A0",))]
+        assert (made.carried, made.refusals, engine.calls) == ((), (), 3)
+
+
+def test_a_faulty_text_of_an_update_is_asked_again_in_a_sentence_and_what_stands_beside_it_is_kept():
+    def mended(asked):
+        text = "When eggs are sold, 540 comes out." if "correction" not in asked.system else LESSON
+        other = [{"op": "add", "text": "When it rains, hurry.", "sources": ["A1"]}] if "A1" in asked.user else []
+        return {"operations": [{"op": "add", "text": text, "sources": ["A0"]}, *other]}
+
+    engine = Engine(script(update=mended))
+    made = proposed(engine, LEARNED, advantage(1, "When it rains, hurry."), known=KNOWN)
+    assert [o.text for o in made.operations] == ["When it rains, hurry.", LESSON]
+    assert engine.calls == 2
+    assert engine.asked[1].field("correction").startswith('"When eggs are sold, 540 comes out.": It speaks of one task')
+
+
+def test_a_deletion_goes_with_the_faulty_text_that_was_to_say_the_same_and_others_do_not():
+    library = ExperienceLibrary.from_texts([ENTRY, "When late, hurry.", "When lost, ask."])
+    faulty = Modify(id="G0", text="The best attempt hurried.", reason="both in one")
+    merged = Delete(id="G1", reason="G0 says it")
+    other = Delete(id="G2", reason="it misleads")
+    assert list(faults_in([other, merged, faulty], library)) == [faulty, merged]
+    labelled = {"A0": LEARNED, "A1": advantage(1)}
+    cited = [o.model_copy(update={"sources": (label,)}) for o, label in ((merged, "A1"), (faulty, "A0"))]
+    assert list(faults_in(cited, library, labelled, KNOWN)) == [cited[1]]
+
+
+def test_what_an_entry_says_already_is_no_fault_of_a_text_that_says_it_better():
+    theirs = ExperienceLibrary.from_texts(["When 16 or more eggs are bought, ask for a cheaper price."])
+    better = Modify(id="G0", text="When 16 or more eggs are bought or sold, name a cheaper price.")
+    worse = Modify(id="G0", text="When 16 or more eggs are bought of Janet, ask for a cheaper price.")
+    assert list(faults_in([better, worse], theirs, {"A0": LEARNED}, KNOWN)) == [worse]
+    assert list(faults_in([Add(text=better.text)], theirs, {"A0": LEARNED}, KNOWN)) == [Add(text=better.text)]

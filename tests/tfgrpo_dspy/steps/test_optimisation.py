@@ -6,6 +6,7 @@ import pytest
 from dspy import lm15
 
 from tests.tfgrpo_dspy.scripted import Asked, Engine, add_all, script
+from tfgrpo_dspy.library.leaks import Known
 from tfgrpo_dspy.library.library import ExperienceLibrary, Source
 from tfgrpo_dspy.library.operations import Add, Delete, Keep, Modify
 from tfgrpo_dspy.records.advantages import SemanticAdvantage
@@ -27,9 +28,16 @@ def advantage(number: int, *experiences: str, comparison: str = "it looked twice
 
 
 def proposed(
-    engine: Engine, *advantages: SemanticAdvantage, library=LIBRARY, announced=None, lm=None, step=1, **settings
+    engine: Engine,
+    *advantages: SemanticAdvantage,
+    library=LIBRARY,
+    announced=None,
+    lm=None,
+    step=1,
+    known=Known(),  # noqa: B008 - frozen
+    **settings,
 ):
-    briefing = Briefing("answer well", library, Settings(**{"update": "batch", **settings}), step)
+    briefing = Briefing("answer well", library, Settings(**{"update": "batch", **settings}), step, known=known)
     with Workers(1, (lambda e: None) if announced is None else announced.append) as workers:
         reflection = Reflection(lm or engine.lm(), settings.get("retries", 2))
         return propose(list(advantages), briefing, reflection, workers)
@@ -94,7 +102,9 @@ def test_an_over_long_text_is_asked_again_and_what_stays_over_long_is_kept():
     engine = Engine(script(update={"operations": [{"op": "add", "text": "one two three four five six"}]}))
     update = proposed(engine, advantage(1, "When a, b."), max_words=5)
     assert engine.calls == 3
-    assert "6 words, at most 5 are allowed" in engine.asked[1].field("correction")
+    assert engine.asked[1].field("correction") == (
+        '"one two three four five six": It has 6 words. Say it in one sentence of at most 5 words.'
+    )
     assert [o.text for o in update.operations] == ["one two three four five six"]
     assert update.refusals == ()
 

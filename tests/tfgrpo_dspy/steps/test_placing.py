@@ -171,7 +171,7 @@ def test_a_text_that_holds_both_and_is_too_long_is_asked_to_be_shortened_and_kep
     engine = Engine(script(update=answering("sharpens", "G0", long)))
     update = placed(engine, advantage(1, WIND), library=ExperienceLibrary.from_texts([RAIN]), max_words=10)
     assert [o.text for o in update.operations] == [long]
-    assert "12 words: say the same in at most 10" in engine.asked[1].field("correction")
+    assert "It has 12 words. Say it in one sentence of at most 10 words." in engine.asked[1].field("correction")
 
 
 def test_the_library_to_start_from_is_untouched_where_nothing_is_new():

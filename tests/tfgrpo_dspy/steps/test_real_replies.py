@@ -56,4 +56,4 @@ LEFT_OUT = [
 def test_a_lesson_that_is_of_no_use_is_left_out_with_a_reason_that_can_be_checked(task, answer, whys):
     told = [said for said in REPLIES if "lesson" in said["asked"] and task in said.get("task", said["reply"])]
     written = {read_reply(said["reply"], {"lesson": str})["lesson"]: said.get("task", TASK) for said in told}
-    assert [why_left_out(one_line(text), Drawn(drawn, (answer,))) for text, drawn in written.items()] == whys
+    assert [why_left_out(one_line(text), Drawn((drawn,), (answer,))) for text, drawn in written.items()] == whys

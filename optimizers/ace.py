@@ -80,7 +80,7 @@ class ACE(Teleprompter):
 
     Args:
         metric: Scores the attempts; a reward of 1 ends the rounds on a task.
-        calls: LM calls after which no further task is begun; None for all passes.
+        calls: LM calls at most; None for all passes.
         per_rollout: LM calls that one attempt takes.
         rounds: Reflections on one task at most, >= 1.
         seed: Draws the order of the tasks.
@@ -109,7 +109,7 @@ class ACE(Teleprompter):
         """The student with its playbook."""
         course = _Course(self, student)
         for example in _passes(trainset, self.seed):
-            if self.calls is not None and course.spent >= self.calls:
+            if not course.has_room:
                 break
             course.take(example)
         program = with_notes(student, "playbook", _HEADING, course.playbook.rendered())
@@ -133,10 +133,17 @@ class _Course:
     spent: float = 0.0
     attempts: int = 0
 
+    @property
+    def has_room(self) -> bool:
+        """Whether the calls allow an attempt, a reflection on it and the curator's call."""
+        return self.ace.calls is None or self.spent + self.ace.per_rollout + 2 <= self.ace.calls
+
     def take(self, example: dspy.Example) -> None:
         """One task: attempts with reflections between them until one is right, then what is worth writing down."""
         reflected: dspy.Prediction | None = None
         for _ in range(self.ace.rounds):
+            if not self.has_room:
+                break
             attempt = self._attempt(example, reflected.reflection if reflected else "")
             if attempt is None or (reflected and attempt.reward >= SOLVED):
                 break

@@ -68,6 +68,12 @@ def test_ace_tries_a_failed_task_again_with_the_reflection_and_its_program_reads
     assert 0 < again < len(asked) / 2
 
 
+@pytest.mark.parametrize("calls", [2, 3, 7, 60])
+def test_ace_never_takes_more_calls_than_it_is_given(calls, asked):
+    ACE(number, calls=calls, rounds=3).compile(make_solver(), demo_examples(6, 0))
+    assert 3 * (calls // 3) // 2 <= len(asked) <= calls
+
+
 def test_icrl_shows_what_earned_something_another_draw_with_each_task_and_never_the_task_itself(asked):
     trainset = demo_examples(12, 0)
     program = ICRL(number, rollouts=24, shown=6).compile(make_solver(), trainset)

@@ -25,8 +25,9 @@ below its sentence: `tfgrpo compile --recipe out/recipe.yaml` makes the run agai
 
 def page() -> str:
     """The whole page."""
-    known = settings_of(Settings, Setup)
-    return "\n".join([INTRODUCTION, wholes(), *(section(group, known.values()) for group in GROUPS)])
+    known = settings_of(Settings, Setup).values()
+    groups = [group for group in GROUPS if any(one.group == group for one in known)]
+    return "\n".join([INTRODUCTION, wholes(), *(section(group, known) for group in groups)])
 
 
 def wholes() -> str:

@@ -46,7 +46,7 @@ class TrainingFreeGRPO(Teleprompter):
     won (the semantic group advantage), and let it turn all of that into Add, Delete, Modify and Keep operations on
     the library, which the next step's rollouts read. No parameter changes; the library is the token prior.
 
-    Example:
+    Examples:
         >>> optimizer = TrainingFreeGRPO(metric=exact)  # doctest: +SKIP
         >>> better = optimizer.compile(program, trainset)  # doctest: +SKIP
         >>> better.save("better.json")  # doctest: +SKIP

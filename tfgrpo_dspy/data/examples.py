@@ -27,7 +27,7 @@ def load_examples(
 ) -> list[dspy.Example]:
     """Examples of files, of a folder of shards, of a dataset on the Hugging Face Hub, or of rows in Python.
 
-    Example:
+    Examples:
         >>> load_examples([{"ticket": "It is late.", "label": "delivery"}], inputs=["ticket"], answer="label")
         [Example({'ticket': 'It is late.', 'label': 'delivery'}) (input_keys={'ticket'})]
 

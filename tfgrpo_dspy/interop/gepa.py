@@ -18,7 +18,7 @@ class KeepLibrary:
     leave out the experiences, and `detach` can no longer tell them from the rest. With this, its proposer is shown the
     instructions without the library, and the library is put back, letter for letter, after what it wrote.
 
-    Example:
+    Examples:
         >>> chained = dspy.GEPA(metric, instruction_proposer=KeepLibrary(), auto="light")  # doctest: +SKIP
         >>> chained.compile(better, trainset=trainset, valset=valset)  # doctest: +SKIP
 

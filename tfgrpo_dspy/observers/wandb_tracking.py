@@ -39,7 +39,7 @@ class WandbTracking:
 
     When W&B fails, the run goes on: what could not be written is tried again, in order, at the next event.
 
-    Example:
+    Examples:
         >>> TrainingFreeGRPO(metric, tracking=WandbTracking("algebra")).compile(program, trainset)  # doctest: +SKIP
 
     Args:

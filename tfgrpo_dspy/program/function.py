@@ -34,7 +34,7 @@ def student_from(function: StudentFunction, signature: str | type[dspy.Signature
     What it asks of language models otherwise than by DSPy cannot be seen: it is not counted, no budget holds for it,
     and its temperature is its own. The run says so.
 
-    Example:
+    Examples:
         >>> def agent(inputs, experiences):
         ...     return my_agent.run(inputs["question"], system=f"Answer briefly. {experiences}")
         >>> student = student_from(agent, "question -> answer")

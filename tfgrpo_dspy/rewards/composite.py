@@ -30,7 +30,7 @@ class Weighted:
     Raises:
         SettingsError: There are no parts, a name or a weight cannot be used, or a part scores whole groups.
 
-    Example:
+    Examples:
         >>> from tfgrpo_dspy.rewards.metrics import exact
         >>> reward = Weighted({"accuracy": (exact, 1.0), "brevity": (Brevity(words=50, limit=200), 0.2)})
     """

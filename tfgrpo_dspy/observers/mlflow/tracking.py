@@ -50,7 +50,7 @@ class MLflowTracking:
     server has ten seconds to answer, unless `MLFLOW_HTTP_REQUEST_TIMEOUT` says otherwise. Keys, headers and endpoints
     of LMs are never written.
 
-    Example:
+    Examples:
         >>> tracking = MLflowTracking("algebra")  # doctest: +SKIP
         >>> TrainingFreeGRPO(metric, tracking=tracking).compile(program, trainset)  # doctest: +SKIP
         >>> tracking.links("http://127.0.0.1:5000").run  # doctest: +SKIP

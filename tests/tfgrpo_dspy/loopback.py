@@ -1,19 +1,31 @@
-"""Servers that tests start on this machine."""
+"""Servers that tests start on this machine, and waiting for what comes in its own time."""
 
 from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Callable
+
+PATIENCE = 300.0
+"""Seconds after which something that must come has not: far more than it takes, on however slow a machine."""
 
 
-def wait_for(port: int, timeout: float = 60.0) -> None:
-    deadline = time.monotonic() + timeout
-    while time.monotonic() < deadline:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.1)
-    raise TimeoutError("the server did not start")
+def until(condition: Callable[[], object]) -> None:
+    """Wait for a condition to hold.
+
+    Raises:
+        TimeoutError: It never does.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"waited for {PATIENCE:g} s in vain")
+        time.sleep(0.05)
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def free_port() -> int:

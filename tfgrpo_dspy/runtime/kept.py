@@ -6,6 +6,7 @@ Pickled, copied or replaced they become plain values, which need no store.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, get_type_hints
@@ -62,7 +63,9 @@ def adapter(kind: Any) -> Any:
 
 @cache
 def _adapter(kind: Any) -> Any:
-    return TypeAdapter(kind)
+    """Made in a thread of its own: pydantic turns an interrupt that comes meanwhile into an error of the type."""
+    with ThreadPoolExecutor(1) as apart:
+        return apart.submit(TypeAdapter, kind).result()
 
 
 def taken_apart(made: Any, kind: Any) -> tuple[Any, dict[str, str]]:

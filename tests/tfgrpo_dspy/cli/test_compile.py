@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import dspy
@@ -24,6 +23,7 @@ from tests.tfgrpo_dspy.command_line import (
     run,
     the_error,
 )
+from tests.tfgrpo_dspy.loopback import PATIENCE, until
 from tfgrpo_dspy import TrainingFreeGRPO, read_library
 from tfgrpo_dspy.simulated import Latency, running_server
 
@@ -287,11 +287,9 @@ def test_interrupting_a_process_leaves_what_it_learned(sent, code):
             stderr=subprocess.PIPE,
             text=True,
         )
-        deadline = time.monotonic() + 60
-        while not Path("out/library.json").exists() and time.monotonic() < deadline:
-            time.sleep(0.05)
+        until(lambda: process.poll() is not None or Path("out/library.json").exists())
         process.send_signal(getattr(signal, sent))
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == code, said
     shown = " ".join(said.split())
     assert re.search(r"Interrupted after step \d+ of 50\. What was learned \(\d+ experiences?\) is in out/\.", shown)
@@ -313,7 +311,6 @@ def test_the_installed_command_learns_and_shows_the_gain(url):
             env=process_environment(OPENAI_API_KEY=KEY),
             capture_output=True,
             text=True,
-            timeout=120,
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
@@ -336,15 +333,13 @@ def test_interrupting_twice_leaves_at_once_and_the_run_is_taken_up():
             stderr=subprocess.PIPE,
             text=True,
         )
-        deadline = time.monotonic() + 60
-        while not (Path("out/log/run.db").exists() and results_in("out/log")) and time.monotonic() < deadline:
-            time.sleep(0.05)
+        until(lambda: process.poll() is not None or (Path("out/log/run.db").exists() and results_in("out/log")))
         process.send_signal(signal.SIGINT)
         for line in process.stderr:  # the first is answered: what is in flight is waited for
             if "interrupt again" in " ".join(line.split()) or "in flight" in line:
                 break
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
+        process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     kept = results_in("out/log")
     assert kept

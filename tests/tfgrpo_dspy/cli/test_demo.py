@@ -7,15 +7,15 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from pathlib import Path
 
 import pytest
 
 from tests.tfgrpo_dspy.command_line import process_environment, run, the_error
-from tests.tfgrpo_dspy.loopback import free_port
+from tests.tfgrpo_dspy.loopback import PATIENCE, free_port, listens, until
+from tests.tfgrpo_dspy.made_events import MadeRun
 from tfgrpo_dspy import read_library
+from tfgrpo_dspy.observers.mlflow.tracking import MLflowTracking
 
 COMMANDS = ("demo", "compile", "evaluate", "simulate", "ui")
 LIBRARY_COMMANDS = tuple("show diff export import log blame rollback commit edit add delete pin unpin".split())
@@ -95,21 +95,13 @@ def test_help_imports_nothing_heavy():
     assert done.returncode == 0, done.stderr
 
 
-def wait_for(url: str) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except OSError:
-            time.sleep(0.1)
-    raise AssertionError(f"{url} did not answer")
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("server", ["simulate", "ui"])
-def test_a_server_says_where_it_is_and_ends_quietly(server):
-    run("demo", "--examples", "2", "--held-out", "2", "--epochs", "1") if server == "ui" else None
+@pytest.mark.parametrize(("server", "last"), [("simulate", "Try it: "), ("ui", "compareRunsMode=CHART")])
+def test_a_server_says_where_it_is_and_ends_quietly(server, last):
+    if server == "ui":
+        tracking = MLflowTracking()
+        for event in MadeRun(steps=1).events():
+            tracking(event)
     port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-c", "from tfgrpo_dspy.cli import main; main()", server, "--port", str(port)],
@@ -118,15 +110,15 @@ def test_a_server_says_where_it_is_and_ends_quietly(server):
         stderr=subprocess.STDOUT,
         text=True,
     )
-    try:
-        wait_for(f"http://127.0.0.1:{port}/health")
-        time.sleep(3 if server == "ui" else 0)
-    finally:
-        process.send_signal(signal.SIGINT)
-        said, _ = process.communicate(timeout=60)
+    said = ""
+    while last not in said and (line := process.stdout.readline()):
+        said += line
+    until(lambda: process.poll() is not None or listens(port))
+    process.send_signal(signal.SIGINT)
+    said += process.communicate(timeout=PATIENCE)[0]
     assert f"http://127.0.0.1:{port}" in said
     assert "Traceback" not in said
-    assert "compareRunsMode=CHART" in said if server == "ui" else "SIMULATED" in said
+    assert server == "ui" or "SIMULATED" in said
     assert process.returncode in (0, 130), said
 
 

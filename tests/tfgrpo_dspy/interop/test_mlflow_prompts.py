@@ -11,6 +11,7 @@ import mlflow
 import pytest
 from mlflow.genai.scorers import scorer
 
+from tests.tfgrpo_dspy.loopback import PATIENCE
 from tfgrpo_dspy import DataError, SettingsError, compare, evaluate
 from tfgrpo_dspy.interop.mlflow_prompts import Application, TrainingFreeGRPOPromptOptimizer
 from tfgrpo_dspy.library.library import ExperienceLibrary
@@ -120,13 +121,13 @@ def test_rollouts_that_wait_at_the_same_time_go_into_one_call():
     def slow(candidate, records):
         sizes.append(len(records))
         first_is_in.set()
-        assert go_on.wait(30)
+        assert go_on.wait(PATIENCE)
         return answering(candidate, records)
 
     student = application(slow)
     with ThreadPoolExecutor(8) as pool:
         asked = [pool.submit(student, question="0")]
-        assert first_is_in.wait(30)
+        assert first_is_in.wait(PATIENCE)
         asked += [pool.submit(student, question=str(i)) for i in range(1, 8)]
         while len(student.shared._queue) < 7:
             pass

@@ -13,9 +13,7 @@ from contextlib import contextmanager, suppress
 import dspy
 
 from tests.tfgrpo_dspy.lm.test_over_http import OK
-
-PATIENCE = 300.0
-"""Seconds after which something that must end has not: far more than it takes, on however slow a machine."""
+from tests.tfgrpo_dspy.loopback import PATIENCE
 
 Behaviour = Callable[[socket.socket, int, "Raw"], None]
 """Answers a connection's request, the n-th of all; what it raises ends the connection."""

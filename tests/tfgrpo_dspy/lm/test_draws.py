@@ -213,7 +213,7 @@ def test_the_cache_is_dspys_own_before_and_after_and_outside_of_a_run():
                 thread: list[str] = []
                 other = threading.Thread(target=lambda: thread.append(lm("q?")[0]))
                 other.start()
-                other.join(10)
+                other.join()
                 with asking(POLICY, Listener(), Draw("r1", 1)):
                     assert dspy.Predict(QA)(question="q?").answer != plain
             assert dspy.Predict(QA)(question="q?").answer == plain

@@ -78,7 +78,7 @@ def stub(reply: Reply) -> Iterator[Stub]:
             yield server
         finally:
             server.shutdown()
-            thread.join(10)
+            thread.join()
 
 
 def lm(api_base: str, **settings) -> dspy.LM:

@@ -10,6 +10,7 @@ import pytest
 from dspy import lm15
 from pydantic import BaseModel
 
+from tests.tfgrpo_dspy.loopback import PATIENCE
 from tests.tfgrpo_dspy.scripted import Engine, examples
 from tfgrpo_dspy import Budget, GroupMetric, MajorityVote, SettingsError, TrainingFreeGRPO, evaluate
 from tfgrpo_dspy.errors import RequestError
@@ -149,7 +150,7 @@ def test_a_group_metric_that_takes_too_long_loses_its_group():
 
     class Slow(Ranks):
         def score_group(self, example, predictions):
-            never.wait(30)
+            never.wait(PATIENCE)
             return super().score_group(example, predictions)
 
     [group] = groups_of(dspy.Predict(QA), answering().lm(), Slow(), count=1, timeout=0.3)

@@ -9,6 +9,7 @@ import dspy
 import pytest
 from dspy import lm15
 
+from tests.tfgrpo_dspy.loopback import PATIENCE
 from tests.tfgrpo_dspy.scripted import Asked, Engine, examples, extract, script
 from tfgrpo_dspy.library.leaks import Known
 from tfgrpo_dspy.library.library import ExperienceLibrary, Source
@@ -264,7 +265,7 @@ def test_a_group_is_summarised_while_another_still_rolls_out():
 
     def policy(asked: Asked):
         if "q0?" in asked.user:
-            assert summarised.wait(20), "no summary of another group was asked for: there is a barrier"
+            assert summarised.wait(PATIENCE), "no summary of another group was asked for: there is a barrier"
         return {"answer": str(asked.draw().randint(0, 9))}
 
     def summary(asked: Asked):

@@ -93,7 +93,7 @@ def open_ui(
     host: str = "127.0.0.1",
     *,
     experiment: str | None = None,
-    timeout: float = 60.0,
+    timeout: float = 180.0,
 ) -> RunningUI:
     """Start the MLflow UI on a store and wait until it answers.
 

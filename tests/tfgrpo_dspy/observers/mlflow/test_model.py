@@ -16,7 +16,7 @@ import mlflow
 import pytest
 
 from tests.tfgrpo_dspy.command_line import KEY, ROOT, files_with, problems, run, the_error
-from tests.tfgrpo_dspy.loopback import free_port, wait_for
+from tests.tfgrpo_dspy.loopback import PATIENCE, free_port, listens, until
 from tests.tfgrpo_dspy.made_events import MadeRun
 from tfgrpo_dspy import library_of
 from tfgrpo_dspy.observers.mlflow.tracking import MLflowTracking
@@ -63,7 +63,7 @@ def served(model: str, **more: str) -> Iterator[str]:
         start_new_session=True,
     )
     try:
-        wait_for(port)
+        until(lambda: server.poll() is not None or listens(port))
         yield f"http://127.0.0.1:{port}/invocations"
     finally:
         os.killpg(server.pid, 9)
@@ -73,7 +73,7 @@ def served(model: str, **more: str) -> Iterator[str]:
 def answered(address: str, question: str) -> dict[str, object]:
     body = json.dumps({"inputs": {"question": question}}).encode()
     request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=30) as reply:
+    with urllib.request.urlopen(request, timeout=PATIENCE) as reply:
         return json.load(reply)["predictions"]
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from tests.tfgrpo_dspy.loopback import free_port, wait_for
+from tests.tfgrpo_dspy.loopback import PATIENCE, free_port, listens, until
 from tests.tfgrpo_dspy.made_events import MadeRun
 from tfgrpo_dspy.observers.mlflow.tracking import MLflowTracking
 
@@ -49,12 +49,12 @@ def database() -> Iterator[str]:
         place = ["-D", folder / "data", "-k", folder]
         server = subprocess.Popen([here / "postgres", *place, *listens], **quiet)
         try:
-            wait_for(port)
+            until(lambda: listens(port))
             yield f"postgresql+psycopg2://tests@127.0.0.1:{port}/postgres"
         finally:
             server.send_signal(signal.SIGINT)  # fast: it waits for no client
             try:
-                server.wait(20)
+                server.wait(PATIENCE)
             except subprocess.TimeoutExpired:
                 server.kill()
     finally:
@@ -71,7 +71,7 @@ def server(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
     running = subprocess.Popen(command, cwd=folder, env=environment, **quiet)
     try:
-        wait_for(port, 240)
+        until(lambda: listens(port))
         yield f"http://127.0.0.1:{port}"
     finally:
         os.killpg(running.pid, 9)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.tfgrpo_dspy.loopback import PATIENCE
 from tests.tfgrpo_dspy.made_events import MadeRun
 from tfgrpo_dspy.errors import MissingExtraError, SettingsError
 from tfgrpo_dspy.observers.mlflow import ui
@@ -96,10 +97,10 @@ def test_a_server_that_dies_is_said_with_its_last_words(store, monkeypatch):
 
 
 def test_a_server_that_never_listens_is_given_up_and_ended(store, monkeypatch, tmp_path):
-    script = "import os, time; open('pid', 'w').write(str(os.getpid())); print('hm', flush=True); time.sleep(99)"
+    script = "import os, time; open('pid', 'w').write(str(os.getpid())); print('hm', flush=True); time.sleep(9999)"
     say(monkeypatch, script)
-    with pytest.raises(SettingsError, match=r"did not answer at http://127.0.0.1:\d+ within 1 s; it said: hm"):
-        open_ui(store, 0, timeout=1)
+    with pytest.raises(SettingsError, match=r"did not answer at http://127.0.0.1:\d+ within 3 s; it said: hm"):
+        open_ui(store, 0, timeout=3)
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
 
@@ -123,7 +124,7 @@ def test_the_ui_shows_the_last_run_of_a_real_store(tmp_path):
     for tracking in (first, last):
         for event in MadeRun(steps=1).events():
             tracking(event)
-    with open_ui("mlruns", 0) as running:
+    with open_ui("mlruns", 0, timeout=PATIENCE) as running:
         assert running.links == last.links(running.url)
         assert running.find_links("one") == first.links(running.url)
         with pytest.raises(SettingsError, match="no experiment 'three' in this store, only Default, one, two"):

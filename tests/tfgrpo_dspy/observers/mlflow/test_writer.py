@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import mlflow
 import pytest
 
+from tests.tfgrpo_dspy.loopback import PATIENCE
 from tests.tfgrpo_dspy.made_events import MadeRun
 from tfgrpo_dspy.observers.mlflow import tracking as tracking_module
 from tfgrpo_dspy.observers.mlflow import waiting
@@ -34,7 +35,7 @@ class Server(RunStore):
 
     def write(self, name: str) -> None:
         self.was_asked.set()
-        assert self.answers.wait(30)
+        assert self.answers.wait(PATIENCE)
         if self.is_away:
             raise ConnectionError("refused")
         self.wrote.append((name, threading.current_thread().name))
@@ -76,7 +77,7 @@ def test_what_is_put_is_written_in_order_by_one_thread_that_then_goes(server, wr
 
 def test_putting_returns_while_the_server_does_not_answer(server, writer):
     writer.put(server.entries("first"))
-    assert server.was_asked.wait(30)
+    assert server.was_asked.wait(PATIENCE)
     writer.put(server.entries(*"abc"))  # returns, or this test hangs
     assert server.wrote == []
     assert writer.unrecorded == ("4 more, first to c: not tried yet",)
@@ -99,7 +100,7 @@ def test_a_wait_that_is_over_in_time_or_interrupted_takes_nothing_from_what_is_d
 def test_a_long_wait_is_said_once(server, writer, monkeypatch, caplog):
     monkeypatch.setattr(waiting, "_SILENT", 0.0)
     writer.put(server.entries(*"ab"))
-    assert server.was_asked.wait(30)
+    assert server.was_asked.wait(PATIENCE)
     with caplog.at_level(logging.WARNING, "tfgrpo_dspy"):
         assert not wait_for(writer, 0.35)
     (said,) = caplog.messages
@@ -137,7 +138,7 @@ def test_a_thread_that_something_ended_is_replaced(server, writer, monkeypatch):
 
 def test_a_process_that_ends_waits_for_the_write_under_way_and_begins_no_other(server, writer, monkeypatch):
     writer.put(server.entries(*"ab"))
-    assert server.was_asked.wait(30)
+    assert server.was_asked.wait(PATIENCE)
     monkeypatch.setattr(threading.Thread, "join", lambda thread, timeout: server.answers.set())
     writer.leave()
     monkeypatch.undo()
@@ -155,7 +156,7 @@ def blocked(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     answers, reached = threading.Event(), RunStore.open
 
     def open_late(self: RunStore, tags: dict[str, str]) -> None:
-        assert answers.wait(60)
+        assert answers.wait(PATIENCE)
         reached(self, tags)
 
     monkeypatch.setattr(RunStore, "open", open_late)

@@ -11,6 +11,7 @@ from pathlib import Path
 import dspy
 import pytest
 
+from tests.tfgrpo_dspy.loopback import PATIENCE
 from tests.tfgrpo_dspy.made_events import MadeRun, effect_on
 from tfgrpo_dspy import ExperienceLibrary, Lost, Usage, compare
 from tfgrpo_dspy.records.ended import Ended
@@ -159,7 +160,7 @@ def seen(page: str, folder: Path, then: str, *, hash_: str = "") -> str:
         f"--user-data-dir={folder / 'profile'}",
     ]
     command += ["--virtual-time-budget=3000", "--dump-dom", f"{path.as_uri()}{hash_}"]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=True).stdout
 
 
 @pytest.mark.slow

@@ -5,7 +5,6 @@ import math
 import random
 import sys
 import threading
-import time
 import urllib.error
 import urllib.request
 from statistics import median
@@ -14,6 +13,7 @@ import dspy
 import pytest
 from dspy.utils.exceptions import LMAuthError
 
+from tests.tfgrpo_dspy.loopback import PATIENCE
 from tfgrpo_dspy.errors import MissingExtraError, SettingsError
 from tfgrpo_dspy.simulated import Latency, demo_examples, running_server, serve, simulated_lm
 from tfgrpo_dspy.simulated.endpoint import server as server_module
@@ -31,7 +31,7 @@ def call(url, body=None, key=None):
     headers = {"content-type": "application/json", **({"authorization": f"Bearer {key}"} if key else {})}
     data = None if body is None else json.dumps(body).encode()
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=10) as reply:
+        with urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=PATIENCE) as reply:
             return reply.status, json.load(reply)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)
@@ -132,15 +132,30 @@ def test_a_malformed_request_is_refused_with_an_error_body(url, body):
     assert reply["error"]["type"] == "invalid_request_error"
 
 
-def test_a_fixed_latency_is_waited_for_without_holding_up_others():
-    with running_server(latency=Latency(0.2)) as base:
-        start = time.monotonic()
-        threads = [threading.Thread(target=call, args=(f"{base}/chat/completions", chat())) for _ in range(5)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert 0.2 <= time.monotonic() - start < 0.9
+def test_a_fixed_latency_is_the_same_for_every_reply():
+    assert {Latency(0.2).draw(random.Random(seed)) for seed in range(5)} == {0.2}
+
+
+def test_a_latency_is_waited_for_without_holding_up_others():
+    answered, drawn = [], threading.Event()
+
+    def ask(name: str) -> None:
+        call(f"{base}/chat/completions", chat())
+        answered.append(name)
+
+    class FirstIsSlow(Latency):
+        def draw(self, rng: random.Random) -> float:
+            is_first = not drawn.is_set()
+            drawn.set()
+            return 1.5 if is_first else 0.0
+
+    with running_server(latency=FirstIsSlow(0.0)) as base:
+        slow = threading.Thread(target=ask, args=("slow",))
+        slow.start()
+        assert drawn.wait(PATIENCE)
+        ask("quick")
+        slow.join()
+    assert answered == ["quick", "slow"]
 
 
 def test_a_lognormal_latency_has_the_median_and_p99_asked_for():

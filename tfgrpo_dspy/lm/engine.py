@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -32,7 +33,6 @@ from tfgrpo_dspy.lm.verdicts.replies import (
     EmptyReply,
     Reply,
     TooLongReply,
-    as_repeated,
     fault_in,
     is_repeated,
     may_pass,
@@ -63,6 +63,8 @@ class Errand:
     """What an answer says, and took."""
     whole: Callable[[Any], Any]
     """The answer, without halves of characters: a program could hand them to nobody."""
+    heard: Callable[[Exception, int, bytes], Exception] = lambda error, *_: error
+    """The error that it failed with, as the reply that came (status and body) makes it."""
     own_timeout: float | None = None
     """Seconds that its LM was given."""
     ends_itself: bool = False
@@ -320,7 +322,7 @@ def _remember(meter: Meter, errand: Errand, error: Exception) -> Exception:
     attempts, timeouts = (before.attempts, before.timeouts) if before is not None else (0, 0)
     rest = meter.wait_for(error, attempts, errand.model)
     will_rest = rest if rest <= LONGEST_WAIT else None
-    told = as_repeated(error)
+    told = copy(error)
     told.retry_after = 0.0  # type: ignore[attr-defined]  # DSPy would sleep where nothing could wake it
     _FAILED.set(_Failures(errand.call, told, attempts + 1, timeouts + timed_out(error), will_rest))
     return told
@@ -369,7 +371,7 @@ class Attempt:
             with self.offering():
                 response = await way.send(self.errand, self.flight)
         except BaseException as error:
-            told = self.flight.reason or error
+            told = self._told(error)
             self.failed(told)
             if told is error:
                 raise
@@ -431,9 +433,10 @@ class Attempt:
         try:
             yield seen.event
         except BaseException as error:
-            self.failed(self.flight.reason or error)
-            if isinstance(error, Exception):
-                raise _remember(self.scope.meter, self.errand, error) from error
+            told = self._told(error)
+            self.failed(told)
+            if isinstance(told, Exception):
+                raise _remember(self.scope.meter, self.errand, told) from error
             raise
         finally:
             self.scope.meter.returns(self.flight)
@@ -441,6 +444,18 @@ class Attempt:
         if not self._offer.is_taken and self.ticket.close():
             _, took = self.errand.read(seen.response())
             self._hear(self.ticket.answered((self.errand.model, self.scope.kind), took))
+
+    def _told(self, error: BaseException) -> BaseException:
+        """Why it came to nothing."""
+        flight = self.flight
+        if (
+            flight.reason is not None
+            or flight.status is None
+            or not flight.is_whole
+            or not isinstance(error, Exception)
+        ):
+            return flight.reason or error
+        return self.errand.heard(error, flight.status, b"".join(flight.body))
 
     def failed(self, error: BaseException) -> None:
         """It is written down that it failed, unless it is already what became of it."""

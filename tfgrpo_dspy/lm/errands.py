@@ -19,7 +19,7 @@ from dspy.clients.engines import (
     LiteLLMEngine,
     LM15Engine,
 )
-from dspy.lm15 import LM15Error, ProviderError, Request, Response
+from dspy.lm15 import LM15Error, Request, Response
 
 from tfgrpo_dspy.lm.budget import cost_at
 from tfgrpo_dspy.lm.engine import Errand
@@ -30,10 +30,9 @@ from tfgrpo_dspy.lm.undocumented import (
     AsyncTransport,
     Pricing,
     Transport,
-    add_words,
-    without_odd_usage,
 )
 from tfgrpo_dspy.lm.usage import Reported, Usage, reported_in
+from tfgrpo_dspy.lm.verdicts.bodies import heard, said_in, without_odd_usage
 from tfgrpo_dspy.lm.verdicts.replies import Reply
 from tfgrpo_dspy.text import estimate_tokens, whole
 
@@ -98,6 +97,7 @@ def _of_request(asked: Asked, request: Request) -> Errand:
         send=send,
         read=partial(_read_response, request, pricing),
         whole=_whole_response,
+        heard=heard,
         own_timeout=native.patience if native is not None else None,
         ends_itself=native is not None or dspy.settings.send_stream is not None,
         may_ask_others=native is None and kind not in _LITELLM,
@@ -118,6 +118,7 @@ def _of_body(asked: Asked, lm: dspy.BaseLM, body: Mapping[str, Any], *_: Any) ->
         send=partial(_sends_body, asked, lm, seeded),
         read=partial(_read_result, lm, body),
         whole=_whole_result,
+        heard=heard,
         own_timeout=float(own) if isinstance(own, int | float) else None,
         ends_itself=dspy.settings.send_stream is not None,
         may_ask_others=type(asked.engine) not in _LITELLM,
@@ -137,11 +138,8 @@ def _with_seed(request: Request, seed: int | None) -> Request:
 def _sends_natively(complete: Callable[..., Response], engine: Any, request: Request, flight: Flight) -> Response:
     try:
         return complete(engine, request)
-    except ProviderError as error:
-        add_words(error, flight)
-        raise
     except (TypeError, ValueError, AttributeError):
-        flight.replay = without_odd_usage(flight)
+        flight.replay = without_odd_usage(b"".join(flight.body))
         if flight.replay is None:
             raise
         return complete(engine, request)
@@ -150,11 +148,8 @@ def _sends_natively(complete: Callable[..., Response], engine: Any, request: Req
 async def _asends_natively(complete: Callable[..., Any], engine: Any, request: Request, flight: Flight) -> Response:
     try:
         response: Response = await complete(engine, request)
-    except ProviderError as error:
-        add_words(error, flight)
-        raise
     except (TypeError, ValueError, AttributeError):
-        flight.replay = without_odd_usage(flight)
+        flight.replay = without_odd_usage(b"".join(flight.body))
         if flight.replay is None:
             raise
         response = await complete(engine, request)
@@ -263,8 +258,8 @@ def _read_response(request: Request, pricing: Pricing | None, response: Response
     if cost is None and took.is_estimate and pricing is not None and pricing.rates is not None:
         cost = cost_at(pricing.rates, took.prompt_tokens, took.completion_tokens)
     refusal = " ".join(part.text for part in parts if part.type == "refusal")
-    error = _value(response.provider_data or {}, "error")
-    said = Reply(text, _finish_of(response), is_blank, took.completion_tokens, is_thought, refusal, _text(error))
+    error = said_in(response.provider_data) if is_blank else ""
+    said = Reply(text, _finish_of(response), is_blank, took.completion_tokens, is_thought, refusal, error)
     return said, took if cost is None else replace(took, cost_usd=cost)
 
 

@@ -13,16 +13,20 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import Context, ContextVar, copy_context
+from http import HTTPStatus
 from itertools import count
 from typing import Any, Generic, TypeVar
+from urllib.parse import urlsplit, urlunsplit
 
+from dspy.lm15 import ProviderError, TransportError
 from dspy.lm15 import TimeoutError as LMTimeout
-from dspy.lm15 import TransportError
 
 logger = logging.getLogger(__name__)
 
 LARGEST = 64 * 2**20
 """Bytes of a reply at most; the longest that models write is a hundredth of it, images are some megabytes."""
+
+_REDIRECTION = 3
 
 T = TypeVar("T")
 
@@ -34,7 +38,10 @@ class Flight:
         seconds: That it may take in all, over connecting, headers and body.
     """
 
-    __slots__ = ("_end", "_lock", "body", "ends", "is_over", "kind", "reason", "replay", "seconds", "started", "took")
+    __slots__ = (
+        *("_end", "_lock", "body", "ends", "is_over", "is_whole", "kind", "reason", "replay", "seconds", "started"),
+        *("status", "took"),
+    )
 
     def __init__(self, seconds: float, kind: tuple[str, str] = ("", "")) -> None:
         self.seconds = seconds
@@ -44,8 +51,12 @@ class Flight:
         self.ends = self.started + seconds
         self.took = 0
         """Bytes of the reply so far."""
+        self.status: int | None = None
+        """Of HTTP, once its head was read."""
         self.body: list[bytes] = []
-        """The reply, while it is read."""
+        """The reply, as far as it was read."""
+        self.is_whole = False
+        """Whether it was read to its end."""
         self.replay: bytes | None = None
         """A reply to be read once more, in place of sending the request."""
         self.reason: BaseException | None = None
@@ -80,6 +91,28 @@ class Flight:
         self.reason = self.reason or error
         return error
 
+    def asks(self) -> None:
+        """It goes out.
+
+        Raises:
+            ProviderError: It was refused before; LiteLLM would ask again with other messages, which nobody counts.
+        """
+        if self.status is not None and self.status >= HTTPStatus.BAD_REQUEST:
+            said = b"".join(self.body).decode(errors="replace")
+            raise self.over(ProviderError(said, status=self.status))
+
+    def headed(self, status: int, location: str | None) -> None:
+        """The head of the reply came.
+
+        Raises:
+            ProviderError: It sends elsewhere, which is not followed: that would be a request which nobody counted.
+        """
+        self.status = status
+        if status // 100 == _REDIRECTION:
+            place = urlsplit(location or "elsewhere")
+            to = urlunsplit(place._replace(netloc=place.netloc.rpartition("@")[2], query="", fragment=""))
+            raise self.over(ProviderError(f"HTTP {status}: the endpoint redirects to {to}", status=status))
+
     def received(self, size: int) -> None:
         """So many more bytes came.
 
@@ -89,6 +122,10 @@ class Flight:
         self.took += size
         if self.took > LARGEST:
             raise self.over(TransportError(f"the reply is larger than {LARGEST >> 20} MiB and was given up"))
+
+    def read(self, body: bytes) -> None:
+        """The reply was read to its end."""
+        self.body, self.is_whole = [body], True
 
     def ended_by(self, end: Callable[[], object] | None) -> None:
         """From now on, this ends it; None while nothing does."""

@@ -47,16 +47,22 @@ def counted_send(original: Any) -> Any:
 
     def send(self: httpx.Client, request: httpx.Request, *, stream: bool = False, **kwargs: Any) -> httpx.Response:
         flight = FLIGHT.get()
+        is_asked = request.method == "POST"  # else it is fetched: an image of the prompt
+        if flight is not None and is_asked:
+            flight.asks()
+            kwargs["follow_redirects"] = False
         response: httpx.Response = original(self, request, stream=stream or flight is not None, **kwargs)
         if flight is None:
             return response
         response.stream = _Counted(response.stream, flight)
-        if not stream:
-            try:
-                response.read()
-            except BaseException:
-                response.close()
-                raise
+        try:
+            if is_asked:
+                flight.headed(response.status_code, response.headers.get("location"))
+            if not stream:
+                flight.read(response.read())
+        except BaseException:
+            response.close()
+            raise
         return response
 
     return send
@@ -69,16 +75,22 @@ def counted_asend(original: Any) -> Any:
         self: httpx.AsyncClient, request: httpx.Request, *, stream: bool = False, **kwargs: Any
     ) -> httpx.Response:
         flight = FLIGHT.get()
+        is_asked = request.method == "POST"  # else it is fetched: an image of the prompt
+        if flight is not None and is_asked:
+            flight.asks()
+            kwargs["follow_redirects"] = False
         response: httpx.Response = await original(self, request, stream=stream or flight is not None, **kwargs)
         if flight is None:
             return response
         response.stream = _ACounted(response.stream, flight)
-        if not stream:
-            try:
-                await response.aread()
-            except BaseException:
-                await response.aclose()
-                raise
+        try:
+            if is_asked:
+                flight.headed(response.status_code, response.headers.get("location"))
+            if not stream:
+                flight.read(await response.aread())
+        except BaseException:
+            await response.aclose()
+            raise
         return response
 
     return send

@@ -3,7 +3,6 @@
 - Connections with an end: a deadline over connecting, headers and body, and a bound on the body. DSPy's native engine
   takes a transport through its public `RouterConfig`; the ones here are its own, with sockets that look at the
   request's `Flight` at each read, and replies that can be read once more.
-- What a server says of an error in a form that is not OpenAI's: it decides whose failure it is taken for.
 - Prices, which a cap in US dollars needs before the first call, and context windows.
 - The engines that an LM was given.
 - The marks around what is no text in DSPy's texts.
@@ -13,7 +12,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -32,14 +30,12 @@ from dspy.clients import base_lm
 from dspy.clients.capabilities import resolve
 from dspy.clients.costs import estimate_cost
 from dspy.clients.model_metadata import model_info, rate
-from dspy.lm15 import LM15Error, ProviderError, Request, Response
+from dspy.lm15 import LM15Error, Request, Response
 from dspy.predict.parameter import Parameter
 from dspy.utils.exceptions import LMError
 
 from tfgrpo_dspy.lm.budget import Price
 from tfgrpo_dspy.lm.flight import FLIGHT, Flight, shut
-from tfgrpo_dspy.lm.verdicts.replies import NoReply
-from tfgrpo_dspy.text import shorten
 
 CONTENT_BEGINS, CONTENT_ENDS = CUSTOM_TYPE_START_IDENTIFIER, CUSTOM_TYPE_END_IDENTIFIER
 """What stands around images, audio and files where DSPy has them as text."""
@@ -47,8 +43,6 @@ MOST_CONNECTIONS = 100_000
 """No bound of its own: the run bounds its calls."""
 _NEAR = 0.02
 """Share of a deadline by which a socket's may be off: to set it lets every other thread go first, at each read."""
-_SHOWN_TOKENS = 300
-"""Of a server's words that DSPy's engine did not find."""
 
 
 class Saved(Parameter):
@@ -129,6 +123,11 @@ class Transport(StdlibTransport):
             )
         request.connect_timeout = min(flight.left(), self._connect_timeout)
         response = super().stream(request)
+        try:
+            flight.headed(response.status, _header(response, "location"))
+        except BaseException:
+            response.close()
+            raise
         response._chunks = _kept(response._chunks, flight)
         return response
 
@@ -161,14 +160,24 @@ class AsyncTransport(StdlibAsyncTransport):
                 release=_anothing,
             )
         response = await super()._do_stream(request)
+        try:
+            flight.headed(response.status, _header(response, "location"))
+        except BaseException:
+            await response.aclose()
+            raise
         response._chunks = _akept(response._chunks, flight)
         return response
+
+
+def _header(response: Any, name: str) -> str | None:
+    return next((value for key, value in response.headers if key.lower() == name), None)
 
 
 def _kept(chunks: Iterator[bytes], flight: Flight) -> Iterator[bytes]:
     for chunk in chunks:
         flight.body.append(chunk)
         yield chunk
+    flight.is_whole = True
 
 
 async def _akept(chunks: AsyncIterator[bytes], flight: Flight) -> AsyncIterator[bytes]:
@@ -176,6 +185,7 @@ async def _akept(chunks: AsyncIterator[bytes], flight: Flight) -> AsyncIterator[
         flight.received(len(chunk))
         flight.body.append(chunk)
         yield chunk
+    flight.is_whole = True
 
 
 async def _once(chunk: bytes) -> AsyncIterator[bytes]:
@@ -186,63 +196,6 @@ def _nothing(_: bool) -> None: ...
 
 
 async def _anothing(_: bool) -> None: ...
-
-
-def without_odd_usage(flight: Flight) -> bytes | None:
-    """The reply that was read, less the token counts that are none; None if there was nothing odd about them.
-
-    Gateways report tokens as text, as fractions or below zero, which DSPy's native engine does not read past.
-
-    Raises:
-        NoReply: It is JSON, and no object.
-    """
-    try:
-        document = json.loads(b"".join(flight.body))
-    except ValueError:
-        return None
-    if not isinstance(document, dict):
-        raise NoReply(f"the endpoint answered with success, and with {shorten(json.dumps(document), _SHOWN_TOKENS)}")
-    changed = {name: _counts(document[name]) for name in ("usage", "usageMetadata") if name in document}
-    if all(document[name] == value for name, value in changed.items()):
-        return None
-    return json.dumps({**document, **changed}).encode()
-
-
-def add_words(error: ProviderError, flight: Flight) -> None:
-    """Tell in an error what the server said, where DSPy's native engine did not find it.
-
-    It reads `{"error": ...}` only; vLLM and SGLang say `{"message": ...}`, FastAPI `{"detail": ...}`, and OpenRouter
-    keeps what the provider behind it said apart.
-    """
-    body = b"".join(flight.body).decode(errors="replace")
-    try:
-        document = json.loads(body)
-    except ValueError:
-        document = None
-    own, advice, rest = error.message.partition("\n\n")
-    if own.strip():
-        raw = document
-        for name in ("error", "metadata", "raw"):
-            raw = raw.get(name) if isinstance(raw, dict) else None
-        said = f"{own}: {shorten(raw, _SHOWN_TOKENS)}" if isinstance(raw, str) else own
-    else:
-        said = shorten(_words_in(document, body), _SHOWN_TOKENS)
-    error.message = said + advice + rest
-    error.args = (error.message,)
-
-
-def _words_in(document: object, body: str) -> str:
-    if not isinstance(document, dict):
-        return body
-    said = next((document[name] for name in ("message", "detail", "error") if document.get(name)), document)
-    return said if isinstance(said, str) else json.dumps(said)
-
-
-def _counts(usage: object) -> dict[str, Any] | None:
-    if not isinstance(usage, dict):
-        return None
-    read = {name: _counts(value) if isinstance(value, dict) else value for name, value in usage.items()}
-    return {n: v for n, v in read.items() if v is None or isinstance(v, dict) or (type(v) is int and v >= 0)}
 
 
 # Prices.

@@ -27,7 +27,7 @@ REASONS = {
     "rate_limit": "LMRateLimitError 429",
     "error": "LMServerError 500",
     "bad_gateway": "LMServerError 502",
-    "malformed": "LMProviderError 200",
+    "malformed": "NoReply 200",
     "empty": "EmptyReply",
     "cut": "CutReply",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -127,6 +128,25 @@ def test_an_unknown_model_stops_at_once():
         with pytest.raises(RunStopped, match=r"LMUnsupportedModelError.*does not exist"):
             compile_with(lm(server.api_base))
         assert 1 <= server.requests <= 4
+
+
+@pytest.mark.parametrize("engine", ["lm15", "litellm"])
+@pytest.mark.parametrize(
+    ("status", "said", "headers", "sentence"),
+    [
+        (400, "Unrecognized request argument supplied: best_of", {}, "best_of; take that option from the LM"),
+        (307, "moved", {"Location": "http://u:p@x.test/v1?key=s"}, "redirects to http://x.test/v1; check api_base"),
+        (302, "log in", {"Location": "/v1/elsewhere"}, "redirects to /v1/elsewhere; check api_base"),
+        (422, "user and assistant roles should be alternating", {}, "with a chat template that takes system messages"),
+    ],
+)
+def test_what_every_rollout_would_be_refused_for_is_sent_once_and_says_what_to_change(
+    status, said, headers, sentence, engine
+):
+    with stub(lambda n: failing(status, said, **headers)) as server:
+        with pytest.raises(RunStopped, match=re.escape(sentence)):
+            compile_with(lm(server.api_base, engine=engine), num_threads=1)
+        assert server.requests == 1
 
 
 def test_a_rate_limit_is_waited_for_as_told_and_nothing_is_lost():

@@ -6,9 +6,9 @@ Nothing of any client is imported: what is not installed cannot have been raised
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from http import HTTPStatus
 from itertools import chain
 from typing import Any
 
@@ -20,11 +20,14 @@ _OF_FRAMEWORKS = frozenset({"pydantic_ai.ModelAPIError"})
 _ASKS_A_MODEL = frozenset({"InvokeModel", "InvokeModelWithResponseStream", "Converse", "ConverseStream"})
 """Operations of botocore that do; its other errors are those of any service."""
 _STATUSES = range(100, 600)
+_SUCCESS = range(200, 300)
 _REFUSALS = range(400, 600)
 _NO_MODELS = frozenset({"vector_stores", "files", "threads", "assistants", "containers", "uploads", "batches"})
 """What else than models answers at OpenAI's addresses, and says of its own things what models say of theirs."""
 _ADVICE = "\n\n  To fix:"
 """What DSPy adds below a provider's words."""
+_PREFIX = re.compile(r"^\[[\w./:@-]+\] ")
+"""What it adds before them: the model's name, which may hold any word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,7 @@ class Facts:
     code: str
     """The provider's word for what went wrong, its type besides, in lower case; empty if it has none."""
     text: str
-    """Its message in lower case, without advice of DSPy's."""
+    """Its message in lower case, without what DSPy adds to it."""
     errno: str
     """`ECONNREFUSED` and the like; empty if it is none of the system."""
     is_of_an_lm: bool
@@ -58,7 +61,7 @@ def facts_of(error: BaseException) -> Facts:
         classes=classes,
         status=_status(error),
         code=" ".join(codes),
-        text=_message(error).partition(_ADVICE)[0].lower(),
+        text=_PREFIX.sub("", _message(error).partition(_ADVICE)[0].lower()),
         errno=errno.errorcode.get(number, "") if isinstance(error, OSError) and isinstance(number, int) else "",
         is_of_an_lm=_is_of_an_lm(error, classes),
     )
@@ -106,8 +109,10 @@ def _status(error: BaseException) -> int | None:
     found = (_number(_value(holder, name)) for holder, name in places)
     of_botocore = _inside(response, "ResponseMetadata", "HTTPStatusCode")
     status = next((n for n in chain(found, [_number(of_botocore)]) if n in _STATUSES), None)
-    inner = _number(_value(error, "provider_code")) if status == HTTPStatus.OK else None
-    return inner if inner in _REFUSALS else status
+    if status not in _SUCCESS or not (code := _value(error, "provider_code")):
+        return status
+    inner = _number(code)
+    return inner if inner in _REFUSALS else None
 
 
 def _number(value: object) -> int | None:

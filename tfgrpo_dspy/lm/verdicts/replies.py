@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from copy import copy
 from dataclasses import dataclass
 
 from dspy.lm15 import (
@@ -15,10 +14,9 @@ from dspy.lm15 import (
     TimeoutError,
     TransportError,
 )
-from dspy.utils.exceptions import LMError, LMProviderError, LMTimeoutError, LMTransportError, is_retryable_lm_error
+from dspy.utils.exceptions import LMError, LMTimeoutError, LMTransportError, is_retryable_lm_error
 
 from tfgrpo_dspy.lm.verdicts.table import Taken, verdict_of
-from tfgrpo_dspy.lm.verdicts.wordings import SUCCESS
 
 _FULL = 0.9
 """Share of the bound from which on a cut reply counts as one that used it up; tokenizers differ."""
@@ -192,16 +190,7 @@ def is_repeated(error: BaseException) -> bool:
 
 def may_pass(error: BaseException) -> bool:
     """Whether the same request may succeed when it is repeated: the endpoint was at fault, and for a moment only."""
-    return (is_repeated(error) or _is_no_reply(error)) and verdict_of(error).taken_for == "infrastructure"
-
-
-def as_repeated(error: Exception) -> Exception:
-    """What may pass, as DSPy repeats it: a body that is no reply is the server's failure, which DSPy does not see."""
-    return NoReply(str(error), status=getattr(error, "status", None)) if _is_no_reply(error) else copy(error)
-
-
-def _is_no_reply(error: BaseException) -> bool:
-    return type(error) in (ProviderError, LMProviderError) and getattr(error, "status", None) in SUCCESS
+    return is_repeated(error) and verdict_of(error).taken_for == "infrastructure"
 
 
 def timed_out(error: BaseException) -> bool:

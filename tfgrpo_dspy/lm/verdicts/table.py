@@ -127,6 +127,15 @@ PROGRAM = Rule(
 RULES: tuple[Rule, ...] = (
     UNPARSEABLE,
     Rule(
+        "page",
+        "an LM's endpoint answered with success, and with something that is neither a reply nor an error: a web page, "
+        "nothing, JSON of another kind",
+        "infrastructure",
+        the.of_lm(lambda facts: the.NO_REPLY in facts.code),
+        "gateways answer so for a moment; its words are nobody's about the request; where it is all that ever comes, "
+        "the run ends, and the sentence asks for the address",
+    ),
+    Rule(
         "bad generation",
         "an LM's endpoint did not pass on what the model wrote, as it was no JSON or no call of a tool: "
         "`json_validate_failed`, `tool_use_failed` of Groq",
@@ -181,15 +190,12 @@ RULES: tuple[Rule, ...] = (
         "form",
         "an LM's endpoint refuses to answer in a given form (`response_format`, a JSON schema)",
         "request",
-        the.of_lm(the.refuses_option("response_format|json_schema|json schema|structured output|guided")),
+        the.of_lm(
+            the.refuses_option(
+                "response_format|response_schema|response mime|json_schema|json schema|structured output|guided"
+            )
+        ),
         "use dspy.ChatAdapter(), or an LM and server that take `response_format`",
-    ),
-    Rule(
-        "unknown model",
-        "an LM's endpoint does not know the model: 404 or 400 that names it, `model_not_found`",
-        "request",
-        the.of_lm(the.has_no_model),
-        "check the model's name against those that the endpoint lists (/v1/models)",
     ),
     Rule(
         "template",
@@ -199,10 +205,18 @@ RULES: tuple[Rule, ...] = (
         "serve the model with a chat template that takes system messages",
     ),
     Rule(
-        "option",
-        "an LM's endpoint refuses another option, or a kind of input that the model does not take",
+        "unknown model",
+        "an LM's endpoint does not know the model: 404 or 400 that names it, `model_not_found`",
         "request",
-        the.of_lm(lambda facts: the.is_refused(facts) and the.says(the.UNKNOWN_OPTION)(facts)),
+        the.of_lm(the.has_no_model),
+        "check the model's name against those that the endpoint lists (/v1/models)",
+    ),
+    Rule(
+        "option",
+        "an LM's endpoint refuses another option (`stop`, `n`, `logprobs`, `tools`, `reasoning_effort`, ...), or a "
+        "kind of input that the model does not take",
+        "request",
+        the.of_lm(the.refuses_some_option),
         "take that option from the LM, or the input from the program",
     ),
     Rule(
@@ -267,7 +281,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "no reply",
-        "an LM's endpoint answered 200 with something that is no reply: HTML, an error in a 200, no choices",
+        "an LM's endpoint answered 200 with an error that fits none of the above, or an engine of its own failed",
         "infrastructure",
         the.of_lm(the.is_no_reply),
         "what an engine raised of its own is looked for behind `LMUnexpectedError`, and decides if the table knows it",

@@ -19,10 +19,13 @@ _REFUSED = frozenset({None, 400, 403, 404, 422, 500})
 """Statuses of a refusal, among which 500 is that of old servers."""
 _ASKED_TOO_OFTEN = HTTPStatus.TOO_MANY_REQUESTS
 _DENIED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.PROXY_AUTHENTICATION_REQUIRED})
-_ELSEWHERE = frozenset({301, 302, 303, 307, 308, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED})
+_ELSEWHERE = frozenset({*range(300, 400), 405, 406, 410, 411, 415, 421, 426, 501, 505})
+"""Redirections, and what is said of a method, a protocol or a kind of document, whatever is asked with it."""
 _LATER = frozenset({408, 409, 423, 425, 429})
 _LOCKED_OUT = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.PROXY_AUTHENTICATION_REQUIRED})
 SUCCESS = range(200, 300)
+NO_REPLY = "no_reply"
+"""Our own code for what came with success, and is neither a reply nor an error that says what it is about."""
 UNEXPECTED = "dspy.LMUnexpectedError"
 """DSPy's wrapper of whatever else an engine raises: what is behind it says more."""
 
@@ -32,15 +35,37 @@ def _found(*patterns: str) -> Callable[[str], bool]:
     return lambda text: search(text) is not None
 
 
-_refuses = _found(
+_REFUSES = (
     "unsupported|not support|only the default|unrecognized|unexpected|unknown|extra (?:inputs|fields)",
     "not permitted|not allowed|not accept|invalid|deprecated|must be|should be|cannot (?:both )?be|can't be|range:",
     "too large|too high|at most|out of range|less than|greater than|maximum allowed|exceeds? the",
 )
+_refuses_whatever = _found(*_REFUSES)
+"""In words that are about what was asked, also where the status is that of a failure."""
+_refuses = _found(
+    *_REFUSES,
+    "supported|allowed|not enabled|enabled only|requires|n[o']t available|unavailable|not be|n't be|must contain",
+    "too long|too many|at least|above maximum|below minimum|range|only one|only be|either|mandatory|failed to",
+    "input should|should match|unmarshal|deserialize|validation error|extraneous|greater|smaller|out-of-vocab",
+)
+_ECHO = re.compile(r"input_value=|['\"]input['\"]:")
+"""What follows is what was sent."""
+_OPTIONS = "|".join(
+    (
+        r"\b(?:top|min|typical)[_-]?[pk]\b|\b(?:top_|prompt_)?logprobs?\b|\bn_probs\b|\bbest_?of\b|logit_?bias|penalty\b",
+        r"stop_?(?:sequences?|token_ids)|stream[ _]options|tool[ _]?choice|parallel_?tool_?calls|tools?[.\[]\d",
+        r"reasoning[_. ]?(?:effort|format|max_tokens)|budget_tokens|(?<![-\w])thinking\b|service_tier|verbosity",
+        r"chat_template_kwargs|prompt_cache|\bjson mode\b|\becho\b|\bsuffix\b|\bregex\b|safety_id|\bgrammar\b",
+        r"['\"`\[](?:n|p|k|stop|tools?|user|store|stream|metadata|functions?|modalities|audio|prediction)['\"`\]\[. ]",
+        r"\b(?:param|parameter|argument|field|supplied|model):? (?:n|stop|tools?|user|stream|store)\b",
+        r"\b[npk] must be\b|\breasoning is\b",
+    )
+)
+"""Of a request, in the names of all APIs; those that are also plain words only where they stand as names."""
 _names_a_model = _found(r"\bmodels?\b|deployment|endpoints found")
 CONTENT = _found(
     "content (?:management|filter|policy)|content_filter|usage guidelines|safety_check|flagged",
-    r"\bmoderation\b(?!')",  # and not where LiteLLM lists the keys of a reply: 'choices', 'moderation', ...
+    r"\bmoderation\b",
     r"responsible ?ai|violat\w+ (?:our|the|usage|content|guardrail)|guardrail|inappropriate content",
     "prohibited content|sensitive content|敏感内容|data_inspection_failed|invalid_prompt",
 )
@@ -51,7 +76,7 @@ _too_long = _found(
     r"longer than the (?:maximum )?model|(?:token count|input tokens?|prompt|requested tokens)[^.]{0,40} exceeds?\b",
     r"inputs?`? must have less than \d+ tokens|max_new_tokens`? must be <=|reduce the length of|size limit exceeded",
     "too large for model with|max_tokens must be at least 1, got -|context the overflows",
-    "string too long|string_above_max_length|exceeded model token limit",
+    r"(?:messages|input|content)\b[^:]{0,20}: string too long|exceeded model token limit",
 )
 _no_credit = _found(
     "insufficient[ _](?:quota|credit|balance|funds)|exceeded your current quota|credit balance|payment required",
@@ -60,29 +85,37 @@ _no_credit = _found(
     "allocationquota|free tier of the model has been exhausted",
 )
 _no_model = _found(
-    r"model_not_found|deploymentnotfound|endpoints found|could not resolve the foundation model",
+    r"model_not_found|deploymentnotfound|endpoints found (?!that)|could not resolve the foundation model",
     r"(?:model|deployment)\b[^.]{0,80}(?:not found|not exist|not a valid|isn't valid|on-demand throughput isn)",
-    "model (?:identifier|id|name) is invalid",
+    r"(?:model|deployment)\b[^.]{0,80}(?:decommissioned|been (?:deprecated|retired|removed)|no longer (?:supp|avail))",
+    "model (?:identifier|id|name) is invalid|no models? (?:is |are )?loaded|models are loaded|specify a model",
     "(?:invalid|unknown|no such) model|not a valid model|unable to access model|llm provider not provided",
+    "not a chat model|only supported in v1/|does(?:n't| not) support (?:chat|generat)|work with the specified model",
 )
 _no_key = _found(
     "invalid_api_key|authentication_error|permission_error|unrecognizedclient|accessdenied|expiredtoken",
     "invalidsignature|(?:incorrect|invalid) (?:api|access) ?(?:key|token)",
-    "api[ _]key[^.]{0,60}(?:must be set|not (?:provided|set|found|valid)|invalid|missing)",
+    "api[ _]key[^.]{0,60}(?:must be set|not (?:provided|set|found|valid)|invalid|missing)|api secret key",
+    "(?:user )?location is not supported|unsupported_country",
 )
 NO_ROOM = _found("requires more system memory|(?:failed|unable) to load (?:the )?model|model failed to load")
 NO_TEMPLATE = _found(
-    "chat template|chat_template|system (?:role|messages?) (?:is |are )?not supported|roles must alternate",
+    "chat template|chat_template|template error|system (?:role|messages?) (?:is |are )?not supported",
+    "n[o']t support system|developer instruction|roles? (?:must|should)(?: be)? alternat|expected last role",
 )
 BAD_GENERATION = _found("failed_generation|json_validate_failed|tool_use_failed")
-_no_route = _found(r"unexpected endpoint or method|invalid url \(")
+_no_route = _found(
+    r"unexpected endpoint or method|invalid url \(|http request (?:was sent )?to (?:an )?https|api-version",
+)
 _is_a_thing = _found(r"\bwith id\b")
-UNKNOWN_OPTION = _found(
-    "unsupported_(?:parameter|value)|unknown_parameter|invalid_parameter",
-    "(?:unsupported|unknown|unrecognized|invalid) (?:parameter|value|request argument|field|option|argument)",
-    "extra inputs are not permitted|unexpected keyword",
-    "does not support (?:parameters?|tools?|images?|system|audio|function)|no endpoints found that support",
-    "requires --enable-auto-tool-choice",
+_of_unknown_option = _found(
+    "unsupported_(?:parameter|value)|unknown_parameter|invalid_parameter|unexpected keyword|requires --[a-z]",
+    "(?:unsupported|unknown|unrecognized|invalid|unexpected|additional) "
+    "(?:param|value|request argument|field|name|option|argument|propert)",
+    r"extra inputs are not permitted|property \S+ is unsupported|invalid argument|only one (?:completion|candidate)",
+    "does(?:n't| not) support |no endpoints found that|not a multimodal model|at most 0 |only supports? stream",
+    r"(?:tools?|tool use|function calling|image (?:input|data|content)|multimodal|audio input)\b[^.:]{0,20} not "
+    "(?:supported|enabled)|data required for image|image_url is only supported",
 )
 _passing_code = _found(
     "throttl|toomanyrequests|slowdown|unavailable|internal(?:server|error|failure)|modeltimeout|modelnotready",
@@ -154,7 +187,21 @@ def is_filtered(facts: Facts) -> bool:
 def refuses_option(option: str) -> Predicate:
     """Whether the endpoint refuses an option of the request, named by a pattern."""
     is_named = _found(option)
-    return lambda facts: is_refused(facts) and is_named(facts.text[:_BEGINNING]) and _refuses(facts.text)
+
+    def holds(facts: Facts) -> bool:
+        said = _ECHO.split(facts.text, maxsplit=1)[0]
+        refuses = _refuses_whatever if facts.status == HTTPStatus.INTERNAL_SERVER_ERROR else _refuses
+        return is_refused(facts) and is_named(said[:_BEGINNING]) and refuses(said)
+
+    return holds
+
+
+_refuses_an_option = refuses_option(_OPTIONS)
+
+
+def refuses_some_option(facts: Facts) -> bool:
+    """Whether the endpoint refuses any option, or a kind of input."""
+    return is_refused(facts) and (says(_of_unknown_option)(facts) or _refuses_an_option(facts))
 
 
 def bound_is_too_large(facts: Facts) -> bool:
@@ -185,7 +232,7 @@ def has_no_credit(facts: Facts) -> bool:
 
 def has_no_model(facts: Facts) -> bool:
     """Whether there is no model of that name."""
-    if is_no_address(facts):
+    if is_no_address(facts) or "endpoints found that" in facts.text:
         return False
     known = ("dspy.LMUnsupportedModelError", "dspy.UnsupportedModelError", "dspy.UnknownModelError")
     return facts.is_a(*known) or (is_refused(facts) and says(_no_model)(facts))
@@ -195,9 +242,8 @@ def is_no_address(facts: Facts) -> bool:
     """Whether something else than an endpoint for language models answered."""
     if facts.status in _ELSEWHERE or _no_route(facts.text):
         return True
-    said = re.sub(r"^\[[^]]*\]", "", facts.text)  # DSPy's prefix, which names the model
-    is_of_a_model = _no_model(facts.code) or _names_a_model(said)
-    return facts.status == HTTPStatus.NOT_FOUND and not is_of_a_model and not _is_a_thing(said)
+    is_of_a_model = _no_model(facts.code) or _names_a_model(facts.text)
+    return facts.status == HTTPStatus.NOT_FOUND and not is_of_a_model and not _is_a_thing(facts.text)
 
 
 def has_no_key(facts: Facts) -> bool:

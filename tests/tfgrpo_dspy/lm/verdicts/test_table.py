@@ -456,6 +456,24 @@ SHAPES = {
         "address",
     ),
     "a web page": (405, "<html>Method Not Allowed</html>", "address"),
+    "nginx: http at https": (400, "<html>400 The plain HTTP request was sent to HTTPS port</html>", "address"),
+    "api gone": (410, {"message": "Gone"}, "address"),
+    **{f"a redirection: {status}": (status, {"detail": "moved"}, "address") for status in (301, 302, 304, 307, 308)},
+    # With success, and neither a reply nor an error: whatever its words, they are not about the request.
+    "a page that filters": (200, "<html>Your request was flagged and violates our usage policy</html>", "page"),
+    "a page about credit": (203, "<html>Payment required: out of credits</html>", "page"),
+    "nothing": (200, "", "page"),
+    "queued": (202, [], "page"),
+    "tgi's own": (200, [{"generated_text": "context length exceeded"}], "page"),
+    "choices that are none": (200, {"id": "x", "choices": {"message": {"content": "insufficient quota"}}}, "page"),
+    "events": (200, 'data: {"choices": []}\n\ndata: [DONE]', "page"),
+    # With success, and an error.
+    "lm studio": (200, {"error": "Unexpected endpoint or method. (POST /chat/completions)"}, "address"),
+    "an error in a 200: option": (200, wrapped("Unsupported parameter: 'stop'", "unsupported_parameter"), "option"),
+    "an error in a 200: filter": (200, wrapped("flagged", "content_filter"), "filtered"),
+    "an error in a 200: nothing known": (200, wrapped("model is loading"), "overloaded"),
+    "an error in a 200: key": (200, {"base_resp": {"status_msg": "login fail: carry the API secret key"}}, "wrong key"),
+    "fastapi in a 200": (200, {"detail": "busy"}, "overloaded"),
     "openai: key": (401, wrapped("Incorrect API key provided", "invalid_api_key"), "wrong key"),
     "proxy: key": (403, {"detail": "Forbidden"}, "wrong key"),
     "openai: credit": (
@@ -495,6 +513,88 @@ SHAPES = {
     "no choices": (200, {"id": "x", "choices": []}, "overloaded"),
     "unclear": (400, wrapped("something about this one"), "unclear"),
 }  # fmt: skip
+
+
+REFUSALS = {
+    "option": [
+        "Unsupported parameter: 'stop' is not supported with this model.",
+        "Invalid 'stop': array too long. Expected an array with maximum length 4, but got one with length 5.",
+        "Unrecognized request arguments supplied: best_of, echo",
+        "Invalid 'n': integer above maximum value. Expected a value <= 8, but got 128 instead.",
+        "Unsupported value: 'reasoning_effort' does not support 'minimal' with this model.",
+        "The 'stream_options' parameter is only allowed when 'stream' is enabled.",
+        "Invalid 'user': string too long. Expected a string with maximum length 64.",
+        "Function tools with reasoning_effort are not supported for x in /v1/chat/completions.",
+        "Invalid 'tools[0].function.name': string does not match pattern.",
+        "logprobs, best_of and echo parameters are not available on x model. Please remove the parameter.",
+        "Additional properties are not allowed ('reasoning_effort' was unexpected)",
+        "[{'type': 'value_error', 'loc': ('body', 'n'), 'msg': 'Input should be less than or equal to 16'}]",
+        "[{'type': 'extra_forbidden', 'loc': ('body', 'foo'), 'msg': 'Extra inputs are not permitted', 'input': 1}]",
+        "n must be 1 when using greedy sampling, got 3.",
+        "top_k must be 0 (disable), or at least 1, got -5.",
+        "Requested sample logprobs of 30, which is greater than max allowed: 20",
+        'tool_choice = "required" is not supported!',
+        "The min_p and logit_bias sampling parameters are not yet supported with speculative decoding.",
+        "tools param requires --jinja flag",
+        "Only one completion choice is allowed",
+        "image input is not supported - hint: you may need to provide the mmproj",
+        '"stop" must be either a string or an array of strings',
+        '"llama3" does not support thinking',
+        "json: cannot unmarshal string into Go struct field ChatCompletionRequest.top_p of type float64",
+        "'stop' field must be a string or array of strings",
+        "No endpoints found that can handle the requested parameters.",
+        "'n' : number must be at most 1",
+        "property 'foo' is unsupported",
+        "`reasoning_effort` must be one of `none` or `default`",
+        "top_p must be 1 when using greedy sampling.",
+        'Invalid JSON payload received. Unknown name "foo": Cannot find field.',
+        "Penalty is not enabled for models/x",
+        "`top_k` must be unset when thinking is enabled.",
+        "adaptive thinking is not supported on this model",
+        "stop_sequences: each stop sequence must contain non-whitespace",
+        "Malformed input request: #: extraneous key [stop] is not permitted, please reformat your input.",
+        "This model doesn't support the stopSequences field. Remove stopSequences and try again.",
+        "This model doesn't support tool use.",
+        "x does not support this parameter: logprobs",
+        "Argument not supported on this model: stop",
+        "Input validation error: `stop` supports up to 4 stop sequences. Given: 5",
+        "Failed to deserialize the JSON body: logit_bias: invalid type: map, expected a sequence",
+        'Bad request: json: unknown field "foo"',
+    ],
+    "form": [
+        "'messages' must contain the word 'json' in some form, to use 'response_format' of type 'json_object'.",
+        "This response_format type is unavailable now",
+        "Function calling with a response mime type: 'application/json' is unsupported",
+    ],
+    "seed": ["body -> seed extra fields not permitted (type=value_error.extra)"],
+    "unknown model": [
+        "The model `x` has been decommissioned and is no longer supported.",
+        "No models loaded. Please load a model in the developer page.",
+        "This is not a chat model and thus not supported in the v1/chat/completions endpoint.",
+        '"nomic-embed-text" does not support chat',
+        "The model `qwen-thinking` does not exist; unknown parameter is not what is wrong",
+    ],
+    "template": [
+        "This model doesn't support system messages. Try again without system messages.",
+        "Developer instruction is not enabled for models/x",
+        "After the (optional) system message(s), user and assistant roles should be alternating.",
+    ],
+    "unclear": [
+        "An assistant message with 'tool_calls' must be followed by tool messages responding to each 'tool_call_id'.",
+        "You uploaded an unsupported image. Please make sure it has one of the formats: ['png', 'jpeg'].",
+        "At most 1 image(s) may be provided in one prompt.",
+        "messages: text content blocks must be non-empty",
+        "Value error, messages must not be empty [type=value_error, input_value={'messages': [], 'top_p': 1}]",
+    ],
+}
+
+
+@pytest.mark.parametrize(("rule", "said"), [(rule, said) for rule, all_said in REFUSALS.items() for said in all_said])
+def test_what_is_refused_is_known_by_its_name_in_the_words_of_each_server_and_is_named(rule, said):
+    for status in (400, 422):
+        verdict = verdict_of(LMInvalidRequestError(f"[openai/kimi-thinking] {said}", status=status))
+        assert verdict.rule.name == rule
+        assert said.rstrip(".") in verdict.sentence
 
 
 @pytest.mark.parametrize("engine", ["lm15", "litellm"])

@@ -32,7 +32,6 @@ from tfgrpo_dspy.lm.undocumented import (
     Transport,
 )
 from tfgrpo_dspy.lm.usage import Reported, Usage, reported_in
-from tfgrpo_dspy.lm.verdicts.bodies import heard, said_in, without_odd_usage
 from tfgrpo_dspy.lm.verdicts.replies import Reply
 from tfgrpo_dspy.text import estimate_tokens, whole
 
@@ -97,7 +96,7 @@ def _of_request(asked: Asked, request: Request) -> Errand:
         send=send,
         read=partial(_read_response, request, pricing),
         whole=_whole_response,
-        heard=heard,
+        heard=_heard,
         own_timeout=native.patience if native is not None else None,
         ends_itself=native is not None or dspy.settings.send_stream is not None,
         may_ask_others=native is None and kind not in _LITELLM,
@@ -118,7 +117,7 @@ def _of_body(asked: Asked, lm: dspy.BaseLM, body: Mapping[str, Any], *_: Any) ->
         send=partial(_sends_body, asked, lm, seeded),
         read=partial(_read_result, lm, body),
         whole=_whole_result,
-        heard=heard,
+        heard=_heard,
         own_timeout=float(own) if isinstance(own, int | float) else None,
         ends_itself=dspy.settings.send_stream is not None,
         may_ask_others=type(asked.engine) not in _LITELLM,
@@ -139,8 +138,7 @@ def _sends_natively(complete: Callable[..., Response], engine: Any, request: Req
     try:
         return complete(engine, request)
     except (TypeError, ValueError, AttributeError):
-        flight.replay = without_odd_usage(b"".join(flight.body))
-        if flight.replay is None:
+        if not _may_be_read_again(flight):
             raise
         return complete(engine, request)
 
@@ -149,11 +147,24 @@ async def _asends_natively(complete: Callable[..., Any], engine: Any, request: R
     try:
         response: Response = await complete(engine, request)
     except (TypeError, ValueError, AttributeError):
-        flight.replay = without_odd_usage(b"".join(flight.body))
-        if flight.replay is None:
+        if not _may_be_read_again(flight):
             raise
         response = await complete(engine, request)
     return response
+
+
+def _may_be_read_again(flight: Flight) -> bool:
+    """Whether a reply was not read for its token counts only: it is, then, without them."""
+    from tfgrpo_dspy.lm.verdicts.bodies import without_odd_usage
+
+    flight.replay = without_odd_usage(b"".join(flight.body))
+    return flight.replay is not None
+
+
+def _heard(error: Exception, status: int, body: bytes) -> Exception:
+    from tfgrpo_dspy.lm.verdicts.bodies import heard
+
+    return heard(error, status, body)
 
 
 def _sends(asked: Asked, request: Request, flight: Flight) -> Any:
@@ -258,9 +269,15 @@ def _read_response(request: Request, pricing: Pricing | None, response: Response
     if cost is None and took.is_estimate and pricing is not None and pricing.rates is not None:
         cost = cost_at(pricing.rates, took.prompt_tokens, took.completion_tokens)
     refusal = " ".join(part.text for part in parts if part.type == "refusal")
-    error = said_in(response.provider_data) if is_blank else ""
+    error = _said_besides(response.provider_data) if is_blank else ""
     said = Reply(text, _finish_of(response), is_blank, took.completion_tokens, is_thought, refusal, error)
     return said, took if cost is None else replace(took, cost_usd=cost)
+
+
+def _said_besides(document: object) -> str:
+    from tfgrpo_dspy.lm.verdicts.bodies import said_in
+
+    return said_in(document)
 
 
 def _finish_of(response: Response) -> tuple[str | None, ...]:

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 LARGEST = 64 * 2**20
 """Bytes of a reply at most; the longest that models write is a hundredth of it, images are some megabytes."""
 
-_REDIRECTION = 3
+_STATUSES, _REDIRECTION = range(200, 600), 3
 
 T = TypeVar("T")
 
@@ -105,9 +105,12 @@ class Flight:
         """The head of the reply came.
 
         Raises:
+            TransportError: It is none.
             ProviderError: It sends elsewhere, which is not followed: that would be a request which nobody counted.
         """
         self.status = status
+        if status not in _STATUSES:  # DSPy takes "100 Continue" for the answer
+            raise self.over(TransportError(f"HTTP {status} is the head of no reply"))
         if status // 100 == _REDIRECTION:
             place = urlsplit(location or "elsewhere")
             to = urlunsplit(place._replace(netloc=place.netloc.rpartition("@")[2], query="", fragment=""))

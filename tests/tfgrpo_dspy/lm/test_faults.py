@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import socket
+import struct
 from collections import Counter
 
 import dspy
 import pytest
 
+from tests.tfgrpo_dspy.lm.raw import answer, raw, watchdog
+from tests.tfgrpo_dspy.lm.raw import lm as raw_lm
+from tests.tfgrpo_dspy.lm.test_over_http import OK
+from tests.tfgrpo_dspy.scripted import examples
 from tfgrpo_dspy import TrainingFreeGRPO, evaluate
 from tfgrpo_dspy.errors import SettingsError
 from tfgrpo_dspy.program.attach import attach
@@ -142,6 +149,48 @@ def test_what_fails_for_a_moment_is_asked_again_and_not_lost(fault, engine):
             made = evaluate(make_solver(), demo_examples(1, 0), number, k=1, display_progress=False)
     assert not made.lost
     assert made.traffic.retries == log.counts["none"] == 1
+
+
+HEAD, BODY = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n", json.dumps(OK).encode()
+CONNECTIONS = {
+    "reset": b"",
+    "no head": b"SSH-2.0-OpenSSH_9\r\n",
+    "100 and no more": b"HTTP/1.1 100 Continue\r\n\r\n",
+    "half a head": HEAD[:30],
+    "half a body": HEAD + b"content-length: %d\r\n\r\n" % len(BODY) + BODY[:40],
+    "half a chunk": HEAD + b"transfer-encoding: chunked\r\n\r\n%x\r\n" % len(BODY) + BODY[:40],
+    "chunks without an end": HEAD + b"transfer-encoding: chunked\r\n\r\n%x\r\n" % len(BODY) + BODY + b"\r\n",
+    "a length that is none": HEAD + b"content-length: -5\r\n\r\n" + BODY,
+    "half of JSON": HEAD + b"content-length: 40\r\nconnection: close\r\n\r\n" + BODY[:40],
+    "broken gzip": HEAD + b"content-encoding: gzip\r\ncontent-length: %d\r\n\r\n" % len(BODY) + BODY,
+}
+
+
+@pytest.mark.parametrize("engine", ["auto", "litellm"])
+@pytest.mark.parametrize("what", CONNECTIONS)
+def test_a_connection_that_ends_at_any_point_is_asked_again_and_never_scored(what, engine):
+    def breaks(connection, number, server):
+        if number % 2 == 0:
+            return answer(connection)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", not CONNECTIONS[what], 0))
+        connection.sendall(CONNECTIONS[what])
+        raise OSError
+
+    with watchdog(), raw(breaks) as server:
+        for retries in (1, 0):
+            with dspy.context(lm=raw_lm(server, engine=engine, num_retries=retries)):
+                made = evaluate(
+                    dspy.Predict("question -> answer"),
+                    examples(1),
+                    lambda example, prediction, trace=None: 1.0,
+                    k=2 - retries,
+                    num_threads=1,
+                    max_errors=3,
+                    display_progress=False,
+                )
+            assert sum(made.lost.values()) == 1 - retries
+            assert {reward for rewards in made.rewards for reward in rewards} == {1.0}
+    assert server.requests == 4
 
 
 def test_a_reply_that_lost_its_form_is_the_policys_own_failure():

@@ -14,10 +14,9 @@ from tfgrpo_dspy.names.public import lazily
 
 if TYPE_CHECKING:
     from tfgrpo_dspy.cli.boundary import UNRECORDED, Away, Commands, Interrupted
-    from tfgrpo_dspy.cli.data import examples_for
     from tfgrpo_dspy.cli.lms import make_lm
     from tfgrpo_dspy.cli.options.taking import option, taking
-    from tfgrpo_dspy.cli.references import load_attribute, load_metric, load_program
+    from tfgrpo_dspy.cli.references import examples_for, load_attribute, load_metric, load_program
     from tfgrpo_dspy.cli.terminal import (
         SIMULATED,
         begin,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,15 +14,13 @@ import typer
 
 from tfgrpo_dspy.cli import view
 from tfgrpo_dspy.cli.boundary import AWAY, ENDED_EARLY, UNRECORDED, UNUSED, Interrupted, Waiting, why
-from tfgrpo_dspy.cli.data import described, examples_for
 from tfgrpo_dspy.cli.dry_run import confirm, show_forecast
 from tfgrpo_dspy.cli.files import PROGRAM, Keeper, check_folder, write_run, write_story
-from tfgrpo_dspy.cli.job import Job
 from tfgrpo_dspy.cli.lms import check_configured, lm_named, lm_of
 from tfgrpo_dspy.cli.named import note_named
 from tfgrpo_dspy.cli.options.common import CompileOptions, TrackingOptions
 from tfgrpo_dspy.cli.options.recipe import RECIPE, render_recipe
-from tfgrpo_dspy.cli.references import load_metric, load_program
+from tfgrpo_dspy.cli.references import described, examples_for, load_metric, load_program
 from tfgrpo_dspy.cli.results.heldout import note_run
 from tfgrpo_dspy.cli.results.machine import run_document, write_json
 from tfgrpo_dspy.cli.review import FileReview, TerminalReview
@@ -37,6 +35,7 @@ from tfgrpo_dspy.cli.terminal import (
 from tfgrpo_dspy.declaration import those_of
 from tfgrpo_dspy.errors import ReviewStop, SettingsError, TooManyErrors
 from tfgrpo_dspy.evaluation import compare, evaluate
+from tfgrpo_dspy.forecast.forecast import Forecast
 from tfgrpo_dspy.gates.holdout import Holdout
 from tfgrpo_dspy.gates.screen import Screen
 from tfgrpo_dspy.history.file import history_path, load_tracked
@@ -49,18 +48,70 @@ from tfgrpo_dspy.observers.wandb_tracking import WandbTracking
 from tfgrpo_dspy.program.checks import lm_names, reflection_of
 from tfgrpo_dspy.program.instructions import detach
 from tfgrpo_dspy.records.decisions import Review
+from tfgrpo_dspy.records.ended import Ended
 from tfgrpo_dspy.records.evaluation import Comparison
 from tfgrpo_dspy.records.events import Observer
 from tfgrpo_dspy.records.planned import Planned, auto_text
 from tfgrpo_dspy.records.result import RunStopped
 from tfgrpo_dspy.reports.redaction import safe
-from tfgrpo_dspy.reports.story import Story, first_loss
+from tfgrpo_dspy.reports.story import Story, Told, first_loss, nothing_was_scored, story_of
 from tfgrpo_dspy.rollouts.ray import RayExecutor
 from tfgrpo_dspy.run.policy import as_policy
 from tfgrpo_dspy.runtime.executor import Executor
 from tfgrpo_dspy.settings import Settings
 from tfgrpo_dspy.teleprompter import TrainingFreeGRPO
 from tfgrpo_dspy.text import counted
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A compile that has been checked and can start."""
+
+    program: dspy.Module
+    trainset: list[dspy.Example]
+    valset: list[dspy.Example] | None
+    optimizer: TrainingFreeGRPO
+    keeper: Keeper
+    tracking: MLflowTracking | None
+    options: CompileOptions
+    """What was asked for."""
+    testset: list[dspy.Example] | None = None
+    """Held-out examples for the comparison at the end."""
+
+    def forecast(self) -> Forecast:
+        """Roll out the pilot."""
+        price = self.options.settings.get("price_per_million")
+        return self.optimizer.forecast(
+            self.program, self.trainset, valset=self.valset, pilot=self.options.pilot, price_per_million=price
+        )
+
+    @property
+    def command(self) -> str:
+        """What goes on with the run, under a higher limit if one ended it; empty if nothing more can be said of it."""
+        if self.optimizer.setup.log_dir is None or not self.keeper.has_recipe:
+            return ""
+        recipe = show_path(self.keeper.folder / RECIPE)
+        again = f"{us()} compile --recipe {recipe}"
+        ended = self.keeper.result.ended if self.keeper.result is not None else Ended()
+        name, _, value = ended.why.partition(":")[0].partition("=")
+        if ended.how not in {"limit", "patience"} or not name.startswith(("max_", "patience")):
+            return again
+        more = f"{again} --{name.replace('_', '-')} {2 * float(value):g}"
+        return f"{more} --accept-changes" if ended.how == "patience" else more
+
+    def story(self, why: str = "", gain: Comparison | None = None) -> Story | None:
+        """What is known of the run; None if no rollout of a finished step took place.
+
+        Args:
+            why: It ended, if that can be said better than by its records.
+            gain: Bare against learned program on held-out questions, if they were evaluated.
+        """
+        result = self.keeper.result
+        if result is None or nothing_was_scored(result):
+            return None
+        recorded = view.mlflow_text(self.tracking)
+        told = Told(self.options.program, self.options.trainset, self.options.metric, why, self.command, recorded, gain)
+        return story_of(result, self.keeper.started, told)
 
 
 def compile_program(options: CompileOptions) -> None:

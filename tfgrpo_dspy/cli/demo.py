@@ -10,9 +10,8 @@ from pathlib import Path
 import dspy
 
 from tfgrpo_dspy.cli import view
-from tfgrpo_dspy.cli.compile import finish, learn, measured, prepare, show_plan
+from tfgrpo_dspy.cli.compile import Job, finish, learn, measured, prepare, show_plan
 from tfgrpo_dspy.cli.files import PROGRAM, check_folder, load_state
-from tfgrpo_dspy.cli.job import Job
 from tfgrpo_dspy.cli.lms import SIMULATED_LM, lm_of
 from tfgrpo_dspy.cli.options.common import CompileOptions, DemoOptions
 from tfgrpo_dspy.cli.references import load_program

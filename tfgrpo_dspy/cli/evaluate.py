@@ -11,14 +11,13 @@ from rich.text import Text
 from tfgrpo_dspy.cli import view
 from tfgrpo_dspy.cli.boundary import AWAY, ENDED_EARLY, TOO_LOW
 from tfgrpo_dspy.cli.compile import budget_of
-from tfgrpo_dspy.cli.data import described, examples_for
 from tfgrpo_dspy.cli.files import add_gain, load_state
 from tfgrpo_dspy.cli.lms import check_configured, lm_of
 from tfgrpo_dspy.cli.named import check_named, note_named
 from tfgrpo_dspy.cli.options.common import CompileOptions, DataOptions, EvaluateOptions, LMOptions
 from tfgrpo_dspy.cli.options.recipe import RECIPE, read_recipe
 from tfgrpo_dspy.cli.options.taken import WORDS
-from tfgrpo_dspy.cli.references import load_metric, load_program
+from tfgrpo_dspy.cli.references import described, examples_for, load_metric, load_program
 from tfgrpo_dspy.cli.results.heldout import add_to_run, run_of
 from tfgrpo_dspy.cli.results.machine import earlier_rewards, scores_document, write_json
 from tfgrpo_dspy.cli.terminal import err, say, show_path, show_warnings_of_the_library, warn

@@ -1,4 +1,4 @@
-"""What a command line can only name: programs and metrics.
+"""What a command line can only name: programs, metrics and examples, checked against each other before a call is paid.
 
 A reference is `package.module:attribute` or `path/to/file.py:attribute`. It runs the user's own code, which is
 imported from the current folder, as `python -m` would. Agents and metrics that come with this package are named as in
@@ -16,8 +16,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from tfgrpo_dspy.cli.options.common import DataOptions
 from tfgrpo_dspy.cli.options.program import UnknownOption, arguments_of
 from tfgrpo_dspy.data.columns import Fit
+from tfgrpo_dspy.data.examples import load_examples
 from tfgrpo_dspy.errors import DataError, ProgramError, SettingsError, TFGRPOError
 from tfgrpo_dspy.names.modules import find_module, is_about
 from tfgrpo_dspy.names.plugins import load_plugin, plugins
@@ -81,6 +83,44 @@ def load_metric(reference: str) -> Metric:
     if not callable(found) and not isinstance(found, GroupMetric):
         raise SettingsError(f"{reference} is of type {type(found).__name__}; a metric is a function or a GroupMetric")
     return found  # type: ignore[no-any-return]
+
+
+def examples_for(program: dspy.Module, source: str, options: DataOptions) -> list[dspy.Example]:
+    """The examples of a file or dataset for that program and metric.
+
+    Raises:
+        DataError: They cannot be read, or do not fit the program or the metric.
+        SettingsError, MissingExtraError: As `load_examples`.
+    """
+    examples = load_examples(
+        source,
+        inputs=split_names(options.inputs),
+        answer=options.answer,
+        limit=options.limit,
+        split=options.split,
+        fit=fit_of(program),
+    )
+    check_fit(program, examples)
+    if options.metric in BUILT_IN and not examples[0].labels().keys():
+        raise DataError(
+            f"{source}: the metric {options.metric} needs an expected answer, and no column looks like one; "
+            "name it, e.g. --answer answer=<column>"
+        )
+    return examples
+
+
+def split_names(given: Sequence[str] | None) -> tuple[str, ...] | None:
+    """`("a,b", "c")` as `("a", "b", "c")`; None for nothing given."""
+    names = [name.strip() for text in given or () for name in text.split(",") if name.strip()]
+    return tuple(names) or None
+
+
+def described(source: str, examples: Sequence[dspy.Example]) -> str:
+    """`60 examples of train.jsonl (question -> answer)`."""
+    inputs, labels = examples[0].inputs().keys(), examples[0].labels().keys()
+    fields = f"{', '.join(inputs)} -> {', '.join(labels) or 'no label'}"
+    noun = "example" if len(examples) == 1 else "examples"
+    return f"{len(examples)} {noun} of {source} ({fields})"
 
 
 def check_fit(program: dspy.Module, examples: Sequence[dspy.Example]) -> None:

@@ -1,17 +1,24 @@
-"""What is recorded of a run before its first call, wherever it is recorded: its name, its parameters, no credential."""
+"""What is recorded of a run before its first call, wherever it is recorded: name, parameters, origin; no credential."""
 
 from __future__ import annotations
 
+import getpass
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dspy
 
-from tfgrpo_dspy.observers.mlflow.provenance import versions
 from tfgrpo_dspy.reports.redaction import Redactor, credentials_of
 from tfgrpo_dspy.text import counted, shorten
 
 if TYPE_CHECKING:
     from tfgrpo_dspy.records.events import RunStarted
+
+_PACKAGES = {"tfgrpo_dspy": "tfgrpo-dspy", "dspy": "dspy", "mlflow": "mlflow", "litellm": "litellm"}
 
 
 def redactor_of(student: dspy.Module) -> Redactor:
@@ -41,3 +48,42 @@ def params_of(event: RunStarted) -> dict[str, str]:
         **{f"version.{name}": version for name, version in versions().items()},
     }
     return {name: shorten(str(value), 500) for name, value in params.items()}
+
+
+def versions() -> dict[str, str]:
+    """Versions by name, read from what is installed: importing LiteLLM for its version would take seconds."""
+    return {**{name: _version(package) for name, package in _PACKAGES.items()}, "python": platform.python_version()}
+
+
+def source_tags(folder: Path) -> dict[str, str]:
+    """MLflow's tags for user, program and commit; a client-made run has none by itself."""
+    tags = {"mlflow.source.name": sys.argv[0] or "python", "mlflow.source.type": "LOCAL", "mlflow.user": _user()}
+    described = _git(folder)
+    if described:
+        tags["mlflow.source.git.commit"] = described.removesuffix("-dirty")
+        tags["git.dirty"] = str(described.endswith("-dirty")).lower()
+    return tags
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container's user may have no name
+        return "unknown"
+
+
+def _git(folder: Path) -> str:
+    """Full commit hash, with `-dirty` if files differ from it; empty outside a repository."""
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

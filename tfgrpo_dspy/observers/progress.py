@@ -8,7 +8,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.table import Column
 
 from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.observers.phase import Pace, Phase
@@ -25,10 +29,6 @@ from tfgrpo_dspy.records.events import (
 from tfgrpo_dspy.records.planned import auto_text
 from tfgrpo_dspy.records.wording import is_simulated, usage_text
 from tfgrpo_dspy.text import counted, one_line, shorten
-
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.progress import Progress, TaskID
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class ProgressBar:
     def __init__(
         self, console: Console | None = None, *, lines: bool = True, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._console, self._lines = console or _standard_error(), lines
+        self._console, self._lines = console or Console(file=sys.stderr), lines
         self._clock, self._said_at = clock, clock()
         self._bars: Progress | None = None
         self._task: TaskID | None = None
@@ -95,8 +95,14 @@ class ProgressBar:
             case _:
                 if isinstance(event, RolloutFinished) and self._phase.has_all_rollouts:
                     self._begin_phase(Phase("validation", self._judged))
-                self._usage += self._phase.take(event, self._tolerance)
-                self._show(advance=isinstance(event, RolloutFinished))
+                self._take(event)
+
+    def count(self, total: int) -> Observer:
+        """Show an evaluation of so many rollouts instead of a run; returns who takes its events."""
+        self._pace = Pace(self._clock(), total)
+        self._open()
+        self._begin_phase(Phase("evaluating", total))
+        return lambda event: self._take(event) if isinstance(event, RolloutFinished) else None
 
     def _begin(self, event: RunStarted) -> None:
         self.close()
@@ -115,6 +121,9 @@ class ProgressBar:
             self._say(f"taken up: {event.resumed}")
         if said := auto_text(event.settings, len(event.trainset)):
             self._say(f"auto={said}")
+        self._open()
+
+    def _open(self) -> None:
         if self._console.is_terminal:
             self._bars = bars(self._console)
             self._bars.start()
@@ -141,8 +150,9 @@ class ProgressBar:
         for line in ended.details():
             self._say(f"  {shorten(line, 60)}")
 
-    def _show(self, *, advance: bool) -> None:
-        self._done += advance
+    def _take(self, event: Event) -> None:
+        self._usage += self._phase.take(event, self._tolerance)
+        self._done += isinstance(event, RolloutFinished)
         now, text = self._clock(), self._phase.describe(usage_text(self._usage))
         left = self._pace.left(self._done, now)
         if self._bars is not None and self._task is not None:
@@ -159,17 +169,8 @@ class ProgressBar:
             self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def _standard_error() -> Console:
-    from rich.console import Console
-
-    return Console(file=sys.stderr)
-
-
 def bars(console: Console, *, title: str = "{task.fields[title]}") -> Progress:
     """Bars whose title, count and clock keep their places at any width, and whose details give way."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.table import Column
-
     fixed: dict[str, Any] = {"markup": False}
     columns = [
         TextColumn(title, table_column=Column(no_wrap=True), **fixed),
@@ -187,46 +188,5 @@ def rollout_bar(total: int, display: bool) -> Iterator[Observer]:
     if not display:
         yield lambda event: None
         return
-    console = _standard_error()
-    if not console.is_terminal:
-        yield RolloutCount(total, console)
-        return
-    with bars(console, title="evaluating") as progress:
-        yield RolloutCount(total, console, progress)
-
-
-class RolloutCount:
-    """Counts the rollouts of an evaluation: on a bar, or a line a minute.
-
-    Args:
-        total: Rollouts planned.
-        console: Where lines go.
-        progress: What draws; None for lines.
-        clock: Gives seconds.
-    """
-
-    def __init__(
-        self,
-        total: int,
-        console: Console,
-        progress: Progress | None = None,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._phase, self._usage = Phase("evaluating", total), Usage()
-        self._console, self._progress, self._clock = console, progress, clock
-        self._pace, self._said_at = Pace(clock(), total), clock()
-        self._task = progress.add_task("", total=total, left="") if progress is not None else None
-
-    def __call__(self, event: Event) -> None:
-        """Take one event."""
-        if not isinstance(event, RolloutFinished):
-            return
-        self._usage += self._phase.take(event, 0.0)
-        done, now = self._phase.done, self._clock()
-        left, text = self._pace.left(done, now), self._phase.describe(usage_text(self._usage))
-        if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, completed=done, description=text, left=left)
-        elif now - self._said_at >= _MINUTE:
-            self._said_at = now
-            line = " · ".join(filter(None, [f"evaluating: {done}/{self._phase.planned} rollouts", left, text]))
-            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+    with ProgressBar() as bar:
+        yield bar.count(total)

@@ -18,7 +18,6 @@ from tfgrpo_dspy.program.checks import (
     say_temperatures,
 )
 from tfgrpo_dspy.program.instructions import check_conditioned, detach
-from tfgrpo_dspy.records.events import Observer
 from tfgrpo_dspy.run.gain import check_gain, held_out, powers
 from tfgrpo_dspy.run.identity import identity_of_run
 from tfgrpo_dspy.run.run import Run
@@ -60,7 +59,9 @@ def prepare(
         past.check(train)
     check_gain(settings.require_gain, setup.gate, val)
     bare = detach(student)
-    announcer = Announcer(_checked(setup.listeners))
+    for listener in (listeners := setup.listeners):
+        if callable(check := getattr(listener, "check", None)):
+            check()  # whether it could record
     store = Store()
     if setup.log_dir is not None:
         lms = {"policy": lms_of(bare), "reflection": [reflection_lm]}
@@ -75,7 +76,7 @@ def prepare(
         setup.metric,
         _objective(settings, bare, conditioned),
         Reflection(reflection_lm, settings.retries),
-        announcer,
+        Announcer(listeners),
         store,
         judging=held.judging,
         gate=held.gate,
@@ -90,14 +91,6 @@ def prepare(
     run.meter.spending.carry(setup.spent)
     find_prices(lms_of(student, reflection_lm), run.meter)
     return run
-
-
-def _checked(listeners: list[Observer]) -> list[Observer]:
-    """The listeners, once those that can tell beforehand that they could not record have been asked."""
-    for listener in listeners:
-        if callable(check := getattr(listener, "check", None)):
-            check()
-    return listeners
 
 
 def _objective(settings: Settings, student: dspy.Module, conditioned: Sequence[str]) -> str:

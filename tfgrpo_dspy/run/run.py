@@ -98,27 +98,21 @@ class Run:
         self.lms = lm_names(self.student, self.reflection.lm)
         self.meter = meter_for(self.settings, self.num_threads)
         self.dues = Dues(self.meter, self.settings)
-        self.stopping = self._first_stopping()
-        self.trials = self._first_trials()
+        self.stopping: Stopping | None = None
+        if self.settings.min_group_size is not None:
+            from tfgrpo_dspy.rollouts.adaptive import Stopping
+
+            least = self.settings.min_group_size
+            self.stopping = Stopping(least, self.settings.tolerance, in_pairs=self.settings.trials)
+        self.trials: Trials | None = None
+        if self.settings.trials:
+            from tfgrpo_dspy.credit.likeness import Likeness
+            from tfgrpo_dspy.credit.of_run import Trials
+
+            known = {source for entry in self.settings.library for source in entry.provenance.sources}
+            self.trials = Trials(Likeness(tasks_of(self.trainset), known))
         self.known = known_of(self.trainset)
         self.derived = Objective("")
-
-    def _first_stopping(self) -> Stopping | None:
-        start = self.settings.min_group_size
-        if start is None:
-            return None
-        from tfgrpo_dspy.rollouts.adaptive import Stopping
-
-        return Stopping(start, self.settings.tolerance, in_pairs=self.settings.trials)
-
-    def _first_trials(self) -> Trials | None:
-        if not self.settings.trials:
-            return None
-        from tfgrpo_dspy.credit.likeness import Likeness
-        from tfgrpo_dspy.credit.of_run import Trials
-
-        known = {source for entry in self.settings.library for source in entry.provenance.sources}
-        return Trials(Likeness(tasks_of(self.trainset), known))
 
     @property
     def steps(self) -> int:
@@ -236,6 +230,9 @@ class Run:
         names = check_conditioned(self.student, self.settings.conditioned)
         said = self.settings.objective or self.derived.text
         learned = Learned(tuple(self.lms.values()), circumstances_of(self.student, self.metric, said))
+        shelf = None
+        if self.settings.retrieval is not None:
+            shelf = Shelf(library, self.settings.retrieval, run_cues(library, self.settings, self.trainset))
         return Briefing(
             self.objective,
             library,
@@ -245,13 +242,8 @@ class Run:
             learned=learned,
             is_last=step.number >= self.steps,
             known=self.known,
-            shelf=self._shelf(library),
+            shelf=shelf,
         )
-
-    def _shelf(self, library: ExperienceLibrary) -> Shelf | None:
-        if self.settings.retrieval is None:
-            return None
-        return Shelf(library, self.settings.retrieval, run_cues(library, self.settings, self.trainset))
 
     def sampling(self, step: Step, library: ExperienceLibrary) -> Sampling:
         """How the step's rollouts, which read that library, are drawn."""
@@ -380,6 +372,9 @@ class Run:
         libraries = [self.settings.library, *(record.library for record in self.records)]
         best = best_step([self.initial_validation, *(record.validation for record in self.records)])
         library = replace(libraries[-1 if best is None else best], next_id=libraries[-1].next_id)
+        stopped_by = self.meter.stopped_by
+        if stopped_by is None and self._is_out_of_patience and len(self.records) < self.steps:
+            stopped_by = f"patience={self.settings.patience}: no progress in so many epochs"
         return CompileResult(
             library=library,
             steps=tuple(self.records),
@@ -387,17 +382,10 @@ class Run:
             best_step=best,
             initial_validation=self.initial_validation,
             unused=carried.as_failures(),
-            ended=ended(error, self._stopped_by(), self.records, self.steps, self.store.kept),
+            ended=ended(error, stopped_by, self.records, self.steps, self.store.kept),
             traffic=self.meter.traffic,
             effects=() if self.trials is None else self.trials.of(library),
         )
-
-    def _stopped_by(self) -> str | None:
-        """What ended the run in good order before its last step."""
-        reason = self.meter.stopped_by
-        if reason is None and self._is_out_of_patience and len(self.records) < self.steps:
-            return f"patience={self.settings.patience}: no progress in so many epochs"
-        return reason
 
 
 def _groups_of(step: int, contrasts: Sequence[Contrast]) -> tuple[Group, ...]:

@@ -181,6 +181,23 @@ def put(connection: sqlite3.Connection, kind: str, name: str | None, value: str)
     return int(found[0])
 
 
+def number_of(connection: sqlite3.Connection, kind: str = "%") -> int:
+    """How many records there are of a kind, or of any."""
+    return int(connection.execute("SELECT count(*) FROM records WHERE kind LIKE ?", (kind,)).fetchone()[0])
+
+
+def record_at(connection: sqlite3.Connection, number: int) -> Record | None:
+    """The record of that number; None if there is none."""
+    row = connection.execute("SELECT * FROM records WHERE id = ?", (number,)).fetchone()
+    return None if row is None else Record(*row)
+
+
+def record_of(connection: sqlite3.Connection, kind: str, name: str) -> Record | None:
+    """The record of that kind and name; None if there is none."""
+    row = connection.execute("SELECT * FROM records WHERE kind = ? AND name = ?", (kind, name)).fetchone()
+    return None if row is None else Record(*row)
+
+
 def records(connection: sqlite3.Connection, kind: str | None = None) -> Iterator[Record]:
     """All records, or those of one kind, in the order in which they were written; values as they are.
 

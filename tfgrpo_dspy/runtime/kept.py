@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, get_type_hints
 
@@ -49,23 +49,22 @@ Put = Callable[[str, Any], int]
 class Shelf(Protocol):
     """Where they are read from."""
 
-    def texts(self, number: int) -> Mapping[str, str]:
-        """The long texts of a rollout."""
-
     def part(self, number: int) -> Any:
-        """A part of a step's record, or the record of all its parts, as a JSON value."""
-
-
-def adapter(kind: Any) -> Any:
-    """Turns values of a type into JSON values and back."""
-    return _adapter(kind)
+        """The long texts of a rollout, a part of a step's record, or the record of its parts, as a JSON value."""
 
 
 @cache
-def _adapter(kind: Any) -> Any:
-    """Made in a thread of its own: pydantic turns an interrupt that comes meanwhile into an error of the type."""
+def adapter(kind: Any) -> Any:
+    """Turns values of a type into JSON values and back.
+
+    Made in a thread of its own: pydantic turns an interrupt that comes meanwhile into an error of the type.
+    """
     with ThreadPoolExecutor(1) as apart:
         return apart.submit(TypeAdapter, kind).result()
+
+
+def _again(kind: Any, value: Any) -> Any:
+    return adapter(kind).validate_python(value, strict=False)
 
 
 def taken_apart(made: Any, kind: Any) -> tuple[Any, dict[str, str]]:
@@ -79,12 +78,11 @@ def taken_apart(made: Any, kind: Any) -> tuple[Any, dict[str, str]]:
 def put_together(value: Any, kind: Any, shelf: Shelf) -> Any:
     """The value again: a scored rollout without its texts, which stay on the shelf."""
     if not isinstance(value, dict) or not isinstance(number := value.get("texts"), int):
-        return adapter(kind).validate_python(value, strict=False)
+        return _again(kind, value)
     rest = {name: part for name, part in value.items() if name != "texts"}
     if "outputs" in rest:  # it will be scored at once, for which it is needed as it is
-        return adapter(kind).validate_python({**rest, **shelf.texts(number)}, strict=False)
-    plain = adapter(kind).validate_python({**rest, **dict.fromkeys(LONG, "")}, strict=False)
-    return on_shelf(plain, shelf, number)
+        return _again(kind, {**rest, **shelf.part(number)})
+    return on_shelf(_again(kind, {**rest, **dict.fromkeys(LONG, "")}), shelf, number)
 
 
 def on_shelf(rollout: Scored, shelf: Shelf, number: int) -> Scored:
@@ -103,8 +101,8 @@ def step_on_shelf(record: StepRecord, shelf: Shelf, number: int) -> StepRecord:
     return kept
 
 
-def parts_of(record: StepRecord, shelf: Shelf, put: Put) -> dict[str, Any]:
-    """The parts of a step's record, each written by itself, by their numbers.
+def step_as_json(record: StepRecord, shelf: Shelf, put: Put) -> dict[str, Any]:
+    """What a step did in short, and the parts of its record, each written by itself, by their numbers.
 
     Args:
         record: What was done.
@@ -114,6 +112,13 @@ def parts_of(record: StepRecord, shelf: Shelf, put: Put) -> dict[str, Any]:
     judged = record.validation
     advantages = [adapter(SemanticAdvantage).dump_python(a, mode="json") for a in record.advantages]
     return {
+        "epoch": record.epoch,
+        "seconds": round(record.seconds, 3),
+        "experiences": len(record.library),
+        "validation_mean": judged.mean.value if judged is not None else None,
+        "changes": [change.kind for change in record.changes],
+        "refusals": len(record.refusals),
+        "failures": [asdict(failure) for failure in record.failures],
         "groups": _put_groups("training", record.groups, shelf, put),
         "advantages": [put(f"advantage {i} of s{record.step}", made) for i, made in enumerate(advantages)],
         "validation": [] if judged is None else _put_groups("validation", judged.groups, shelf, put),
@@ -127,17 +132,16 @@ def step_again(number: int, value: Mapping[str, Any], examples: Examples, shelf:
 
     Args:
         number: The step's.
-        value: As `parts_of` made it, with `epoch` and `seconds`.
+        value: As `step_as_json` made it.
         examples: Of trainset and valset.
         shelf: Where its parts are.
     """
-    advantages = (adapter(SemanticAdvantage).validate_python(shelf.part(n), strict=False) for n in value["advantages"])
     return StepRecord(
         epoch=value["epoch"],
         step=number,
         seconds=value["seconds"],
         groups=_groups_again(value["groups"], examples[0], shelf),
-        advantages=tuple(advantages),
+        advantages=_advantages_again(value["advantages"], shelf),
         validation=_evaluation_again(value["judged"], value["validation"], examples[1], shelf),
         **_read(shelf.part(value["rest"]), _STEP),
     )
@@ -166,7 +170,11 @@ def _fields(made: Any, kinds: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read(value: Mapping[str, Any], kinds: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: adapter(kind).validate_python(value[name], strict=False) for name, kind in kinds.items()}
+    return {name: _again(kind, value[name]) for name, kind in kinds.items()}
+
+
+def _advantages_again(numbers: Sequence[int], shelf: Shelf) -> tuple[SemanticAdvantage, ...]:
+    return tuple(_again(SemanticAdvantage, shelf.part(number)) for number in numbers)
 
 
 def _evaluation_again(
@@ -196,8 +204,7 @@ def _rollout_as_json(rollout: Rollout, shelf: Shelf) -> dict[str, Any]:
         plain = Scored(**{**dict.fromkeys(LONG, ""), **{name: getattr(rollout, name) for name in rollout.at_hand}})
         value, _ = taken_apart(plain, Scored)
         return {**value, "texts": rollout._place.number}
-    value = adapter(Rollout).dump_python(rollout, mode="json")
-    return dict(value)
+    return dict(adapter(Rollout).dump_python(rollout, mode="json"))
 
 
 def _group_again(value: Mapping[str, Any], example: dspy.Example, shelf: Shelf) -> Group:
@@ -212,7 +219,7 @@ class _Texts(NamedTuple):
     number: int
 
     def read(self, name: str) -> str:
-        return self.shelf.texts(self.number)[name]
+        return str(self.shelf.part(self.number)[name])
 
 
 class _Parts(NamedTuple):
@@ -232,7 +239,7 @@ class _Parts(NamedTuple):
         if name == "groups":
             return self._groups(value, self.examples)
         if name == "advantages":
-            return tuple(adapter(SemanticAdvantage).validate_python(self.shelf.part(n), strict=False) for n in value)
+            return _advantages_again(value, self.shelf)
         return None if self.judged is None else replace(self.judged, groups=self._groups(value, self.validated))
 
     def _groups(self, numbers: Sequence[int], examples: Sequence[dspy.Example]) -> tuple[Group, ...]:
@@ -241,17 +248,16 @@ class _Parts(NamedTuple):
 
 
 class _Kept:
-    """Stands for a frozen value and equals it.
-
-    Its class names what it stands for, and which fields are `at_hand`; the others it reads from its `_place`.
-    """
+    """Stands for a frozen value and equals it: fields that are not `at_hand` it reads from its `_place`."""
 
     __slots__ = ()
     plain: ClassVar[type[Any]]
     at_hand: ClassVar[tuple[str, ...]]
+    in_store: ClassVar[Sequence[str]]
+    _place: Any
 
     def __init_subclass__(cls, plain: type[Any], in_store: Sequence[str]) -> None:
-        cls.plain = plain
+        cls.plain, cls.in_store = plain, in_store
         cls.at_hand = tuple(f.name for f in fields(plain) if f.name not in in_store)
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
@@ -265,6 +271,11 @@ class _Kept:
             object.__setattr__(made, name, getattr(value, name))
         object.__setattr__(made, "_place", place)
         return made
+
+    def __getattr__(self, name: str) -> Any:  # asked where a slot is empty
+        if name not in type(self).in_store:
+            raise AttributeError(name)
+        return self._place.read(name)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, self.plain) and _values(self, self.plain) == _values(other, self.plain)
@@ -284,38 +295,9 @@ class _KeptRollout(_Kept, Scored, plain=Scored, in_store=LONG):
     """A rollout whose texts are in the store."""
 
     __slots__ = ("_place",)
-    _place: _Texts
-
-    @property
-    def trajectory(self) -> str:
-        return self._place.read("trajectory")
-
-    @property
-    def feedback(self) -> str:
-        return self._place.read("feedback")
-
-    @property
-    def answer(self) -> str:
-        return self._place.read("answer")
 
 
 class _KeptStep(_Kept, StepRecord, plain=StepRecord, in_store=_PARTS):
     """A step's record whose parts are in the store."""
 
     __slots__ = ("_place",)
-    _place: _Parts
-
-    @property
-    def groups(self) -> tuple[Group, ...]:
-        groups: tuple[Group, ...] = self._place.read("groups")
-        return groups
-
-    @property
-    def advantages(self) -> tuple[SemanticAdvantage, ...]:
-        advantages: tuple[SemanticAdvantage, ...] = self._place.read("advantages")
-        return advantages
-
-    @property
-    def validation(self) -> Evaluation | None:
-        validation: Evaluation | None = self._place.read("validation")
-        return validation

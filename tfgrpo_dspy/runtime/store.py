@@ -30,7 +30,16 @@ from tfgrpo_dspy.records.result import CompileResult, StepRecord
 from tfgrpo_dspy.records.rollouts import Scored
 from tfgrpo_dspy.runtime import database
 from tfgrpo_dspy.runtime.database import ABOUT, NAME, NOTE, PART, RESULT, SPENT, STEP, TEXTS, as_json
-from tfgrpo_dspy.runtime.kept import LONG, on_shelf, parts_of, put_together, result_as_json, step_on_shelf, taken_apart
+from tfgrpo_dspy.runtime.kept import (
+    LONG,
+    on_shelf,
+    put_together,
+    result_as_json,
+    step_as_json,
+    step_on_shelf,
+    taken_apart,
+)
+from tfgrpo_dspy.runtime.opening import opened
 from tfgrpo_dspy.text import counted
 
 logger = logging.getLogger(__name__)
@@ -112,17 +121,8 @@ class Store:
         if self.folder is None:
             return ""
         with self._lock:
-            return f"{counted(self._results, 'result')} and what they cost, in {self.path}"
-
-    @property
-    def _results(self) -> int:
-        asked = "SELECT count(*) FROM records WHERE kind = ?"
-        return int(self._connection.execute(asked, (RESULT,)).fetchone()[0])
-
-    @property
-    def _unwritten(self) -> int:
-        """Results that wait for room on the disk."""
-        return sum(isinstance(job, _Entry) and job.kind == RESULT for job in self._waiting)
+            found = database.number_of(self._connection, RESULT)
+        return f"{counted(found, 'result')} and what they cost, in {self.path}"
 
     @property
     def is_behind(self) -> bool:
@@ -142,7 +142,6 @@ class Store:
                 self.folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise StoreError(f"{self.folder} cannot be made ({error.strerror}); name another folder") from error
-            _check_no_earlier_format(self.folder)
             self._open()
             self._held = held.pop_all()
         return self
@@ -152,7 +151,7 @@ class Store:
             return
         with self._lock:
             self._write()
-            lost = self._unwritten
+            lost = sum(isinstance(job, _Entry) and job.kind == RESULT for job in self._waiting)
             self._closed = True
             database.make_one_file(self._connection)
         self._held.close()
@@ -171,10 +170,8 @@ class Store:
         if self.folder is None:
             return None
         with self._lock:
-            row = self._connection.execute(
-                "SELECT value FROM records WHERE kind = ? AND name = ?", (RESULT, name)
-            ).fetchone()
-        return None if row is None else put_together(json.loads(row[0]), kind, self)
+            found = database.record_of(self._connection, RESULT, name)
+        return None if found is None else put_together(json.loads(found.value), kind, self)
 
     def keep(self, name: str, kind: Any, made: T) -> T:
         """Keep what a task returned, with all that was spent until now; its long texts are read back from here.
@@ -204,8 +201,7 @@ class Store:
             settled, self._provisional = self._provisional, {}
             if self.folder is not None:
                 for name, (kind, made) in settled.items():
-                    value, texts = taken_apart(made, kind)
-                    self._write(_Entry(RESULT, name, value, texts))
+                    self._write(_Entry(RESULT, name, *taken_apart(made, kind)))
 
     def keep_step(self, record: StepRecord) -> StepRecord:
         """An equal record whose groups, advantages and validation are here; the same one if the disk refuses it."""
@@ -224,9 +220,8 @@ class Store:
     def fact(self, name: str) -> Any:
         """What was said of the run; None if nothing was."""
         with self._lock:
-            row = self._connection.execute("SELECT value FROM records WHERE kind = ? AND name = ?", (ABOUT, name))
-            found = row.fetchone()
-        return None if found is None else json.loads(found[0])
+            found = database.record_of(self._connection, ABOUT, name)
+        return None if found is None else json.loads(found.value)
 
     def set_fact(self, name: str, value: Any) -> None:
         """Say something of the run, once and for all until it is said anew."""
@@ -270,19 +265,10 @@ class Store:
 
     # What stays here of values.
 
-    def texts(self, number: int) -> Mapping[str, str]:
-        """The long texts of a rollout."""
-        texts: Mapping[str, str] = self._value(number)
-        return texts
-
     def part(self, number: int) -> Any:
-        """A part of a step's record, or the record of all its parts, as a JSON value."""
-        return self._value(number)
-
-    def _value(self, number: int) -> Any:
+        """What was written under a number: long texts of a rollout, a part of a step's record, as a JSON value."""
         with self._lock:
-            row = self._connection.execute("SELECT * FROM records WHERE id = ?", (number,)).fetchone()
-        record = None if row is None else database.Record(*row)
+            record = database.record_at(self._connection, number)
         if record is None or not record.is_whole:
             raise StoreError(f"record {number} of {self.path} was damaged while the run went on; run the command again")
         return json.loads(record.value)
@@ -315,7 +301,8 @@ class Store:
         try:
             connection.execute("BEGIN IMMEDIATE")
             if self._pending:
-                database.put(connection, SPENT, None, as_json(_as_dict(reduce(add, self._pending))))
+                changed = asdict(reduce(add, self._pending))
+                database.put(connection, SPENT, None, as_json({name: by for name, by in changed.items() if by}))
             for each in (*self._waiting, *([] if job is None else [job])):
                 number = _put(connection, each) if isinstance(each, _Entry) else each(connection)
             connection.execute("COMMIT")
@@ -328,62 +315,38 @@ class Store:
     # Opening.
 
     def _open(self) -> None:
-        try:
-            connection = self._connect()
-            try:
-                database.check_format(connection, self.path)
-                damaged = database.damaged_in(connection)
-            except BaseException:
-                connection.close()
-                raise
-        except sqlite3.Error as error:
-            if not database.is_damage(error):
-                raise StoreError(f"{self.path} {database.why(error)}") from error
-            connection = self._salvaged()
-            damaged = database.damaged_in(connection)
+        connection, damaged = opened(self.path)
         self._use(connection)
         if damaged:
-            self._leave_out(damaged)
+            said = f"{database.list_of(damaged)} were damaged and left out: what they held is made again"
+            logger.warning("of %s, %s", self.path, said)
+            for record in damaged:
+                connection.execute("DELETE FROM records WHERE id = ?", (record.id,))
+            self.note(said)
         self._check_identity()
-        self.before, self.found = spent_by(connection, damaged), self._results
-
-    def _connect(self) -> sqlite3.Connection:
-        return database.connect(self.path)
+        self.before, self.found = spent_by(connection, damaged), database.number_of(connection, RESULT)
 
     def _use(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         weakref.finalize(self, connection.close)
 
-    def _salvaged(self) -> sqlite3.Connection:
-        from tfgrpo_dspy.runtime.salvage import salvage
-
-        aside, saved = salvage(self.path)
-        logger.warning(
-            "%s is damaged: %s could be read and are kept, what is missing is made again; the damaged file is %s",
-            self.path,
-            counted(saved, "record"),
-            aside.name,
-        )
-        connection = self._connect()
-        database.check_format(connection, self.path)
-        return connection
-
-    def _leave_out(self, damaged: list[database.Record]) -> None:
-        said = f"{database.list_of(damaged)} were damaged and left out: what they held is made again"
-        logger.warning("of %s, %s", self.path, said)
-        for record in damaged:
-            self._connection.execute("DELETE FROM records WHERE id = ?", (record.id,))
-        self.note(said)
-
     def _check_identity(self) -> None:
         about = {r.name: json.loads(r.value) for r in database.records(self._connection, ABOUT)}
-        if not about and not any(True for _ in database.records(self._connection)):
+        if not database.number_of(self._connection):
             self.token = uuid.uuid4().hex
             self._say_what_it_is(made=time.strftime("%Y-%m-%dT%H:%M:%S%z"))
             return
         self.token = about.get("token") or uuid.uuid4().hex
-        earlier = about.get("identity")
-        changes = ["what run it is can no longer be read"] if earlier is None else self._differences(earlier)
+        earlier, now = about.get("identity"), self._identity
+        changes = (
+            ["what run it is can no longer be read"]
+            if earlier is None
+            else [
+                f"{name} was {_short(earlier.get(name))}, is {_short(now.get(name))}"
+                for name in sorted({*earlier, *now})
+                if earlier.get(name) != now.get(name)
+            ]
+        )
         if changes and not self._accept_changes:
             raise StoreError(
                 f"{self.folder} holds another run: {'; '.join(changes)}; give this run another folder, go on with that "
@@ -395,14 +358,6 @@ class Store:
             said = f"it was taken up with changes: {'; '.join(changes)}"
             logger.warning("%s: %s", self.folder, said)
             self.note(said)
-
-    def _differences(self, earlier: Mapping[str, Any]) -> list[str]:
-        now = self._identity
-        return [
-            f"{name} was {_short(earlier.get(name))}, is {_short(now.get(name))}"
-            for name in sorted({*earlier, *now})
-            if earlier.get(name) != now.get(name)
-        ]
 
     def _say_what_it_is(self, **more: str) -> None:
         facts = {"token": self.token, "identity": self._identity, **more}
@@ -421,16 +376,7 @@ def _put(connection: sqlite3.Connection, record: _Entry) -> int:
 
 
 def _put_step(record: StepRecord, store: Store, connection: sqlite3.Connection) -> int:
-    value = {
-        "epoch": record.epoch,
-        "seconds": round(record.seconds, 3),
-        "experiences": len(record.library),
-        "validation_mean": record.validation.mean.value if record.validation is not None else None,
-        "changes": [change.kind for change in record.changes],
-        "refusals": len(record.refusals),
-        "failures": [asdict(failure) for failure in record.failures],
-        **parts_of(record, store, lambda name, part: database.put(connection, PART, name, as_json(part))),
-    }
+    value = step_as_json(record, store, lambda name, part: database.put(connection, PART, name, as_json(part)))
     return database.put(connection, STEP, str(record.step), as_json(value))
 
 
@@ -447,20 +393,6 @@ def spent_by(connection: sqlite3.Connection, damaged: list[database.Record]) -> 
         *(max((getattr(c, name) for c in changes), default=0) for name in ("lm_calls", "tokens", "cost_usd"))
     )
     return sum([*changes, *[dearest] * unknown], Spent())
-
-
-def _as_dict(change: Spent) -> dict[str, float]:
-    return {name: value for name, value in asdict(change).items() if value}
-
-
-def _check_no_earlier_format(folder: Path) -> None:
-    """Raises `StoreError` for the folder of a run as it was kept before there was a store."""
-    earlier = next((name for name in ("journal.jsonl", "spent.jsonl") if (folder / name).exists()), None)
-    if earlier is not None and not (folder / NAME).exists():
-        raise StoreError(
-            f"{folder} holds a run in an earlier format ({earlier}), which cannot be taken up; give this run another "
-            "folder, or restart (`restart=True`) to put that one aside"
-        )
 
 
 def _short(value: Any) -> str:

@@ -121,7 +121,7 @@ class Stored:
     @property
     def size(self) -> int:
         """Records of any kind."""
-        return int(self._connection.execute("SELECT count(*) FROM records").fetchone()[0])
+        return database.number_of(self._connection)
 
     def names(self) -> list[str]:
         """Names of results, in the order in which they came."""
@@ -134,13 +134,7 @@ class Stored:
         Raises:
             StoreError: It is damaged.
         """
-        asked = "SELECT * FROM records WHERE kind = ? AND name = ?"
-        record = Record(*self._connection.execute(asked, (RESULT, name)).fetchone())
-        if not record.is_whole:
-            raise StoreError(
-                f"{record.described} of {self.path} is damaged; the run makes it again when it is taken up"
-            )
-        return put_together(json.loads(record.value), kind, self)
+        return put_together(self._value_of(database.record_of(self._connection, RESULT, name)), kind, self)
 
     def export(self) -> Iterator[Mapping[str, Any]]:
         """Every record that is whole, as JSON values: kind, name, value, a result with its texts."""
@@ -148,24 +142,20 @@ class Stored:
             if record.kind != TEXTS and record.is_whole:
                 yield {"kind": record.kind, "name": record.name, "value": self._whole(json.loads(record.value))}
 
-    def texts(self, number: int) -> Mapping[str, str]:
-        """The long texts of a rollout."""
-        texts: Mapping[str, str] = self.part(number)
-        return texts
-
     def part(self, number: int) -> Any:
         """A record's value by its number."""
-        record = Record(*self._connection.execute("SELECT * FROM records WHERE id = ?", (number,)).fetchone())
-        if not record.is_whole:
-            raise StoreError(
-                f"{record.described} of {self.path} is damaged; the run makes it again when it is taken up"
-            )
+        return self._value_of(database.record_at(self._connection, number))
+
+    def _value_of(self, record: Record | None) -> Any:
+        if record is None or not record.is_whole:
+            named = "a record" if record is None else record.described
+            raise StoreError(f"{named} of {self.path} is damaged; the run makes it again when it is taken up")
         return json.loads(record.value)
 
     def _whole(self, value: Any) -> Any:
         if not isinstance(value, dict) or not isinstance(number := value.get("texts"), int):
             return value
-        return {**{name: part for name, part in value.items() if name != "texts"}, **self.texts(number)}
+        return {**{name: part for name, part in value.items() if name != "texts"}, **self.part(number)}
 
     def _records(self, kind: str) -> Iterator[Record]:
         return (record for record in database.records(self._connection, kind) if record.is_whole)

@@ -195,7 +195,7 @@ def test_what_nobody_foresaw_is_one_sentence_too_and_shown_in_full_with_debug(mo
     def fails(source, **_):
         raise ZeroDivisionError("1/0")
 
-    monkeypatch.setattr("tfgrpo_dspy.cli.data.load_examples", fails)
+    monkeypatch.setattr("tfgrpo_dspy.cli.references.load_examples", fails)
     arguments = ("compile", "students.py:solver", "train.jsonl", *SIMULATED)
     result = run(*arguments)
     assert the_error(result) == "ZeroDivisionError: 1/0; `tfgrpo --debug ...` shows where"

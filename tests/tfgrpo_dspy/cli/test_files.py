@@ -12,7 +12,6 @@ from rich.console import Console
 
 from tests.tfgrpo_dspy.command_line import STUDENTS
 from tfgrpo_dspy import ExperienceLibrary, ProgramError, SettingsError, attach
-from tfgrpo_dspy.cli.data import split_names
 from tfgrpo_dspy.cli.files import (
     library_of_program,
     load_state,
@@ -20,7 +19,7 @@ from tfgrpo_dspy.cli.files import (
     save_program,
     write_library_files,
 )
-from tfgrpo_dspy.cli.references import check_fit, fit_of, load_metric, load_program
+from tfgrpo_dspy.cli.references import check_fit, fit_of, load_metric, load_program, split_names
 from tfgrpo_dspy.cli.terminal import table_of, us
 from tfgrpo_dspy.data.examples import load_examples
 from tfgrpo_dspy.rewards.metrics import exact

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from tests.tfgrpo_dspy.made_events import MadeRun
 from tfgrpo_dspy.observers.phase import Pace
-from tfgrpo_dspy.observers.progress import ProgressBar, RolloutCount, bars
+from tfgrpo_dspy.observers.progress import ProgressBar, bars
 from tfgrpo_dspy.records.advantages import Extraction
 from tfgrpo_dspy.records.ended import Ended
 from tfgrpo_dspy.records.events import ReflectionFinished, RolloutFinished, StepFinished
@@ -162,7 +162,7 @@ def test_colours_are_left_out_where_nobody_wants_them(monkeypatch):
 
 def test_an_evaluation_counts_its_rollouts_in_a_line_a_minute():
     drawn, run, times = console(terminal=False), MadeRun(steps=1), [0.0]
-    count = RolloutCount(40, drawn, clock=lambda: times[0])
+    count = ProgressBar(drawn, clock=lambda: times[0]).count(40)
     for event in run.events():
         times[0] += 10.0 * isinstance(event, RolloutFinished)
         count(event)

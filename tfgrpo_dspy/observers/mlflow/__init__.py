@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from tfgrpo_dspy.names.public import lazily
 
 if TYPE_CHECKING:
+    from tfgrpo_dspy.observers.about import source_tags, versions
     from tfgrpo_dspy.observers.metrics import estimate_metrics, heldout_metrics, usage_numbers
     from tfgrpo_dspy.observers.mlflow.database import bounded_waiting
     from tfgrpo_dspy.observers.mlflow.model import log_model
     from tfgrpo_dspy.observers.mlflow.prompts import prompt_name
-    from tfgrpo_dspy.observers.mlflow.provenance import source_tags, versions
     from tfgrpo_dspy.observers.mlflow.store import RunStore, open_run
     from tfgrpo_dspy.observers.mlflow.tracking import MLflowTracking
 

@@ -17,10 +17,10 @@ from tfgrpo_dspy.history.of_run import history_of
 from tfgrpo_dspy.library.file import dump_library, to_markdown
 from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.lm.usage import Usage
-from tfgrpo_dspy.observers.about import name_of, params_of, redactor_of
-from tfgrpo_dspy.observers.metrics import final_metrics, initial_metrics, step_metrics
+from tfgrpo_dspy.observers.about import name_of, params_of, redactor_of, source_tags
+from tfgrpo_dspy.observers.metrics import final_metrics, heldout_metrics, initial_metrics, step_metrics
 from tfgrpo_dspy.observers.mlflow import tables
-from tfgrpo_dspy.observers.mlflow.figures import learning_curve
+from tfgrpo_dspy.observers.mlflow.figures import heldout_figure, learning_curve
 from tfgrpo_dspy.observers.mlflow.model import log_model
 from tfgrpo_dspy.observers.mlflow.prompts import (
     SCORE,
@@ -31,7 +31,6 @@ from tfgrpo_dspy.observers.mlflow.prompts import (
     put_version,
     template_of,
 )
-from tfgrpo_dspy.observers.mlflow.provenance import source_tags
 from tfgrpo_dspy.observers.mlflow.rollouts import put_rollout
 from tfgrpo_dspy.observers.mlflow.store import STATE_TAG, RunStore
 from tfgrpo_dspy.observers.mlflow.traces import are_wanted, put_trace, step_tree
@@ -319,3 +318,15 @@ def _put_metrics(
     make: Callable[[], Mapping[str, float]], step: int, at: int, tags: Mapping[str, str], store: RunStore
 ) -> None:
     store.put_metrics(make(), step=step, at=at, tags=tags)
+
+
+def heldout_writes(
+    evaluations: Mapping[str, Evaluation], gain: Comparison | None, safe: tables.Safe, at: int
+) -> Iterator[Entry]:
+    """What is recorded of one program or of both, each with what would be missing without it."""
+    numbers = heldout_metrics(evaluations, gain.difference if gain is not None else None)
+    yield Entry("the held-out scores", lambda store: store.put_metrics(numbers, step=0, at=at, tags={}))
+    table, figure = "tables/heldout.json", "figures/heldout.png"
+    made = tables.heldout_table(evaluations, safe)
+    yield Entry(table, lambda store: store.put_table(table, made))
+    yield Entry(figure, lambda store: store.put_figure(figure, heldout_figure(evaluations, gain)))

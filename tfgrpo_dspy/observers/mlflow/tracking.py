@@ -12,11 +12,10 @@ from uuid import uuid4
 
 from tfgrpo_dspy.errors import SettingsError
 from tfgrpo_dspy.looks.look import call_text
+from tfgrpo_dspy.observers.about import source_tags
 from tfgrpo_dspy.observers.mlflow.database import bounded_waiting, sqlite_path, why_for_good
-from tfgrpo_dspy.observers.mlflow.heldout import heldout_writes
 from tfgrpo_dspy.observers.mlflow.prompts import prompt_name
-from tfgrpo_dspy.observers.mlflow.provenance import source_tags
-from tfgrpo_dspy.observers.mlflow.records import Records, Wanted, now
+from tfgrpo_dspy.observers.mlflow.records import Records, Wanted, heldout_writes, now
 from tfgrpo_dspy.observers.mlflow.store import Destination, RunStore, import_mlflow, locate, run_of_token
 from tfgrpo_dspy.observers.mlflow.ui import Links, links_to
 from tfgrpo_dspy.observers.mlflow.waiting import wait_for
@@ -198,8 +197,7 @@ class MLflowTracking:
                 ending = [Entry("the end of the run", partial(RunStore.complete, note=_SCORES, at=now()))]
             self._write_to(store, [Entry("the run itself", join)])
         hide = self._records.safe if self._records is not None else safe
-        writes = heldout_writes(evaluations, gain, hide, now())
-        self._writers[-1].put(Entry(description, write) for description, write in writes)
+        self._writers[-1].put(heldout_writes(evaluations, gain, hide, now()))
         self._writers[-1].put(ending)
         if self._records is not None and gain is not None:
             self._writers[-1].put(self._records.retell(gain))

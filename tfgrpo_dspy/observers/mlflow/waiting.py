@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from rich.console import Console
+
 from tfgrpo_dspy.observers.progress import bars
 from tfgrpo_dspy.text import counted
 
@@ -37,9 +39,9 @@ def wait_for(writer: Writer, seconds: float | None = None) -> bool:
     ticket, began = writer.ask(), time.monotonic()
     first = _SILENT if seconds is None else min(_SILENT, seconds)
     try:
-        if writer.progress(ticket, first).is_over:
+        if (now := writer.progress(ticket, first)).is_over:
             return True
-        with _shown() as show:
+        with _shown(now) as show:
             while not (now := writer.progress(ticket, _GLANCE)).is_over:
                 show(now)
                 if seconds is not None and time.monotonic() - began >= seconds:
@@ -50,13 +52,13 @@ def wait_for(writer: Writer, seconds: float | None = None) -> bool:
 
 
 @contextmanager
-def _shown() -> Iterator[Callable[[Progress], None]]:
-    """Shows how far the writing is: a bar on a terminal, one line elsewhere."""
+def _shown(so_far: Progress) -> Iterator[Callable[[Progress], None]]:
+    """Shows how far the writing is: a bar on a terminal; elsewhere one line in the log says what is waited for."""
     if not sys.stderr.isatty():
-        yield _Line()
+        left = counted(so_far.left, "record")
+        logger.warning("MLflow is slow: waiting for %s to be written; Ctrl-C leaves them unwritten", left)
+        yield lambda now: None
         return
-    from rich.console import Console
-
     with bars(Console(file=sys.stderr), title="recording to MLflow") as progress:
         task = progress.add_task("Ctrl-C leaves the rest", total=None, left="")
 
@@ -64,16 +66,3 @@ def _shown() -> Iterator[Callable[[Progress], None]]:
             progress.update(task, completed=now.written, total=now.written + now.left)
 
         yield show
-
-
-class _Line:
-    """Says once, in the log, what is waited for."""
-
-    def __init__(self) -> None:
-        self._was_said = False
-
-    def __call__(self, now: Progress) -> None:
-        if not self._was_said:
-            self._was_said = True
-            left = counted(now.left, "record")
-            logger.warning("MLflow is slow: waiting for %s to be written; Ctrl-C leaves them unwritten", left)

@@ -211,7 +211,7 @@ def test_a_run_that_stops_late_leaves_what_it_learned(monkeypatch):
             raise RuntimeError("the metric broke")
         return number(example, prediction)
 
-    monkeypatch.setattr("tfgrpo_dspy.rewards.metrics.BUILT_IN", {"number": number_until_it_breaks})
+    monkeypatch.setattr("tfgrpo_dspy.cli.references.BUILT_IN", {"number": number_until_it_breaks})
     result = run(
         "compile",
         SOLVER,

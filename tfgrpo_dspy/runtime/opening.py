@@ -9,6 +9,7 @@ from pathlib import Path
 from tfgrpo_dspy.errors import StoreError
 from tfgrpo_dspy.runtime import database
 from tfgrpo_dspy.runtime.database import Record
+from tfgrpo_dspy.runtime.salvage import salvage
 from tfgrpo_dspy.text import counted
 
 logger = logging.getLogger(__name__)
@@ -31,8 +32,6 @@ def opened(path: Path) -> tuple[sqlite3.Connection, list[Record]]:
     except sqlite3.Error as error:
         if not database.is_damage(error):
             raise StoreError(f"{path} {database.why(error)}") from error
-    from tfgrpo_dspy.runtime.salvage import salvage
-
     aside, saved = salvage(path)
     logger.warning(
         "%s is damaged: %s could be read and are kept, what is missing is made again; the damaged file is %s",

@@ -39,7 +39,6 @@ from tfgrpo_dspy.runtime.kept import (
     step_on_shelf,
     taken_apart,
 )
-from tfgrpo_dspy.runtime.opening import opened
 from tfgrpo_dspy.text import counted
 
 logger = logging.getLogger(__name__)
@@ -315,6 +314,8 @@ class Store:
     # Opening.
 
     def _open(self) -> None:
+        from tfgrpo_dspy.runtime.opening import opened
+
         connection, damaged = opened(self.path)
         self._use(connection)
         if damaged:

@@ -166,7 +166,7 @@ def test_agents_and_metrics_have_the_same_names_as_in_a_clone(installed, tmp_pat
     said = installed.run(
         """
         tfgrpo problems math --train 2 --test 2
-        tfgrpo demo --examples 8 --held-out 4 --no-tracking --out demo
+        tfgrpo demo --examples 8 --held-out 4 --epochs 1 --no-tracking --out demo
         tfgrpo attach programs.math:react demo/library.json --unsafe-local-code --out program.json
         tfgrpo evaluate programs.math_solver:direct test.jsonl --inputs problem --metric evals.verifiers:math_equal \\
             -k 2 --lm simulated
@@ -194,9 +194,7 @@ def test_optimizers_are_compared_on_a_program_and_files_of_ones_own(installed, t
     )
     small = "--lm simulated --metric mine.py:right --seeds 1 -k 1 --budget 60 --no-tracking --optimizers none,tfgrpo"
     compare = f"tfgrpo compare mine.py:program train.jsonl --test test.jsonl {small}"
-    said = installed.run(
-        f"tfgrpo problems --train 6 --test 4\n{compare} --dry-run\n{compare}\n{compare} --json", tmp_path
-    )
+    said = installed.run(f"tfgrpo problems --train 6 --test 4\n{compare} --dry-run\n{compare} --json", tmp_path)
     assert "at most 60" in said
     [written] = [line for line in said.splitlines() if line.startswith("{")]
     assert {line["optimizer"] for line in json.loads(written)["lines"]} == {"none", "tfgrpo"}
@@ -210,6 +208,8 @@ def test_another_distribution_brings_what_the_page_on_extending_says(installed, 
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     [script] = commands_of(ROOT / "docs/extending.md")
+    script = re.sub(r"(tfgrpo compare .*)", rf"\1 {SMALL}", script)
+    script = re.sub(r"(tfgrpo compile .*)", r"\1 --no-tracking", script)
     said = installed.run(f"touch my-plugins/my_plugins/__init__.py\n{script}", tmp_path)
     for promised in ("of my-plugins", "proverb", "Scores (simulated)", "1 experience written to library.json"):
         assert promised in said, promised

@@ -303,8 +303,8 @@ def test_interrupting_a_process_leaves_what_it_learned(sent, code):
 def test_the_installed_command_learns_and_shows_the_gain(url):
     command = [str(Path(sys.executable).with_name("tfgrpo"))]
     endpoint = ["--api-base", url]
-    learning = ["compile", SOLVER, "train.jsonl", "--metric", "number", "--lm", "openai/simulated", *endpoint]
-    judging = ["evaluate", "out/program.json", "test.jsonl", *endpoint]
+    learning = ["compile", SOLVER, "train.jsonl", *QUICK, "--lm", "openai/simulated", *endpoint, "--no-tracking"]
+    judging = ["evaluate", "out/program.json", "test.jsonl", "-k", "8", *endpoint]
     for arguments in (learning, judging):
         done = subprocess.run(
             command + arguments,

@@ -6,6 +6,7 @@ import json
 import socket
 import struct
 from collections import Counter
+from dataclasses import replace
 
 import dspy
 import pytest
@@ -13,9 +14,11 @@ import pytest
 from tests.tfgrpo_dspy.lm.raw import answer, raw, watchdog
 from tests.tfgrpo_dspy.lm.raw import lm as raw_lm
 from tests.tfgrpo_dspy.lm.test_over_http import OK
+from tests.tfgrpo_dspy.loopback import PATIENCE
 from tests.tfgrpo_dspy.scripted import examples
 from tfgrpo_dspy import TrainingFreeGRPO, evaluate
 from tfgrpo_dspy.errors import SettingsError
+from tfgrpo_dspy.lm import meter
 from tfgrpo_dspy.program.attach import attach
 from tfgrpo_dspy.records.result import CompileResult
 from tfgrpo_dspy.records.rollouts import Lost, Scored
@@ -24,12 +27,11 @@ from tfgrpo_dspy.simulated import demo_examples, running_server, simulated_lm
 from tfgrpo_dspy.simulated.endpoint.faults import FaultLog, Faults
 from tfgrpo_dspy.simulated.student import make_solver
 
-PATIENCE = 3.0
-"""Seconds, in these tests, before a call counts as hanging; the endpoint answers in milliseconds, or in a second if the
+HANGING = 3.0
+"""Seconds before a call counts as hanging where some hang; the endpoint answers in milliseconds, or in a second if the
 machine is busy."""
 
 REASONS = {
-    "hang": "timeout",
     "reset": "LMTransportError",
     "rate_limit": "LMRateLimitError 429",
     "error": "LMServerError 500",
@@ -40,13 +42,20 @@ REASONS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch):
+    """Before a call is repeated."""
+    monkeypatch.setattr(meter, "_FIRST_WAIT", 0.01)
+
+
 def learn(faults: Faults, seed: int = 0, **settings) -> tuple[dspy.Module, FaultLog]:
     log = FaultLog(faults, seed)
-    given = {"epochs": 2, "group_size": 4, "num_threads": 8, "max_errors": 60, "display_progress": False, **settings}
+    given = {"epochs": 2, "group_size": 4, "num_threads": 8, "max_errors": 60, "display_progress": False}
+    given |= {"call_timeout": PATIENCE, **settings}
     with running_server(seed=0, faults=log) as url:
         lm = dspy.LM("openai/frozen-lm", api_base=url, api_key="x", cache=False, seed=1, num_retries=3)
         with dspy.context(lm=lm):
-            optimizer = TrainingFreeGRPO(number, call_timeout=PATIENCE, **given)
+            optimizer = TrainingFreeGRPO(number, **given)
             return optimizer.compile(make_solver(), demo_examples(12, 0)), log
 
 
@@ -72,7 +81,7 @@ def without_faults():
 @pytest.mark.parametrize(
     "faults",
     [
-        pytest.param(Faults.each(0.05), id="every fault at 5%"),
+        pytest.param(replace(Faults.each(0.05), hang=0.0), id="every fault that answers at 5%"),
         pytest.param(Faults(error=0.1, rate_limit=0.1, reset=0.1), id="30% fail"),
     ],
 )
@@ -90,6 +99,15 @@ def test_a_run_on_a_failing_endpoint_ends_with_a_library_as_good_as_without_faul
     assert sum(log.counts.values()) - log.counts["reset"] == result.traffic.calls - came_to_nothing
     made = {reason: log.counts[fault] for fault, reason in REASONS.items() if fault in log.counts}
     assert made == {reason: result.traffic.failures.get(reason, 0) for reason in made}, "each is in the record"
+
+
+def test_a_run_whose_calls_hang_now_and_then_gives_those_up_and_goes_on():
+    program, log = learn(Faults(hang=0.05), epochs=1, group_size=3, num_threads=16, call_timeout=HANGING)
+    result = program.detailed_results
+    assert result.stopped_by is None
+    assert len(result.library) > 0
+    assert len([r for r in rollouts(result) if isinstance(r, Scored)]) >= 0.9 * len(rollouts(result))
+    assert 0 < log.counts["hang"] <= result.traffic.failures["timeout"], "a machine that is busy hangs too"
 
 
 @pytest.mark.parametrize(
@@ -118,7 +136,7 @@ def test_an_endpoint_that_always_fails_scores_nothing_and_says_why(fault, reason
                 num_threads=6,
                 max_errors=12,
                 max_outage=None,
-                call_timeout=PATIENCE if fault == "hang" else None,
+                call_timeout=HANGING if fault == "hang" else None,
                 display_progress=False,
             )
     lost = [rollout for group in made.groups for rollout in group.lost]

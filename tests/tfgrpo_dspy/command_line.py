@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -107,6 +108,22 @@ def files_with(text: str, folder: Path = Path()) -> list[Path]:
 def process_environment(**more: str) -> dict[str, str]:
     """The environment for `tfgrpo` as a process of its own."""
     return {**os.environ, "PYTHONPATH": str(ROOT), **more}
+
+
+def started(*arguments: str | Path, **environment: str) -> subprocess.Popen[str]:
+    """`tfgrpo` as a process of its own, which heeds signals even if the tests were started to ignore them."""
+    main = (
+        "import signal as s; s.signal(s.SIGINT, s.default_int_handler)\n"
+        "for one in (s.SIGTERM, s.SIGHUP): s.signal(one, s.SIG_DFL)\n"
+        "from tfgrpo_dspy.cli import main; main()"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-c", main, *map(str, arguments)],
+        env=process_environment(**environment),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def results_in(folder: str) -> list[str]:

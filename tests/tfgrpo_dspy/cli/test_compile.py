@@ -21,6 +21,7 @@ from tests.tfgrpo_dspy.command_line import (
     process_environment,
     results_in,
     run,
+    started,
     the_error,
 )
 from tests.tfgrpo_dspy.loopback import PATIENCE, until
@@ -279,14 +280,7 @@ def test_interrupting_a_process_leaves_what_it_learned(sent, code):
     with running_server(latency=Latency(0.05)) as url:
         endpoint = ("--lm", "openai/simulated", "--api-base", url, "--epochs", "50", "--num-threads", "16")
         arguments = ("compile", SOLVER, "train.jsonl", "--metric", "number", *endpoint, "--no-tracking")
-        environment = process_environment(OPENAI_API_KEY=KEY)
-        process = subprocess.Popen(
-            [sys.executable, "-c", "from tfgrpo_dspy.cli import main; main()", *arguments],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        process = started(*arguments, OPENAI_API_KEY=KEY)
         until(lambda: process.poll() is not None or Path("out/library.json").exists())
         process.send_signal(getattr(signal, sent))
         _, said = process.communicate(timeout=PATIENCE)
@@ -326,13 +320,7 @@ def test_interrupting_twice_leaves_at_once_and_the_run_is_taken_up():
     with running_server(latency=slow) as url:
         endpoint = ("--lm", "openai/simulated", "--api-base", url, "--epochs", "1", "--num-threads", "8")
         arguments = ("compile", SOLVER, "train.jsonl", "--metric", "number", *endpoint, "--no-tracking")
-        process = subprocess.Popen(
-            [sys.executable, "-c", "from tfgrpo_dspy.cli import main; main()", *arguments],
-            env=process_environment(OPENAI_API_KEY=KEY),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        process = started(*arguments, OPENAI_API_KEY=KEY)
         until(lambda: process.poll() is not None or (Path("out/log/run.db").exists() and results_in("out/log")))
         process.send_signal(signal.SIGINT)
         for line in process.stderr:  # the first is answered: what is in flight is waited for

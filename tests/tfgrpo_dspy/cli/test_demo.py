@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tfgrpo_dspy.command_line import process_environment, run, the_error
+from tests.tfgrpo_dspy.command_line import process_environment, run, started, the_error
 from tests.tfgrpo_dspy.loopback import PATIENCE, free_port, listens, until
 from tests.tfgrpo_dspy.made_events import MadeRun
 from tfgrpo_dspy import read_library
@@ -103,19 +103,13 @@ def test_a_server_says_where_it_is_and_ends_quietly(server, last):
         for event in MadeRun(steps=1).events():
             tracking(event)
     port = free_port()
-    process = subprocess.Popen(
-        [sys.executable, "-c", "from tfgrpo_dspy.cli import main; main()", server, "--port", str(port)],
-        env=process_environment(PYTHONUNBUFFERED="1", COLUMNS="200"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    process = started(server, "--port", str(port), PYTHONUNBUFFERED="1", COLUMNS="200")
     said = ""
     while last not in said and (line := process.stdout.readline()):
         said += line
     until(lambda: process.poll() is not None or listens(port))
     process.send_signal(signal.SIGINT)
-    said += process.communicate(timeout=PATIENCE)[0]
+    said += "".join(process.communicate(timeout=PATIENCE))
     assert f"http://127.0.0.1:{port}" in said
     assert "Traceback" not in said
     assert server == "ui" or "SIMULATED" in said

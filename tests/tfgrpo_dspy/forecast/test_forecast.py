@@ -153,7 +153,7 @@ def test_nothing_cannot_be_scaled(pilot, plan):
 @pytest.mark.slow
 def test_the_range_covers_what_the_demo_then_takes():
     covered = 0
-    for seed in range(10):
+    for seed in range(5):
         dspy.configure_cache(enable_disk_cache=False, enable_memory_cache=True)
         with dspy.context(lm=simulated_lm(seed)):
             # of equal prompts at once, two would be paid
@@ -167,7 +167,7 @@ def test_the_range_covers_what_the_demo_then_takes():
             for end in ("low", "high")
         )
         covered += low <= tokens <= high
-    assert covered >= 2 * 8, "about nine in ten"
+    assert covered >= 2 * 4, "about nine in ten"
 
 
 def test_the_pilot_is_not_paid_twice():

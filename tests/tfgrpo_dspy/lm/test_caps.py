@@ -6,10 +6,8 @@ import asyncio
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -20,6 +18,7 @@ import pytest
 
 from tests.tfgrpo_dspy.lm.raw import watchdog
 from tests.tfgrpo_dspy.lm.test_over_http import OK, failing, stub
+from tests.tfgrpo_dspy.loopback import free_port, listens, until
 from tests.tfgrpo_dspy.scripted import exact, examples
 from tfgrpo_dspy import Budget, TrainingFreeGRPO, Usage, evaluate
 from tfgrpo_dspy.rewards.metrics import number
@@ -88,9 +87,7 @@ def autolog(url: str) -> Iterator[dspy.LM]:
 @contextlib.contextmanager
 def litellm_proxy(url: str) -> Iterator[dspy.LM]:
     """A LiteLLM proxy on loopback in front of the endpoint."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     model = {"model_name": "m", "litellm_params": {"model": "openai/m", "api_base": url, "api_key": "x"}}
     config = {"model_list": [model], "litellm_settings": {"num_retries": 0}, "general_settings": {"master_key": KEY}}
     Path("proxy.yaml").write_text(json.dumps(config))
@@ -98,8 +95,7 @@ def litellm_proxy(url: str) -> Iterator[dspy.LM]:
     told = {**os.environ, "CONFIG_FILE_PATH": "proxy.yaml"}
     with subprocess.Popen(command, env=told, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
-            while process.poll() is None and socket.socket().connect_ex(("127.0.0.1", port)):
-                time.sleep(0.2)
+            until(lambda: process.poll() is not None or listens(port))
             yield dspy.LM("openai/m", api_base=f"http://127.0.0.1:{port}/v1", api_key=KEY, cache=False, seed=1)
         finally:
             process.terminate()

@@ -141,11 +141,11 @@ def test_it_is_not_waited_for_longer_than_the_limit():
 @pytest.mark.parametrize("engine", ["auto", "litellm"])
 @pytest.mark.parametrize("status", [500, 503])
 def test_a_passing_outage_loses_nothing_and_is_told(engine, status, caplog):
-    reply = lambda n: failing(status, "away") if 11 <= n <= 18 else (200, OK, {})  # noqa: E731
+    reply = lambda n: failing(status, "away") if 11 <= n <= 15 else (200, OK, {})  # noqa: E731
     with watchdog(), stub(reply) as server:
         made = evaluate_with(lm(server.api_base, num_retries=3, engine=engine), 20, max_errors=0)
     assert not made.lost
-    assert server.requests == made.traffic.calls == 28
+    assert server.requests == made.traffic.calls == 25
     told = [record.message for record in caplog.records if "the endpoint of" in record.message]
     assert [("is away" in message, "is back" in message) for message in told] in ([], [(True, False), (False, True)])
 
@@ -215,7 +215,7 @@ def test_the_time_of_an_outage_is_not_a_rollouts():
 
 
 def test_a_judge_that_is_asked_by_the_metric_is_waited_for_too():
-    reply = lambda n: failing(503, "away") if 11 <= n <= 16 else (200, OK, {})  # noqa: E731
+    reply = lambda n: failing(503, "away") if 11 <= n <= 14 else (200, OK, {})  # noqa: E731
     with watchdog(), stub(lambda n: (200, OK, {})) as server, stub(reply) as other:
         judge = dspy.LM("openai/judge", api_base=other.api_base, api_key="x", cache=False, num_retries=3)
 

@@ -152,6 +152,6 @@ def test_any_prompt_gets_a_reply(text, system):
 def test_a_policy_call_takes_well_under_a_millisecond():
     engine, requests = SimulatedEngine(), [request(seed) for seed in range(500)]
     texts(engine, requests[:50])
-    start = time.process_time()
+    start = time.thread_time()
     texts(engine, requests)
-    assert (time.process_time() - start) / 500 < 0.001
+    assert (time.thread_time() - start) / 500 < 0.001

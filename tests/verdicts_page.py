@@ -23,7 +23,8 @@ ERRORS = """## Errors
 
 The first row that holds decides. An error is looked at from the outside in: it, what it was raised from or while
 handling, the members of a group; the first that the table knows is the one that counts. What a program catches itself
-(an agent is shown its tool's error and goes on) is no failure of the rollout.
+(an agent is shown its tool's error and goes on) is no failure of the rollout, unless no model answered it at all: what
+it then makes of an outage is no answer, and neither is a reward that a metric makes of one.
 
 "An LM's endpoint" is one that DSPy, LiteLLM, or the SDK of a provider asked; of other services the words say nothing
 about the request, so their errors are told apart by status and class only.

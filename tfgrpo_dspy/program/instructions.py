@@ -94,12 +94,13 @@ def library_of(program: dspy.Module) -> ExperienceLibrary:
 
 
 def default_conditioned(program: dspy.Module) -> tuple[str, ...]:
-    """The predictors that read a library unless told otherwise: all, but of a `dspy.ReAct` only the acting one.
+    """The predictors that read a library unless told otherwise: all, but of `dspy.ReAct` and `CodeAct` the acting one.
 
-    The extractor of a ReAct agent copies out what the actor found; advice on how to act would only distract it.
+    The extractor of such an agent copies out what the actor found; advice on how to act would only distract it.
     """
     agents = [module for _, module in program.named_sub_modules() if isinstance(module, dspy.ReAct)]
-    extractors = {id(predictor) for agent in agents for _, predictor in agent.extract.named_predictors()}
+    copying = [vars(agent).get("extract") or vars(agent).get("extractor") for agent in agents]
+    extractors = {id(predictor) for module in copying if module for _, predictor in module.named_predictors()}
     return tuple(name for name, predictor in program.named_predictors() if id(predictor) not in extractors)
 
 

@@ -53,6 +53,8 @@ class Recorder(Listener, BaseCallback):
         """Finished predictor and tool calls, in order of completion."""
         self.failures: list[BaseException] = []
         """What LMs and modules raised, though the program may have made something else of it, in that order."""
+        self.is_answered = False
+        """Whether any LM answered, of which DSPy tells."""
         self._names = names or {}
         self._predictor: dspy.Predict | None = None
         """What is called, if it is but a predictor: DSPy need not tell of it."""
@@ -128,6 +130,7 @@ class Recorder(Listener, BaseCallback):
 
     def on_lm_end(self, call_id: str, outputs: Any, exception: BaseException | None = None) -> None:  # noqa: D102
         self._hear_of(exception)
+        self.is_answered = self.is_answered or exception is None
 
     def _hear_of(self, exception: BaseException | None) -> None:
         if exception is not None and (not self.failures or self.failures[-1] is not exception):

@@ -53,6 +53,11 @@ def guarded(attempt: Callable[[], T], listeners: Sequence[Listener], timeout: fl
     return outcome if signal is None else Loss("budget", str(signal))
 
 
+def unanswered(failures: Sequence[BaseException]) -> BaseException | None:
+    """The last of the failures that is not the policy's: a program that makes an answer of it had none of a model."""
+    return next((one for one in reversed(failures) if verdict_of(one).taken_for != "policy"), None)
+
+
 def judged(error: BaseException, before: Sequence[BaseException] = ()) -> Verdict:
     """Whose failure an error is, unless it ends the run.
 
@@ -65,9 +70,8 @@ def judged(error: BaseException, before: Sequence[BaseException] = ()) -> Verdic
         RequestError: No call like the one that failed can succeed.
     """
     verdict = verdict_of(error)
-    if verdict.rule is PROGRAM:
-        behind = map(verdict_of, reversed(before))
-        verdict = next((one for one in behind if one.taken_for != "policy"), verdict)
+    if verdict.rule is PROGRAM and (behind := unanswered(before)) is not None:
+        verdict = verdict_of(behind)
     if verdict.taken_for == "request":
         raise RequestError(verdict.sentence) from verdict.error
     return verdict

@@ -17,7 +17,7 @@ from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.program.recorder import Recorder
 from tfgrpo_dspy.records.rollouts import Lost, Rollout, Scored, Unscored, group_of
 from tfgrpo_dspy.rewards.reward import GroupMetric, Reward, score_together
-from tfgrpo_dspy.rollouts.failures import Loss, guarded, loss_by_metric
+from tfgrpo_dspy.rollouts.failures import Loss, guarded, loss_by_metric, unanswered
 from tfgrpo_dspy.runtime.workers import Recalled, Workers
 from tfgrpo_dspy.text import fingerprint
 
@@ -81,7 +81,10 @@ class Jury(NamedTuple):
         predictions = [dspy.Prediction(**each.outputs) for each in waiting]
         try:
             with metered(), recorder.recording():
-                return score_together(self.metric, example, predictions)
+                rewards = score_together(self.metric, example, predictions)
+            if not recorder.is_answered and (behind := unanswered(recorder.failures)):
+                raise MetricError(f"the metric made rewards of {type(behind).__name__}: {behind}")
+            return rewards
         except MetricError as error:
             return loss_by_metric(error, recorder.failures)
 

@@ -24,7 +24,7 @@ from tfgrpo_dspy.program.transcript import render_trajectory, render_values
 from tfgrpo_dspy.program.values import Things, as_text, whole_values
 from tfgrpo_dspy.records.rollouts import Lost, Made, Scored, Unscored
 from tfgrpo_dspy.rewards.reward import GroupMetric, Metric, Reward, grader
-from tfgrpo_dspy.rollouts.failures import Loss, guarded, judged, loss_by_metric
+from tfgrpo_dspy.rollouts.failures import Loss, guarded, judged, loss_by_metric, unanswered
 from tfgrpo_dspy.rollouts.sampling import Policy, Sampling
 
 if TYPE_CHECKING:
@@ -159,6 +159,8 @@ class _Boundary:
         try:
             with rolling:
                 prediction = call(self.program, self.example, recorder)
+            if (prediction is None or not recorder.is_answered) and (behind := unanswered(recorder.failures)):
+                raise behind  # which the program swallowed: it has no answer of a model
             if prediction is None and recorder.failures:  # as of a BestOfN none of whose tries came through
                 raise ValueError("the program returned nothing")
             answer = render_answer(prediction, self.things)
@@ -166,6 +168,8 @@ class _Boundary:
                 return _Outcome(answer=answer, outputs=outputs_of(prediction, _BOOKKEEPING))
             with judging:
                 reward = self.task.grade(self.example, prediction)
+            if not judge.is_answered and (behind := unanswered(judge.failures)):
+                raise MetricError(f"the metric made {reward.value:g} of {type(behind).__name__}: {behind}")
         except MetricError as error:
             return _Outcome(lost=loss_by_metric(error, judge.failures))
         except OF_PROGRAMS as error:

@@ -77,6 +77,7 @@ PROGRAMS = {
     "Predict": (lambda: dspy.Predict("question -> answer"), ["self"]),
     "ChainOfThought": (lambda: dspy.ChainOfThought("question -> answer"), ["predict"]),
     "ReAct": (lambda: dspy.ReAct("question -> answer", tools=[look]), ["react"]),
+    "CodeAct": (lambda: dspy.CodeAct("question -> answer", tools=[look]), ["codeact"]),
     "ReActV2": (lambda: dspy.ReActV2("question -> answer", tools=[look]), ["react"]),
     "ProgramOfThought": (
         lambda: dspy.ProgramOfThought("question -> answer"),
@@ -96,7 +97,7 @@ PROGRAMS = {
     ),
     "Shared": (Shared, ["first"]),
 }
-pytestmark = pytest.mark.filterwarnings("ignore:ProgramOfThought is deprecated:DeprecationWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:(ProgramOfThought|CodeAct) is deprecated:DeprecationWarning")
 programs = pytest.mark.parametrize(("make", "conditioned"), PROGRAMS.values(), ids=PROGRAMS)
 
 

@@ -56,6 +56,22 @@ class GoesOnWithNothing(Asks):
         return dspy.Prediction(answer=made["answer"])
 
 
+class AnswersAnyway(Asks):
+    def after(self, question):
+        try:
+            return self.ask(question=question)
+        except Exception:  # noqa: BLE001 - as users write it
+            return dspy.Prediction(answer="no idea")
+
+
+class AsksAgain(Asks):
+    def after(self, question):
+        try:
+            return self.ask(question=question)
+        except Exception:  # noqa: BLE001 - as users write it
+            return self.ask(question=f"{question} Once more.")
+
+
 class Passages(dspy.Module):
     def forward(self, question):
         if question.startswith("q1"):
@@ -73,7 +89,7 @@ class Retrieves(Asks):
         return self.ask(question=f"{question} {found[0].strip()}")
 
 
-PROGRAMS = [Fans, FansUntilOneFails, Chooses, GoesOnWithNothing]
+PROGRAMS = [Fans, FansUntilOneFails, Chooses, GoesOnWithNothing, AnswersAnyway]
 
 
 def scored(program: dspy.Module, reply: Callable, metric=exact, count: int = 3):
@@ -103,17 +119,30 @@ def test_what_a_program_catches_and_survives_is_no_failure(program):
     assert scored(program(), lambda n: (200, OK, {})).rewards == ((1.0,),) * 3
 
 
+def test_a_program_that_another_call_answered_has_answered():
+    assert scored(AsksAgain(), lambda n: failing(503, "busy") if n % 2 else (200, OK, {})).rewards == ((1.0,),) * 3
+
+
 def test_a_retriever_that_failed_within_parallel_is_lost_as_it_would_be_without():
     made = scored(Retrieves(), lambda n: (200, OK, {}))
     assert dict(made.lost) == {"infrastructure": 1}
     assert made.policy_failures == 0
 
 
-def test_a_metric_that_made_nothing_of_an_outage_is_lost_to_that():
-    def judged(example, made, trace=None):
-        (grade,) = dspy.Parallel(num_threads=1, disable_progress_bar=True)([(dspy.Predict("a -> answer"), {"a": "x"})])
-        return grade.answer == "1"
+def judged_in_parallel(example, made, trace=None):
+    (grade,) = dspy.Parallel(num_threads=1, disable_progress_bar=True)([(dspy.Predict("a -> answer"), {"a": "x"})])
+    return grade.answer == "1"
 
+
+def judged_anyway(example, made, trace=None):
+    try:
+        return dspy.Predict("a -> answer")(a="x").answer == "1"
+    except Exception:  # noqa: BLE001 - as users write it
+        return 0.0
+
+
+@pytest.mark.parametrize("judged", [judged_in_parallel, judged_anyway])
+def test_a_metric_that_made_something_of_an_outage_is_lost_to_that(judged):
     made = scored(dspy.Predict(QA), lambda n: failing(503, "busy") if n == 2 else (200, OK, {}), judged)
     assert dict(made.lost) == {"infrastructure": 1}
 

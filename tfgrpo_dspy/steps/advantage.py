@@ -30,9 +30,9 @@ from tfgrpo_dspy.signatures import (
 )
 from tfgrpo_dspy.steps.briefing import Briefing
 from tfgrpo_dspy.steps.lessons import Drawn, revised, why_left_out
-from tfgrpo_dspy.steps.reading.values import says_nothing
+from tfgrpo_dspy.steps.reading.values import read_lesson, says_nothing
 from tfgrpo_dspy.steps.reflection import Answer, Reflection, Unusable
-from tfgrpo_dspy.text import neutralise, one_line, shorten, tail
+from tfgrpo_dspy.text import neutralise, shorten, tail
 
 _TASK_TOKENS = 4_000
 _FALLBACK_TOKENS = 1_000
@@ -196,7 +196,7 @@ def _extraction(
     task, most = briefing.task(group.example), briefing.settings.max_words
     drawn_from = Drawn.of({example_of(group.name): task}, briefing.known)
     comparison, usage, kept, left_out = _prose(answer.fields["comparison"]), answer.usage, [], []
-    for text in dict.fromkeys(one_line(restore_latex(text)) for text in said if not says_nothing(text)):
+    for text in dict.fromkeys(read_lesson(text) for text in said if not says_nothing(text)):
         lesson, spent = revised(text, drawn_from, comparison, most, reflection)
         usage += spent
         if why := why_left_out(lesson, drawn_from):

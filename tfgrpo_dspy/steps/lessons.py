@@ -8,7 +8,6 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import NamedTuple
 
-from tfgrpo_dspy.library.latex import restore_latex
 from tfgrpo_dspy.library.leaks import Known, leaked_answers, own_words
 from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.library.nearness import content_words
@@ -17,7 +16,7 @@ from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.records.advantages import SemanticAdvantage
 from tfgrpo_dspy.signatures import EXAMPLE_LESSON, ReviseLesson
 from tfgrpo_dspy.steps.reading.soundness import ends_midway
-from tfgrpo_dspy.steps.reading.values import says_nothing
+from tfgrpo_dspy.steps.reading.values import read_lesson, says_nothing
 from tfgrpo_dspy.steps.reflection import Reflection, Unusable
 from tfgrpo_dspy.text import count_words, neutralise, one_line, shorten
 
@@ -106,7 +105,7 @@ def revised(text: str, drawn_from: Drawn, why: str, most: int, reflection: Refle
             spent += error.usage
             break
         spent += answer.usage
-        said = one_line(restore_latex(answer.fields["revised"]))
+        said = read_lesson(answer.fields["revised"])
         if said == text or says_nothing(said):
             break
         text = said

@@ -30,7 +30,7 @@ from tfgrpo_dspy.signatures import PlaceLesson, SettleContradiction, WeighLesson
 from tfgrpo_dspy.steps.batch import told_in_full
 from tfgrpo_dspy.steps.briefing import Briefing
 from tfgrpo_dspy.steps.lessons import faults_in, told
-from tfgrpo_dspy.steps.reading.values import says_nothing
+from tfgrpo_dspy.steps.reading.values import read_lesson, says_nothing
 from tfgrpo_dspy.steps.reflection import Reflection, Unusable
 from tfgrpo_dspy.text import neutralise, one_line, shorten
 
@@ -215,7 +215,7 @@ def _decide(placing: _Placing, candidate: Candidate, shown: ExperienceLibrary) -
         return Keep(id=entry, reason=reason, sources=cited)
     if decision == "corrects":
         return _settle(placing, candidate, shown[entry], reason)
-    sharpened = Modify(id=entry, text=one_line(answer["text"]), reason=reason, sources=cited)
+    sharpened = Modify(id=entry, text=read_lesson(answer["text"]), reason=reason, sources=cited)
     return sharpened if _may_stand(placing, candidate, sharpened, shown) else new.model_copy(update={"reason": reason})
 
 
@@ -228,7 +228,7 @@ def _settle(placing: _Placing, candidate: Candidate, entry: Experience, reason: 
         why = f"it contradicts {entry.id}, which holds: {thought or reason}"
         placing.decided.append(candidate.fate("refused", entry.id, why))
         return None
-    cited, text = (candidate.label,), one_line(answer.get("text", ""))
+    cited, text = (candidate.label,), read_lesson(answer.get("text", ""))
     both = Modify(id=entry.id, text=text, reason=thought or reason, sources=cited)
     if answer.get("holds") == "each in its own cases" and _may_stand(placing, candidate, both, alone):
         return both
@@ -270,7 +270,7 @@ def _misfits(
         return {}
     if says_nothing(reply["text"]):
         return {"text": "Write the one text that says both what the lesson and what the entry says."}
-    both = Modify(id=entry, text=reply["text"], sources=(candidate.label,))
+    both = Modify(id=entry, text=read_lesson(reply["text"]), sources=(candidate.label,))
     faults = faults_in(
         [both], shown, {candidate.label: candidate.advantage}, briefing.known, briefing.settings.max_words
     )

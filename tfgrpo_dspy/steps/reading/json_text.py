@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from contextlib import suppress
-from itertools import islice
 from typing import Any, NamedTuple
 
 import json_repair
 
-_FENCED = re.compile(r"```[ \t]*(?:[\w+-]*)[ \t]*\n(.*?)(?:\n[ \t]*```|\Z)", re.DOTALL)
+_FENCED = re.compile(r"(```|~~~)[ \t]*(?:[\w+-]*)[ \t]*\n(.*?)(?:\n[ \t]*\1|\Z)", re.DOTALL)
 _OPENING = re.compile(
-    r"""\{(?=\s*(?:["'{}\[]|\w+\s*:|\Z))|\[(?=\s*(?:["'{\[\]]|(?:-?[\d.]+|null|true|false)\s*,|\Z))"""
+    r"""\{(?=\s*(?:["'{}\[]|//|/\*|\w+\s*:|\Z))|\[(?=\s*(?:["'{\[\]]|//|/\*|(?:-?[\d.]+|null|true|false)\s*,|\Z))"""
 )
 """A bracket that may open JSON: `[G7]` in a sentence and `{2}` in a formula do not."""
+_FURTHER = re.compile(r"""\{(?=\s*["'])|\[(?=\s*\{)""")
+"""One that may after some JSON was read: what follows is often a remark."""
 _MOST_TRIED = 20
-"""Openings that are tried at most."""
+"""Openings in vain that are tried at most."""
+_STRAIGHT = str.maketrans("“”„", '"""')
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*(?P<end>"|\Z)|[{}\[\],]', re.DOTALL)
-_FOLLOWING = re.compile(r"[\s,;]*(?=[{])")
+_CALL = re.compile(r"(?<!\w)\w+\(\s*\w+\s*=")
+_LONGEST_CALLS = 20_000
+_UNESCAPED = re.compile(r"""\\(?![\\'"nrtu])""")
 _CLOSES = {"{": "}", "[": "]"}
 
 
@@ -48,35 +53,56 @@ class _Scan(NamedTuple):
 def unfenced(text: str) -> str:
     """The text of the first block between fences; the whole text if it has none."""
     found = _FENCED.search(text)
-    return found[1].strip() if found else text.strip()
+    return found[2].strip() if found else text.strip()
 
 
 def parse_json(text: str) -> Parsed:
-    """The first JSON object or list in a text, between fences or not; several objects one after the other as a list.
+    """The JSON objects and lists in a text, between fences or not; several as a list of them.
 
-    Mended are trailing commas, single quotes, Python's constants, comments and bad escapes. What stands after the place
+    Mended are trailing commas, other quotes, Python's constants, comments and bad escapes. What stands after the place
     where it broke off is not guessed.
     """
-    found = unfenced(text)
-    for opening in islice(_OPENING.finditer(found), _MOST_TRIED):
-        parsed = _parse_from(found[opening.start() :])
-        if not parsed.is_whole or _tells(parsed.value):
-            return parsed
-    return Parsed(None, True)
-
-
-def _parse_from(rest: str) -> Parsed:
+    text = _decoded(text)
     values: list[Any] = []
-    while rest:
-        scan = _scan(rest)
+    place, tried = 0, 0
+    while tried < _MOST_TRIED and (opening := (_FURTHER if values else _OPENING).search(text, place)):
+        scan = _scan(text, opening.start())
         if scan.end is None:
-            value, is_whole = _unfinished(rest, scan)
-            values += [value] if value is not None else []
-            return Parsed(_one_or_all(values), is_whole)
-        values.append(_loads(rest[: scan.end]))
-        following = _FOLLOWING.match(rest, scan.end) if rest[0] == "{" else None
-        rest = rest[following.end() :] if following else ""
+            value, is_whole = _unfinished(text, opening.start(), scan)
+            return Parsed(_one_or_all([*values, value]), is_whole)
+        value = _loads(text[opening.start() : scan.end])
+        if _tells(value):
+            values.append(value)
+            place = scan.end
+        else:
+            place, tried = opening.end(), tried + 1
     return Parsed(_one_or_all(values), True)
+
+
+def parse_calls(text: str) -> list[dict[str, Any]]:
+    """Calls in Python's syntax, `add(text="When ...")`, as JSON tells of a tool call; empty if the text is none."""
+    code = _UNESCAPED.sub(r"\\\\", unfenced(text))
+    if len(code) > _LONGEST_CALLS or not _CALL.search(code):
+        return []
+    with suppress(SyntaxError, ValueError, RecursionError, MemoryError):
+        calls = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Call) and node.keywords]
+        return [
+            {
+                "name": ast.unparse(call.func),
+                "arguments": {str(k.arg): ast.literal_eval(k.value) for k in call.keywords},
+            }
+            for call in calls
+        ]
+    return []
+
+
+def _decoded(text: str) -> str:
+    """The text of JSON that was itself written as a text of JSON, and with straight quotes if it has no others."""
+    text = text.strip()
+    if text[:2] in ('"{', '"['):
+        with suppress(ValueError, RecursionError):
+            text = str(json.loads(text))
+    return text if '"' in text else text.translate(_STRAIGHT)
 
 
 def _tells(value: Any) -> bool:
@@ -91,19 +117,19 @@ def _one_or_all(values: list[Any]) -> Any:
     return None if not kept else kept[0] if len(kept) == 1 else kept
 
 
-def _unfinished(text: str, scan: _Scan) -> tuple[Any, bool]:
+def _unfinished(text: str, start: int, scan: _Scan) -> tuple[Any, bool]:
     """What is there of JSON whose brackets do not close; whole after all if its quotes only confused the count."""
     if scan.in_string and text.rstrip()[-1:] in ("}", "]"):
-        return _loads(text), True
-    finished = text[: scan.whole_until]
+        return _loads(text[start:]), True
+    finished = text[start : scan.whole_until]
     closed = finished + "".join(_CLOSES[bracket] for bracket in reversed(scan.open_there))
     return (_loads(closed) if finished else None), False
 
 
-def _scan(text: str) -> _Scan:
-    """Go through a text that begins with a bracket, to where that is closed or to the end."""
-    open_, whole_until, open_there, in_string = "", 0, "", False
-    for token in _TOKEN.finditer(text):
+def _scan(text: str, start: int) -> _Scan:
+    """Go through a text from a bracket on, to where that is closed or to the end."""
+    open_, whole_until, open_there, in_string = "", start, "", False
+    for token in _TOKEN.finditer(text, start):
         mark = token[0][0]
         if mark == '"':
             in_string = token["end"] == ""

@@ -3,28 +3,42 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
+from xml.etree import ElementTree
+from xml.sax.saxutils import escape
 
 from pydantic import ValidationError
 
 from tfgrpo_dspy.library.operations import Add, Delete, Keep, Modify, Operation
 from tfgrpo_dspy.steps.reading.fields import key_of
-from tfgrpo_dspy.steps.reading.json_text import Parsed, parse_json, unfenced
+from tfgrpo_dspy.steps.reading.json_text import parse_calls, parse_json, unfenced
 from tfgrpo_dspy.steps.reading.odd import Items, Odd
+from tfgrpo_dspy.steps.reading.values import read_lesson, says_nothing
 from tfgrpo_dspy.text import one_line, shorten
 
 _OPS = {
-    "add": "add append insert create new include addition",
-    "modify": "modify update edit revise refine change replace rewrite sharpen correct generalize generalise improve "
-    "merge combine modification",
-    "delete": "delete remove drop discard deletion",
-    "keep": "keep none noop nochange unchanged retain skip ignore leave nothing",
+    "keep": "keep kept none noop retain skip ignor leav nothing unchanged behalt beibehalt gard mant 保留 维持",
+    "add": "add append insert creat new includ addition hinzufüg ergänz ajout añad agreg 添加 新增 追加",
+    "modify": "modif updat edit revis refin chang replac rewrit sharpen correct generaliz generalis improv merg combin "
+    "modification änder verbesser 修改 更新 変更",
+    "delete": "delet remov drop discard lösch entfern supprim elimin 删除 削除",
 }
-_OP_OF = {key_of(word): op for op, words in _OPS.items() for word in words.split()}
+"""The beginnings of words for each operation, as models vary them and other languages have them."""
+_OP = re.compile(
+    "(?<![^\\W_])(?:"
+    + "|".join(f"(?P<{op}>{'|'.join(sorted(roots.split(), key=len, reverse=True))})" for op, roots in _OPS.items())
+    + r")(?:e|y|n|en|er|ir|ar|e?s|e?d|ies|ied|y?ing|ions?)?(?![^\W_])",
+    re.IGNORECASE,
+)
+_NO_OP = re.compile(r"\W*no[\W_]*(?:op|operation|change|update|modification)?s?\W*\Z", re.IGNORECASE)
+_MOST_WORDS = 3
+"""Words of which one may name an operation: `delete_experience`, `to add`; more of them are a title or a text."""
 _KEYS = {
-    "op": "op operation action type kind operationtype actiontype decision name",
-    "text": "text content experience advice newtext newcontent newexperience updatedtext lesson insight value",
+    "op": "op operation function action type kind operationtype actiontype decision name",
+    "text": "text content experience advice newtext newcontent newexperience updatedtext lesson insight value to after "
+    "replacement",
     "id": "id ids target targetid entry entryid experienceid existingid g",
     "merged": "mergedfrom mergefrom merge mergedids from replaces with",
     "sources": "sources source label labels cites citations evidence groups group candidates",
@@ -38,13 +52,22 @@ _NESTING = frozenset(
 _ID = re.compile(r"\A\W*(?:(?:id|entry|experience)\W*)?G?(\d+)(?:\.0)?\W*\Z", re.IGNORECASE)
 _IDS_IN = re.compile(r"\bG(\d+)\b", re.IGNORECASE)
 _LABEL = re.compile(r"[^\s,;\[\](){}\"']+")
+_HEADING = re.compile(r"^\s*(?:#+|\*\*)\s*([^:\n]+?)\s*[:*#]*\s*$")
+_OF_ENTRY = re.compile(r"(?:[*_`]*\[?(?P<id>G\d+)\]?[*_`]*[:\s]*)?(?P<text>.*)", re.DOTALL)
 _BULLET = re.compile(r"^\s*(?:[-*•+]|\d+[.)])\s+(.*)$")
 _SAID = re.compile(
-    rf"\A[*_`\[]*(?P<op>{'|'.join(sorted((w for ws in _OPS.values() for w in ws.split()), key=len, reverse=True))})"
-    r"[*_`\]]*(?:\s+(?:entry|experience|candidate))?(?:\s*[(\[*_`]*(?P<id>G\d+)[)\]*_`]*)?\s*(?:[:\-–—]+|\Z)\s*(?P<text>.*)\Z",
+    rf"\A[^\w\n]*(?P<op>{_OP.pattern})(?P<mark>[*_`\]]*)(?:\s+(?:entry|experience|candidate|lesson))?"
+    r"(?:\s*[(\[*_`]*(?P<id>G\d+)[)\]*_`]*)?(?:\s+(?:to|as|with))?\s*(?:[:\uff1a=>\u2192\u2013\u2014-]+|\Z|(?=[\"“])|(?=because\b)|(?<=\]))"
+    r"\s*(?P<text>.*)\Z",
     re.IGNORECASE | re.DOTALL,
 )
-_CITED = re.compile(r"\s*[(\[](?:sources?:?\s*)?((?:A\d+(?:\.\d+)?[,;\s]*(?:and\s+)?)+)[)\]]\s*\.?\s*\Z", re.IGNORECASE)
+_PAIR = re.compile(
+    r"^(?:\W|\d+[.)])*?(?P<key>[^\W\d]\w*(?: (?:id|text))?)[*_`\"']*[ \t]*[:\uff1a][*_`]*[ \t]*(?P<value>.*)$"
+)
+_CITED = re.compile(
+    r"\s*(?:[(\[](?:sources?:?\s*)?|\bsources?:\s*)((?:A\d+(?:\.\d+)?[,;\s]*(?:and\s+)?)+)[)\]]?\s*\.?\s*\Z",
+    re.IGNORECASE,
+)
 _CONDITION = re.compile(r"\A[*_`\"]*(?:when|whenever|if|before|after|once|while|unless)\b", re.IGNORECASE)
 _NO_CHANGE = re.compile(
     r"\W*(?:none\b|nothing\b|n/a|no\W+(?:\w+\W+)?(?:operation|change|update|modification)s?\b|\Z)", re.IGNORECASE
@@ -52,70 +75,110 @@ _NO_CHANGE = re.compile(
 _DEEPEST = 8
 """Objects within one another that are looked into."""
 _MERGES = re.compile(r"\W*(?:merge|combine)", re.IGNORECASE)
-_XML_ITEM = re.compile(r"<(item|operation|op)\b[^>]*>(.*?)</\1>", re.DOTALL | re.IGNORECASE)
-_XML_MEMBER = re.compile(r"<(\w+)>\s*(.*?)\s*</\1>", re.DOTALL)
+_BARE = re.compile(r"&(?!\w+;|#)|<(?!/?[A-Za-z])")
+_LABELS = re.compile(r"\b([A-Z]\d+)(?:\.\d+)?\b")
 
 
 def read_operations(raw: Any) -> Items:
     """Every item that can be taken for an operation, and the others as `Odd`. Total, and nothing is made up.
 
-    Read are JSON lists, single objects, objects of lists by operation or of entries by id, tool calls, XML items, and
-    points in Markdown; natural spellings of operations and keys are mapped, unknown keys, nulls and blanks dropped. A
-    merger of several entries becomes a `modify` of the first and a `delete` of each other.
+    Read are JSON lists, single objects, objects of lists by operation or of entries by id, tool calls in JSON, XML and
+    Python, XML items, `key: value` lines, and points in Markdown; natural spellings of operations and keys are mapped,
+    unknown keys, nulls and blanks dropped. A merger of several entries becomes a `modify` of the first and a `delete`
+    of each other.
     """
-    is_whole = True
-    odd: list[Odd] = []
-    if isinstance(raw, str):
-        parsed = Parsed(None, True) if _XML_ITEM.search(raw) else parse_json(raw)
-        is_whole = parsed.is_whole
-        if parsed.value is None and is_whole:
-            said = list(_in_words(raw))
-            unread = not said and raw.strip() and not _NO_CHANGE.match(raw)
-            raw, odd = said, [Odd(f"It holds no operation: {_shown(raw)}", raw)] if unread else []
-        else:
-            raw = parsed.value
+    found, is_whole = _parts(raw) if isinstance(raw, str) else (raw, True)
     operations: list[Operation] = []
-    for item in _items(raw, _DEEPEST):
+    odd: list[Odd] = []
+    for item in _items(found, _DEEPEST):
         made = _read_item(item)
         if isinstance(made, Odd):
             odd.append(made)
         else:
             operations += made
+    if found == [] and str(raw).strip() and not _NO_CHANGE.match(str(raw)):
+        odd.append(Odd(f"It holds no operation: {_shown(raw)}", str(raw)))
     return Items(tuple(dict.fromkeys(operations)), tuple(odd), is_whole)
+
+
+def _parts(text: str) -> tuple[Any, bool]:
+    """What a text holds that may be items, in the first form that it has any in, and whether it is there to its end."""
+    if calls := parse_calls(text):
+        return calls, True
+    if elements := list(_in_xml(text)):
+        return elements, text.rstrip().endswith((">", "`"))
+    parsed = parse_json(text)
+    if parsed.value is not None or not parsed.is_whole:
+        return parsed.value, parsed.is_whole
+    return list(_in_pairs(text)) or list(_in_points(text)), True
 
 
 def _items(raw: Any, depth: int) -> Iterator[Any]:
     """The single items, whatever they are nested in."""
-    if isinstance(raw, list | tuple):
+    raw = _parsed(raw)
+    if isinstance(raw, list | tuple) and depth:
         for item in raw:
-            yield from _items(item, depth - 1) if depth and isinstance(item, list | dict) else [item]
-    elif isinstance(raw, dict) and depth:
+            yield from _items(item, depth - 1)
+    elif isinstance(raw, dict) and depth and raw:
         yield from _items_of_object(raw, depth)
-    elif raw is not None and raw != "":
+    elif raw not in (None, "", [], {}):
         yield raw
 
 
 def _items_of_object(raw: Mapping[str, Any], depth: int) -> Iterator[Any]:
-    called = _called_with(raw)
-    nested = list(_items(called, depth - 1)) if isinstance(called, dict | list) else [called]
-    meant = {_KEY_OF.get(key_of(key)) for key in raw} & {"op", "text"}
-    if nested != [called]:
-        yield from nested
-    elif meant and not {key_of(key) for key in raw} <= _NESTING:
-        yield raw
+    """Those of an object that holds lists of them, is one by operation or by id, or is an item itself."""
+    members = {key: _parsed(value) for key, value in raw.items()}
+    holding = [key for key in members if _holds_items({key: members[key]}, depth)]
+    by_op = [key for key in members if _op_named(key) and key_of(key) not in _KEY_OF.keys() | _NESTING]
+    if holding or len(by_op) > 1:
+        for key, value in members.items():
+            yield from _with_op(key, value) if key in by_op else _items(value, depth - 1) if key in holding else ()
+    elif by_op:
+        others = {key: value for key, value in members.items() if key not in by_op}
+        yield from ({**others, **item} for item in _with_op(by_op[0], members[by_op[0]]))
     else:
-        for key, value in raw.items():
-            below = _items_below(key_of(key), value, depth)
-            yield from [raw] if below is None else below
+        yield from _items_of_members(members, depth)
 
 
-def _items_below(key: str, value: Any, depth: int) -> list[Any] | None:
-    """The items that stand under a key: an operation's name, an entry's id, or what holds a list; None for a member."""
-    if (op := _OP_OF.get(key)) and key not in _NESTING and isinstance(value, list | dict | str):
-        return [{"op": op, **_as_item(item)} for item in _several(value)]
-    if _ID.match(key):
-        return [{"id": key, **_as_item(value)}]
-    return list(_items(value, depth - 1)) if isinstance(value, dict | list) or key in _NESTING else None
+def _items_of_members(members: Mapping[str, Any], depth: int) -> Iterator[Any]:
+    """Those of an object without any list: entries by their ids, items by some other name, or an item itself."""
+    only = next(iter(members))
+    if all(_ID.match(str(key)) for key in members):
+        yield from ({"id": key, **_as_item(value)} for key, value in members.items())
+    elif len(members) == 1 and key_of(only) in _NESTING:
+        yield from _items(members[only], depth - 1)
+    elif all(isinstance(value, dict) for value in members.values()) and not any(map(_key_named, members)):
+        for value in members.values():
+            yield from _items(value, depth - 1)
+    elif any(value not in (None, "", [], {}) for value in members.values()):
+        yield members
+
+
+def _holds_items(value: Any, depth: int) -> bool:
+    """Whether a list of objects is somewhere in it, other than of labels."""
+    value = _parsed(value)
+    if isinstance(value, dict) and depth:
+        members = [said for key, said in value.items() if _key_named(key) in (None, "op", "text")]
+        return any(_holds_items(said, depth - 1) for said in members)
+    return isinstance(value, list) and any(isinstance(_parsed(item), dict) for item in value)
+
+
+def _with_op(key: str, value: Any) -> list[dict[str, Any]]:
+    """The items that stand under an operation's name: one or several, or texts by the ids of their entries."""
+    if isinstance(value, dict) and value and all(_ID.match(str(id)) for id in value):
+        value = [{"id": id, **_as_item(said)} for id, said in value.items()]
+    return [{"op": key, **_as_item(item)} for item in _several(value)]
+
+
+def _key_named(key: object) -> str | None:
+    return _KEY_OF.get(key_of(key))
+
+
+def _parsed(value: Any) -> Any:
+    """What JSON in a text says; anything else as it is."""
+    is_json = isinstance(value, str) and value.strip()[:1] in ("{", "[") and value.strip()[-1:] in ("}", "]")
+    parsed = parse_json(value).value if is_json else None
+    return value if parsed is None else parsed
 
 
 def _several(value: Any) -> list[Any]:
@@ -129,17 +192,16 @@ def _as_item(value: Any) -> dict[str, Any]:
     text = str(value)
     if _ID.match(text):
         return {"id": text}
-    return {"op": text} if key_of(text) in _OP_OF else {"text": text}
+    return {"op": text} if _op_named(text) else {"text": text}
 
 
 def _read_item(item: Any) -> list[Operation] | Odd:
     if isinstance(item, Add | Modify | Delete | Keep):
         return [item]
     if not isinstance(item, dict):
-        said = list(_in_words(f"- {item}"))
-        item = said[0] if said else {}
-    called = _called_with(item)
-    told = _told({**item, **called} if isinstance(called, dict) else item)
+        said = list(_in_points(f"- {item}"))
+        item = said[0] if said else {"": item}
+    told = _told(_flat(item, _DEEPEST))
     op = _operation_of(told)
     if op is None:
         return Odd(f"It does not say what to do with: {_shown(item)}", str(item))
@@ -149,33 +211,45 @@ def _read_item(item: Any) -> list[Operation] | Odd:
         return Odd(f"It cannot be carried out: {_shown(item)}", str(item))
 
 
-def _called_with(item: Mapping[Any, Any]) -> Any:
-    """The arguments of what looks like a tool call; None if nothing does."""
-    given = next((value for key, value in item.items() if key_of(key) in ("arguments", "parameters", "function")), None)
-    return parse_json(given).value if isinstance(given, str) else given
+def _flat(item: Mapping[Any, Any], depth: int) -> Iterator[tuple[str, Any]]:
+    """An item's members, then those of objects in it, such as a tool call's arguments."""
+    nested = []
+    for key, value in item.items():
+        said = _parsed(value)
+        if isinstance(said, dict) and _key_named(key) != "sources":
+            nested.append(said)
+        else:
+            yield str(key), said
+    for each in nested if depth else ():
+        yield from _flat(each, depth - 1)
 
 
-def _told(item: Mapping[Any, Any]) -> dict[str, Any]:
-    """An item's members by our names; of two with one meaning the first that says something.
+def _told(members: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Members by our names; of two with one meaning the first that says something.
 
-    Of those that may name the operation (`type` and `name` may also be a title) the first that does.
+    Of those that may name the operation (`type` and `name` may also be a title), or the entry (a tool call has an id
+    too), the first that does.
     """
     told: dict[str, Any] = {}
-    for key, value in item.items():
-        name = _KEY_OF.get(key_of(key))
+    does: dict[str, Callable[[Any], Any]] = {"op": _op_named, "id": lambda value: _ids({"id": value})}
+    for key, value in members:
+        name = _key_named(key)
         is_said = value not in (None, "", [], {}) and str(value).strip().casefold() not in ("null", "none", "n/a")
-        if name == "op" and value is not None:
-            is_better = _op_named(value) is not None and _op_named(told.get("op")) is None
-            told["op"] = value if is_better or "op" not in told else told["op"]
+        if name in does and value is not None:
+            if (is_said or name == "op") and (name not in told or (does[name](value) and not does[name](told[name]))):
+                told[name] = value
         elif name is not None and is_said:
             told.setdefault(name, value)
     return told
 
 
 def _op_named(value: Any) -> str | None:
-    """The operation that a word stands for, or the first word of several."""
-    first = re.match(r"[^\W\d_]+", str(value).strip())
-    return _OP_OF.get(key_of(value)) or (_OP_OF.get(first[0].casefold()) if first else None)
+    """The operation that a word stands for, or one of a few words."""
+    said = str(value)
+    if _NO_OP.match(said):
+        return "keep"
+    found = _OP.search(said) if len(re.findall(r"[^\W_]+", said)) <= _MOST_WORDS else _OP.match(said.lstrip("*_`[ "))
+    return found.lastgroup if found else None
 
 
 def _operation_of(told: Mapping[str, Any]) -> str | None:
@@ -189,7 +263,7 @@ def _operation_of(told: Mapping[str, Any]) -> str | None:
 
 def _made(op: str, told: Mapping[str, Any], item: Any) -> list[Operation] | Odd:
     common: dict[str, Any] = {"reason": _words(told.get("reason", "")), "sources": _labels(told.get("sources", ()))}
-    ids, text = _ids(told), _words(told.get("text", ""))
+    ids, text = _ids(told), read_lesson(_words(told.get("text", "")))
     if op == "keep":
         return [Keep(id=id, **common) for id in ids] or [Keep(**common)]
     if op == "delete":
@@ -223,7 +297,10 @@ def _words(value: Any) -> str:
 
 
 def _labels(value: Any) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(label for part in _several(value) for label in _LABEL.findall(_words(part))))
+    told = [part for each in _several(value) for part in (each if isinstance(each, dict) else [])]
+    words = [*map(_words, _several(value)), *map(str, told)]
+    found = [label for word in words for label in _LABELS.findall(word)]
+    return tuple(dict.fromkeys(found or [label for word in words for label in _LABEL.findall(word)]))
 
 
 def _shown(item: Any) -> str:
@@ -233,23 +310,68 @@ def _shown(item: Any) -> str:
     return f'"{one_line(shorten(str(item), 60))}".'
 
 
-def _in_words(text: str) -> Iterator[dict[str, Any]]:
-    """Items of XML, and points of a list such as `- **Modify [G7]**: When ... (A0, A3)`.
+def _in_xml(text: str) -> Iterator[dict[str, Any]]:
+    """Elements called `item`, `operation` or as an operation, with their attributes and members; as far as it goes."""
+    if "<" not in text:
+        return
+    depth = 0
+    parser: Any = ElementTree.XMLPullParser(("start", "end"))
+    with suppress(ElementTree.ParseError):
+        parser.feed(f"<all>{_BARE.sub(lambda mark: escape(mark[0]), text)}</all>")
+        for event, element in parser.read_events():
+            if element.tag.lower() in ("item", "operation") or (element.tag != "op" and _op_named(element.tag)):
+                depth += 1 if event == "start" else -1
+                if event == "end" and not depth:
+                    said = {"op": element.tag} if _op_named(element.tag) else {}
+                    yield {**said, **_as_item(_plain(element))}
+
+
+def _plain(element: ElementTree.Element) -> Any:
+    members: dict[str, Any] = dict(element.attrib)
+    for child in element:
+        said = _plain(child)
+        members[child.tag] = [*_several(members[child.tag]), said] if child.tag in members else said
+    text = "".join(element.itertext()).strip()
+    return members | ({"text": text} if text and not len(element) else {}) if members else text
+
+
+def _in_pairs(text: str) -> Iterator[dict[str, Any]]:
+    """Items of lines such as `- op: add`, `  text: ...`; a new one begins where a key comes again."""
+    pairs = [(str(_key_named(p["key"])), p["value"].strip()) for p in map(_PAIR.match, text.splitlines()) if p]
+    if not any(key == "op" and _op_named(value) for key, value in pairs):
+        return
+    item: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in item:
+            yield item
+            item = {}
+        item |= {key: value} if key in _KEYS else {}
+    yield item
+
+
+def _in_points(text: str) -> Iterator[dict[str, Any]]:
+    """Points of a list such as `- **Modify [G7]**: When ... (A0, A3)`, also below a heading that names the operation.
 
     A point that names no operation counts, as an addition, only if it opens with a condition: models also list what
     they have looked at. A line that is no point counts if it names an operation and an entry, or such a text.
     """
-    for _, body in _XML_ITEM.findall(text):
-        yield dict(_XML_MEMBER.findall(body)) or {"text": body}
-    if _XML_ITEM.search(text):
-        return
+    below = None
     for line in unfenced(text).splitlines():
-        point = _BULLET.match(line)
+        point, heading = _BULLET.match(line), _HEADING.match(line)
+        if heading:
+            below = _op_named(heading[1])
+            continue
         said = _SAID.match((point[1] if point else line).strip())
         told = said["text"] if said else point[1] if point else ""
-        if not (said and (point or said["id"])) and not _CONDITION.match(told):
+        named = _OF_ENTRY.match(told) if below and point and not said else None
+        if (
+            not (said and (point or said["id"]))
+            and not _CONDITION.match(told)
+            and not (named and not says_nothing(told))
+        ):
             continue
         cited = _CITED.search(told)
-        body = _CITED.sub("", told).strip().strip('"*_')
+        body = _CITED.sub("", named["text"] if named else told).strip().strip('"*_')
         item = {"text": body, "sources": cited[1].replace("and", " ") if cited else ""}
-        yield {**item, "op": said["op"], "id": said["id"]} if said else item
+        found = said or named
+        yield {**item, "op": said["op"] if said else below, "id": found["id"]} if found else item

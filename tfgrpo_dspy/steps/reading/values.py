@@ -8,16 +8,29 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 
+from tfgrpo_dspy.library.latex import restore_latex
+from tfgrpo_dspy.library.word_index import stem
 from tfgrpo_dspy.steps.reading.fields import split_reply
+from tfgrpo_dspy.steps.reading.json_text import parse_json, unfenced
 from tfgrpo_dspy.steps.reading.odd import BROKE_OFF, REPEATS, Items, Odd
 from tfgrpo_dspy.steps.reading.soundness import is_babble
-from tfgrpo_dspy.text import shorten
+from tfgrpo_dspy.text import one_line, shorten
 
 _NOTHING = frozenset({"", "none", "null", "nil", "n/a", "na", "nothing", "no", "-", "–", "—", "not applicable"})
 _QUOTES = {"**": "**", "__": "__", "*": "*", '"': '"', "'": "'", "`": "`", "“": "”", "«": "»"}
 """Marks of emphasis and quotes, by what opens them."""
 _TYPE_SHOWN = re.compile(r"\A(?:Literal|str|Optional)\[(.*)\]\Z", re.DOTALL)
 _BULLET = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s+(.*)$")
+_BLOCK = re.compile(r"\A[|>][-+]?[ \t]*\n\s*")
+"""What opens a text of several lines in YAML."""
+_TICKED = re.compile(r"^\W*\[[xX✓✔]\][ \t]*(.+)$", re.MULTILINE)
+_LEAD = re.compile(
+    r"\A(?:[-*•+>#]+\s+|\d{1,2}[.)]\s+|\[G\d+\]:?\s*|G\d+[:.)]\s+"
+    r"|[*_]{0,2}(?:(?:the|new|my|final|revised|updated|rewritten|shortened|general) )*"
+    r"(?:lesson|experience|entry|text|revised|advice|insight)(?: \d+)?[*_]{0,2}:[*_]{0,2}\s+)",
+    re.IGNORECASE,
+)
+"""What models put before an entry's text, as they saw it before entries, candidates and fields."""
 _NEGATION = re.compile(
     r"(?:\bnot|\bno|\bnever|n't|\bneither|\bnor|\bwithout|\brather than|\binstead of)(?:\W+\w+)?\W*\Z"
 )
@@ -69,12 +82,25 @@ def read_text(raw: Any) -> str:
         return "\n".join(read_text(item) for item in raw)
     if isinstance(raw, dict):
         return read_text(next(iter(raw.values()))) if len(raw) == 1 else "\n".join(map(read_text, raw.values()))
-    text = str(raw).strip()
-    if text.startswith("```"):
-        from tfgrpo_dspy.steps.reading.json_text import unfenced
-
+    text = _BLOCK.sub("", str(raw).strip())
+    if text.startswith(("```", "~~~")):
         text = unfenced(text)
+    elif text.endswith("```") and text.count("```") == 1:
+        text = text[:-3].rstrip()  # of a fence around the whole reply
+    if text.startswith(("{", "[")) and text.endswith(("}", "]")):
+        value = parse_json(text).value
+        said = list(value.values()) if isinstance(value, dict) else value
+        if isinstance(said, list) and len(said) == 1 and isinstance(said[0], str):
+            return read_text(said[0])
     return _unquoted(text)
+
+
+def read_lesson(raw: Any) -> str:
+    """A text as an entry holds it: on one line, without the point, the id or the name that models put before it."""
+    text = one_line(restore_latex(read_text(raw)))
+    while (shorter := _LEAD.sub("", text, count=1)) and shorter != text:
+        text = _unquoted(shorter)
+    return text
 
 
 def says_nothing(text: str) -> bool:
@@ -89,12 +115,14 @@ def read_choice(raw: Any, options: Sequence[Any]) -> Any:
     shown = "" if raw is None else str(raw)
     by_key = {_key(str(option)): option for option in options}
     text = _TYPE_SHOWN.sub(r"\1", shown.strip())
-    key = _key(text)
-    for told in (key, _key(text.partition("\n")[0]), _key(text.rpartition(":")[2])):
+    text = "\n".join(_TICKED.findall(text)) or text
+    key, lines = _key(text), [_key(line) for line in text.splitlines()]
+    alone = {line for line in lines if line in by_key}
+    for told in (key, *(lines[:1] if len(alone) == 1 else ()), _key(text.rpartition(":")[2])):
         if told in by_key:
             return by_key[told]
-    if says_nothing(text) and "none" in by_key:
-        return by_key["none"]
+    if says_nothing(text) and _key("none") in by_key:
+        return by_key[_key("none")]
     named = _numbered(text, by_key) or _begun_with(key, by_key) or _named_in(key, by_key)
     if len(named) == 1:
         return by_key[named[0]]
@@ -134,8 +162,9 @@ def _named_in(key: str, by_key: Mapping[str, Any]) -> list[str]:
 
 def _key(text: str) -> str:
     """A choice without what models vary in it."""
-    folded = re.sub(r"[\s_]+", " ", text.casefold()).strip()
-    return re.sub(r"(?<!\w)-|-(?!\w)", " ", folded).replace("-", " ").strip(" .!?:;,\"'`*()[]{}<>")
+    folded = re.sub(r"[\s_]+", " ", re.sub(r"\\(?:boxed|text\w*|math\w*)\b", " ", text.casefold())).strip()
+    spaced = re.sub(r"(?<!\w)-|-(?!\w)", " ", folded).replace("-", " ").strip(" .!?:;,\"'`*()[]{}<>$")
+    return re.sub(r"[a-z]+", lambda word: stem(word[0]), spaced)
 
 
 def _read_operations(raw: Any) -> Items | Odd:
@@ -155,8 +184,6 @@ def _read_whole_number(raw: Any) -> int | Odd:
 
 def _read_list(raw: Any, item: Any) -> list[Any] | Odd:
     """A list of texts or other values: JSON, or a line for each."""
-    from tfgrpo_dspy.steps.reading.json_text import parse_json, unfenced
-
     if isinstance(raw, str):
         parsed = parse_json(raw)
         if not parsed.is_whole:
@@ -174,8 +201,6 @@ def _lines(text: str) -> list[str]:
 
 
 def _read_other(raw: Any, kind: Any) -> Any:
-    from tfgrpo_dspy.steps.reading.json_text import parse_json
-
     adapter = TypeAdapter(kind)
     parsed = parse_json(raw).value if isinstance(raw, str) else None
     for value in (raw, parsed, read_text(raw)):

@@ -228,3 +228,93 @@ def test_what_is_odd_about_an_item_is_said_in_a_sentence_without_names_of_fields
 
 def test_prose_about_operations_is_no_operation():
     assert read_operations("I looked at the candidates. They add nothing new - keep going.").operations == ()
+
+
+MEANT = [
+    Add(text="When a, do b.", sources=("A0",)),
+    Modify(id="G7", text="When c, do d.", sources=("A1",)),
+    Delete(id="G3"),
+]
+ITEMS = [o.model_dump(exclude={"reason", "scope"}) | ({} if o.sources else {"sources": []}) for o in MEANT]
+ARGUMENTS = [{key: value for key, value in item.items() if key != "op"} for item in ITEMS]
+
+
+def xml(item: dict[str, Any]) -> str:
+    """As DSPy's XML adapter writes it."""
+    sources = "".join(f"<item>{label}</item>" for label in item["sources"])
+    return "".join(f"<{k}>{v}</{k}>" for k, v in {**item, "sources": sources}.items())
+
+
+FORMS = {
+    "a fence for each": "".join(f"{i}.\n```json\n{json.dumps(item)}\n```\n" for i, item in enumerate(ITEMS)),
+    "prose between": "".join(f"Then: {json.dumps(item)} because of it.\n" for item in ITEMS),
+    "points in JSON": "".join(f"- {json.dumps(item)}\n" for item in ITEMS),
+    "lists one after the other": f"{json.dumps(ITEMS[:1])}\nand {json.dumps(ITEMS[1:])}",
+    "lists in lists": json.dumps([[ITEMS[0]], [[ITEMS[1]], [[ITEMS[2]]]]]),
+    "texts of JSON": json.dumps([json.dumps(item) for item in ITEMS]),
+    "curled quotes": json.dumps(ITEMS).replace('"', "\u201d"),
+    "a list by operation": json.dumps(
+        {"added": ARGUMENTS[:1], "to_modify": ARGUMENTS[1:2], "deletions": ["G3"], "keep": []}
+    ),
+    "operations as keys": json.dumps(
+        [
+            {"add": "When a, do b.", "sources": "A0"},
+            {"modify": "G7", "text": "When c, do d.", "sources": "A1"},
+            {"delete": "G3"},
+        ]
+    ),
+    "past tense": json.dumps(
+        [{**item, "op": op} for item, op in zip(ITEMS, ("Added", "modified", "removed"), strict=True)]
+    ),
+    "names of types": json.dumps(
+        [{**item, "op": op} for item, op in zip(ITEMS, ("Operation.ADD", "modify_entry", "to delete"), strict=True)]
+    ),
+    "another language": json.dumps(
+        [{**item, "op": op} for item, op in zip(ITEMS, ("hinzufügen", "修改", "supprimer"), strict=True)]
+    ),
+    "arguments": json.dumps([{"op": item["op"], "params": rest} for item, rest in zip(ITEMS, ARGUMENTS, strict=True)]),
+    "tool calls": json.dumps(
+        {
+            "tool_calls": [
+                {"id": f"call_{i}", "type": "function", "function": {"name": item["op"], "arguments": json.dumps(rest)}}
+                for i, (item, rest) in enumerate(zip(ITEMS, ARGUMENTS, strict=True))
+            ]
+        }
+    ),
+    "tool calls in tags": "".join(
+        f"<tool_call>\n{json.dumps({'name': item['op'], 'arguments': rest})}\n</tool_call>\n"
+        for item, rest in zip(ITEMS, ARGUMENTS, strict=True)
+    ),
+    "one tool call": json.dumps({"functionCall": {"name": "update", "args": {"operations": ITEMS}}}),
+    "calls in Python": "\n".join(
+        f"{item['op']}({', '.join(f'{k}={v!r}' for k, v in rest.items())})"
+        for item, rest in zip(ITEMS, ARGUMENTS, strict=True)
+    ),
+    "what an object prints": str([*MEANT]).replace("(reason='', ", "(").replace("scope=None, ", ""),
+    "XML": "".join(f"<item>{xml(item)}</item>" for item in ITEMS),
+    "XML with attributes": '<add sources="A0">When a, do b.</add>'
+    '<modify id="G7" sources="A1">When c, do d.</modify><delete id="G3"/>',
+    "texts with what stood before them": json.dumps(
+        [{**ITEMS[0], "text": "- Lesson: When a, do b."}, {**ITEMS[1], "text": '[G7] "When c, do d."'}, ITEMS[2]]
+    ),
+    "labels as objects": json.dumps(
+        [{**ITEMS[0], "sources": [{"label": "A0"}]}, {**ITEMS[1], "sources": ["A1.0"]}, ITEMS[2]]
+    ),
+    "headings": "### Add\n- When a, do b. (A0)\n\n**Modify:**\n- [G7] When c, do d. (A1)\n\n## Delete\n- G3",
+    "points in points": "1. **Operation:** add\n   - **Text:** When a, do b.\n   - **Sources:** A0\n"
+    "2. **Operation:** modify\n   - **ID:** G7\n   - **Text:** When c, do d.\n   - **Sources:** A1\n"
+    "3. **Operation:** delete\n   - **ID:** G3",
+    "YAML": '```yaml\n- op: add\n  text: "When a, do b."\n  sources: [A0]\n- op: modify\n  id: G7\n'
+    "  text: When c, do d.\n  sources: [A1]\n- op: delete\n  id: G3\n```",
+    "lines": '[ADD] When a, do b. (A0)\n- Modify G7 to "When c, do d." (A1)\n- Delete G3 because it misleads',
+    "arrows": "\u2795 Add \u2192 When a, do b. (A0)\nModify G7 -> When c, do d. Sources: A1\nDelete G3",
+}
+
+
+@pytest.mark.parametrize("reply", FORMS.values(), ids=FORMS)
+def test_operations_are_read_in_any_form(reply):
+    read = read_operations(reply)
+    assert [(o.op, getattr(o, "id", None), getattr(o, "text", None), o.sources) for o in read.operations] == [
+        (o.op, getattr(o, "id", None), getattr(o, "text", None), o.sources) for o in MEANT
+    ]
+    assert (read.odd, read.is_whole) == ((), True)

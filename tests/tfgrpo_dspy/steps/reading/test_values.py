@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tfgrpo_dspy.library.operations import Operation
 from tfgrpo_dspy.steps.reading.adapter import reading
 from tfgrpo_dspy.steps.reading.odd import BROKE_OFF, REPEATS, Odd
-from tfgrpo_dspy.steps.reading.values import read_choice, read_reply, read_value, says_nothing
+from tfgrpo_dspy.steps.reading.values import read_choice, read_lesson, read_reply, read_value, says_nothing
 
 DECISIONS = ("new", "sharpens", "already said", "says nothing")
 FIELDS = {"reasoning": str, "decision": Literal[DECISIONS], "entry": Literal["G7", "G12", "none"], "text": str}
@@ -40,6 +41,46 @@ WRITTEN = {
     "plain names": "\n".join(f"{name}: {value}" for name, value in SAID.items()),
     "a list of names": "\n".join(f"- {name.title()}: {value}" for name, value in SAID.items()),
     "quotes around each": "\n".join(f'[[ ## {name} ## ]]\n"{value}"' for name, value in SAID.items()),
+    "bold markers": "".join(f"**[[ ## {name} ## ]]**\n{value}\n\n" for name, value in SAID.items()),
+    "markers as points, and cut at the end": "".join(
+        f"- [[ ## {name} ## ]]\n{value}\n\n" for name, value in SAID.items()
+    )
+    + "[[ ## comp",
+    "markers on one line": " ".join(f"[[ ## {name} ## ]] {value}" for name, value in SAID.items()),
+    "markers without brackets": "".join(f"## {name} ##\n{value}\n\n" for name, value in SAID.items())
+    + "## completed ##",
+    "markers after a prompt's own placeholders": "".join(f"[[ ## {name} ## ]]\n{{{name}}}\n\n" for name in SAID)
+    + "".join(f"[[ ## {name} ## ]]\n{value}\n\n" for name, value in SAID.items()),
+    "markers with an invisible beginning and Windows' line ends": "\ufeff"
+    + "".join(f"[[ ## {name} ## ]]\r\n{value}\r\n" for name, value in SAID.items()),
+    "a channel for thoughts": "<|channel|>analysis<|message|>decision: new<|end|><|channel|>final<|message|>"
+    + "".join(f"[[ ## {name} ## ]]\n{value}\n\n" for name, value in SAID.items())
+    + "<|im_end|>",
+    "two thoughts": "<think>a</think>\n<think>decision: new</think>\n" + json.dumps(SAID),
+    "thoughts in brackets": f"[THINK]decision: new[/THINK]{json.dumps(SAID)}",
+    "a call in Python": f"decide({', '.join(f'{name}={value!r}' for name, value in SAID.items())})",
+    "parameters of a call": "<tool_call><function=decide>"
+    + "".join(f"<parameter={name}>\n{value}\n</parameter>\n" for name, value in SAID.items())
+    + "</function></tool_call>",
+    "named parameters": "".join(f'<parameter name="{name}">{value}</parameter>' for name, value in SAID.items()),
+    "XML with attributes": "".join(
+        f'<{name.upper()} type="str">{value}</ {name.upper()} >' for name, value in SAID.items()
+    ),
+    "another call's arguments": json.dumps({"functionCall": {"name": "decide", "args": SAID}}),
+    "names and values": json.dumps([{"name": name, "value": value} for name, value in SAID.items()]),
+    "an object for each": "\n".join(json.dumps({name: value}) for name, value in SAID.items()),
+    "JSON with curled quotes": "{" + ", ".join(f"“{name}”: “{value}”" for name, value in SAID.items()) + "}",
+    "JSON within JSON": json.dumps(json.dumps(SAID)),
+    "JSON after other braces and code": f"Of {{decision}} and {{a: 1}}:\n```python\nprint({{'a': 1}})\n```\n"
+    f"```json\n{json.dumps(SAID)}\n```",
+    "YAML in a fence": "```yaml\nreasoning: |\n  They differ in the unit.\ndecision: sharpens\nentry: G7\n"
+    "text: >-\n  When a, do b: c.\n```",
+    "letters": "\n".join(
+        f"{letter}) {name}: {value}" for letter, (name, value) in zip("abcd", SAID.items(), strict=True)
+    ),
+    "bold names alone": "\n".join(f"**{name.title()}**\n{value}" for name, value in SAID.items()),
+    "quoted lines": "\n".join(f"> My {name}: {value}" for name, value in SAID.items()),
+    "other colons": "\n".join(f"{name}\uff1a{value}" for name, value in SAID.items()),
 }
 
 
@@ -101,17 +142,58 @@ def test_a_choice_is_read_in_any_dress(option, data):
                 f"Literal['{option}']",
                 f"I would say that it is {option}.",
                 f"{option}\nIt is so because of the unit.",
+                f"\\boxed{{\\text{{{option}}}}}",
+                "\n".join(f"[{'x' if other == option else ' '}] {other}" for other in DECISIONS),
             ]
         )
     )
     assert read_choice(dressed, DECISIONS) == option
 
 
-@pytest.mark.parametrize("written", ["", "maybe", "new or sharpens", "It is not new.", "renewed", None, {}, []])
+@pytest.mark.parametrize(
+    "written",
+    ["", "maybe", "new or sharpens", "It is not new.", "renewed", "new\nsharpens\nsays nothing", None, {}, []],
+)
 def test_what_names_no_option_or_several_is_not_guessed(written):
     read = read_choice(written, DECISIONS)
     assert isinstance(read, Odd)
     assert "one of these: new, sharpens, already said, says nothing." in read.why
+
+
+def test_an_option_is_known_by_another_form_of_its_word():
+    assert read_choice("Sharpened", DECISIONS) == read_choice("The lesson sharpen it.", DECISIONS) == "sharpens"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "- When a, do b.",
+        "1. When a, do b.",
+        "[G7] When a, do b.",
+        "G7: When a, do b.",
+        "**Lesson:** When a, do b.",
+        'The revised lesson: "When a, do b."',
+        '["When a, do b."]',
+        '{"lesson": "When a, do b."}',
+        "```text\nWhen a, do b.\n```",
+        "When a,\ndo b.\n```",
+    ],
+)
+def test_a_lesson_is_kept_without_what_a_model_puts_before_and_around_it(written):
+    assert read_lesson(written) == "When a, do b."
+
+
+@pytest.mark.parametrize("text", ["Units: when a, do b.", "When [G7] is cited, do b.", "G7 holds.", "Lessons: none."])
+def test_what_only_looks_like_such_a_beginning_stays(text):
+    assert read_lesson(text) == text
+
+
+@pytest.mark.parametrize(
+    "piece", ["[", "[[ ## ", '{"', "[{", "<item>", "</think>", "\n", " ", "1", "add_", "(A0, ", "```\n"]
+)
+def test_one_piece_over_and_over_is_read_in_time_that_grows_with_its_length(piece):
+    for reply in (piece * 20_000, f"{piece * 20_000}x"):
+        assert set(read_reply(reply, {**FIELDS, "operations": list[Operation]})) == {*FIELDS, "operations"}
 
 
 def test_what_is_denied_is_not_chosen():

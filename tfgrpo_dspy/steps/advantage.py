@@ -30,7 +30,7 @@ from tfgrpo_dspy.signatures import (
 )
 from tfgrpo_dspy.steps.briefing import Briefing
 from tfgrpo_dspy.steps.lessons import Drawn, revised, why_left_out
-from tfgrpo_dspy.steps.reading.values import read_lesson, says_nothing
+from tfgrpo_dspy.steps.reading.texts import read_lesson, says_nothing
 from tfgrpo_dspy.steps.reflection import Answer, Reflection, Unusable
 from tfgrpo_dspy.text import neutralise, shorten, tail
 

@@ -16,7 +16,7 @@ from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.records.advantages import SemanticAdvantage
 from tfgrpo_dspy.signatures import EXAMPLE_LESSON, ReviseLesson
 from tfgrpo_dspy.steps.reading.soundness import ends_midway
-from tfgrpo_dspy.steps.reading.values import read_lesson, says_nothing
+from tfgrpo_dspy.steps.reading.texts import read_lesson, says_nothing
 from tfgrpo_dspy.steps.reflection import Reflection, Unusable
 from tfgrpo_dspy.text import count_words, neutralise, one_line, shorten
 

@@ -18,7 +18,7 @@ from tfgrpo_dspy.records.failures import Cause
 from tfgrpo_dspy.runtime.workers import Workers
 from tfgrpo_dspy.settings import Settings
 from tfgrpo_dspy.signatures import DeriveObjective
-from tfgrpo_dspy.steps.reading.values import says_nothing
+from tfgrpo_dspy.steps.reading.texts import says_nothing
 from tfgrpo_dspy.steps.reflection import Reflection, Unusable
 from tfgrpo_dspy.text import neutralise, one_line, shorten
 

@@ -30,7 +30,7 @@ from tfgrpo_dspy.signatures import PlaceLesson, SettleContradiction, WeighLesson
 from tfgrpo_dspy.steps.batch import told_in_full
 from tfgrpo_dspy.steps.briefing import Briefing
 from tfgrpo_dspy.steps.lessons import faults_in, told
-from tfgrpo_dspy.steps.reading.values import read_lesson, says_nothing
+from tfgrpo_dspy.steps.reading.texts import read_lesson, says_nothing
 from tfgrpo_dspy.steps.reflection import Reflection, Unusable
 from tfgrpo_dspy.text import neutralise, one_line, shorten
 

@@ -15,7 +15,7 @@ from tfgrpo_dspy.library.operations import Add, Delete, Keep, Modify, Operation
 from tfgrpo_dspy.steps.reading.fields import key_of
 from tfgrpo_dspy.steps.reading.json_text import parse_calls, parse_json, unfenced
 from tfgrpo_dspy.steps.reading.odd import Items, Odd
-from tfgrpo_dspy.steps.reading.values import read_lesson, says_nothing
+from tfgrpo_dspy.steps.reading.texts import read_lesson, says_nothing
 from tfgrpo_dspy.text import one_line, shorten
 
 _OPS = {

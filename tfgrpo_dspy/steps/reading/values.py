@@ -8,29 +8,16 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 
-from tfgrpo_dspy.library.latex import restore_latex
 from tfgrpo_dspy.library.word_index import stem
 from tfgrpo_dspy.steps.reading.fields import split_reply
-from tfgrpo_dspy.steps.reading.json_text import parse_json, unfenced
 from tfgrpo_dspy.steps.reading.odd import BROKE_OFF, REPEATS, Items, Odd
 from tfgrpo_dspy.steps.reading.soundness import is_babble
-from tfgrpo_dspy.text import one_line, shorten
+from tfgrpo_dspy.steps.reading.texts import read_text, says_nothing
+from tfgrpo_dspy.text import shorten
 
-_NOTHING = frozenset({"", "none", "null", "nil", "n/a", "na", "nothing", "no", "-", "–", "—", "not applicable"})
-_QUOTES = {"**": "**", "__": "__", "*": "*", '"': '"', "'": "'", "`": "`", "“": "”", "«": "»"}
-"""Marks of emphasis and quotes, by what opens them."""
 _TYPE_SHOWN = re.compile(r"\A(?:Literal|str|Optional)\[(.*)\]\Z", re.DOTALL)
 _BULLET = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s+(.*)$")
-_BLOCK = re.compile(r"\A[|>][-+]?[ \t]*\n\s*")
-"""What opens a text of several lines in YAML."""
 _TICKED = re.compile(r"^\W*\[[xX✓✔]\][ \t]*(.+)$", re.MULTILINE)
-_LEAD = re.compile(
-    r"\A(?:[-*•+>#]+\s+|\d{1,2}[.)]\s+|\[G\d+\]:?\s*|G\d+[:.)]\s+"
-    r"|[*_]{0,2}(?:(?:the|new|my|final|revised|updated|rewritten|shortened|general) )*"
-    r"(?:lesson|experience|entry|text|revised|advice|insight)(?: \d+)?[*_]{0,2}:[*_]{0,2}\s+)",
-    re.IGNORECASE,
-)
-"""What models put before an entry's text, as they saw it before entries, candidates and fields."""
 _NEGATION = re.compile(
     r"(?:\bnot|\bno|\bnever|n't|\bneither|\bnor|\bwithout|\brather than|\binstead of)(?:\W+\w+)?\W*\Z"
 )
@@ -72,40 +59,6 @@ def read_value(raw: Any, annotation: Any) -> Any:
         item = get_args(kind)[0]
         return _read_operations(raw) if getattr(item, "__name__", "") == "Operation" else _read_list(raw, item)
     return _read_other(raw, kind)
-
-
-def read_text(raw: Any) -> str:
-    """A text; of a list its items on lines of their own. Quotes, emphasis and fences around all of it are taken off."""
-    if raw is None:
-        return ""
-    if isinstance(raw, list | tuple):
-        return "\n".join(read_text(item) for item in raw)
-    if isinstance(raw, dict):
-        return read_text(next(iter(raw.values()))) if len(raw) == 1 else "\n".join(map(read_text, raw.values()))
-    text = _BLOCK.sub("", str(raw).strip())
-    if text.startswith(("```", "~~~")):
-        text = unfenced(text)
-    elif text.endswith("```") and text.count("```") == 1:
-        text = text[:-3].rstrip()  # of a fence around the whole reply
-    if text.startswith(("{", "[")) and text.endswith(("}", "]")):
-        value = parse_json(text).value
-        said = list(value.values()) if isinstance(value, dict) else value
-        if isinstance(said, list) and len(said) == 1 and isinstance(said[0], str):
-            return read_text(said[0])
-    return _unquoted(text)
-
-
-def read_lesson(raw: Any) -> str:
-    """A text as an entry holds it: on one line, without the point, the id or the name that models put before it."""
-    text = one_line(restore_latex(read_text(raw)))
-    while (shorter := _LEAD.sub("", text, count=1)) and shorter != text:
-        text = _unquoted(shorter)
-    return text
-
-
-def says_nothing(text: str) -> bool:
-    """Whether a text is a model's word for no text: "none", "N/A", "(none)"."""
-    return text.strip().strip("()[]<>.\"'`*_ ").casefold() in _NOTHING
 
 
 def read_choice(raw: Any, options: Sequence[Any]) -> Any:
@@ -184,6 +137,8 @@ def _read_whole_number(raw: Any) -> int | Odd:
 
 def _read_list(raw: Any, item: Any) -> list[Any] | Odd:
     """A list of texts or other values: JSON, or a line for each."""
+    from tfgrpo_dspy.steps.reading.json_text import parse_json, unfenced
+
     if isinstance(raw, str):
         parsed = parse_json(raw)
         if not parsed.is_whole:
@@ -201,6 +156,8 @@ def _lines(text: str) -> list[str]:
 
 
 def _read_other(raw: Any, kind: Any) -> Any:
+    from tfgrpo_dspy.steps.reading.json_text import parse_json
+
     adapter = TypeAdapter(kind)
     parsed = parse_json(raw).value if isinstance(raw, str) else None
     for value in (raw, parsed, read_text(raw)):
@@ -209,16 +166,3 @@ def _read_other(raw: Any, kind: Any) -> Any:
         except ValidationError:
             continue
     return Odd(f'"{shorten(str(raw), _SHOWN_TOKENS)}" does not fit what was asked.', str(raw))
-
-
-def _unquoted(text: str) -> str:
-    for opening, closing in _QUOTES.items():
-        inner = text[len(opening) : -len(closing)]
-        if (
-            len(text) > 2 * len(opening)
-            and text.startswith(opening)
-            and text.endswith(closing)
-            and closing not in inner
-        ):
-            return _unquoted(inner.strip())
-    return text

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from tfgrpo_dspy.library.operations import Operation
 from tfgrpo_dspy.steps.reading.adapter import reading
 from tfgrpo_dspy.steps.reading.odd import BROKE_OFF, REPEATS, Odd
-from tfgrpo_dspy.steps.reading.values import read_choice, read_lesson, read_reply, read_value, says_nothing
+from tfgrpo_dspy.steps.reading.texts import read_lesson, says_nothing
+from tfgrpo_dspy.steps.reading.values import read_choice, read_reply, read_value
 
 DECISIONS = ("new", "sharpens", "already said", "says nothing")
 FIELDS = {"reasoning": str, "decision": Literal[DECISIONS], "entry": Literal["G7", "G12", "none"], "text": str}

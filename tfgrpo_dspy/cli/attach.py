@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -74,7 +73,11 @@ def attach_libraries(options: AttachOptions) -> None:
         warn(f"{len(out_of_it)} left out, {reason}: {visible(', '.join(out_of_it))}")
     _show(options, attached, len(made.library), made.library.tokens)
     if len(paths) > 1:
-        rows = _ranges([(e.id, e.provenance.origin or "") for e in made.library])
+        ids: dict[str, list[tuple[str, str]]] = {}
+        for entry in made.library:
+            origin = entry.provenance.origin or ""
+            ids.setdefault(origin.rpartition(":")[0], []).append((entry.id, origin))
+        rows = [(f"{of[0][0]} to {of[-1][0]}", visible(f"{of[0][1]} to {of[-1][1]}")) for of in ids.values()]
         section("Where the ids come from", table_of(("in the prompt", "was"), rows))
 
 
@@ -84,11 +87,3 @@ def _show(options: AttachOptions, attached: dspy.Module, entries: int, tokens: i
     words = " ".join(options.program_options)
     use = f"{us()} evaluate {options.program} <examples> --load {show_path(options.out)} {words}".strip()
     out().print(facts([("read by", ", ".join(readers)), ("written", show_path(options.out)), ("to use it", use)]))
-
-
-def _ranges(pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The first and the last id of each library, with what they were."""
-    rows: dict[str, list[tuple[str, str]]] = {}
-    for id, origin in pairs:
-        rows.setdefault(origin.rpartition(":")[0], []).append((id, origin))
-    return [(f"{of[0][0]} to {of[-1][0]}", visible(f"{of[0][1]} to {of[-1][1]}")) for of in rows.values()]

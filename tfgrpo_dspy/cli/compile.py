@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import dspy
@@ -39,9 +38,7 @@ from tfgrpo_dspy.forecast.forecast import Forecast
 from tfgrpo_dspy.gates.holdout import Holdout
 from tfgrpo_dspy.gates.screen import Screen
 from tfgrpo_dspy.history.file import history_path, load_tracked
-from tfgrpo_dspy.history.history import History
 from tfgrpo_dspy.library.formats import read_library
-from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.lm.budget import Budget
 from tfgrpo_dspy.observers.mlflow.tracking import MLflowTracking
 from tfgrpo_dspy.observers.wandb_tracking import WandbTracking
@@ -241,7 +238,11 @@ def tracking_for(options: TrackingOptions, **more: Any) -> MLflowTracking | None
 
 def prepare(program: dspy.Module, options: CompileOptions, *, is_kept: bool = True) -> Job:
     """Read and check everything that the run needs, before anything is paid."""
-    metric, (library, history) = load_metric(options.metric), _to_start_from(options.library)
+    metric, start, history = load_metric(options.metric), options.library, None
+    if start is not None and history_path(start).is_file():
+        library, history, _ = load_tracked(start)
+    else:
+        library = read_library(start) if start is not None else Settings.library
     note_named(options.written)
     keeper = Keeper(options.out, history)
     examples = partial(examples_for, program, options=options)
@@ -318,16 +319,6 @@ def _review(options: CompileOptions) -> Review | None:
     if options.review_file is not None:
         return FileReview(options.review_file)
     return TerminalReview(options.settings.get("max_words", Settings.max_words)) if options.review else None
-
-
-def _to_start_from(path: Path | None) -> tuple[ExperienceLibrary, History | None]:
-    """The library, and what is known of how it came to be."""
-    if path is None:
-        return Settings.library, None
-    if not history_path(path).is_file():
-        return read_library(path), None
-    tracked = load_tracked(path)
-    return tracked.library, tracked.history
 
 
 def show_plan(job: Job, options: CompileOptions, title: str = "") -> None:

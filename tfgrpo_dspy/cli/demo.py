@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import json
 import time
-from functools import partial
 from pathlib import Path
 
 import dspy
 
 from tfgrpo_dspy.cli import view
-from tfgrpo_dspy.cli.compile import Job, finish, learn, measured, prepare, show_plan
+from tfgrpo_dspy.cli.compile import finish, learn, measured, prepare, show_plan
 from tfgrpo_dspy.cli.files import PROGRAM, check_folder, load_state
 from tfgrpo_dspy.cli.lms import SIMULATED_LM, lm_of
 from tfgrpo_dspy.cli.options.common import CompileOptions, DemoOptions
 from tfgrpo_dspy.cli.references import load_program
 from tfgrpo_dspy.cli.terminal import say, show_warnings_of_the_library, us
 from tfgrpo_dspy.library.file import write_atomically
-from tfgrpo_dspy.records.evaluation import Comparison
 from tfgrpo_dspy.simulated.world import Split, demo_examples
 
 SOLVER = "tfgrpo_dspy.simulated.student:make_solver"
@@ -33,7 +31,8 @@ def run_demo(options: DemoOptions) -> None:
     with dspy.context(**lm_of(asked, options.seed)):
         job = prepare(program, asked, is_kept=False)
         show_plan(job, asked, "Training-Free GRPO, the whole loop on the embedded LM")
-        story = learn(job, partial(_gain, job))
+        # What was saved is what is measured.
+        story = learn(job, lambda learned: measured(job, load_state(learned, job.keeper.folder / PROGRAM)))
     view.show_story(story, options.out, job.tracking)
     say(f"\n{time.monotonic() - began:.0f} s in all. Next: your own program, see {us()} compile --help")
     finish(story)
@@ -60,8 +59,3 @@ def _write_problems(options: DemoOptions, split: Split, number: int) -> Path:
     rows = [json.dumps(dict(example.items())) for example in demo_examples(number, options.seed, split)]
     write_atomically("".join(f"{row}\n" for row in rows), path)
     return path
-
-
-def _gain(job: Job, learned: dspy.Module) -> Comparison:
-    """What was saved is what is measured."""
-    return measured(job, load_state(learned, job.keeper.folder / PROGRAM))

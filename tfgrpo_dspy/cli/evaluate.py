@@ -57,7 +57,8 @@ def evaluate_program(options: EvaluateOptions) -> None:
         rows = [("data", described(options.devset, devset)), ("metric", options.metric), ("LM", lms["policy"])]
         rows.append(("plan", f"{counted(options.k, 'rollout')} a question at temperature {temperature}"))
         view.show_plan(f"Evaluation of {_title(options)}", rows, lms)
-        programs = {"learned": learned} if learned is not None else {_name_of(bare): bare}
+        reads = any(find_section(p.signature.instructions) for p in bare.predictors())
+        programs = {"with its library" if reads else "bare": bare} if learned is None else {"learned": learned}
         if learned is not None and options.baseline:
             programs = {"bare": detach(bare), **programs}
         made = {name: _evaluated(program, devset, metric, options) for name, program in programs.items()}
@@ -142,8 +143,3 @@ def _evaluated(
 
 def _title(options: EvaluateOptions) -> str:
     return f"{options.program} with {show_path(options.load)}" if options.load is not None else options.program
-
-
-def _name_of(program: dspy.Module) -> str:
-    conditioned = any(find_section(p.signature.instructions) for p in program.predictors())
-    return "with its library" if conditioned else "bare"

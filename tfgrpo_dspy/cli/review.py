@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -99,10 +100,8 @@ class FileReview:
             # Keep decisions that are not about this step and were not used by an earlier one.
             earlier = found.get("step") if found is not None else None
             if found is not None and not (isinstance(earlier, int) and earlier < step):
-                number = 1
-                while (to := self._path.with_name(f"{self._path.stem}.{number}{self._path.suffix}")).exists():
-                    number += 1
-                self._path.rename(to)
+                names = (self._path.with_name(f"{self._path.stem}.{n}{self._path.suffix}") for n in count(1))
+                self._path.rename(next(name for name in names if not name.exists()))
             write_atomically(json.dumps(document, indent=2, ensure_ascii=False) + "\n", self._path)
             raise ReviewStop(
                 f"step {step} proposes {counted(len(proposals), 'operation')}: decide in {shown}, then run the same "

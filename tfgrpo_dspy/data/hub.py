@@ -9,8 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from tfgrpo_dspy.data.files import NEEDED, Row, first_line
-from tfgrpo_dspy.data.parts import has_end, part_of, whole_of
+from tfgrpo_dspy.data.files import NEEDED, Row, first_line, has_end, part_of, whole_of
 from tfgrpo_dspy.errors import DataError, MissingExtraError
 
 _FORMATS = {"jsonl": "json", "json": "json", "csv": "csv", "tsv": "csv", "parquet": "parquet", "arrow": "arrow"}

@@ -8,8 +8,7 @@ from glob import glob
 from pathlib import Path
 from typing import Any
 
-from tfgrpo_dspy.data.files import STDIN, Row, reader_of, stdin_rows
-from tfgrpo_dspy.data.parts import is_part, part_of, whole_of
+from tfgrpo_dspy.data.files import STDIN, Row, is_part, part_of, reader_of, stdin_rows, whole_of
 from tfgrpo_dspy.errors import DataError, SettingsError
 
 FORMATS = ".jsonl, .json, .csv, .tsv, .parquet and .arrow files (also as .gz)"
@@ -87,18 +86,16 @@ def _folder_rows(folder: Path, split: str | None, limit: int | None) -> Iterator
         raise DataError(f"{folder}: there is nothing to read in this folder; examples are read from {FORMATS}")
     by_split: dict[str, list[Path]] = {}
     for path in shards:
-        by_split.setdefault(_split_of(path.relative_to(folder)), []).append(path)
+        # The split that a file's name or its folder's names; empty for none.
+        words = [
+            word for part in reversed(path.relative_to(folder).parts) for word in re.split(r"[^a-z]+", part.lower())
+        ]
+        by_split.setdefault(next((word for word in words if word in _SPLITS), ""), []).append(path)
     name = whole_of(split or "") or (next(iter(by_split)) if len(by_split) == 1 else "")
     if name not in by_split:
         known = ", ".join(filter(None, by_split)) or "none that file names tell"
         raise DataError(f"{folder}: choose one of its splits with split=..., they are {known}; got {split}")
     return part_of(_chained(by_split[name]), split)
-
-
-def _split_of(path: Path) -> str:
-    """The split that a file's name or its folder's names; empty for none."""
-    words = [word for part in reversed(path.parts) for word in re.split(r"[^a-z]+", part.lower())]
-    return next((word for word in words if word in _SPLITS), "")
 
 
 def _chained(paths: Sequence[Path]) -> Iterator[Row]:

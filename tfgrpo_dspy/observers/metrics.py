@@ -64,8 +64,11 @@ def step_metrics(record: StepRecord, settings: Settings) -> dict[str, float]:
     }
     if scored:
         counts["tools/calls_per_rollout"] = sum(r.tool_calls for r in scored) / len(scored)
+    known = {**rewards, **groups}
     return {
-        **_headline(record, {**rewards, **groups}),
+        # The same numbers once more: the UI sorts sections by name, and what matters most should come first.
+        **{f"brief/{name}": known[key] for name, key in _HEADLINE.items() if key in known},
+        "brief/size_of_library": len(record.library),
         **rewards,
         **groups,
         **counts,
@@ -167,12 +170,6 @@ def estimate_metrics(name: str, estimate: Estimate | None) -> dict[str, float]:
     if estimate is None:
         return {}
     return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
-
-
-def _headline(record: StepRecord, metrics: Mapping[str, float]) -> dict[str, float]:
-    """The same numbers once more: the UI sorts sections by name, and what matters most should come first."""
-    numbers = {f"brief/{name}": metrics[key] for name, key in _HEADLINE.items() if key in metrics}
-    return {**numbers, "brief/size_of_library": len(record.library)}
 
 
 def _rewards(record: StepRecord) -> dict[str, float]:

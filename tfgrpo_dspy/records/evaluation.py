@@ -122,7 +122,8 @@ class Comparison(Tabular):
     @property
     def if_lost(self) -> IfLost | None:
         """The difference with the lost rollouts scored against the candidate, and for it; None if none was lost."""
-        return difference_if_lost(*(_side(one) for one in (self.baseline, self.candidate)))
+        both = (self.baseline, self.candidate)
+        return difference_if_lost(*(Side(one.rewards, [len(group.lost) for group in one.groups]) for one in both))
 
     @property
     def verdict(self) -> str:
@@ -169,10 +170,6 @@ class Gain(Shown):
         """Whether it shows."""
         shown = f"{interval_text(self.difference)}, {self.difference.verdict}" if self.difference else "not measured"
         return Look(f"Gain: {shown}", (f"the student was returned: {self.withheld}" if self.withheld else "",))
-
-
-def _side(evaluation: Evaluation) -> Side:
-    return Side(evaluation.rewards, [len(group.lost) for group in evaluation.groups])
 
 
 def _told_of_lost(comparison: Comparison) -> str:

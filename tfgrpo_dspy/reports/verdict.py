@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from tfgrpo_dspy.records.evaluation import Gain
 from tfgrpo_dspy.records.result import CompileResult
 from tfgrpo_dspy.records.wording import interval_text
 from tfgrpo_dspy.statistics.estimates import paired_difference
@@ -13,20 +12,16 @@ _NOT_MEASURED = "Not measured, as nothing was held out. `--test FILE`, or tfgrpo
 
 def verdict_of(result: CompileResult) -> str:
     """One paragraph: better, worse, not distinguishable, or not measured; and on what."""
-    if result.gain is not None:
-        return _of_required(result.gain)
+    if (gain := result.gain) is not None:
+        if gain.difference is None:
+            return f"The student was returned as it was: {gain.withheld}."
+        on = f"{interval_text(gain.difference)} on fresh rollouts of {gain.difference.n} problems, paired"
+        if gain.withheld:
+            return f"Not shown to be better ({on}), so the student was returned as it was: {gain.withheld}."
+        return f"Better: {on}."
     if not any(change.kind != "keep" for step in result.steps for change in step.changes):
         return "The library did not change, so nothing can be better or worse than before."
     return _of_validation(result) or _of_gate(result) or _NOT_MEASURED
-
-
-def _of_required(gain: Gain) -> str:
-    if gain.difference is None:
-        return f"The student was returned as it was: {gain.withheld}."
-    on = f"{interval_text(gain.difference)} on fresh rollouts of {gain.difference.n} problems, paired"
-    if gain.withheld:
-        return f"Not shown to be better ({on}), so the student was returned as it was: {gain.withheld}."
-    return f"Better: {on}."
 
 
 def _of_validation(result: CompileResult) -> str:

@@ -49,7 +49,14 @@ def number(example: dspy.Example, prediction: dspy.Prediction, trace: object = N
         MetricError: No label to compare with, one that is no plain number, or a prediction without the field.
     """
     expected, given = expected_and_given(example, prediction)
-    wanted, found = _expected_number(expected), parse_number(given)
+    plain = _plain(final_part(expected))
+    numbers = list(_numbers(plain))
+    if len(numbers) != 1 or _NOT_PLAIN.search(plain):
+        raise MetricError(
+            f"the expected answer {shown(expected)} is no plain number; use the metric `exact` or one of your own, "
+            "or mark the number with #### in front"
+        )
+    wanted, found = numbers[0], parse_number(given)
     if found is None:
         return judged(0.0, f"Wrong: expected {wanted.text}, but there is no number in {shown(given)}.")
     if _agree(found, wanted):
@@ -150,17 +157,6 @@ def _only_number(text: str) -> Number | None:
     match = _NUMBER.fullmatch(_plain(text).strip("$ ").removesuffix("."))
     value = _value(match) if match and len(match[0]) <= _LONGEST else None
     return None if match is None or value is None else Number(value, match["percent"] is not None, match[0].strip())
-
-
-def _expected_number(text: str) -> Number:
-    plain = _plain(final_part(text))
-    numbers = list(_numbers(plain))
-    if len(numbers) != 1 or _NOT_PLAIN.search(plain):
-        raise MetricError(
-            f"the expected answer {shown(text)} is no plain number; use the metric `exact` or one of your own, "
-            "or mark the number with #### in front"
-        )
-    return numbers[0]
 
 
 def final_part(text: str) -> str:

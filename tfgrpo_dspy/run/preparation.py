@@ -68,21 +68,9 @@ def prepare(
         identity = identity_of_run(setup, settings, bare, (train, val, past and past.attempts), lms)
         store = Store(setup.log_dir, identity, restart=setup.restart, accept_changes=setup.accept_changes)
     held = held_out(settings, setup.gate, val)
-    run = Run(
-        settings,
-        bare,
-        train,
-        held.valset,
-        setup.metric,
-        _objective(settings, bare, conditioned),
-        Reflection(reflection_lm, settings.retries),
-        Announcer(listeners),
-        store,
-        judging=held.judging,
-        gate=held.gate,
-        review=setup.review,
-        past=past,
-    )
+    objective, reflection = _objective(settings, bare, conditioned), Reflection(reflection_lm, settings.retries)
+    run = Run(settings, bare, train, held.valset, setup.metric, objective, reflection, Announcer(listeners), store)
+    run.judging, run.gate, run.review, run.past = held.judging, held.gate, setup.review, past
     powers(held.gate)
     if past is None:
         policy = run.policy(settings.library)

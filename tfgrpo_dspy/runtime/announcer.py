@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from tfgrpo_dspy.records.events import Event, Observer
-
-if TYPE_CHECKING:
-    pass
 
 logger = logging.getLogger(__name__)
 

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 
 from tfgrpo_dspy.errors import StoreError
@@ -52,10 +53,7 @@ def put_aside(folder: Path) -> Path | None:
     """
     if not folder.exists():
         return None
-    number = 1
-    while folder.with_name(f"{folder.name}.{number}").exists():
-        number += 1
-    return folder.rename(folder.with_name(f"{folder.name}.{number}"))
+    return folder.rename(next(to for n in count(1) if not (to := folder.with_name(f"{folder.name}.{n}")).exists()))
 
 
 def remove_what_killed_writers_left(folder: Path) -> None:

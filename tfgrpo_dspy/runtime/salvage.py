@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
+from itertools import count
 from pathlib import Path
 
 from tfgrpo_dspy.runtime.database import PAGE, Record, connect
@@ -30,7 +31,8 @@ def salvage(path: Path) -> tuple[Path, int]:
     Returns:
         Where the damaged file is now, and how many records could be read.
     """
-    aside = _free_name(path)
+    names = (path.with_name(f"{path.stem}.damaged{number}{path.suffix}") for number in count(1))
+    aside = next(name for name in names if not name.exists())
     for suffix in ("", "-wal"):
         with suppress(FileNotFoundError):
             path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))
@@ -56,13 +58,6 @@ def records_in(path: Path) -> Iterator[Record]:
                 record = _record_at(page, place, pages)
                 if record.is_whole:
                     yield record
-
-
-def _free_name(path: Path) -> Path:
-    number = 1
-    while (aside := path.with_name(f"{path.stem}.damaged{number}{path.suffix}")).exists():
-        number += 1
-    return aside
 
 
 def _pages_of(data: bytes) -> Iterator[tuple[int, bytes]]:

@@ -339,15 +339,10 @@ class Store:
             return
         self.token = about.get("token") or uuid.uuid4().hex
         earlier, now = about.get("identity"), self._identity
-        changes = (
-            ["what run it is can no longer be read"]
-            if earlier is None
-            else [
-                f"{name} was {_short(earlier.get(name))}, is {_short(now.get(name))}"
-                for name in sorted({*earlier, *now})
-                if earlier.get(name) != now.get(name)
-            ]
-        )
+        changes = ["what run it is can no longer be read"]
+        if earlier is not None:
+            differing = (name for name in sorted({*earlier, *now}) if earlier.get(name) != now.get(name))
+            changes = [f"{name} was {_short(earlier.get(name))}, is {_short(now.get(name))}" for name in differing]
         if changes and not self._accept_changes:
             raise StoreError(
                 f"{self.folder} holds another run: {'; '.join(changes)}; give this run another folder, go on with that "

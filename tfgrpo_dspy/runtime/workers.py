@@ -99,7 +99,10 @@ class Workers:
         try:
             return self._pool.submit(self._context.copy().run, self._run, partial(task, *args, **kwargs))
         except RuntimeError:  # the pool has been shut down by an error elsewhere
-            return _cancelled()
+            future: Future[R] = Future()
+            future.cancel()
+            future.set_running_or_notify_cancel()
+            return future
 
     def task(self, name: str, kind: Any, make: Callable[[], R], *, reads: Iterable[str] = ()) -> Future[R]:
         """Ask the reflection LM in the pool: what is made is remembered, and announced.
@@ -240,10 +243,3 @@ def _copy(source: Future[R], target: Future[R]) -> None:
         target.set_exception(error)
     else:
         target.set_result(source.result())
-
-
-def _cancelled() -> Future[R]:
-    future: Future[R] = Future()
-    future.cancel()
-    future.set_running_or_notify_cancel()
-    return future

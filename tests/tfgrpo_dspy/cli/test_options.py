@@ -16,9 +16,8 @@ from tests.tfgrpo_dspy.command_line import ROOT, SOLVER, problems, run, the_erro
 from tfgrpo_dspy import BM25, Budget, Settings
 from tfgrpo_dspy.cli import boundary
 from tfgrpo_dspy.cli.options.common import CompileOptions, DemoOptions, EvaluateOptions
-from tfgrpo_dspy.cli.options.reading import read
 from tfgrpo_dspy.cli.options.spelling import option_of, spelled
-from tfgrpo_dspy.cli.options.taken import WORDS
+from tfgrpo_dspy.cli.options.taken import WORDS, read
 from tfgrpo_dspy.declaration import Setting, settings_of
 from tfgrpo_dspy.run.setup import Setup
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -20,9 +20,6 @@ from tfgrpo_dspy.history.history import diff
 from tfgrpo_dspy.library.apply import Change
 from tfgrpo_dspy.library.combine import combine
 from tfgrpo_dspy.library.library import ExperienceLibrary
-
-if TYPE_CHECKING:
-    from tfgrpo_dspy.steps.reflection import Reflection
 
 
 def merge(
@@ -57,7 +54,9 @@ def merge(
     combined = combined._replace(library=replace(combined.library, experiences=entries))
     made = Reconciled(*combined)
     if lm is not None:
-        made = reconcile(combined, old, _reflection(lm, api_base), objective or OBJECTIVE)
+        from tfgrpo_dspy.steps.reflection import Reflection
+
+        made = reconcile(combined, old, Reflection(make_lm(lm, api_base=api_base), retries=2), objective or OBJECTIVE)
     at = time.strftime("%Y-%m-%dT%H:%M:%S%z")
     reason = "; left out: ".join([f"merged with {second.name}", *filter(None, [", ".join(map(str, made.left_out))])])
     note = Note(author="import" if lm is None else "updater", reason=reason, at=at, refusals=made.refusals)
@@ -70,12 +69,6 @@ def merge(
     show_changes(diff(old, made.library))
     put = f"; what was there is now {aside.name}" if aside is not None else ""
     say(f"commit {history.commits[-1].id} in {show_path(target)}{put}", style="bold")
-
-
-def _reflection(lm: str, api_base: str | None) -> Reflection:
-    from tfgrpo_dspy.steps.reflection import Reflection
-
-    return Reflection(make_lm(lm, api_base=api_base), retries=2)
 
 
 def _moves(library: ExperienceLibrary, old: ExperienceLibrary) -> list[Change]:

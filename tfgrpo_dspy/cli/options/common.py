@@ -94,33 +94,70 @@ class TrackingOptions(StoreOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class GuardOptions:
-    """Who rules on what enters the library, as far as a command line can name them."""
+class MomentOptions:
+    """What is wanted of this one command, and is no part of the run that it makes."""
 
-    group: ClassVar[str] = "safeguards"
+    group: ClassVar[str] = "limits"
 
+    dry_run: bool = setting(False, "Roll out a small pilot, forecast calls, tokens, cost and time; stop.", common=True)
+    pilot: int = setting(4, "Examples of the pilot.", at_least(1))
+    confirm_above: float | None = setting(
+        None, "Forecast the run first, and ask if it is expected to cost more.", metavar="USD"
+    )
+    json: bool = setting(
+        False,
+        "Whether the result is one JSON document on standard output, and the rest on standard error.",
+        group="records",
+    )
+    restart: bool = setting(False, "Put the run that is in `log_dir` aside, and start over.")
+    accept_changes: bool = setting(
+        False, "Go on with a run though what decides it changed since; what changed is noted."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompileOptions(Taken, ProgramOptions, DataOptions, LMOptions, TrackingOptions, MomentOptions):
+    """Options of `tfgrpo compile`."""
+
+    takes = (Settings, Budget)
+    moment = MomentOptions
+    arguments = ("program", "trainset")
+
+    program: str = setting(
+        "",
+        "package.module:attribute or file.py:attribute. Options of a function that makes it follow TRAINSET.",
+        group="data",
+    )
+    trainset: str = setting("", f"{_EXAMPLES}.", group="data")
+    wandb: str | None = setting(
+        None, "Project of Weights & Biases in which the run is recorded too.", metavar="PROJECT", group="records"
+    )
+    valset: str | None = setting(
+        None, "Examples by which the best step's library is chosen.", metavar="FILE", group="data", common=True
+    )
     gate: Sequence[str] | None = setting(
         None,
         "Examples on which an update has to be shown not to be worse before it enters; screen: answers and names of "
         "training problems are refused. Repeatable.",
         metavar="FILE|screen",
+        group="safeguards",
     )
     test: str | None = setting(
-        None, "Held-out examples on which the bare and the learned program are compared at the end.", metavar="FILE"
+        None,
+        "Held-out examples on which the bare and the learned program are compared at the end.",
+        metavar="FILE",
+        group="safeguards",
     )
-    review: bool = setting(False, "Whether you are asked before each operation on the library is applied.")
+    review: bool = setting(
+        False, "Whether you are asked before each operation on the library is applied.", group="safeguards"
+    )
     review_file: Path | None = setting(
         None,
         "Each step's operations are written there and the run stops; with decisions filled in, the same command goes "
         "on.",
         metavar="FILE",
+        group="safeguards",
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunOptions:
-    """Where a run's files are and where it works."""
-
     library: Path | None = setting(None, "Library to start from, any format.", metavar="FILE", group="method")
     reflection_lm: str | None = setting(
         None,
@@ -149,52 +186,6 @@ class RunOptions:
     )
     identity: str | None = setting(
         None, "What program, metric and data are where a run that is taken up could not tell it.", group="records"
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class MomentOptions:
-    """What is wanted of this one command, and is no part of the run that it makes."""
-
-    group: ClassVar[str] = "limits"
-
-    dry_run: bool = setting(False, "Roll out a small pilot, forecast calls, tokens, cost and time; stop.", common=True)
-    pilot: int = setting(4, "Examples of the pilot.", at_least(1))
-    confirm_above: float | None = setting(
-        None, "Forecast the run first, and ask if it is expected to cost more.", metavar="USD"
-    )
-    json: bool = setting(
-        False,
-        "Whether the result is one JSON document on standard output, and the rest on standard error.",
-        group="records",
-    )
-    restart: bool = setting(False, "Put the run that is in `log_dir` aside, and start over.")
-    accept_changes: bool = setting(
-        False, "Go on with a run though what decides it changed since; what changed is noted."
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class CompileOptions(
-    Taken, ProgramOptions, DataOptions, LMOptions, GuardOptions, TrackingOptions, RunOptions, MomentOptions
-):
-    """Options of `tfgrpo compile`."""
-
-    takes = (Settings, Budget)
-    moment = MomentOptions
-    arguments = ("program", "trainset")
-
-    program: str = setting(
-        "",
-        "package.module:attribute or file.py:attribute. Options of a function that makes it follow TRAINSET.",
-        group="data",
-    )
-    trainset: str = setting("", f"{_EXAMPLES}.", group="data")
-    wandb: str | None = setting(
-        None, "Project of Weights & Biases in which the run is recorded too.", metavar="PROJECT", group="records"
-    )
-    valset: str | None = setting(
-        None, "Examples by which the best step's library is chosen.", metavar="FILE", group="data", common=True
     )
 
 

@@ -63,7 +63,7 @@ class TakesProgramOptions(SettingsCommand):
             given = ctx.params.get(name)
             if given is None and not ctx.params.get("recipe"):
                 ctx.fail(f"Missing argument '{name.upper()}'.")
-            if not _is_option(given):
+            if not (isinstance(given, str) and given.startswith("-") and given != "-"):  # which is standard input
                 continue
             if ctx.params.get("recipe"):
                 ctx.args = [ctx.params[place] for place in places[places.index(name) :] if ctx.params[place]] + ctx.args
@@ -151,7 +151,3 @@ def _told(make: Callable[..., Any]) -> str:
         about = f" ({helps[name].rstrip('.')})" if name in helps else ""
         options.append(f"--{name.replace('_', '-')}{word}{about}")
     return ", ".join(options)
-
-
-def _is_option(given: object) -> bool:
-    return isinstance(given, str) and given.startswith("-") and given != "-"  # which is standard input

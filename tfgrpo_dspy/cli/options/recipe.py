@@ -15,9 +15,8 @@ from typing import Any
 
 import yaml
 
-from tfgrpo_dspy.cli.options.reading import read
 from tfgrpo_dspy.cli.options.spelling import in_yaml
-from tfgrpo_dspy.cli.options.taken import Taken
+from tfgrpo_dspy.cli.options.taken import Taken, read
 from tfgrpo_dspy.declaration import GROUPS, Setting, settings_of, unknown
 from tfgrpo_dspy.errors import SettingsError
 from tfgrpo_dspy.reports.redaction import safe

@@ -20,34 +20,34 @@ def spelled(text: str, options: Collection[str]) -> str:
         text: Of an error or a help, its Python between backticks.
         options: Names of the command's options, e.g. `--epochs`; other names are left as they are.
     """
-    return _SPAN.sub(lambda match: _spelled(match[1], options), text)
 
-
-def _spelled(python: str, options: Collection[str]) -> str:
-    name, equals, value = python.partition("=")
-    option = option_of(name)
-    if _NAME.fullmatch(name) and option in options:
+    def typed(python: re.Match[str]) -> str:
+        name, equals, value = python[1].partition("=")
+        option = option_of(name)
+        if not _NAME.fullmatch(name) or option not in options:
+            return _text(python[1]) if _text(python[1]) != python[1] else python[0]
         if value in ("True", "False"):
             return option if value == "True" else f"--no{option[1:]}"
         return f"{option} {_text(value)}" if equals else option
-    return _text(python) if _text(python) != python else f"`{python}`"
+
+    return _SPAN.sub(typed, text)
 
 
 def in_yaml(text: str) -> str:
     """The text with `None` as null, `hedge=0.05` as hedge: 0.05."""
-    return _SPAN.sub(lambda match: _in_yaml(match[1]), text)
+
+    def written(python: re.Match[str]) -> str:
+        name, equals, value = python[1].partition("=")
+        if _NAME.fullmatch(name):
+            return f"{name}: {'null' if value == 'None' else _text(value)}" if equals else name
+        return "null" if python[1] == "None" else _text(python[1]) if _text(python[1]) != python[1] else python[0]
+
+    return _SPAN.sub(written, text)
 
 
 def option_of(name: str) -> str:
     """`--max-words` for max_words, `-k` for k."""
     return f"{'-' if len(name) == 1 else '--'}{name.replace('_', '-')}"
-
-
-def _in_yaml(python: str) -> str:
-    name, equals, value = python.partition("=")
-    if _NAME.fullmatch(name):
-        return f"{name}: {'null' if value == 'None' else _text(value)}" if equals else name
-    return "null" if python == "None" else _text(python) if _text(python) != python else f"`{python}`"
 
 
 def text_of(value: object) -> str:

@@ -16,10 +16,9 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 import typer
 from typer.core import TyperCommand
 
-from tfgrpo_dspy.cli.options.reading import pairs_of
 from tfgrpo_dspy.cli.options.recipe import Recipe, read_recipe
 from tfgrpo_dspy.cli.options.spelling import option_of, spelled, text_of
-from tfgrpo_dspy.cli.options.taken import WORDS, Taken
+from tfgrpo_dspy.cli.options.taken import WORDS, Taken, pairs_of
 from tfgrpo_dspy.declaration import GROUPS, Setting
 from tfgrpo_dspy.errors import SettingsError
 

@@ -56,7 +56,11 @@ def show_rollout(
     if is_simulated(lms_of(folder).values()):
         say(SIMULATED, style="yellow")
     if not names:
-        _list(found, purpose)
+        rows = [
+            (each.name, _reward(each), _tools(each), f"{each.rollout.seconds:.1f} s", _remark(each)) for each in found
+        ]
+        out().print(table_of(("rollout", "reward", "tool calls", "time", ""), rows, numeric=(1, 2, 3)))
+        say(f"{len(found)} rollouts of {visible(purpose)}", style="dim")
     elif len(names) == 1:
         _show_one(found[0], _library_read(folder, found[0]), full=full)
     else:
@@ -88,12 +92,6 @@ def _found(folder: Path, names: Sequence[str], purpose: str) -> list[Recorded]:
         held = ", ".join(f"{n} of {what}" for what, n in other_purposes(folder).items()) or "no rollout yet"
         raise DataError(f"the run holds no rollout of {visible(purpose)}; it holds {visible(held)} (--of WORD)")
     return [there[name] for name in names] if names else list(there.values())
-
-
-def _list(found: Sequence[Recorded], purpose: str) -> None:
-    rows = [(each.name, _reward(each), _tools(each), f"{each.rollout.seconds:.1f} s", _remark(each)) for each in found]
-    out().print(table_of(("rollout", "reward", "tool calls", "time", ""), rows, numeric=(1, 2, 3)))
-    say(f"{len(found)} rollouts of {visible(purpose)}", style="dim")
 
 
 def _show_one(each: Recorded, library: ExperienceLibrary | None, *, full: bool, marked: int | None = None) -> None:

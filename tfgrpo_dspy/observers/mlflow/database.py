@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib
 import logging
 import os
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+
+from filelock import FileLock
 
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 _BOUNDS = {
@@ -131,26 +131,8 @@ def _sole_creator(uri: str, patience: float = 60.0) -> Iterator[None]:
         yield
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        fcntl: Any = importlib.import_module("fcntl")
-    except ImportError:  # Windows: the losers of a race try again at the next event
+    with FileLock(path.with_name(f".{path.name}.lock"), timeout=patience):
         yield
-        return
-    with path.with_name(f".{path.name}.lock").open("w") as lock:
-        deadline = time.monotonic() + patience
-        while not _locked(fcntl, lock.fileno()):
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"another process has held {lock.name} for {patience:.0f} s")
-            time.sleep(0.1)
-        yield
-
-
-def _locked(fcntl: Any, descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def sqlite_path(uri: str) -> Path | None:

@@ -165,7 +165,9 @@ class Records:
         number = f"epoch_{event.epoch:0{self._width}d}"
         before, self._last_library = self._last_library, event.library
         yield from self._library(number, event.library)
-        yield self._text(f"library/{number}.diff.txt", partial(_difference, before, event.library))
+        yield self._text(
+            f"library/{number}.diff.txt", lambda: diff(before, event.library).to_text() or "no difference\n"
+        )
         yield self._text("library/latest.json", partial(dump_library, event.library))
         self._epochs[number] = event.library
         judged = self._epoch_steps[-1].validation if self._epoch_steps else None
@@ -177,7 +179,7 @@ class Records:
         at, result = self._clock(), event.result
         yield from self._library("returned", result.library)
         yield from self._best(result)
-        yield self._text("library/history.jsonl", partial(_history, result))
+        yield self._text("library/history.jsonl", lambda: dump_history(history_of(result)))
         yield self._text("library/provenance.md", partial(render_provenance, result))
         if result.initial_validation is not None:
             initial = partial(initial_metrics, result.initial_validation)
@@ -300,14 +302,6 @@ def now() -> int:
 def _cost_tag(usage: Usage) -> dict[str, str]:
     tags = {"cost": "unknown"} if usage.cost_usd is None else {}
     return {**tags, "tokens": "about: estimated from the texts"} if usage.is_estimate else tags
-
-
-def _difference(before: ExperienceLibrary, after: ExperienceLibrary) -> str:
-    return diff(before, after).to_text() or "no difference\n"
-
-
-def _history(result: CompileResult) -> str:
-    return dump_history(history_of(result))
 
 
 def _put_model(store: RunStore, **model: Any) -> None:

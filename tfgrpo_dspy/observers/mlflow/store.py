@@ -322,18 +322,12 @@ class RunStore:
         # A run that is there already was made by a try whose answer was lost, or by a process that was killed.
         mine = f"tags.`{_TOKEN_TAG}` = '{self._token}'"
         found = self.client.search_runs([self.experiment_id], mine, max_results=1)
-        run = found[0] if found else self._create_run(self.experiment_id, tags)
-        self.run_id, self.is_ours = run.info.run_id, True
+        named = self._destination.run_name or self._run_name
+        new = {**tags, _TOKEN_TAG: self._token, STATE_TAG: "running"}
+        made = found or [self.client.create_run(self.experiment_id, self._started, new, named)]
+        self.run_id, self.is_ours = made[0].info.run_id, True
         if found:
-            self._continue(run, tags)
-
-    def _create_run(self, experiment_id: str, tags: Mapping[str, str]) -> Run:
-        return self.client.create_run(
-            experiment_id,
-            start_time=self._started,
-            tags={**tags, _TOKEN_TAG: self._token, STATE_TAG: "running"},
-            run_name=self._destination.run_name or self._run_name,
-        )
+            self._continue(found[0], tags)
 
     def _continue(self, run: Run, tags: Mapping[str, str]) -> None:
         points = self.client.get_metric_history(run.info.run_id, LAST_OF_STEP)

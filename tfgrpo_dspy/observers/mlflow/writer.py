@@ -147,13 +147,10 @@ class Writer:
                     self._due.remove(entry)
                     self._written += 1
                     self._changed.notify_all()
-            elif not self._is_there(time.monotonic() - asked):
+            # A refused one must not hold up the others, a dead store must not be asked for them.
+            elif time.monotonic() - asked >= _SLOW or not self._wrote(Entry("", RunStore.ping)):
                 return False
         return True
-
-    def _is_there(self, waited: float) -> bool:
-        """After a failed write: a refused one must not hold up the others, a dead store must not be asked for them."""
-        return waited < _SLOW and self._wrote(Entry("", RunStore.ping))
 
     def _wrote(self, entry: Entry) -> bool:
         if entry.step is not None and entry.step <= self.store.committed:

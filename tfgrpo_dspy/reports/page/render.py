@@ -26,7 +26,8 @@ def render_page(story: Story) -> str:
     """A run as an HTML page, without credentials."""
     result = story.result
     fates = [each for each in story.details if each.title in (CANDIDATES, OVERRULED)]
-    others = [each for each in story.details if each not in fates and not _is_library(each)]
+    library = [each for each in story.details if any(isinstance(block, Entries) for block in each.blocks)]
+    others = [each for each in story.details if each not in (*fates, *library)]  # the page tells more of the library
     html = _template("page.html").render(
         story=story,
         verdict=_shown(story.verdict),
@@ -46,11 +47,6 @@ def with_verdict(page: str, section: Section) -> str:
     """A page with that section of its gain in place of the one that it has."""
     new = _template("verdict.html").render(verdict=_shown(section))
     return _VERDICT.sub(lambda match: f"{match[1]}\n{safe(new)}\n{match[2]}", page)
-
-
-def _is_library(section: Section) -> bool:
-    """Whether it is the library, which the page tells in more detail."""
-    return any(isinstance(block, Entries) for block in section.blocks)
 
 
 def _shown(section: Section) -> dict[str, Any]:

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from tfgrpo_dspy.errors import MissingExtraError
-from tfgrpo_dspy.records.rollouts import reward_estimate
 from tfgrpo_dspy.records.wording import gain_text
-from tfgrpo_dspy.statistics.estimates import Estimate
+from tfgrpo_dspy.reports.page.curve import series_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,15 +29,8 @@ def learning_curve(result: CompileResult, *, title: str) -> Figure:
     figure, axes = _figure(4.0)
     from matplotlib.ticker import MaxNLocator
 
-    judged = [(0, result.initial_validation), *((step.step, step.validation) for step in result.steps)]
-    curves: dict[str, list[tuple[float, Estimate]]] = {
-        "trainset, library before the step (Mean@G)": [
-            (step.step, mean) for step in result.steps if (mean := reward_estimate(step.groups)) is not None
-        ],
-        "valset, library after the step": [(step + _APART, made.mean) for step, made in judged if made is not None],
-    }
-    for label, points in curves.items():
-        at, means = [x for x, _ in points], [mean for _, mean in points]
+    for apart, (_, label, points) in enumerate(series_of(result)):
+        at, means = [step + apart * _APART for step, _ in points], [mean for _, mean in points]
         reach = [[m.value - m.low for m in means], [m.high - m.value for m in means]]
         axes.errorbar(at, [m.value for m in means], yerr=reach, marker="o", markersize=4, capsize=3, label=label)
     if result.best_step is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from tfgrpo_dspy.records.result import CompileResult
@@ -15,15 +15,18 @@ _APART = 7
 """Pixels between two intervals of one step."""
 
 
-class _Series(NamedTuple):
+class Series(NamedTuple):
+    """One line of a learning curve."""
+
     name: str
     label: str
-    points: tuple[tuple[int, Estimate], ...]
+    points: list[tuple[int, Estimate]]
+    """Step (0: before the first) and mean reward there."""
 
 
 def draw_curve(result: CompileResult) -> str:
     """The curve, or nothing where no step has a reward."""
-    series = list(_series(result))
+    series = series_of(result)
     if not series:
         return ""
     estimates = [estimate for each in series for _, estimate in each.points]
@@ -61,7 +64,7 @@ class _Frame(NamedTuple):
         for step in range(0, self.last + 1, stride):
             yield f'<text class="label" text-anchor="middle" x="{self.x(step)}" y="{_HEIGHT - 18}">{step}</text>'
 
-    def drawn(self, series: _Series, at: int) -> Iterator[str]:
+    def drawn(self, series: Series, at: int) -> Iterator[str]:
         shift = at * _APART
         places = [(round(self.x(step) + shift, 1), estimate) for step, estimate in series.points]
         line = " ".join(f"{x},{self.y(e.value)}" for x, e in places)
@@ -72,15 +75,12 @@ class _Frame(NamedTuple):
             yield f'<circle class="{series.name}" cx="{x}" cy="{self.y(e.value)}" r="4">{title}</circle>'
 
 
-def _series(result: CompileResult) -> Iterator[_Series]:
-    trained = [(step.step, reward_estimate(step.groups)) for step in result.steps]
+def series_of(result: CompileResult) -> list[Series]:
+    """Mean reward per step, and validation if there is any; what has no point is left out."""
     judged = [(0, result.initial_validation), *((step.step, step.validation) for step in result.steps)]
-    means = [(step, made.mean) for step, made in judged if made is not None]
-    if points := _known(trained):
-        yield _Series("train", "trainset, library before the step", points)
-    if points := _known(means):
-        yield _Series("val", "validation, library after the step", points)
-
-
-def _known(points: Sequence[tuple[int, Estimate | None]]) -> tuple[tuple[int, Estimate], ...]:
-    return tuple((step, estimate) for step, estimate in points if estimate is not None)
+    trained = [(step.step, mean) for step in result.steps if (mean := reward_estimate(step.groups)) is not None]
+    made = (
+        Series("train", "trainset, library before the step", trained),
+        Series("val", "validation, library after the step", [(step, v.mean) for step, v in judged if v is not None]),
+    )
+    return [each for each in made if each.points]

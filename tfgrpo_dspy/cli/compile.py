@@ -52,7 +52,7 @@ from tfgrpo_dspy.records.planned import Planned, auto_text
 from tfgrpo_dspy.records.result import RunStopped
 from tfgrpo_dspy.reports.redaction import safe
 from tfgrpo_dspy.reports.story import Story, Told, first_loss, nothing_was_scored, story_of
-from tfgrpo_dspy.rollouts.ray import RayExecutor
+from tfgrpo_dspy.rollouts.ray.executor import RayExecutor
 from tfgrpo_dspy.run.policy import as_policy
 from tfgrpo_dspy.runtime.executor import Executor
 from tfgrpo_dspy.settings import Settings

@@ -47,6 +47,8 @@ class Contents(NamedTuple):
     cache: Mapping[str, Any]
     """For `dspy.configure_cache`."""
     pace: Pace
+    environment: Mapping[str, str]
+    """Variables that are set there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,9 @@ class Parcel:
         return data
 
 
-def pack(task: RolloutTask, settings: Mapping[str, Any], pace: Pace, run: str) -> Parcel:
+def pack(
+    task: RolloutTask, settings: Mapping[str, Any], pace: Pace, run: str, environment: Mapping[str, str]
+) -> Parcel:
     """Everything that a rollout of the task needs.
 
     The user's modules are sent by value where that can be done, else by name.
@@ -74,7 +78,7 @@ def pack(task: RolloutTask, settings: Mapping[str, Any], pace: Pace, run: str) -
     """
     program = _with_bare_lms(task.policy.program)
     sent = replace(task, policy=Policy.of(program))
-    contents = Contents(run, sent, _settings_to_send(settings), _cache_settings(), pace)
+    contents = Contents(run, sent, _settings_to_send(settings), _cache_settings(), pace, environment)
     modules = tuple(own_modules(program, task.metric))
     errors: list[Exception] = []
     for by_value in dict.fromkeys((modules, ())):

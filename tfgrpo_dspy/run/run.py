@@ -181,7 +181,14 @@ class Run:
     def pace(self) -> Pace:
         """How hard rollouts in other processes may press the endpoints."""
         settings = self.settings
-        return Pace(self.num_threads, settings.call_timeout, settings.hedge, settings.seed)
+        return Pace(
+            self.num_threads,
+            settings.call_timeout,
+            settings.hedge,
+            settings.seed,
+            settings.max_outage,
+            settings.budget,
+        )
 
     def plan(self) -> Iterator[Step]:
         """The batches of all epochs; with a batch size, each epoch is shuffled by seed and epoch."""

@@ -68,7 +68,7 @@ class Setup:
     executor: Executor = setting(
         Threads(),
         'Where rollouts run: `"threads"` of this process, `"ray"`, or a `RayExecutor(address=...)`; the library is the '
-        "same. With Ray a budget cannot be kept, so it is refused.",
+        "same, and a budget holds for all of it.",
         like('`"threads"`, `"ray"` or a `RayExecutor(...)`', where=_opens),
         group="endpoint",
     )
@@ -138,11 +138,6 @@ class Setup:
 
 def check_together(setup: Setup, settings: Settings) -> None:
     """Raises `SettingsError` for what does not go together."""
-    if settings.budget is not None and not setup.executor.is_local:
-        raise SettingsError(
-            "a budget is kept in one process only, so it cannot be combined with rollouts in others; leave the budget "
-            'out, or take `executor="threads"`'
-        )
     if settings.min_group_size is not None and isinstance(setup.metric, GroupMetric):
         raise SettingsError(
             f"`min_group_size={settings.min_group_size}` lets a group grow while its rewards are equal, but this "
@@ -157,7 +152,7 @@ def _executor_of(executor: object) -> object:
         MissingExtraError: It needs a package that is not installed.
     """
     if executor == "ray":
-        from tfgrpo_dspy.rollouts.ray import RayExecutor
+        from tfgrpo_dspy.rollouts.ray.executor import RayExecutor
 
         return RayExecutor()
     return Threads() if executor == "threads" else executor

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 if TYPE_CHECKING:
     import dspy
 
+    from tfgrpo_dspy.lm.budget import Budget
     from tfgrpo_dspy.records.rollouts import Made
 
 Roll: TypeAlias = "Callable[[dspy.Example, str], Made]"
@@ -20,13 +21,16 @@ Roll: TypeAlias = "Callable[[dspy.Example, str], Made]"
 
 
 class Pace(NamedTuple):
-    """How hard endpoints may be pressed, for a place that has meters of its own."""
+    """How hard endpoints may be pressed and how long they are waited for, for a place that has meters of its own."""
 
     num_threads: int
     """Rollouts in flight at most, over all places together."""
     call_timeout: float | None
     hedge: float
     seed: int
+    max_outage: float | None
+    budget: Budget | None
+    """Of the run: whoever makes calls elsewhere has to ask the run's meter for each."""
 
 
 class Place(Protocol):
@@ -44,10 +48,6 @@ class Place(Protocol):
 class Executor(Protocol):
     """Opens a place for a run."""
 
-    @property
-    def is_local(self) -> bool:
-        """Whether rollouts run in this process: a budget is kept there only."""
-
     def open(self, pace: Pace) -> AbstractContextManager[Place]:
         """The place, in the dspy context of the caller; left when the run ends, and what runs there then is ended."""
 
@@ -62,8 +62,6 @@ class Here:
 
 class Threads:
     """Rollouts run in the threads of the run's own pool (the default)."""
-
-    is_local = True
 
     def __repr__(self) -> str:
         return "Threads()"

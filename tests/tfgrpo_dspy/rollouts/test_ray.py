@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -10,35 +11,66 @@ from pathlib import Path
 import dspy
 import pytest
 from dspy.utils.exceptions import LMAuthError
+from filelock import FileLock
 
 from tests.tfgrpo_dspy.command_line import SOLVER, problems, run
-from tfgrpo_dspy import Lost, ProgramError, RunStopped, Scored, SettingsError, TrainingFreeGRPO
+from tests.tfgrpo_dspy.lm.raw import PATIENCE, watchdog
+from tests.tfgrpo_dspy.lm.test_caps import CAPS, keeps
+from tests.tfgrpo_dspy.lm.test_over_http import OK, failing, lm, stub
+from tfgrpo_dspy import Budget, Lost, ProgramError, RunStopped, Scored, SettingsError, TrainingFreeGRPO
 from tfgrpo_dspy.errors import RequestError
 from tfgrpo_dspy.library.file import dump_library
 from tfgrpo_dspy.rewards.metrics import number
-from tfgrpo_dspy.rollouts.ray import RayExecutor
-from tfgrpo_dspy.simulated import demo_examples, simulated_lm
+from tfgrpo_dspy.rollouts.ray.executor import RayExecutor
+from tfgrpo_dspy.simulated import demo_examples, running_server, simulated_lm
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'tfgrpo-dspy[ray]'")
 pytestmark = pytest.mark.slow
 
-LOOPBACK = {"node_ip_address": "127.0.0.1", "include_dashboard": False}
-SECONDS = 60
+LOOPBACK = {"node_ip_address": "127.0.0.1", "include_dashboard": False, "object_store_memory": 80 * 2**20}
 
 
 @pytest.fixture(scope="module")
-def cluster():
+def alone():
+    """No other process of the suite has a cluster meanwhile, and Ray kills nothing because others take memory."""
+    with pytest.MonkeyPatch.context() as patch, FileLock(Path(tempfile.gettempdir()) / "tfgrpo-ray-tests.lock"):
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_memory_monitor_refresh_ms", "0")
+        yield patch
+        ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def cluster(alone):
     """A head of one CPU and a node of one CPU, on loopback."""
     from ray.cluster_utils import Cluster
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        # Else Ray takes 127.0.0.1 for this machine's own address, which is not loopback.
-        patch.setattr("ray._private.ray_constants.ENABLE_RAY_CLUSTER", False)
+    # Else Ray takes 127.0.0.1 for this machine's own address, which is not loopback.
+    alone.setattr("ray._private.ray_constants.ENABLE_RAY_CLUSTER", False)
+    try:
         made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, **LOOPBACK})
         made.add_node(num_cpus=1, **LOOPBACK)
-        yield made
-        made.shutdown()
+    except Exception as error:  # noqa: BLE001 - of a machine that lacks what it needs
+        pytest.skip(f"no Ray cluster can be started on this machine: {error}")
+    yield made
+    ray.shutdown()
+    made.shutdown()
+
+
+@pytest.fixture
+def on_ray(cluster):
+    """Rollouts on both nodes, where workers wait for them."""
+    return ready(RayExecutor(address=cluster.address, max_retries=1), 2)
+
+
+def ready(executor: RayExecutor, count: int) -> RayExecutor:
+    """Workers are there before the first rollout is dealt out, however slowly they start."""
+    executor.connect()
+    hired = [executor.hire()[0] for _ in range(count)]
+    ray.get([worker.ready.remote() for worker in hired], timeout=PATIENCE)
+    for worker in hired:
+        executor.dismiss(worker)
+    return executor
 
 
 class Solver(dspy.Module):
@@ -53,15 +85,21 @@ class Solver(dspy.Module):
         if self.folder is not None:
             node = ray.get_runtime_context().get_node_id() if ray.is_initialized() else "here"
             (self.folder / f"{time.monotonic_ns()}-{os.getpid()}-{node}").touch()
-            time.sleep(SECONDS if node == self.stuck_on else self.seconds)
+            time.sleep(PATIENCE if node == self.stuck_on else self.seconds)
         return self.solve(question=question)
 
 
 class Dying(Solver):
-    """Takes its process along."""
+    """Takes its process along when it is asked one of the questions."""
+
+    def __init__(self, deadly: str) -> None:
+        super().__init__()
+        self.deadly = deadly
 
     def forward(self, question: str):
-        os._exit(1)
+        if question == self.deadly:
+            os._exit(1)
+        return super().forward(question)
 
 
 class Refusing:
@@ -77,9 +115,9 @@ class Refusing:
         pass
 
 
-def compiled(executor, program, *, count=4, lm=None, **settings):
+def compiled(executor, program, *, count=4, model=None, **settings):
     given = {"epochs": 2, "group_size": 3, "num_threads": 4, "display_progress": False, **settings}
-    with dspy.context(lm=lm or simulated_lm(3, cache=False)):
+    with dspy.context(lm=model or simulated_lm(3, cache=False)):
         return TrainingFreeGRPO(number, executor=executor, **given).compile(program, demo_examples(count, 3))
 
 
@@ -94,23 +132,23 @@ def nodes_in(folder: Path) -> set[str]:
     return {path.name.rpartition("-")[2] for path in folder.iterdir()}
 
 
-def test_two_nodes_learn_the_same_library_as_threads_byte_for_byte(cluster, tmp_path):
-    program = compiled(RayExecutor(address=cluster.address), Solver(tmp_path, 0.02), count=8)
+def test_two_nodes_learn_the_same_library_as_threads_byte_for_byte(on_ray, tmp_path):
+    program = compiled(on_ray, Solver(tmp_path, 0.02), count=8)
     same = compiled("threads", Solver(), count=8)
     assert len(same.experience_library) > 0
     assert dump_library(program.experience_library) == dump_library(same.experience_library)
     assert rollouts_of(program) == rollouts_of(same)
     assert program.detailed_results.traffic == same.detailed_results.traffic
     assert len(nodes_in(tmp_path)) == 2
-    assert not ray.is_initialized()
 
 
 def test_rollouts_of_a_node_that_dies_during_a_step_are_made_elsewhere(cluster, tmp_path):
     doomed = cluster.add_node(num_cpus=1, **LOOPBACK)
+    executor = ready(RayExecutor(address=cluster.address), 3)
     died = threading.Event()
 
     def kill() -> None:
-        until = time.monotonic() + SECONDS
+        until = time.monotonic() + PATIENCE
         while time.monotonic() < until and doomed.node_id not in nodes_in(tmp_path):
             time.sleep(0.01)
         cluster.remove_node(doomed, allow_graceful=False)
@@ -118,8 +156,8 @@ def test_rollouts_of_a_node_that_dies_during_a_step_are_made_elsewhere(cluster, 
 
     killer = threading.Thread(target=kill)
     killer.start()
-    program = compiled(RayExecutor(address=cluster.address), Solver(tmp_path, 0.1, doomed.node_id), count=6)
-    killer.join(SECONDS)
+    program = compiled(executor, Solver(tmp_path, 0.1, doomed.node_id), count=6)
+    killer.join(PATIENCE)
     assert died.is_set()
     assert doomed.node_id in nodes_in(tmp_path)
     assert len(list(tmp_path.iterdir())) > len(rollouts_of(program))  # at least one was begun twice
@@ -128,21 +166,20 @@ def test_rollouts_of_a_node_that_dies_during_a_step_are_made_elsewhere(cluster, 
     assert rollouts_of(program) == rollouts_of(same)
 
 
-def test_a_refused_key_stops_the_run_and_what_is_under_way(cluster, tmp_path):
-    lm = dspy.LM("refusing/model", engine=Refusing(), cache=False, num_retries=0)
+def test_a_refused_key_stops_the_run_and_what_is_under_way(on_ray, tmp_path):
+    model = dspy.LM("refusing/model", engine=Refusing(), cache=False, num_retries=0)
     with pytest.raises(RunStopped, match="invalid key") as stopped:
-        compiled(RayExecutor(address=cluster.address), Solver(tmp_path, 0.2), count=20, lm=lm)
+        compiled(on_ray, Solver(tmp_path, 0.2), count=20, model=model)
     assert isinstance(stopped.value.__cause__, RequestError)
     assert len(list(tmp_path.iterdir())) < 20
 
 
-def test_a_rollout_whose_worker_dies_each_time_is_lost_and_not_scored(cluster):
-    executor = RayExecutor(address=cluster.address, max_retries=1)
-    program = compiled(executor, Dying(), count=1, epochs=1, group_size=2, max_errors=10)
-    lost = [r for step in program.detailed_results.steps for group in step.groups for r in group.rollouts]
-    assert [type(r) for r in lost] == [Lost, Lost]
-    assert {r.cause for r in lost} == {"infrastructure"}
-    assert all("WorkerCrashedError" in r.error for r in lost)
+def test_a_rollout_whose_worker_dies_each_time_is_lost_and_those_that_shared_the_worker_are_not(on_ray):
+    deadly = demo_examples(4, 3)[0].question
+    program = compiled(on_ray, Dying(deadly), epochs=1, group_size=2, num_threads=8, max_errors=10)
+    groups = {group.example.question: group.rollouts for group in program.detailed_results.steps[0].groups}
+    assert [(type(r), r.cause) for r in groups.pop(deadly)] == [(Lost, "infrastructure")] * 2
+    assert all(isinstance(rollout, Scored) for rollouts in groups.values() for rollout in rollouts)
 
 
 def test_a_program_that_cannot_travel_is_refused_with_what_to_mend(cluster):
@@ -150,6 +187,56 @@ def test_a_program_that_cannot_travel_is_refused_with_what_to_mend(cluster):
     program.client = threading.Lock()  # a connection would hold one
     with pytest.raises(ProgramError, match=r"the program cannot be sent to another process: .*lock"):
         compiled(RayExecutor(address=cluster.address), program)
+
+
+# Limits.
+
+
+@pytest.mark.parametrize("cap", CAPS)
+def test_every_cap_holds_at_the_server_and_everything_is_counted(on_ray, cap):
+    served: list = []
+    with watchdog(), running_server(seed=0, on_exchange=served.append) as url:
+        made = compiled(
+            on_ray, Solver(), count=6, epochs=1, num_threads=8, budget=CAPS[cap], model=lm(url, num_retries=3)
+        )
+    result = made.detailed_results
+    assert result.traffic.calls == len(served)
+    keeps(CAPS[cap], len(served), result.usage)
+
+
+def test_a_run_that_a_cap_ended_goes_on_to_the_library_of_threads_with_experiences_on_trial(on_ray, tmp_path):
+    given = {"count": 5, "epochs": 2, "group_size": 4, "trials": True, "log_dir": tmp_path / "run"}
+    first = compiled(on_ray, Solver(), budget=Budget(max_lm_calls=45), **given).detailed_results
+    assert "max_lm_calls=45" in first.ended.why
+    assert 0 < first.traffic.calls <= 45
+    program = compiled(on_ray, Solver(), **given)
+    assert program.detailed_results.traffic.calls > 0
+    same = compiled("threads", Solver(), **{**given, "log_dir": None})
+    assert len(same.experience_library) > 0
+    assert dump_library(program.experience_library) == dump_library(same.experience_library)
+    assert rollouts_of(program) == rollouts_of(same)
+
+
+def test_waits_in_workers_end_with_the_time_of_the_run(on_ray):
+    def busy(n: int):
+        return failing(429, "slow down", **{"Retry-After": "100"})
+
+    with watchdog(), stub(busy) as server:
+        started = time.monotonic()
+        budget = Budget(max_seconds=1.0)
+        made = compiled(on_ray, Solver(), budget=budget, max_errors=100, model=lm(server.api_base, num_retries=3))
+        assert time.monotonic() - started < 100  # as the endpoint asked for
+    assert "max_seconds=1" in made.detailed_results.ended.why
+
+
+def test_an_endpoint_that_goes_away_is_waited_for_and_people_hear_what_workers_say(on_ray, caplog):
+    def away_for_a_while(n: int):
+        return failing(503, "nobody there") if 3 < n < 10 else (200, {**OK, "usage": None}, {})
+
+    with watchdog(), stub(away_for_a_while) as server:
+        made = compiled(on_ray, dspy.Predict("question -> answer"), epochs=1, model=lm(server.api_base, num_retries=3))
+    assert len(rollouts_of(made)) == 12
+    assert "does not report its tokens" in caplog.text
 
 
 PROGRAM = """
@@ -172,17 +259,21 @@ def same(example, prediction, trace=None):
 """
 
 
-def test_the_command_line_brings_a_file_and_what_lies_beside_it(tmp_path):
+def test_the_command_line_brings_a_file_and_what_lies_beside_it_and_uses_its_cluster_again(alone, tmp_path):
     Path("helper.py").write_text("def ask(question):\n    return question + ' '\n")
     Path("mine.py").write_text(PROGRAM)
     problems(4, 1)
     common = ("compile", "mine.py:program", "train.jsonl", "--metric", "mine.py:same", "--lm", "simulated")
     more = ("--epochs", "1", "--no-tracking", "--lm-option", "cache=false", "--num-threads", "2")
-    for name in ("ray", "threads"):
-        result = run(*common, *more, "--executor", name, "--out", name)
+    clusters = set()
+    for executor, out in (("ray", "first"), ("ray", "second"), ("threads", "threads")):
+        result = run(*common, *more, "--executor", executor, "--out", out)
         assert result.exit_code == 0, result.output
-    assert Path("ray/library.json").read_bytes() == Path("threads/library.json").read_bytes()
-    assert not ray.is_initialized()
+        clusters.add(ray.get_runtime_context().gcs_address)
+    assert Path("first/library.json").read_bytes() == Path("threads/library.json").read_bytes()
+    assert Path("second/library.json").read_bytes() == Path("threads/library.json").read_bytes()
+    assert len(clusters) == 1  # it is used again
+    ray.shutdown()
 
 
 def test_an_address_without_a_cluster_is_refused_at_once():

@@ -1,4 +1,4 @@
-"""Where rollouts run is chosen by name or by value, and what cannot be kept elsewhere is refused."""
+"""Where rollouts run is chosen by name or by value."""
 
 from __future__ import annotations
 
@@ -11,18 +11,17 @@ import pytest
 from tests.tfgrpo_dspy.scripted import Engine, exact, examples, script
 from tfgrpo_dspy import Budget, MissingExtraError, SettingsError, TrainingFreeGRPO
 from tfgrpo_dspy.library.file import dump_library
-from tfgrpo_dspy.rollouts import ray as on_ray_module
-from tfgrpo_dspy.rollouts.ray import RayExecutor
+from tfgrpo_dspy.rollouts.ray import executor as on_ray_module
+from tfgrpo_dspy.rollouts.ray.executor import RayExecutor
 from tfgrpo_dspy.rollouts.task import RolloutTask
 from tfgrpo_dspy.runtime.executor import Pace, Roll, Threads
 
 QA = "question -> answer"
+BUDGET = Budget(max_lm_calls=10_000)
 
 
 class Elsewhere:
     """An executor that notes what it is asked for, and runs it in the thread that asks."""
-
-    is_local = False
 
     def __init__(self) -> None:
         self.paces: list[Pace] = []
@@ -61,8 +60,8 @@ def test_threads_are_the_default():
 
 def test_any_executor_gets_one_task_a_step_and_every_rollout_by_name():
     elsewhere = Elsewhere()
-    program = compiled(elsewhere, num_threads=3, seed=5, call_timeout=9)
-    assert elsewhere.paces == [Pace(3, 9, 0.0, 5)]
+    program = compiled(elsewhere, num_threads=3, seed=5, call_timeout=9, budget=BUDGET)
+    assert elsewhere.paces == [Pace(3, 9, 0.0, 5, 3600.0, BUDGET)]
     assert len(elsewhere.tasks) == 2
     expected = [f"s{step}/e{e}/r{r}" for step in (1, 2) for e in range(2) for r in range(3)]
     assert sorted(elsewhere.names) == expected
@@ -77,18 +76,13 @@ def test_what_is_no_executor_is_refused(executor):
         TrainingFreeGRPO(exact, executor=executor)
 
 
-def test_a_budget_is_refused_where_it_cannot_be_kept():
-    with pytest.raises(SettingsError, match="a budget is kept in one process only"):
-        TrainingFreeGRPO(exact, executor=Elsewhere(), budget=Budget(max_lm_calls=10))
-
-
 def test_without_ray_the_message_says_how_to_install_it(monkeypatch):
     monkeypatch.setattr(on_ray_module, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"pip install 'tfgrpo-dspy\[ray\]'"):
         TrainingFreeGRPO(exact, executor="ray")
 
 
-@pytest.mark.parametrize("wrong", [{"num_cpus_per_rollout": -1}, {"max_retries": -1}, {"max_retries": 1.5}])
+@pytest.mark.parametrize("wrong", [{"num_cpus_per_worker": 0}, {"max_retries": -1}, {"max_retries": 1.5}])
 def test_a_ray_executor_checks_its_values(wrong, monkeypatch):
     monkeypatch.setattr(on_ray_module, "find_spec", lambda name: name)
     with pytest.raises(SettingsError, match=next(iter(wrong))):

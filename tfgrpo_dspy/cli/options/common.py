@@ -166,11 +166,11 @@ class CompileOptions(Taken, ProgramOptions, DataOptions, LMOptions, TrackingOpti
         group="models",
     )
     executor: Literal["threads", "ray"] = setting(
-        "threads", "Where rollouts run: threads here, or tasks of a Ray cluster.", group="endpoint"
+        "threads", "Where rollouts run: threads here, or workers of a Ray cluster.", group="endpoint"
     )
     ray_address: str | None = setting(
         None,
-        "Ray cluster to use, or auto for the one on this machine; one is started for the run if left out.",
+        "Ray cluster to use, or auto for the one on this machine; one is started here if left out.",
         metavar="HOST:PORT",
         group="endpoint",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import ipaddress
 import os
 import re
@@ -10,7 +11,7 @@ import socket
 import sqlite3
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from copy import deepcopy
 from functools import partial
@@ -46,6 +47,16 @@ import dspy
 # The same examples every time, so that no change fails by another's; others: pytest --hypothesis-profile=default
 hypothesis_settings.register_profile("ours", deadline=None, derandomize=True, max_examples=40)
 hypothesis_settings.load_profile("ours")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is imported and collected is never garbage: it is looked for later, and only among what tests make."""
+    gc.disable()
+    collected = yield
+    gc.freeze()
+    gc.enable()
+    return collected
 
 
 def is_on_this_machine(address: object) -> bool:

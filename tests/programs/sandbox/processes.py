@@ -22,7 +22,7 @@ def processes_with(mark: str) -> list[int]:
     return found
 
 
-def that_stay(mark: str, seconds: float = 20.0) -> list[int]:
+def that_stay(mark: str, seconds: float = 300.0) -> list[int]:
     """Those of them that do not end: one that was killed takes a moment to give back its memory."""
     for process in processes_with(mark):
         with suppress(ProcessLookupError):

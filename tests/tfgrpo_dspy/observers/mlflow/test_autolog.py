@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -52,7 +53,10 @@ print(json.dumps({
 
 @pytest.mark.slow
 @pytest.mark.parametrize("first", ["tfgrpo_dspy", "mlflow"])
-def test_a_compile_under_autolog_works_and_leaves_no_stray_run_whichever_was_imported_first(first, tmp_path):
+def test_a_compile_under_autolog_works_and_leaves_no_stray_run_whichever_was_imported_first(
+    first, empty_store, tmp_path
+):
+    shutil.copy(empty_store, tmp_path)
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, first, str(tmp_path)],
         cwd=tmp_path,

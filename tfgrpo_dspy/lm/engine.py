@@ -63,8 +63,8 @@ class Errand:
     """What an answer says, and took."""
     whole: Callable[[Any], Any]
     """The answer, without halves of characters: a program could hand them to nobody."""
-    heard: Callable[[Exception, int, bytes], Exception] = lambda error, *_: error
-    """The error that it failed with, as the reply that came (status and body) makes it."""
+    is_heard: bool = False
+    """Whether its replies come by a connection of ours: what of them its engine does not read can be read here."""
     own_timeout: float | None = None
     """Seconds that its LM was given."""
     ends_itself: bool = False
@@ -369,7 +369,7 @@ class Attempt:
         self.scope.meter.departs(self.flight)
         try:
             with self.offering():
-                response = await way.send(self.errand, self.flight)
+                response = await self._sent(way)
         except BaseException as error:
             told = self._told(error)
             self.failed(told)
@@ -445,17 +445,33 @@ class Attempt:
             _, took = self.errand.read(seen.response())
             self._hear(self.ticket.answered((self.errand.model, self.scope.kind), took))
 
+    async def _sent(self, way: Way) -> Any:
+        """Its reply; one that was not read for its token counts only is read once more without them."""
+        try:
+            return await way.send(self.errand, self.flight)
+        except Exception:
+            if not self._is_heard or not self._may_be_read_again():
+                raise
+            return await way.send(self.errand, self.flight)
+
+    def _may_be_read_again(self) -> bool:
+        from tfgrpo_dspy.lm.verdicts.bodies import without_odd_usage
+
+        self.flight.replay = without_odd_usage(b"".join(self.flight.body))
+        return self.flight.replay is not None
+
+    @property
+    def _is_heard(self) -> bool:
+        """Whether a whole reply came, which can be looked at."""
+        return self.errand.is_heard and self.flight.is_whole and self.flight.reason is None
+
     def _told(self, error: BaseException) -> BaseException:
         """Why it came to nothing."""
-        flight = self.flight
-        if (
-            flight.reason is not None
-            or flight.status is None
-            or not flight.is_whole
-            or not isinstance(error, Exception)
-        ):
-            return flight.reason or error
-        return self.errand.heard(error, flight.status, b"".join(flight.body))
+        if not self._is_heard or self.flight.status is None or not isinstance(error, Exception):
+            return self.flight.reason or error
+        from tfgrpo_dspy.lm.verdicts.bodies import heard
+
+        return heard(error, self.flight.status, b"".join(self.flight.body))
 
     def failed(self, error: BaseException) -> None:
         """It is written down that it failed, unless it is already what became of it."""

@@ -64,6 +64,7 @@ class Asked:
 _NATIVE = (LM15Engine, AsyncLM15Engine)
 _LITELLM = (LiteLLMEngine, AsyncLiteLLMEngine)
 _OLD = (LegacyEngine, AsyncLegacyEngine)
+_HEARD = (*_NATIVE, *_LITELLM)
 
 
 def errand_of(asked: Asked) -> Errand:
@@ -79,13 +80,9 @@ def _of_request(asked: Asked, request: Request) -> Errand:
     kind, drawn = type(asked.engine), _with_seed(request, asked.seed)
     native = _native(asked.engine) if kind in _NATIVE else None
     if native is not None:
-        sends_to, pricing = _sends_natively, native.pricing_of(request.model)
-        send = partial(sends_to, asked.original, native.engine, drawn)
-        if kind is AsyncLM15Engine:
-            send = partial(_asends_natively, asked.original, native.engine, drawn)
+        pricing, send = native.pricing_of(request.model), partial(_sends_natively, asked.original, native.engine, drawn)
     else:
-        pricing = None
-        send = partial(_sends, asked, drawn)
+        pricing, send = None, partial(_sends, asked, drawn)
     return Errand(
         request.model,
         request,
@@ -96,7 +93,7 @@ def _of_request(asked: Asked, request: Request) -> Errand:
         send=send,
         read=partial(_read_response, request, pricing),
         whole=_whole_response,
-        heard=_heard,
+        is_heard=kind in _HEARD,
         own_timeout=native.patience if native is not None else None,
         ends_itself=native is not None or dspy.settings.send_stream is not None,
         may_ask_others=native is None and kind not in _LITELLM,
@@ -117,7 +114,7 @@ def _of_body(asked: Asked, lm: dspy.BaseLM, body: Mapping[str, Any], *_: Any) ->
         send=partial(_sends_body, asked, lm, seeded),
         read=partial(_read_result, lm, body),
         whole=_whole_result,
-        heard=_heard,
+        is_heard=type(asked.engine) in _HEARD,
         own_timeout=float(own) if isinstance(own, int | float) else None,
         ends_itself=dspy.settings.send_stream is not None,
         may_ask_others=type(asked.engine) not in _LITELLM,
@@ -134,37 +131,8 @@ def _with_seed(request: Request, seed: int | None) -> Request:
 # Sending.
 
 
-def _sends_natively(complete: Callable[..., Response], engine: Any, request: Request, flight: Flight) -> Response:
-    try:
-        return complete(engine, request)
-    except (TypeError, ValueError, AttributeError):
-        if not _may_be_read_again(flight):
-            raise
-        return complete(engine, request)
-
-
-async def _asends_natively(complete: Callable[..., Any], engine: Any, request: Request, flight: Flight) -> Response:
-    try:
-        response: Response = await complete(engine, request)
-    except (TypeError, ValueError, AttributeError):
-        if not _may_be_read_again(flight):
-            raise
-        response = await complete(engine, request)
-    return response
-
-
-def _may_be_read_again(flight: Flight) -> bool:
-    """Whether a reply was not read for its token counts only: it is, then, without them."""
-    from tfgrpo_dspy.lm.verdicts.bodies import without_odd_usage
-
-    flight.replay = without_odd_usage(b"".join(flight.body))
-    return flight.replay is not None
-
-
-def _heard(error: Exception, status: int, body: bytes) -> Exception:
-    from tfgrpo_dspy.lm.verdicts.bodies import heard
-
-    return heard(error, status, body)
+def _sends_natively(complete: Callable[..., Any], engine: Any, request: Request, _: Flight) -> Any:
+    return complete(engine, request)
 
 
 def _sends(asked: Asked, request: Request, flight: Flight) -> Any:
@@ -264,6 +232,9 @@ def _read_response(request: Request, pricing: Pricing | None, response: Response
     thought = "".join(part.text or "" for part in parts if part.type == "thinking")
     is_thought = any(part.type == "thinking" for part in parts) or bool(response.usage.reasoning_tokens)
     reported = _as_openai_counts(response.usage, pricing.provider if pricing is not None else "")
+    if None in reported:  # DSPy reads the names of one API only
+        raw = reported_in(response.provider_data)
+        reported = Reported(reported.read or raw.read, reported.written or raw.written, reported.cached or raw.cached)
     took = _usage(reported, partial(_tokens_of_request, request), text + thought)
     cost = None if pricing is None else pricing.cost_of(request, response)
     if cost is None and took.is_estimate and pricing is not None and pricing.rates is not None:
@@ -293,8 +264,9 @@ def _as_openai_counts(usage: Any, provider: str) -> Reported:
     read, written = reported.read, reported.written
     if "anthropic" in provider and read is not None:
         read += (usage.cache_read_tokens or 0) + (usage.cache_write_tokens or 0)
-    if provider in _APART and written is not None:
-        written += usage.reasoning_tokens or 0
+    thought = usage.reasoning_tokens or 0
+    if written is not None and (provider in _APART or thought > written):
+        written += thought
     return Reported(read, written, reported.cached)
 
 
@@ -343,8 +315,9 @@ def _messages(result: Any) -> Sequence[Any]:
 
 
 def _usage(reported: Reported, prompt_tokens: Callable[[], int], text: str) -> Usage:
-    """The tokens reported; those that were not, estimated."""
+    """The tokens reported; those that were not, estimated. That a text took none is not believed."""
     read, written = reported.read, reported.written
+    written = None if text and not written else written
     is_estimate = read is None or written is None
     if read is None:
         read = prompt_tokens()

@@ -10,6 +10,8 @@ import httpx
 
 from tfgrpo_dspy.lm.flight import FLIGHT, Flight
 
+_JSON = {"content-type": "application/json"}
+
 
 class _Counted(httpx.SyncByteStream):
     """A body that is looked at while it is read."""
@@ -49,6 +51,8 @@ def counted_send(original: Any) -> Any:
         flight = FLIGHT.get()
         is_asked = request.method == "POST"  # else it is fetched: an image of the prompt
         if flight is not None and is_asked:
+            if flight.replay is not None:
+                return httpx.Response(200, headers=_JSON, content=flight.replay, request=request)
             flight.asks()
             kwargs["follow_redirects"] = False
         response: httpx.Response = original(self, request, stream=stream or flight is not None, **kwargs)
@@ -77,6 +81,8 @@ def counted_asend(original: Any) -> Any:
         flight = FLIGHT.get()
         is_asked = request.method == "POST"  # else it is fetched: an image of the prompt
         if flight is not None and is_asked:
+            if flight.replay is not None:
+                return httpx.Response(200, headers=_JSON, content=flight.replay, request=request)
             flight.asks()
             kwargs["follow_redirects"] = False
         response: httpx.Response = await original(self, request, stream=stream or flight is not None, **kwargs)

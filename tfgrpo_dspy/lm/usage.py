@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from tfgrpo_dspy.text import estimate_tokens
 
@@ -75,8 +75,7 @@ class Traffic:
     """Requests that failed, most of which were repeated with success, by reason."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reported:
+class Reported(NamedTuple):
     """Tokens that a reply reports; None for what it does not say, or says in no sensible way."""
 
     read: int | None = None
@@ -86,20 +85,37 @@ class Reported:
     cached: int | None = None
 
 
-_READ = ("prompt_tokens", "input_tokens", "inputTokens", "promptTokenCount")
-_WRITTEN = ("completion_tokens", "output_tokens", "outputTokens", "candidatesTokenCount")
-_CACHED = ("cached_tokens", "cache_read_tokens", "cache_read_input_tokens", "cacheReadInputTokens")
+_READ = ("prompt_tokens", "input_tokens", "inputTokens", "promptTokenCount", "prompt_eval_count")
+_WRITTEN = ("completion_tokens", "output_tokens", "outputTokens", "candidatesTokenCount", "eval_count")
+_CACHED = (
+    *("cached_tokens", "cache_read_tokens", "cache_read_input_tokens", "cacheReadInputTokens"),
+    "prompt_cache_hit_tokens",
+)
 _DETAILS = ("prompt_tokens_details", "input_tokens_details")
+_OF_OUTPUT = ("completion_tokens_details", "output_tokens_details")
+_MOST = 10**9
+"""Tokens from which on a count is none."""
+_DEEPEST = 2
+"""Mappings within mappings that are looked through, as in `{"x_groq": {"usage": ...}}`."""
 
 
-def reported_in(usage: object) -> Reported:
-    """The tokens of a usage object or dictionary, in whichever API's names.
+def reported_in(usage: object, depth: int = 0) -> Reported:
+    """The tokens of a usage object or dictionary, or of one within it, in whichever API's names.
 
     Gateways that have nothing to report send null, zeros or no usage: that a prompt had no tokens is not believed.
+    What was read from a cache is part of the input, and what is more than all of the output was counted apart from it.
     """
     read, written = _first(usage, _READ), _first(usage, _WRITTEN)
+    if not (read or written) and isinstance(usage, Mapping) and depth < _DEEPEST:
+        inner = (reported_in(value, depth + 1) for value in usage.values() if isinstance(value, Mapping))
+        return next((found for found in inner if found != Reported()), Reported())
     found = [_first(inner, _CACHED) for name in _DETAILS if (inner := _value(usage, name)) is not None]
     cached = next((n for n in [*found, _first(usage, _CACHED)] if n is not None), None)
+    if cached is not None and read:
+        cached = min(cached, read)
+    thought = max(_first(_value(usage, name), ("reasoning_tokens",)) or 0 for name in _OF_OUTPUT)
+    if written is not None and thought > written:
+        written += thought
     return Reported(read or None, written if read or written else None, cached)
 
 
@@ -108,7 +124,7 @@ def _first(holder: object, names: tuple[str, ...]) -> int | None:
     first: int | None = None
     for name in names:
         count = _value(holder, name)
-        if type(count) is int and count >= 0:
+        if type(count) is int and 0 <= count < _MOST:
             if count:
                 return count
             first = 0

@@ -104,5 +104,5 @@ def without_odd_usage(body: bytes) -> bytes | None:
 def _counts(usage: object) -> dict[str, Any] | None:
     if not isinstance(usage, dict):
         return None
-    read = {name: _counts(value) if isinstance(value, dict) else value for name, value in usage.items()}
-    return {n: v for n, v in read.items() if v is None or isinstance(v, dict) or (type(v) is int and v >= 0)}
+    counts = {name: _counts(value) if name.lower().endswith("details") else value for name, value in usage.items()}
+    return {n: v for n, v in counts.items() if v is None or n.endswith("etails") or (type(v) is int and v >= 0)}

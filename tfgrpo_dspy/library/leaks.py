@@ -16,6 +16,8 @@ KINDS: tuple[Kind, ...] = ("leaked answer", "own words")
 """What gives the answer of a training problem away; what names the people and numbers of the problem it came from."""
 
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:,\d{3})*(?:\.\d+)?(?![\w]|\.\d)")
+_COUNTED = re.compile(r"(?:\A|(?<=[.:;,!?\n])|(?<=[.:;,!?] ))\(?\d{1,2}[.)](?=\s)")
+"""The numbers of a list's points, which count nothing of a problem."""
 _CONSTANTS = frozenset("3.14 3.1416 9.81 12 24 52 64 128 180 256 273.15 360 365 366 512 1024".split())
 """Numbers that general advice may well name, besides powers of ten and their multiples."""
 _LEAST_DIGITS = 3
@@ -81,8 +83,7 @@ def leaked_answers(text: str, answers: Iterable[str]) -> list[str]:
     A number counts from three significant digits on (12, 100 and 365 are in every other piece of advice), a smaller one
     only where the text calls it the answer. Words count if they are several, or one that is written with a capital.
     """
-    numbers = {_plain(found) for found in _NUMBER.findall(text)}
-    lowered = _spaced(text)
+    numbers, lowered = set(_numbers(text)), _spaced(text)
     return [answer for answer in answers if _is_leaked(answer, text, numbers, lowered)]
 
 
@@ -108,8 +109,8 @@ def own_words(text: str, drawn_from: Sequence[str], tasks: Sequence[str] = ()) -
         drawn_from: Inputs of those problems.
         tasks: Inputs of all problems; a name or passage that several of them hold is no problem's own.
     """
-    theirs = {_plain(found) for task in drawn_from for found in _NUMBER.findall(task)}
-    shared = [n for n in dict.fromkeys(map(_plain, _NUMBER.findall(text))) if n in theirs and n not in _CONSTANTS]
+    theirs = {number for task in drawn_from for number in _numbers(task)}
+    shared = [n for n in dict.fromkeys(_numbers(text)) if n in theirs and n not in _CONSTANTS]
     numbers = [n for n in shared if _digits(n) > 1] if len(shared) < _SEVERAL else shared
     names = {name for task in drawn_from for name in _CAPITAL.findall(task)}  # that one is at the head of a sentence
     found = [name for name in dict.fromkeys(_NAME.findall(text)) if name in names]
@@ -130,6 +131,10 @@ def _retold(text: str, drawn_from: Sequence[str], tasks: Sequence[str]) -> list[
 
 def _spaced(text: str) -> str:
     return f" {' '.join(_WORD.findall(text.lower()))} "
+
+
+def _numbers(text: str) -> list[str]:
+    return [_plain(found) for found in _NUMBER.findall(_COUNTED.sub("", text))]
 
 
 def _plain(number: str) -> str:

@@ -64,6 +64,18 @@ def test_names_and_numbers_of_the_problem_it_was_drawn_from_are_found_and_genera
     assert own_words("Always read Miller twice.", [], [PRICE]) == []
 
 
+def test_the_numbers_of_a_lists_points_are_none_of_the_problem():
+    task = "Tim runs 3 sprints of 40 metres, 2 times a day. How far does he run in 4 days?"
+    for text in (
+        "Do this: 1. Read. 2. Plan. 3. Add up. 4. Check.",
+        "(1) read, (2) plan\n3) add up",
+        "1. Read.\n2. Plan.",
+    ):
+        assert own_words(text, [task], [task]) == []
+    assert own_words("He runs 3. Then 2. So 3 sprints.", [task], [task]) == ["3", "2"]
+    assert own_words("First: 1. Read that he runs 3 times 2 sprints.", [task], [task]) == ["3", "2"]
+
+
 def test_six_words_in_a_row_of_a_problem_are_the_problem_told_again_unless_others_have_them_too():
     candle = "A candle melts by some centimeters every hour that it burns. How short is it then?"
     told = "When a candle melts by some centimeters every hour, multiply."

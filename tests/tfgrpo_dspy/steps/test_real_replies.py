@@ -20,19 +20,27 @@ from tfgrpo_dspy.steps.reading.odd import Odd
 from tfgrpo_dspy.steps.reading.values import read_reply
 from tfgrpo_dspy.text import one_line
 
-RECORDED = Path(__file__).parent / "replies" / "qwen2.5-coder-1.5b.jsonl"
-REPLIES = [json.loads(line) for line in RECORDED.read_text(encoding="utf-8").splitlines()]
+
+def recorded(name: str) -> list[dict[str, object]]:
+    file = Path(__file__).parent / "replies" / f"{name}.jsonl"
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+LESSONS = recorded("qwen2.5-coder-1.5b")
+REPLIES = [*LESSONS, *recorded("qwen2.5-coder-1.5b-trials")]
 PROMPTS = (SummarizeRollout, ExtractAdvantage, ReviseLesson, WeighLesson, PlaceLesson)
 TASK = "question: Kylar wants to buy 16 glasses. One costs $5, every second one only 60% of that. What does he pay?"
 
 
 @pytest.mark.parametrize("said", REPLIES, ids=[f"{i}-{'-'.join(said['asked'])}" for i, said in enumerate(REPLIES)])
-def test_each_field_of_each_reply_is_read_but_for_babble_and_a_field_s_own_name_which_are_asked_again(said):
+def test_each_field_of_each_reply_is_read_but_for_babble_and_what_is_none_which_are_asked_again(said):
     prompt = next(p for p in PROMPTS if set(said["asked"]) <= set(p.output_fields))
     needed = [name for name in said["asked"] if name not in may_lack(prompt)]
     read = read_reply(said["reply"], {name: prompt.output_fields[name].annotation for name in said["asked"]})
     assert any(isinstance(read[name], Odd) for name in needed) == ("is_babble" in said)
-    assert all(bool(read[name]) != said["reply"].endswith(f"{{{name}}}") for name in needed)
+    for name in needed:
+        is_none = "is_empty" in said or said["reply"].endswith(f"{{{name}}}")
+        assert bool(read[name]) != is_none
 
 
 OWN = "it speaks of its own task: "
@@ -54,6 +62,6 @@ LEFT_OUT = [
 
 @pytest.mark.parametrize(("task", "answer", "whys"), LEFT_OUT, ids=[task for task, *_ in LEFT_OUT])
 def test_a_lesson_that_is_of_no_use_is_left_out_with_a_reason_that_can_be_checked(task, answer, whys):
-    told = [said for said in REPLIES if "lesson" in said["asked"] and task in said.get("task", said["reply"])]
+    told = [said for said in LESSONS if "lesson" in said["asked"] and task in said.get("task", said["reply"])]
     written = {read_reply(said["reply"], {"lesson": str})["lesson"]: said.get("task", TASK) for said in told}
     assert [why_left_out(one_line(text), Drawn((drawn,), (answer,))) for text, drawn in written.items()] == whys

@@ -10,7 +10,6 @@ import typer
 
 from tfgrpo_dspy.cli.library.tracked import read_any
 from tfgrpo_dspy.cli.options.program import ProgramOptions
-from tfgrpo_dspy.cli.references import load_program
 from tfgrpo_dspy.cli.terminal import facts, out, say, section, show_path, table_of, us, warn
 from tfgrpo_dspy.errors import SettingsError
 from tfgrpo_dspy.library.combine import combine
@@ -53,6 +52,7 @@ class AttachOptions(ProgramOptions):
 def attach_libraries(options: AttachOptions) -> None:
     """Carry out the command."""
     from tfgrpo_dspy.cli.files import load_state, save_program
+    from tfgrpo_dspy.cli.references import load_program
     from tfgrpo_dspy.program.attach import attach
 
     if options.out.suffix != ".json":

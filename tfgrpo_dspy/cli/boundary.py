@@ -30,7 +30,6 @@ from typer.core import TyperGroup
 from tfgrpo_dspy.cli.options.spelling import spelled
 from tfgrpo_dspy.cli.terminal import err
 from tfgrpo_dspy.errors import RequestError, TFGRPOError, TooManyErrors
-from tfgrpo_dspy.lm.verdicts.table import verdict_of
 from tfgrpo_dspy.reports.redaction import safe
 from tfgrpo_dspy.text import one_line
 
@@ -124,6 +123,8 @@ def first_paragraph(error: BaseException) -> str:
 
 def why(error: BaseException) -> str:
     """Why a run or an evaluation could not go on, and what to do."""
+    from tfgrpo_dspy.lm.verdicts.table import verdict_of
+
     if isinstance(error, RequestError | TooManyErrors):
         return first_paragraph(error).rstrip(".")
     verdict = verdict_of(error)

@@ -17,7 +17,6 @@ from tfgrpo_dspy.cli.library.tracked import library_file, read_tracked
 from tfgrpo_dspy.cli.terminal import SIMULATED, err, say, show_path, us
 from tfgrpo_dspy.errors import DataError, MissingExtraError
 from tfgrpo_dspy.library.word_index import check_bm25
-from tfgrpo_dspy.observers.mlflow.ui import free_port, open_ui
 
 Host = Annotated[str, typer.Option("--host", metavar="ADDRESS")]
 
@@ -35,6 +34,7 @@ def simulate(
     ] = None,
 ) -> None:
     """Serve the embedded, simulated LM as an OpenAI-compatible endpoint."""
+    from tfgrpo_dspy.observers.mlflow.ui import free_port
     from tfgrpo_dspy.simulated.endpoint.server import Latency, serve
 
     latency = Latency(latency_median, latency_p99)
@@ -62,6 +62,8 @@ def ui(
     ] = None,
 ) -> None:
     """Look at the recorded runs in the browser (MLflow)."""
+    from tfgrpo_dspy.observers.mlflow.ui import open_ui
+
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # as an exception it closes what was opened
     with err().status("Starting mlflow ui"):
         running = open_ui(folder, port, host, experiment=experiment)

@@ -8,11 +8,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
-from rich.table import Column
 
 from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.observers.phase import Pace, Phase
@@ -29,6 +27,9 @@ from tfgrpo_dspy.records.events import (
 from tfgrpo_dspy.records.planned import auto_text
 from tfgrpo_dspy.records.wording import is_simulated, usage_text
 from tfgrpo_dspy.text import counted, one_line, shorten
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 logger = logging.getLogger(__name__)
 
@@ -171,6 +172,9 @@ class ProgressBar:
 
 def bars(console: Console, *, title: str = "{task.fields[title]}") -> Progress:
     """Bars whose title, count and clock keep their places at any width, and whose details give way."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.table import Column
+
     fixed: dict[str, Any] = {"markup": False}
     columns = [
         TextColumn(title, table_column=Column(no_wrap=True), **fixed),

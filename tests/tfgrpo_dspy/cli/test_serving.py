@@ -43,7 +43,7 @@ def test_a_ui_that_is_told_to_end_takes_mlflows_server_with_it(monkeypatch):
             os.kill(os.getpid(), signal.SIGTERM)
 
     before = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr("tfgrpo_dspy.cli.serving.open_ui", lambda *_, **__: Running())
+    monkeypatch.setattr("tfgrpo_dspy.observers.mlflow.ui.open_ui", lambda *_, **__: Running())
     try:
         assert run("ui").exit_code == 0
     finally:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from tfgrpo_dspy.cli.terminal import show_path
 from tfgrpo_dspy.errors import DataError
 from tfgrpo_dspy.looks.value import plain
-from tfgrpo_dspy.records.evaluation import Comparison, Evaluation
 from tfgrpo_dspy.reports.redaction import safe
-from tfgrpo_dspy.reports.story import Story
+
+if TYPE_CHECKING:
+    from tfgrpo_dspy.records.evaluation import Comparison, Evaluation
+    from tfgrpo_dspy.reports.story import Story
 
 Questions = list[dict[str, Any]]
 """Of an evaluation: each question's inputs and rewards."""

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -25,8 +25,10 @@ from tfgrpo_dspy.cli.terminal import (
 from tfgrpo_dspy.errors import DataError, SettingsError
 from tfgrpo_dspy.reports.redaction import safe
 from tfgrpo_dspy.runtime.locks import holding
-from tfgrpo_dspy.runtime.stored import Stored, reading
 from tfgrpo_dspy.text import counted, visible
+
+if TYPE_CHECKING:
+    from tfgrpo_dspy.runtime.stored import Stored
 
 _MOST = 100
 """Characters of a setting that are shown."""
@@ -49,6 +51,8 @@ def show_log(
     ] = None,
 ) -> None:
     """Show what a run is, what it did and spent; one that is going on, too."""
+    from tfgrpo_dspy.runtime.stored import reading
+
     if (export is not None) + check + to_mlflow > 1:
         raise SettingsError("--export, --check and --to-mlflow are three commands; give one of them")
     if not to_mlflow and (experiment or tracking_uri):

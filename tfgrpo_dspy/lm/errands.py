@@ -21,8 +21,8 @@ from dspy.clients.engines import (
 )
 from dspy.lm15 import LM15Error, Request, Response
 
+from tfgrpo_dspy.lm.attempt import Errand
 from tfgrpo_dspy.lm.budget import cost_at
-from tfgrpo_dspy.lm.engine import Errand
 from tfgrpo_dspy.lm.flight import Flight
 from tfgrpo_dspy.lm.scope import Scope
 from tfgrpo_dspy.lm.undocumented import (

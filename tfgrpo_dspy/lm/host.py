@@ -23,7 +23,7 @@ from dspy.clients.engines import (
     LM15Engine,
 )
 
-from tfgrpo_dspy.lm.engine import ask, board
+from tfgrpo_dspy.lm.engine import ask, board, streaming
 from tfgrpo_dspy.lm.errands import Asked, errand_of
 from tfgrpo_dspy.lm.flight import flying
 from tfgrpo_dspy.lm.scope import Scope, scope_here, scope_of_stray
@@ -140,7 +140,7 @@ def _stream(original: Callable[..., Any]) -> Callable[..., Any]:
             return
         asked = Asked(original, self, scope, args, kwargs)
         attempt = drive(board(scope, errand_of(asked), THREAD))
-        with attempt.streaming() as end:
+        with streaming(attempt) as end:
             with attempt.offering(), flying(attempt.flight):
                 events = iter(asked.engine_to_ask(*args, **kwargs))
                 event = next(events, None)
@@ -161,7 +161,7 @@ def _astream(original: Callable[..., Any]) -> Callable[..., Any]:
             return
         asked = Asked(original, self, scope, args, kwargs)
         attempt = await board(scope, errand_of(asked), TASK)
-        with attempt.streaming() as end:
+        with streaming(attempt) as end:
             with attempt.offering(), flying(attempt.flight):
                 events = aiter(asked.engine_to_ask(*args, **kwargs))
                 event = await anext(events, None)

@@ -4,6 +4,7 @@
   takes a transport through its public `RouterConfig`; the ones here are its own, with sockets that look at the
   request's `Flight` at each read, and replies that can be read once more.
 - Prices, which a cap in US dollars needs before the first call, and context windows.
+- Which models take no temperature but their own.
 - The engines that an LM was given.
 - The marks around what is no text in DSPy's texts.
 - What a program keeps in its file besides predictors.
@@ -12,7 +13,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
@@ -32,7 +33,7 @@ from dspy.clients.costs import estimate_cost
 from dspy.clients.model_metadata import model_info, rate
 from dspy.lm15 import LM15Error, Request, Response
 from dspy.predict.parameter import Parameter
-from dspy.utils.exceptions import LMError
+from dspy.utils.exceptions import LMConfigurationError, LMError
 
 from tfgrpo_dspy.lm.budget import Price
 from tfgrpo_dspy.lm.flight import FLIGHT, Flight, shut
@@ -41,6 +42,8 @@ CONTENT_BEGINS, CONTENT_ENDS = CUSTOM_TYPE_START_IDENTIFIER, CUSTOM_TYPE_END_IDE
 """What stands around images, audio and files where DSPy has them as text."""
 MOST_CONNECTIONS = 100_000
 """No bound of its own: the run bounds its calls."""
+_NOT_THEIRS = 0.7
+"""A temperature that models which take their own only refuse."""
 _NEAR = 0.02
 """Share of a deadline by which a socket's may be off: to set it lets every other thread go first, at each read."""
 
@@ -253,6 +256,28 @@ def window_of(lm: dspy.BaseLM) -> int | None:
         return None
     tokens = model_info(route.provider, route.model).get("max_input_tokens")
     return tokens if isinstance(tokens, int) and tokens > 0 else None
+
+
+# Temperatures.
+
+
+def keeps_its_temperature(lm: dspy.BaseLM) -> bool:
+    """Whether its model takes no temperature but its own: OpenAI's reasoning models, and Claude while it thinks."""
+    thinking = lm.kwargs.get("thinking")
+    is_thinking = isinstance(thinking, Mapping) and thinking.get("type") in {"enabled", "adaptive"}
+    return is_thinking or _is_refused_by_dspy(lm.model)
+
+
+@lru_cache(maxsize=256)
+def _is_refused_by_dspy(model: str) -> bool:
+    """DSPy makes no LM of such a model with another temperature, and so knows them by name."""
+    try:
+        dspy.LM(model, temperature=_NOT_THEIRS)
+    except LMConfigurationError as error:
+        return "temperature" in str(error)
+    except Exception:  # noqa: BLE001 - a name that is none of DSPy's
+        return False
+    return False
 
 
 # Engines.

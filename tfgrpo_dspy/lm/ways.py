@@ -11,7 +11,7 @@ from contextvars import copy_context
 from functools import partial
 from typing import Any, TypeVar
 
-from tfgrpo_dspy.lm.engine import Attempt, Beaten, Errand
+from tfgrpo_dspy.lm.attempt import Attempt, Beaten, Errand
 from tfgrpo_dspy.lm.flight import CLOCK, HELPERS, Flight, Job, flying
 from tfgrpo_dspy.lm.meter import Meter
 from tfgrpo_dspy.lm.verdicts.replies import timed_out

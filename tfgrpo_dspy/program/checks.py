@@ -8,8 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import dspy
 
 from tfgrpo_dspy.errors import DataError, SettingsError
-from tfgrpo_dspy.lm.models import keeps_its_temperature
-from tfgrpo_dspy.lm.undocumented import window_of
+from tfgrpo_dspy.lm.undocumented import keeps_its_temperature, window_of
 from tfgrpo_dspy.program.instructions import library_of
 from tfgrpo_dspy.program.values import Things, as_text
 from tfgrpo_dspy.text import estimate_tokens

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import dspy
 
 from tfgrpo_dspy.lm.budget import Due
-from tfgrpo_dspy.lm.models import keeps_its_temperature
 from tfgrpo_dspy.lm.scope import Draw
+from tfgrpo_dspy.lm.undocumented import keeps_its_temperature
 from tfgrpo_dspy.program.instructions import copy_program
 from tfgrpo_dspy.records.rollouts import group_of
 from tfgrpo_dspy.settings import Settings

@@ -22,7 +22,7 @@ from tests.tfgrpo_dspy.scripted import Engine, script
 from tfgrpo_dspy.lm import host, undocumented
 from tfgrpo_dspy.lm.meter import Meter
 from tfgrpo_dspy.lm.metering import metering
-from tfgrpo_dspy.lm.models import keeps_its_temperature
+from tfgrpo_dspy.lm.undocumented import keeps_its_temperature
 
 LIBRARY = Path(host.__file__).parents[1]
 OF_DSPY = {

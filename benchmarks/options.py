@@ -20,7 +20,6 @@ from benchmarks.common import Figures, progress, report
 from benchmarks.planted import chance_right, kind_of
 from benchmarks.retrieval import WORLDS
 from tfgrpo_dspy import BM25, TrainingFreeGRPO
-from tfgrpo_dspy.gates.screen import Screen
 from tfgrpo_dspy.program.retrieving import Retrieving
 from tfgrpo_dspy.rewards.metrics import number
 from tfgrpo_dspy.simulated import demo_examples, simulated_lm
@@ -35,7 +34,6 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
     'auto="heavy"': {"auto": "heavy"},
     'auto="light"': {"auto": "light"},
     "patience=1": {"patience": 1},
-    "gate=Screen()": {"gate": Screen()},
     "max_library_tokens=500": {"max_library_tokens": 500},
     "retrieval=BM25(8)": {"retrieval": BM25(8)},
     'update="batch"': {"update": "batch"},

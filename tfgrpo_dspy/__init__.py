@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     )
     from tfgrpo_dspy.evaluation import compare, evaluate
     from tfgrpo_dspy.gates.holdout import Holdout
-    from tfgrpo_dspy.gates.screen import Screen
     from tfgrpo_dspy.history.commits import Commit
     from tfgrpo_dspy.history.file import load_history
     from tfgrpo_dspy.history.history import History, blame, diff, rollback
@@ -120,7 +119,6 @@ __all__ = [
     "Rollout",
     "RunStopped",
     "Scored",
-    "Screen",
     "SelfDiscrimination",
     "Settings",
     "SettingsError",

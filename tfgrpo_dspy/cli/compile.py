@@ -36,7 +36,6 @@ from tfgrpo_dspy.errors import ReviewStop, SettingsError, TooManyErrors
 from tfgrpo_dspy.evaluation import compare, evaluate
 from tfgrpo_dspy.forecast.forecast import Forecast
 from tfgrpo_dspy.gates.holdout import Holdout
-from tfgrpo_dspy.gates.screen import Screen
 from tfgrpo_dspy.history.file import history_path, load_tracked
 from tfgrpo_dspy.library.formats import read_library
 from tfgrpo_dspy.lm.budget import Budget
@@ -286,7 +285,7 @@ def _objects(options: CompileOptions, examples_in: Callable[[str], list[dspy.Exa
         else None,
         "budget": budget_of(options.settings, is_forecast=options.dry_run or options.confirm_above is not None),
         "executor": _executor(options),
-        "gate": [Screen() if name == "screen" else Holdout(examples_in(name)) for name in options.gate or ()],
+        "gate": [Holdout(examples_in(name)) for name in options.gate or ()],
         "review": _review(options),
     }
 

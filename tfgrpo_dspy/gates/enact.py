@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from tfgrpo_dspy.gates.flags import flags_of
 from tfgrpo_dspy.gates.gate import Gate, Hearing
-from tfgrpo_dspy.gates.screen import flags_of
 from tfgrpo_dspy.library.apply import Refusal
 from tfgrpo_dspy.library.leaks import Known
 from tfgrpo_dspy.library.operations import Add, Keep, Modify, Operation

@@ -113,7 +113,5 @@ def check_gate(gate: Gate | Sequence[Gate] | None) -> Gate | None:
     given = () if gate is None else tuple(gate) if isinstance(gate, Sequence) else (gate,)
     for one in given:
         if not callable(getattr(one, "rule", None)) or isinstance(one, type):
-            raise SettingsError(
-                f"gate must be a Gate or several, e.g. Holdout(examples) or [Screen(), Holdout(examples)], got {one!r}"
-            )
+            raise SettingsError(f"gate must be a Gate or several, e.g. Holdout(examples), got {one!r}")
     return None if not given else given[0] if len(given) == 1 else All(given)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 Kind = Literal["leaked answer", "own words"]
-KINDS: tuple[Kind, ...] = ("leaked answer", "own words")
 """What gives the answer of a training problem away; what names the people and numbers of the problem it came from."""
 
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:,\d{3})*(?:\.\d+)?(?![\w]|\.\d)")

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import dspy
 
 from tfgrpo_dspy.errors import BudgetError, EveryRolloutFailed, RequestError, ReviewStop, TooManyErrors
+from tfgrpo_dspy.gates.flags import known_of
 from tfgrpo_dspy.gates.gate import Gate, Hearing
-from tfgrpo_dspy.gates.screen import known_of
 from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.library.operations import Keep
 from tfgrpo_dspy.library.retrieval import Shelf

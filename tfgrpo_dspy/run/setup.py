@@ -52,10 +52,9 @@ class Setup:
     )
     gate: Gate | None = setting(
         None,
-        "Decides which operations of a step may enter: `Holdout(examples)` measures on held-out problems, `Screen()` "
-        "keeps answers and names of training problems out; of several, one rules after the other. `None` applies what "
-        "the update says.",
-        like("a gate such as `Holdout(examples)` or `Screen()`", where=_rules),
+        "Decides which operations of a step may enter: `Holdout(examples)` measures on held-out problems; of several, "
+        "one rules after the other. `None` applies what the update says.",
+        like("a gate such as `Holdout(examples)`", where=_rules),
         group="safeguards",
     )
     review: Review | None = setting(

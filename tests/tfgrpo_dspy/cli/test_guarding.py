@@ -22,7 +22,7 @@ def files():
 
 @pytest.mark.usefixtures("files")
 def test_a_gated_run_reports_its_trials_and_the_gain_on_a_test_set():
-    made = run(*COMPILE, *QUICK, "--gate", "screen", "--gate", "test.jsonl", "--test", "test.jsonl")
+    made = run(*COMPILE, *QUICK, "--gate", "test.jsonl", "--test", "test.jsonl")
     assert made.exit_code == 0, made.output
     report = Path("out/report.md").read_text()
     assert "## Gate" in report
@@ -43,7 +43,7 @@ def test_a_required_gain_that_does_not_show_leaves_the_program_as_it_was():
 
 @pytest.mark.usefixtures("files")
 def test_a_forecast_counts_the_gate():
-    shown = " ".join(run(*COMPILE, *QUICK, "--dry-run", "--gate", "test.jsonl", "--gate", "screen").stdout.split())
+    shown = " ".join(run(*COMPILE, *QUICK, "--dry-run", "--gate", "test.jsonl").stdout.split())
     assert " gate " in shown
     assert "the gate makes 56 to 160 rollouts a step" in shown
 

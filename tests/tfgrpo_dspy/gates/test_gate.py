@@ -18,7 +18,6 @@ from tests.tfgrpo_dspy.scripted import Asked, Engine, exact, examples, script
 from tfgrpo_dspy import Add, Budget, Delete, ExperienceLibrary, Refusal, SettingsError, TrainingFreeGRPO, history_of
 from tfgrpo_dspy.gates.gate import All, Hearing, Tried, check_gate
 from tfgrpo_dspy.gates.holdout import Holdout
-from tfgrpo_dspy.gates.screen import Screen
 from tfgrpo_dspy.library.file import dump_library
 from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.observers.metrics import final_metrics, step_metrics
@@ -228,9 +227,10 @@ def test_a_gate_that_is_none_is_refused_before_anything_is_paid():
     with pytest.raises(SettingsError, match="gate must be"):
         TrainingFreeGRPO(exact, gate="holdout")
     with pytest.raises(SettingsError, match="gate must be"):
-        TrainingFreeGRPO(exact, gate=Screen)
+        TrainingFreeGRPO(exact, gate=Refuse)
     assert check_gate(None) is None
-    assert check_gate([Screen(), Screen()]) == All((Screen(), Screen()))
+    gates = Refuse("a"), Refuse("b")
+    assert check_gate(gates) == All(gates)
 
 
 # --- in a run ---

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tfgrpo_dspy import Add, ExperienceLibrary, Source
-from tfgrpo_dspy.errors import SettingsError
-from tfgrpo_dspy.gates.screen import Screen, flags_of, known_of
+from tfgrpo_dspy.gates.flags import flags_of, known_of
 from tfgrpo_dspy.library.leaks import Known, leaked_answers, own_words
 
 PRICE = "A coat of $1,840 at Miller is 15% off on Monday; what does it cost Anna?"
@@ -99,8 +98,3 @@ def test_what_a_step_wrote_is_flagged():
     changes = before.apply(operations, sources={"A0": Source("e0")}).changes
     flags = flags_of(changes, known_of(TRAINSET))
     assert [(flag.kind, flag.id) for flag in flags] == [("leaked answer", "G4"), ("own words", "G4")]
-
-
-def test_nothing_else_can_be_screened_for():
-    with pytest.raises(SettingsError, match="leaked answer or own words"):
-        Screen(("leak",))

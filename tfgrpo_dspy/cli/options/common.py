@@ -137,9 +137,8 @@ class CompileOptions(Taken, ProgramOptions, DataOptions, LMOptions, TrackingOpti
     )
     gate: Sequence[str] | None = setting(
         None,
-        "Examples on which an update has to be shown not to be worse before it enters; screen: answers and names of "
-        "training problems are refused. Repeatable.",
-        metavar="FILE|screen",
+        "Examples on which an update has to be shown not to be worse before it enters. Repeatable.",
+        metavar="FILE",
         group="safeguards",
     )
     test: str | None = setting(

@@ -8,6 +8,7 @@ from math import exp
 from tfgrpo_dspy.credit.of_run import is_dismissed
 from tfgrpo_dspy.library.apply import Refusal
 from tfgrpo_dspy.library.library import ExperienceLibrary
+from tfgrpo_dspy.library.nearness import Nearness
 from tfgrpo_dspy.library.operations import Add, Delete, Modify, Operation
 from tfgrpo_dspy.library.similarity import NEAR_DUPLICATE, normalised_tokens, overlap
 from tfgrpo_dspy.records.effects import Effect
@@ -15,6 +16,9 @@ from tfgrpo_dspy.records.effects import Effect
 _LEAST_CHANCE = 0.2
 """Chance of helping, given how its like fare, below which an entry does not stay whose trial ends without a verdict
 (ours: at .3, or by its own evidence alone, useful ones that nothing else says go as well, where few mislead)."""
+
+_EVEN = 0.5
+"""The same of one beside an entry that is near to it and helps: to lose it costs no more than to keep a useless one."""
 
 
 def verdicts_on(library: ExperienceLibrary, effects: Iterable[Effect], *, trial_ends: bool = False) -> list[Operation]:
@@ -27,8 +31,10 @@ def verdicts_on(library: ExperienceLibrary, effects: Iterable[Effect], *, trial_
     """
     free = {(e.id, e.text) for e in library if not e.pinned}
     made: list[Operation] = []
-    for effect in effects:
-        is_doubted = trial_ends and effect.verdict == "undecided" and _chance_among_its_like(effect) < _LEAST_CHANCE
+    known = list(effects)
+    doubted = _doubted(known) if trial_ends else frozenset()
+    for effect in known:
+        is_doubted = effect in doubted
         if (effect.id, effect.text) in free and (is_doubted or is_dismissed(effect)):
             said = "it is likelier to hurt than to help, though its trial ended" if is_doubted else "on trial it"
             reason = f"{said} {effect.to_text()}"
@@ -37,6 +43,24 @@ def verdicts_on(library: ExperienceLibrary, effects: Iterable[Effect], *, trial_
             else:
                 made.append(Modify(id=effect.id, text=effect.against, reason=reason))
     return made
+
+
+def _doubted(effects: Sequence[Effect]) -> frozenset[Effect]:
+    """Those without a verdict that are likelier to hurt than to help.
+
+    What nothing else says is given the chance that its like have, and the benefit of the doubt. Beside an entry that is
+    near to it and helps, it would be missed by nobody: it stays if its own evidence speaks for it.
+    """
+    open_ = [effect for effect in effects if effect.verdict == "undecided"]
+    helping = [(effect.id, effect.text) for effect in effects if effect.verdict == "helps"]
+    nearness = Nearness(helping, [effect.text for effect in open_])
+
+    def is_doubted(effect: Effect) -> bool:
+        if effect.against is None and nearness.near(effect.text, 1):
+            return effect.chance_of_helping < _EVEN
+        return _chance_among_its_like(effect) < _LEAST_CHANCE
+
+    return frozenset(filter(is_doubted, open_))
 
 
 def _chance_among_its_like(effect: Effect) -> float:

@@ -32,12 +32,22 @@ def test_a_change_that_hurts_is_put_back_and_one_that_does_nothing_stays():
 def test_what_is_likelier_to_hurt_goes_when_its_trial_ends_and_not_before():
     doubted, likely = effect_on(LIBRARY.experiences[0], -0.06), effect_on(LIBRARY.experiences[1], -0.02)
     assert verdicts_on(LIBRARY, [doubted, likely]) == []
-    (made,) = verdicts_on(LIBRARY, [doubted, likely, replace(HELPS, value=-0.5)], trial_ends=True)
+    helps = replace(effect_on(LIBRARY.experiences[2]), verdict="helps", value=-0.5)
+    (made,) = verdicts_on(LIBRARY, [doubted, likely, helps], trial_ends=True)
     assert (made.op, made.id) == ("delete", "G0")
     assert made.reason.startswith("it is likelier to hurt than to help, though its trial ended undecided: -0.060")
     assert verdicts_on(LIBRARY, [replace(doubted, prior=3.0)], trial_ends=True) == [], "nearly all of its like help"
     changed = replace(doubted, against="When adding, add.")
     assert [o.text for o in verdicts_on(LIBRARY, [changed], trial_ends=True)] == ["When adding, add."]
+
+
+@pytest.mark.parametrize(("value", "goes"), [(-0.02, True), (0.0, False), (0.02, False)])
+def test_beside_one_that_is_near_to_it_and_helps_it_stays_only_if_its_own_evidence_speaks_for_it(value, goes):
+    of_like = replace(effect_on(LIBRARY.experiences[0], value), prior=3.0)
+    assert bool(verdicts_on(LIBRARY, [of_like, HELPS], trial_ends=True)) == goes
+    assert verdicts_on(LIBRARY, [of_like, HELPS]) == [], "its trial goes on"
+    apart = replace(effect_on(LIBRARY.experiences[2]), verdict="helps")
+    assert verdicts_on(LIBRARY, [of_like, apart], trial_ends=True) == []
 
 
 @pytest.mark.parametrize(("value", "chance"), [(0.1, 0.975), (0.0, 0.5), (-0.1, 0.025)])

@@ -19,8 +19,8 @@ from tfgrpo_dspy.lm.flight import Flight
 from tfgrpo_dspy.lm.meter import Meter
 from tfgrpo_dspy.lm.scope import Scope
 from tfgrpo_dspy.lm.usage import Usage
+from tfgrpo_dspy.lm.verdicts.facts import SUCCESS
 from tfgrpo_dspy.lm.verdicts.replies import Reply, TooLongReply, fault_in, timed_out
-from tfgrpo_dspy.lm.verdicts.wordings import SUCCESS
 
 T = TypeVar("T")
 
@@ -186,7 +186,7 @@ class Attempt:
             self.scope.meter.returns(self.flight)
         response = self.errand.whole(response)
         if not self.offer.is_taken:
-            self._came(*self.errand.read(response))
+            self.came(*self.errand.read(response))
         return response
 
     @contextmanager
@@ -214,7 +214,7 @@ class Attempt:
             self.failed(self.flight.reason)
         self.scope.meter.returns(self.flight)
 
-    def _came(self, reply: Reply, took: Usage) -> None:
+    def came(self, reply: Reply, took: Usage) -> None:
         """Raises if the answer is none that can be used, though it is paid."""
         if not self.ticket.close():
             return

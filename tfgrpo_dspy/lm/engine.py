@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -229,9 +229,12 @@ def streaming(attempt: Attempt) -> Iterator[Callable[[Any], None]]:
     finally:
         meter.returns(attempt.flight)
     _forget()
-    if not attempt.offer.is_taken and attempt.ticket.close():
-        _, took = errand.read(seen.response())
-        attempt.hear(attempt.ticket.answered((errand.model, attempt.scope.kind), took))
+    if not attempt.offer.is_taken:
+        reply, took = errand.read(seen.response())
+        try:
+            attempt.came(replace(reply, is_blank=reply.is_blank and not seen.is_other), took)
+        except Exception as error:
+            raise _remember(meter, errand, error) from error
 
 
 class _Seen:
@@ -241,6 +244,8 @@ class _Seen:
         self._model = model
         self._texts: list[str] = []
         self._end: Any = None
+        self.is_other = False
+        """Whether there was anything else than text: reasoning, a call of a tool."""
 
     def event(self, event: Any) -> None:
         """One more of its events."""
@@ -248,6 +253,7 @@ class _Seen:
             self._end = event
         elif event.type == "delta" and isinstance(text := getattr(event.delta, "text", None), str):
             self._texts.append(text)
+        self.is_other = self.is_other or (event.type == "delta" and getattr(event.delta, "type", "text") != "text")
 
     def response(self) -> Response:
         """As much of it as is counted."""

@@ -207,6 +207,22 @@ def test_streams_are_metered():
     assert listener.usage.prompt_tokens == 10
 
 
+def test_a_stream_without_a_word_is_no_answer_of_the_models():
+    class Streams(dspy.Module):
+        def __init__(self):
+            super().__init__()
+            self.ask = dspy.Predict(QA)
+
+        def forward(self, question):
+            said = dspy.streamify(self.ask, async_streaming=False)(question=question)
+            return next((each for each in said if isinstance(each, dspy.Prediction)), None)
+
+    engine = Streaming(script(policy=lambda asked: "" if "q0?" in asked.user else "babble"))
+    with dspy.context(lm=dspy.LM("scripted/model", engine=engine, cache=False, num_retries=0)):
+        made = evaluate(Streams(), examples(2), exact, k=1, max_errors=5, max_outage=None, display_progress=False)
+    assert (dict(made.lost), made.policy_failures) == ({"infrastructure": 1}, 1)
+
+
 # Retries.
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from dspy.lm15 import CapabilityError, ConfigurationError, ProviderError, TimeoutError, TransportError
 
+from tfgrpo_dspy.lm.verdicts.facts import SUCCESS
 from tfgrpo_dspy.lm.verdicts.replies import NoReply
-from tfgrpo_dspy.lm.verdicts.wordings import NO_REPLY, SUCCESS
+from tfgrpo_dspy.lm.verdicts.wordings import NO_REPLY
 from tfgrpo_dspy.text import shorten
 
 _SHOWN_TOKENS = 300

@@ -20,7 +20,7 @@ _OF_FRAMEWORKS = frozenset({"pydantic_ai.ModelAPIError"})
 _ASKS_A_MODEL = frozenset({"InvokeModel", "InvokeModelWithResponseStream", "Converse", "ConverseStream"})
 """Operations of botocore that do; its other errors are those of any service."""
 _STATUSES = range(100, 600)
-_SUCCESS = range(200, 300)
+SUCCESS = range(200, 300)
 _REFUSALS = range(400, 600)
 _NO_MODELS = frozenset({"vector_stores", "files", "threads", "assistants", "containers", "uploads", "batches"})
 """What else than models answers at OpenAI's addresses, and says of its own things what models say of theirs."""
@@ -109,7 +109,7 @@ def _status(error: BaseException) -> int | None:
     found = (_number(_value(holder, name)) for holder, name in places)
     of_botocore = _inside(response, "ResponseMetadata", "HTTPStatusCode")
     status = next((n for n in chain(found, [_number(of_botocore)]) if n in _STATUSES), None)
-    if status not in _SUCCESS or not (code := _value(error, "provider_code")):
+    if status not in SUCCESS or not (code := _value(error, "provider_code")):
         return status
     inner = _number(code)
     return inner if inner in _REFUSALS else None

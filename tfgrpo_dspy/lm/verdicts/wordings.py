@@ -7,7 +7,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import TypeAlias
 
-from tfgrpo_dspy.lm.verdicts.facts import Facts
+from tfgrpo_dspy.lm.verdicts.facts import SUCCESS, Facts
 
 Predicate: TypeAlias = Callable[[Facts], bool]
 
@@ -23,7 +23,6 @@ _ELSEWHERE = frozenset({*range(300, 400), 405, 406, 410, 411, 415, 421, 426, 501
 """Redirections, and what is said of a method, a protocol or a kind of document, whatever is asked with it."""
 _LATER = frozenset({408, 409, 423, 425, 429})
 _LOCKED_OUT = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.PROXY_AUTHENTICATION_REQUIRED})
-SUCCESS = range(200, 300)
 NO_REPLY = "no_reply"
 """Our own code for what came with success, and is neither a reply nor an error that says what it is about."""
 UNEXPECTED = "dspy.LMUnexpectedError"

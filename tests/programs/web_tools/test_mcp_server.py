@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import socket
 import subprocess
 import sys
 import threading
@@ -17,6 +16,7 @@ from dspy.utils import DummyLM
 
 from programs.web import react, web_agent
 from programs.web_tools import McpServer, mcp_tools
+from tests.tfgrpo_dspy.loopback import free_port
 from tfgrpo_dspy.errors import SettingsError
 
 SERVER = str(Path(__file__).with_name("an_mcp_server.py"))
@@ -80,7 +80,7 @@ def test_it_gets_none_of_our_keys(monkeypatch):
 
 
 def test_a_server_that_ends_loses_the_rollout():
-    with McpServer(COMMAND, timeout=5) as running:
+    with McpServer(COMMAND) as running:
         tools = {tool.name: tool for tool in running.tools}
         for name in ("leave", "secrets"):
             with pytest.raises(ConnectionError, match="is gone"):
@@ -115,9 +115,7 @@ def test_no_thread_is_left():
 
 @pytest.fixture
 def over_http():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen([*COMMAND, str(port)], stderr=subprocess.PIPE, text=True)
     for line in process.stderr:
         if "running on" in line.lower():

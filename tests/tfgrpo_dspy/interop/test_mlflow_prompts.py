@@ -11,7 +11,7 @@ import mlflow
 import pytest
 from mlflow.genai.scorers import scorer
 
-from tests.tfgrpo_dspy.loopback import PATIENCE
+from tests.tfgrpo_dspy.loopback import PATIENCE, until
 from tfgrpo_dspy import DataError, SettingsError, compare, evaluate
 from tfgrpo_dspy.interop.mlflow_prompts import Application, TrainingFreeGRPOPromptOptimizer
 from tfgrpo_dspy.library.library import ExperienceLibrary
@@ -129,8 +129,7 @@ def test_rollouts_that_wait_at_the_same_time_go_into_one_call():
         asked = [pool.submit(student, question="0")]
         assert first_is_in.wait(PATIENCE)
         asked += [pool.submit(student, question=str(i)) for i in range(1, 8)]
-        while len(student.shared._queue) < 7:
-            pass
+        until(lambda: len(student.shared._queue) == 7)
         go_on.set()
         assert [future.result().output for future in asked] == ["4"] * 8
     assert sizes == [1, 7]

@@ -19,7 +19,7 @@ from tests.tfgrpo_dspy.lm import raw as endpoints
 from tests.tfgrpo_dspy.lm.raw import answer, lm, raw, watchdog
 from tests.tfgrpo_dspy.lm.test_engine import ask, learned, metered
 from tests.tfgrpo_dspy.lm.test_over_http import OK, failing, stub
-from tests.tfgrpo_dspy.loopback import PATIENCE
+from tests.tfgrpo_dspy.loopback import PATIENCE, until
 from tests.tfgrpo_dspy.scripted import exact, examples
 from tfgrpo_dspy import BudgetError, TrainingFreeGRPO, evaluate
 from tfgrpo_dspy.lm import flight, undocumented
@@ -51,9 +51,12 @@ def loaded():
 @pytest.mark.parametrize("behave", ENDLESS, ids=lambda behave: behave.__name__)
 def test_a_call_has_one_deadline_over_all_of_it(behave, engine, way):
     with watchdog(), raw(behave) as server, metered(lm(server, engine=engine), call_timeout=0.3) as meter:
-        with pytest.raises(LMTimeoutError, match=r"no answer within 0\.3 s; the request was given up"):
+        # LiteLLM has a limit of its own on each read, as long as ours, and on a busy machine it may be the first to see
+        with pytest.raises(
+            LMTimeoutError, match=r"no answer within 0\.3 s; the request was given up|Request timed out"
+        ):
             asked(way)
-        assert server.requests == 1
+        until(lambda: server.requests == 1)
         assert meter.traffic.failures == {"timeout": 1}
         assert meter.limiter.in_flight == meter.spending.in_flight == 0
 

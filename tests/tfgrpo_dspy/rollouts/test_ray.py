@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -11,11 +13,11 @@ from pathlib import Path
 import dspy
 import pytest
 from dspy.utils.exceptions import LMAuthError
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from tests.tfgrpo_dspy.command_line import SOLVER, problems, run
 from tests.tfgrpo_dspy.lm.raw import PATIENCE, watchdog
-from tests.tfgrpo_dspy.lm.test_caps import CAPS, keeps
+from tests.tfgrpo_dspy.lm.test_caps import CAPS, ROOT, keeps
 from tests.tfgrpo_dspy.lm.test_over_http import OK, failing, lm, stub
 from tfgrpo_dspy import Budget, Lost, ProgramError, RunStopped, Scored, SettingsError, TrainingFreeGRPO
 from tfgrpo_dspy.errors import RequestError
@@ -33,7 +35,12 @@ LOOPBACK = {"node_ip_address": "127.0.0.1", "include_dashboard": False, "object_
 @pytest.fixture(scope="module")
 def alone():
     """No other process of the suite has a cluster meanwhile, and Ray kills nothing because others take memory."""
-    with pytest.MonkeyPatch.context() as patch, FileLock(Path(tempfile.gettempdir()) / "tfgrpo-ray-tests.lock"):
+    lock = FileLock(Path(tempfile.gettempdir()) / "tfgrpo-ray-tests.lock")
+    try:
+        lock.acquire(timeout=PATIENCE)
+    except Timeout:  # the other may itself wait for what this one is to run next
+        pytest.skip("another process of the suite has a Ray cluster")
+    with pytest.MonkeyPatch.context() as patch, lock:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_memory_monitor_refresh_ms", "0")
         yield patch
@@ -259,21 +266,52 @@ def same(example, prediction, trace=None):
 """
 
 
-def test_the_command_line_brings_a_file_and_what_lies_beside_it_and_uses_its_cluster_again(alone, tmp_path):
+def test_the_command_line_brings_a_file_and_what_lies_beside_it(cluster):
     Path("helper.py").write_text("def ask(question):\n    return question + ' '\n")
     Path("mine.py").write_text(PROGRAM)
     problems(4, 1)
     common = ("compile", "mine.py:program", "train.jsonl", "--metric", "mine.py:same", "--lm", "simulated")
     more = ("--epochs", "1", "--no-tracking", "--lm-option", "cache=false", "--num-threads", "2")
-    clusters = set()
-    for executor, out in (("ray", "first"), ("ray", "second"), ("threads", "threads")):
-        result = run(*common, *more, "--executor", executor, "--out", out)
+    for out, where in (("ray", ("--executor", "ray", "--ray-address", cluster.address)), ("threads", ())):
+        result = run(*common, *more, *where, "--out", out)
         assert result.exit_code == 0, result.output
-        clusters.add(ray.get_runtime_context().gcs_address)
-    assert Path("first/library.json").read_bytes() == Path("threads/library.json").read_bytes()
-    assert Path("second/library.json").read_bytes() == Path("threads/library.json").read_bytes()
-    assert len(clusters) == 1  # it is used again
-    ray.shutdown()
+    assert Path("ray/library.json").read_bytes() == Path("threads/library.json").read_bytes()
+
+
+TWICE = """
+import os
+
+import dspy
+import ray
+
+from tfgrpo_dspy import TrainingFreeGRPO
+from tfgrpo_dspy.rewards.metrics import number
+from tfgrpo_dspy.simulated import demo_examples, simulated_lm
+
+class Keyed(dspy.Module):
+    def __init__(self, key):
+        super().__init__()
+        self.solve, self.key = dspy.ChainOfThought("question -> answer"), key
+
+    def forward(self, question):
+        assert os.environ["LATE_KEY"] == self.key
+        return self.solve(question=question)
+
+clusters = set()
+for key in ("first", "second"):
+    os.environ["LATE_KEY"] = key
+    with dspy.context(lm=simulated_lm(3, cache=False)):
+        optimizer = TrainingFreeGRPO(number, executor="ray", epochs=1, num_threads=2, display_progress=False)
+        optimizer.compile(Keyed(key), demo_examples(1, 3))  # raises if every rollout fails
+    clusters.add(ray.get_runtime_context().gcs_address)
+assert len(clusters) == 1, clusters
+"""
+
+
+def test_a_cluster_of_this_process_is_used_again_with_the_environment_of_now(alone):
+    """In a process of its own: Ray makes no actors in one that comes back to a cluster after another."""
+    ended = subprocess.run([sys.executable, "-c", TWICE], capture_output=True, text=True, timeout=PATIENCE, cwd=ROOT)
+    assert ended.returncode == 0, ended.stderr
 
 
 def test_an_address_without_a_cluster_is_refused_at_once():

@@ -17,8 +17,9 @@ _LEAST_CHANCE = 0.2
 """Chance of helping, given how its like fare, below which an entry does not stay whose trial ends without a verdict
 (ours: at .3, or by its own evidence alone, useful ones that nothing else says go as well, where few mislead)."""
 
-_EVEN = 0.5
-"""The same of one beside an entry that is near to it and helps: to lose it costs no more than to keep a useless one."""
+_LEAST_BESIDE = 2 / 3
+"""The same beside an entry that is near to it and helps: about half of these say what that one says, so to lose one
+costs half of what it costs to keep one that hurts (ours; by its own evidence alone useful ones go as well)."""
 
 
 def verdicts_on(library: ExperienceLibrary, effects: Iterable[Effect], *, trial_ends: bool = False) -> list[Operation]:
@@ -48,17 +49,15 @@ def verdicts_on(library: ExperienceLibrary, effects: Iterable[Effect], *, trial_
 def _doubted(effects: Sequence[Effect]) -> frozenset[Effect]:
     """Those without a verdict that are likelier to hurt than to help.
 
-    What nothing else says is given the chance that its like have, and the benefit of the doubt. Beside an entry that is
-    near to it and helps, it would be missed by nobody: it stays if its own evidence speaks for it.
+    What nothing else says has the benefit of the doubt; of what is near to an entry that helps, more is asked.
     """
     open_ = [effect for effect in effects if effect.verdict == "undecided"]
     helping = [(effect.id, effect.text) for effect in effects if effect.verdict == "helps"]
     nearness = Nearness(helping, [effect.text for effect in open_])
 
     def is_doubted(effect: Effect) -> bool:
-        if effect.against is None and nearness.near(effect.text, 1):
-            return effect.chance_of_helping < _EVEN
-        return _chance_among_its_like(effect) < _LEAST_CHANCE
+        is_covered = effect.against is None and nearness.near(effect.text, 1)
+        return _chance_among_its_like(effect) < (_LEAST_BESIDE if is_covered else _LEAST_CHANCE)
 
     return frozenset(filter(is_doubted, open_))
 

@@ -41,9 +41,11 @@ def test_what_is_likelier_to_hurt_goes_when_its_trial_ends_and_not_before():
     assert [o.text for o in verdicts_on(LIBRARY, [changed], trial_ends=True)] == ["When adding, add."]
 
 
-@pytest.mark.parametrize(("value", "goes"), [(-0.02, True), (0.0, False), (0.02, False)])
-def test_beside_one_that_is_near_to_it_and_helps_it_stays_only_if_its_own_evidence_speaks_for_it(value, goes):
-    of_like = replace(effect_on(LIBRARY.experiences[0], value), prior=3.0)
+@pytest.mark.parametrize(
+    ("value", "prior", "goes"), [(-0.02, 0.0, True), (0.0, 0.5, True), (0.0, 1.0, False), (-0.02, 3.0, False)]
+)
+def test_beside_one_that_is_near_to_it_and_helps_more_is_asked_of_an_entry_when_trials_end(value, prior, goes):
+    of_like = replace(effect_on(LIBRARY.experiences[0], value), prior=prior)
     assert bool(verdicts_on(LIBRARY, [of_like, HELPS], trial_ends=True)) == goes
     assert verdicts_on(LIBRARY, [of_like, HELPS]) == [], "its trial goes on"
     apart = replace(effect_on(LIBRARY.experiences[2]), verdict="helps")

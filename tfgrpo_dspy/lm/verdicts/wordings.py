@@ -116,6 +116,7 @@ _of_unknown_option = _found(
     r"(?:tools?|tool use|function calling|image (?:input|data|content)|multimodal|audio input)\b[^.:]{0,20} not "
     "(?:supported|enabled)|data required for image|image_url is only supported",
 )
+_is_unsupported = _found("n(?:o|')t support|unsupported|requires --[a-z]")
 _passing_code = _found(
     "throttl|toomanyrequests|slowdown|unavailable|internal(?:server|error|failure)|modeltimeout|modelnotready",
     "deadline_exceeded|resource_exhausted|rate_limit|overloaded|throughputexceeded|requestlimitexceeded",
@@ -200,7 +201,8 @@ _refuses_an_option = refuses_option(_OPTIONS)
 
 def refuses_some_option(facts: Facts) -> bool:
     """Whether the endpoint refuses any option, or a kind of input."""
-    return is_refused(facts) and (says(_of_unknown_option)(facts) or _refuses_an_option(facts))
+    is_plain = facts.status != HTTPStatus.INTERNAL_SERVER_ERROR or _is_unsupported(facts.text)
+    return is_plain and is_refused(facts) and (says(_of_unknown_option)(facts) or _refuses_an_option(facts))
 
 
 def bound_is_too_large(facts: Facts) -> bool:

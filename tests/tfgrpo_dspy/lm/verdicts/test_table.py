@@ -597,6 +597,19 @@ def test_what_is_refused_is_known_by_its_name_in_the_words_of_each_server_and_is
         assert said.rstrip(".") in verdict.sentence
 
 
+@pytest.mark.parametrize(
+    ("said", "rule"),
+    [
+        ("Internal error: invalid value encountered in top_k", "overloaded"),
+        ("grammar: unexpected state", "overloaded"),
+        ("image input is not supported - hint: you may need to provide the mmproj", "option"),
+        ("tools param requires --jinja flag", "option"),
+    ],
+)
+def test_of_a_500_only_plain_words_are_about_the_request(said, rule):
+    assert verdict_of(LMServerError(said, status=500)).rule.name == rule
+
+
 @pytest.mark.parametrize("engine", ["lm15", "litellm"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_an_endpoints_words_are_taken_for_what_the_table_says(shape, engine):

@@ -37,10 +37,10 @@ def alone():
     """No other process of the suite has a cluster meanwhile, and Ray kills nothing because others take memory."""
     lock = FileLock(Path(tempfile.gettempdir()) / "tfgrpo-ray-tests.lock")
     try:
-        lock.acquire(timeout=PATIENCE)
+        held = lock.acquire(timeout=PATIENCE)
     except Timeout:  # the other may itself wait for what this one is to run next
         pytest.skip("another process of the suite has a Ray cluster")
-    with pytest.MonkeyPatch.context() as patch, lock:
+    with pytest.MonkeyPatch.context() as patch, held:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_memory_monitor_refresh_ms", "0")
         yield patch

@@ -37,7 +37,8 @@ def learning_curve(result: CompileResult, *, title: str) -> Figure:
         axes.axvline(result.best_step, linestyle=":", linewidth=1, label="library returned")
     axes.set(title=title, xlabel="step (0: before the first)", ylabel="mean reward, 95% interval")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend(fontsize=8, frameon=False)
+    if axes.get_legend_handles_labels()[0]:  # a run that ended before its first step has no curve
+        axes.legend(fontsize=8, frameon=False)
     return figure
 
 

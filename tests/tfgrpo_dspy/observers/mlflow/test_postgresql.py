@@ -45,9 +45,9 @@ def database() -> Iterator[str]:
     try:
         made = [here / "initdb", "-D", folder / "data", "-U", "tests", "-A", "trust", "--no-sync", "-E", "UTF8"]
         subprocess.run(made, check=True, **quiet)
-        listens = ["-p", str(port), "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
+        settings = ["-p", str(port), "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
         place = ["-D", folder / "data", "-k", folder]
-        server = subprocess.Popen([here / "postgres", *place, *listens], **quiet)
+        server = subprocess.Popen([here / "postgres", *place, *settings], **quiet)
         try:
             until(lambda: listens(port))
             yield f"postgresql+psycopg2://tests@127.0.0.1:{port}/postgres"

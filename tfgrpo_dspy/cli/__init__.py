@@ -60,13 +60,15 @@ __getattr__, __dir__ = lazily(__name__)
 
 def main() -> None:
     """Run `tfgrpo` on the arguments of this process."""
-    from tfgrpo_dspy.cli.boundary import BY_SIGNAL, heed_signals
+    from tfgrpo_dspy.cli.boundary import BY_SIGNAL, code_of, heed_signals
 
     heed_signals()
-    from tfgrpo_dspy.cli.app import app
-
     try:
+        from tfgrpo_dspy.cli.app import app
+
         app(prog_name="tfgrpo")
+    except KeyboardInterrupt as early:  # before there was a command to end in order
+        sys.exit(code_of(early))
     except SystemExit as leaving:
         if isinstance(leaving.code, int) and leaving.code in BY_SIGNAL:
             # All files are written; Python would go on to wait for calls in flight, which nobody wants any more.

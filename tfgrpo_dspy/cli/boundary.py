@@ -60,7 +60,7 @@ def _interrupt(ours: int, number: int, frame: object) -> None:
     raise Signalled(number)
 
 
-def _code_of(interrupt: BaseException | None) -> int:
+def code_of(interrupt: BaseException | None) -> int:
     """The exit code of an interrupt, or of the error that came of one."""
     while interrupt is not None and not isinstance(interrupt, Signalled):
         interrupt = interrupt.__cause__ or interrupt.__context__
@@ -91,9 +91,9 @@ class Commands(TyperGroup):
         except (typer.Exit, typer.Abort, BrokenPipeError):
             raise
         except KeyboardInterrupt as error:
-            raise _stop("interrupted; nothing had been written", _code_of(error)) from None
+            raise _stop("interrupted; nothing had been written", code_of(error)) from None
         except Interrupted as error:
-            raise _stop(str(error), _code_of(error)) from error
+            raise _stop(str(error), code_of(error)) from error
         except (Away, Waiting) as error:
             raise _paused(error) from error
         except (TFGRPOError, OSError) as error:

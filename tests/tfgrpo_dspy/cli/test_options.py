@@ -207,3 +207,19 @@ except Signalled as error:
 def test_a_signal_interrupts_the_command_itself_and_neither_what_it_forked_nor_one_that_was_to_ignore_it():
     done = subprocess.run([sys.executable, "-c", SIGNALS], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.split() == ["15", "15"]
+
+
+EARLY = """
+import os, signal, sys
+import tfgrpo_dspy.cli.app
+from tfgrpo_dspy import cli
+signal.signal(signal.SIGINT, signal.default_int_handler)
+tfgrpo_dspy.cli.app.app = lambda **given: os.kill(os.getpid(), getattr(signal, sys.argv[1]))
+cli.main()
+"""
+
+
+@pytest.mark.parametrize(("sent", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_signal_that_comes_before_there_is_a_command_ends_the_process_without_a_traceback(sent, code):
+    done = subprocess.run([sys.executable, "-c", EARLY, sent], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (code, "")

@@ -236,7 +236,7 @@ class Attempt:
         try:
             return await way.send(self.errand, self.flight)
         except Exception:
-            if not self._is_heard or not self._may_be_read_again():
+            if not self._came_whole or not self._may_be_read_again():
                 raise
             return await way.send(self.errand, self.flight)
 
@@ -249,13 +249,13 @@ class Attempt:
         return self.flight.replay is not None
 
     @property
-    def _is_heard(self) -> bool:
+    def _came_whole(self) -> bool:
         """Whether a whole reply came, which can be looked at."""
         return self.errand.is_heard and self.flight.is_whole and self.flight.reason is None
 
     def told(self, error: BaseException) -> BaseException:
         """Why it came to nothing."""
-        if not self._is_heard or self.flight.status is None or not isinstance(error, Exception):
+        if not self._came_whole or self.flight.status is None or not isinstance(error, Exception):
             return self.flight.reason or error
         from tfgrpo_dspy.lm.verdicts.bodies import heard
 

@@ -44,24 +44,40 @@ class _ACounted(httpx.AsyncByteStream):
         await self._stream.aclose()
 
 
+def _is_asked(request: httpx.Request) -> bool:
+    """Whether it is one to an LM; else something is fetched for one, such as an image of the prompt."""
+    return request.method == "POST"
+
+
+def _sets_out(flight: Flight | None, request: httpx.Request, kwargs: dict[str, Any]) -> httpx.Response | None:
+    """A request is to go out; the reply, where that is known already."""
+    if flight is None or not _is_asked(request):
+        return None
+    if flight.replay is not None:
+        return httpx.Response(200, headers=_JSON, content=flight.replay, request=request)
+    flight.asks()
+    kwargs["follow_redirects"] = False
+    return None
+
+
+def _headed(flight: Flight, request: httpx.Request, response: httpx.Response) -> None:
+    if _is_asked(request):
+        flight.headed(response.status_code, response.headers.get("location"))
+
+
 def counted_send(original: Any) -> Any:
     """`httpx.Client.send` that bounds the replies to requests of a run."""
 
     def send(self: httpx.Client, request: httpx.Request, *, stream: bool = False, **kwargs: Any) -> httpx.Response:
         flight = FLIGHT.get()
-        is_asked = request.method == "POST"  # else it is fetched: an image of the prompt
-        if flight is not None and is_asked:
-            if flight.replay is not None:
-                return httpx.Response(200, headers=_JSON, content=flight.replay, request=request)
-            flight.asks()
-            kwargs["follow_redirects"] = False
+        if (known := _sets_out(flight, request, kwargs)) is not None:
+            return known
         response: httpx.Response = original(self, request, stream=stream or flight is not None, **kwargs)
         if flight is None:
             return response
         response.stream = _Counted(response.stream, flight)
         try:
-            if is_asked:
-                flight.headed(response.status_code, response.headers.get("location"))
+            _headed(flight, request, response)
             if not stream:
                 flight.read(response.read())
         except BaseException:
@@ -79,19 +95,14 @@ def counted_asend(original: Any) -> Any:
         self: httpx.AsyncClient, request: httpx.Request, *, stream: bool = False, **kwargs: Any
     ) -> httpx.Response:
         flight = FLIGHT.get()
-        is_asked = request.method == "POST"  # else it is fetched: an image of the prompt
-        if flight is not None and is_asked:
-            if flight.replay is not None:
-                return httpx.Response(200, headers=_JSON, content=flight.replay, request=request)
-            flight.asks()
-            kwargs["follow_redirects"] = False
+        if (known := _sets_out(flight, request, kwargs)) is not None:
+            return known
         response: httpx.Response = await original(self, request, stream=stream or flight is not None, **kwargs)
         if flight is None:
             return response
         response.stream = _ACounted(response.stream, flight)
         try:
-            if is_asked:
-                flight.headed(response.status_code, response.headers.get("location"))
+            _headed(flight, request, response)
             if not stream:
                 flight.read(await response.aread())
         except BaseException:

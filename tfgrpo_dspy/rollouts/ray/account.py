@@ -15,7 +15,7 @@ from tfgrpo_dspy.lm.meter import Meter
 from tfgrpo_dspy.runtime.executor import Pace
 
 Tell: TypeAlias = Callable[..., None]
-"""Tells the run something: the name of a method of `cluster.Ears`, and what that is handed."""
+"""Tells the run something: the name of a method of `cluster.Inbox`, and what that is handed."""
 
 ROLLOUT: ContextVar[int] = ContextVar("tfgrpo_rollout", default=0)
 """The rollout that the present thread or task works for; 0 where it knows of none."""

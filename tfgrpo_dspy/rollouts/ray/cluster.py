@@ -43,7 +43,7 @@ class WorkerLost(Exception):
 
 
 @dataclass(eq=False)
-class _Hand:
+class _Handle:
     """A worker, as it is known here."""
 
     actor: Any
@@ -76,12 +76,12 @@ class Cluster:
         self._connection, self._pace, self._settings = connection, pace, settings
         self._run, self._numbers = uuid.uuid4().hex, itertools.count(1)
         self._is_connected = self._is_closed = False
-        self._hands: list[_Hand] = []
+        self._handles: list[_Handle] = []
         self._waiting_alone = 0
         self._trouble: BaseException | None = None
         self._changed, self._staffing = threading.Condition(), threading.Lock()
         self._happened: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._ears = Ears(Meter())
+        self._inbox = Inbox(Meter())
 
     def load(self, task: Roll) -> Roll:
         """Put the task into the object store, and see that there are workers.
@@ -97,9 +97,9 @@ class Cluster:
         if not self._is_connected:
             self._connection.connect()
             self._is_connected = True
-            self._ears = Ears(active_meter() or Meter())
+            self._inbox = Inbox(active_meter() or Meter())
             with suppress(OutOfBudget):
-                self._ears.meter.wake_at_stop(self, self._stop)
+                self._inbox.meter.wake_at_stop(self, self._stop)
             threading.Thread(target=self._attend, name="tfgrpo-ray", daemon=True).start()
         self._staff()
         return partial(self._roll, rollouts, ray.put(parcel.data), parcel)
@@ -109,17 +109,17 @@ class Cluster:
         if not self._is_connected:
             return
         with suppress(OutOfBudget):
-            self._ears.meter.wake_at_stop(self, None)
+            self._inbox.meter.wake_at_stop(self, None)
         with self._changed:
-            self._is_closed, hands = True, list(self._hands)
+            self._is_closed, handles = True, list(self._handles)
             self._changed.notify_all()
-        for hand in hands:
-            if hand.taken or hand.node is None:
-                self._lose(hand, CancelledError("the run was stopped"))
+        for handle in handles:
+            if handle.taken or handle.node is None:
+                self._lose(handle, CancelledError("the run was stopped"))
             else:
-                self._ears.charge(hand)
-                hand.actor.rest.remote(self._run)
-                self._connection.dismiss(hand.actor)
+                self._inbox.charge(handle)
+                handle.actor.rest.remote(self._run)
+                self._connection.dismiss(handle.actor)
         self._happened.put(None)
 
     # A rollout, in a thread of the pool.
@@ -128,57 +128,57 @@ class Cluster:
         started, given, due = time.perf_counter(), parcel.dumps(example), task.sampling.due(name)
         losses, is_alone = 0, False
         while True:
-            hand = self._take(is_alone=is_alone)
-            if hand is None:
-                return Lost(name, "budget", self._ears.meter.stopped_by or "", Usage(), time.perf_counter() - started)
+            handle = self._take(is_alone=is_alone)
+            if handle is None:
+                return Lost(name, "budget", self._inbox.meter.stopped_by or "", Usage(), time.perf_counter() - started)
             try:
-                made = self._give(hand, due, [reference], given, name).result()
+                made = self._give(handle, due, [reference], given, name).result()
                 break
             except WorkerLost as lost:
                 # Where only the worker died, one of its rollouts may have killed it: the others must not suffer again.
-                losses, is_alone = losses + 1, hand.node in self._staff()
+                losses, is_alone = losses + 1, handle.node in self._staff()
                 if losses > self._connection.max_retries:
                     return Lost(name, "infrastructure", str(lost), Usage(), time.perf_counter() - started)
             finally:
                 with self._changed:
-                    hand.taken -= 1
-                    hand.is_taken_whole = False
+                    handle.taken -= 1
+                    handle.is_taken_whole = False
                     self._changed.notify_all()
         answer: Answer = cloudpickle.loads(made)
         if answer.rollout is None:
             raise answer.error or RuntimeError("a Ray worker returned neither a rollout nor an error")
         return answer.rollout
 
-    def _take(self, *, is_alone: bool) -> _Hand | None:
+    def _take(self, *, is_alone: bool) -> _Handle | None:
         """The worker with the least to do, or one with nothing; None when the run was stopped before there is one."""
         with self._changed:
             self._waiting_alone += is_alone
             try:
-                while self._ears.meter.stopped_by is None:
+                while self._inbox.meter.stopped_by is None:
                     if self._is_closed:
                         raise CancelledError("the run was stopped")
-                    if not self._hands and self._trouble is not None:
+                    if not self._handles and self._trouble is not None:
                         raise self._trouble
-                    free = [h for h in self._hands if h.node is not None and not h.is_taken_whole]
-                    hand = min(free, key=lambda h: h.taken, default=None)
-                    if hand is not None and (not hand.taken if is_alone else not self._waiting_alone):
-                        hand.taken, hand.is_taken_whole = hand.taken + 1, is_alone
-                        return hand
+                    free = [h for h in self._handles if h.node is not None and not h.is_taken_whole]
+                    handle = min(free, key=lambda h: h.taken, default=None)
+                    if handle is not None and (not handle.taken if is_alone else not self._waiting_alone):
+                        handle.taken, handle.is_taken_whole = handle.taken + 1, is_alone
+                        return handle
                     self._changed.wait()
                 return None
             finally:
                 self._waiting_alone -= is_alone
                 self._changed.notify_all()
 
-    def _give(self, hand: _Hand, due: Due | None, *rollout: Any) -> Future[bytes]:
+    def _give(self, handle: _Handle, due: Due | None, *rollout: Any) -> Future[bytes]:
         made: Future[bytes] = Future()
-        number, is_proven = next(self._numbers), self._ears.meter.spending.spent.tokens > 0
+        number, is_proven = next(self._numbers), self._inbox.meter.spending.spent.tokens > 0
         with self._changed:
-            if hand.is_lost:
+            if handle.is_lost:
                 raise WorkerLost("the worker died")
-            hand.flying[number] = made, due
-            hand.actor.start.remote(number, *rollout, is_proven=is_proven)
-            self._listen_to(hand)
+            handle.flying[number] = made, due
+            handle.actor.start.remote(number, *rollout, is_proven=is_proven)
+            self._listen_to(handle)
         return made
 
     # Workers.
@@ -192,42 +192,42 @@ class Cluster:
             needed = self._connection.num_cpus_per_worker
             room = sum(int(cpus / needed) for cpus in alive.values())
             if not room:
-                self._ears.meter.say(
+                self._inbox.meter.say(
                     f"no node of the Ray cluster has the {needed:g} CPUs that a worker is to have: rollouts wait until "
                     "one joins"
                 )
-            missing = 0 if self._is_closed else min(self._pace.num_threads, max(room, 1)) - len(self._hands)
+            missing = 0 if self._is_closed else min(self._pace.num_threads, max(room, 1)) - len(self._handles)
             for _ in range(missing):
-                hand = _Hand(*self._connection.hire())
+                handle = _Handle(*self._connection.hire())
                 with self._changed:
-                    self._hands.append(hand)
-                if hand.node is None:
-                    self._when(hand.actor.ready.remote(), partial(self._came, hand))
+                    self._handles.append(handle)
+                if handle.node is None:
+                    self._when(handle.actor.ready.remote(), partial(self._came, handle))
         return set(alive)
 
-    def _came(self, hand: _Hand, ready: Future[str]) -> None:
+    def _came(self, handle: _Handle, ready: Future[str]) -> None:
         error = ready.exception()
         if error is not None:
             self._trouble = ProgramError(
                 f"a Ray worker cannot be started: {_lines(error)[-1]}; every node needs tfgrpo-dspy and dspy in the "
                 "versions used here"
             )
-            self._lose(hand, error)
+            self._lose(handle, error)
             return
         with self._changed:
-            hand.node = ready.result()
+            handle.node = ready.result()
             self._changed.notify_all()
 
-    def _lose(self, hand: _Hand, error: BaseException) -> None:
+    def _lose(self, handle: _Handle, error: BaseException) -> None:
         """It died, or is ended."""
         with self._changed:
-            if hand in self._hands:
-                self._hands.remove(hand)
-            hand.is_lost, flying = True, list(hand.flying.values())
-            hand.flying.clear()
+            if handle in self._handles:
+                self._handles.remove(handle)
+            handle.is_lost, flying = True, list(handle.flying.values())
+            handle.flying.clear()
             self._changed.notify_all()
-        self._ears.charge(hand)
-        end(hand.actor)
+        self._inbox.charge(handle)
+        end(handle.actor)
         if not isinstance(error, CancelledError):
             error = WorkerLost(f"{type(error).__name__}: {_lines(error)[0]}")
         for made, _ in flying:
@@ -235,8 +235,8 @@ class Cluster:
 
     def _stop(self) -> None:
         with self._changed:
-            for hand in self._hands:
-                hand.actor.stop.remote(self._ears.meter.stopped_by or "")
+            for handle in self._handles:
+                handle.actor.stop.remote(self._inbox.meter.stopped_by or "")
             self._changed.notify_all()
 
     # What happens there, in a thread for it: Ray's own must not wait.
@@ -251,23 +251,23 @@ class Cluster:
             except Exception:
                 logger.exception("what a Ray worker said could not be taken in")
 
-    def _listen_to(self, hand: _Hand) -> None:
+    def _listen_to(self, handle: _Handle) -> None:
         """While it makes rollouts; the caller holds the lock."""
-        if hand.flying and not hand.is_listened_to and not hand.is_lost:
-            hand.is_listened_to = True
-            self._when(hand.actor.hear.remote(), partial(self._hear, hand))
+        if handle.flying and not handle.is_listened_to and not handle.is_lost:
+            handle.is_listened_to = True
+            self._when(handle.actor.hear.remote(), partial(self._hear, handle))
 
-    def _hear(self, hand: _Hand, heard: Future[tuple[Traffic, list[tuple[Any, ...]]]]) -> None:
+    def _hear(self, handle: _Handle, heard: Future[tuple[Traffic, list[tuple[Any, ...]]]]) -> None:
         if (error := heard.exception()) is not None:
-            self._lose(hand, error)
+            self._lose(handle, error)
             return
-        self._ears.hear(hand, *heard.result())
+        self._inbox.hear(handle, *heard.result())
         with self._changed:
-            hand.is_listened_to = False
-            self._listen_to(hand)
+            handle.is_listened_to = False
+            self._listen_to(handle)
 
 
-class Ears:
+class Inbox:
     """Takes in what workers tell: a method for each message, with the worker first.
 
     Args:
@@ -278,52 +278,52 @@ class Ears:
         self.meter = meter
         self._lock = threading.Lock()
 
-    def hear(self, hand: _Hand, traffic: Traffic, messages: list[tuple[Any, ...]]) -> None:
+    def hear(self, handle: _Handle, traffic: Traffic, messages: list[tuple[Any, ...]]) -> None:
         """All that it had to tell, and the requests that it sent until then."""
-        self.meter.add(_since(hand.traffic, traffic))
-        hand.traffic = traffic
+        self.meter.add(_since(handle.traffic, traffic))
+        handle.traffic = traffic
         for name, *given in messages:
-            getattr(self, name)(hand, *given)
+            getattr(self, name)(handle, *given)
 
-    def done(self, hand: _Hand, rollout: int, answer: bytes) -> None:
+    def done(self, handle: _Handle, rollout: int, answer: bytes) -> None:
         """A rollout is made."""
-        made, _ = hand.flying.pop(rollout, (None, None))
-        self.charge(hand, rollout)
+        made, _ = handle.flying.pop(rollout, (None, None))
+        self.charge(handle, rollout)
         if made is not None:
             made.set_result(answer)
 
-    def say(self, hand: _Hand, text: str) -> None:
+    def say(self, handle: _Handle, text: str) -> None:
         """A warning for people."""
         self.meter.say(text)
 
-    def stop(self, hand: _Hand, reason: str) -> None:
+    def stop(self, handle: _Handle, reason: str) -> None:
         """Something was found out there that ends the run."""
         self.meter.stop(reason)
 
-    def lend(self, hand: _Hand, number: int, rollout: int, *asked: Any) -> None:
+    def lend(self, handle: _Handle, number: int, rollout: int, *asked: Any) -> None:
         """A call is to be made: it is allowed, or not, once that can be said."""
-        HELPERS.start(partial(self._lend, hand, number, rollout, *asked))
+        HELPERS.start(partial(self._lend, handle, number, rollout, *asked))
 
-    def _lend(self, hand: _Hand, number: int, rollout: int, *asked: Any) -> None:
-        _, due = hand.flying.get(rollout, (None, None))
+    def _lend(self, handle: _Handle, number: int, rollout: int, *asked: Any) -> None:
+        _, due = handle.flying.get(rollout, (None, None))
         reservation, refusal = None, None
         try:
-            reservation = drive(self._reserved(hand, due, *asked))
+            reservation = drive(self._reserved(handle, due, *asked))
         except (OutOfBudget, StoreError) as refused:
             refusal = str(refused)
         with self._lock:
-            is_over = hand.is_lost or (rollout and rollout not in hand.flying)
+            is_over = handle.is_lost or (rollout and rollout not in handle.flying)
             if reservation is not None and not is_over:
-                hand.lent[number] = rollout, reservation
+                handle.lent[number] = rollout, reservation
         if reservation is not None and is_over:
             self.meter.spending.release(reservation)
             refusal = "its rollout is over"
-        hand.actor.answer.remote(number, refusal)
+        handle.actor.answer.remote(number, refusal)
 
     async def _reserved(
-        self, hand: _Hand, due: Due | None, owner: int, claim: Claim, is_needed: bool
+        self, handle: _Handle, due: Due | None, owner: int, claim: Claim, is_needed: bool
     ) -> Reservation | None:
-        claim, who = replace(claim, kept=self.meter.kept_from(POLICY, due)), (hand, owner)
+        claim, who = replace(claim, kept=self.meter.kept_from(POLICY, due)), (handle, owner)
         if is_needed:
             reserve = partial(self.meter.spending.reserve_or_wake, claim, who)
             return await written(self.meter, THREAD, who, partial(THREAD.until, reserve))
@@ -332,20 +332,20 @@ class Ears:
             raise OutOfBudget("calls in flight may leave enough")
         return reservation
 
-    def take_back(self, hand: _Hand, number: int, how: str, took: dict[str, Any]) -> None:
+    def take_back(self, handle: _Handle, number: int, how: str, took: dict[str, Any]) -> None:
         """A call was settled, charged or released."""
         with self._lock:
-            _, reservation = hand.lent.pop(number, (0, None))
+            _, reservation = handle.lent.pop(number, (0, None))
         if reservation is not None:
             getattr(self.meter.spending, how)(reservation, **took)
             if "seconds" in took:
                 self.meter.answered((reservation.claim.model, POLICY), took["seconds"])
 
-    def charge(self, hand: _Hand, rollout: int | None = None) -> None:
+    def charge(self, handle: _Handle, rollout: int | None = None) -> None:
         """Nothing will be heard of the calls of one rollout, or of all: nobody knows what they took."""
         with self._lock:
-            left = [number for number, (of, _) in hand.lent.items() if rollout in {None, of}]
-            reservations = [hand.lent.pop(number)[1] for number in left]
+            left = [number for number, (of, _) in handle.lent.items() if rollout in {None, of}]
+            reservations = [handle.lent.pop(number)[1] for number in left]
         for reservation in reservations:
             self.meter.spending.charge(reservation)
 

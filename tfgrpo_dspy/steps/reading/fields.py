@@ -115,9 +115,8 @@ def _pieces(text: str, found: Sequence[re.Match[str]], by_key: Mapping[str, str]
         name = by_key.get(key_of([group for group in match.groups() if group][-1]))
         if name is not None:
             said = text[match.end() : end].strip()
-            pieces[name] = pieces.get(name) or (
-                said if key_of(said) != key_of(name) else ""
-            )  # `{name}`, as prompts show
+            is_shown = key_of(said) == key_of(name)  # `{name}`, as prompts show it
+            pieces[name] = pieces.get(name) or ("" if is_shown else said)
     return pieces
 
 

@@ -363,12 +363,9 @@ def _in_points(text: str) -> Iterator[dict[str, Any]]:
             continue
         said = _SAID.match((point[1] if point else line).strip())
         told = said["text"] if said else point[1] if point else ""
-        named = _OF_ENTRY.match(told) if below and point and not said else None
-        if (
-            not (said and (point or said["id"]))
-            and not _CONDITION.match(told)
-            and not (named and not says_nothing(told))
-        ):
+        named = _OF_ENTRY.match(told) if below and point and not said and not says_nothing(told) else None
+        is_said = said is not None and (point is not None or said["id"] is not None)
+        if not is_said and named is None and not _CONDITION.match(told):
             continue
         cited = _CITED.search(told)
         body = _CITED.sub("", named["text"] if named else told).strip().strip('"*_')

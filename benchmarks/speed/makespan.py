@@ -6,7 +6,7 @@ step is the larger of total service time / concurrency and the longest chain rol
 update waits for all groups and for nothing else: the part of the distance to the bound that no implementation of these
 steps can close. The update's share is the wall-clock in which nothing else is under way.
 
-Example: python -m benchmarks.makespan --problems 200 --concurrency 64
+Example: python -m benchmarks.speed.makespan --problems 200 --concurrency 64
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from typing import NamedTuple
 
 import dspy
 
-from benchmarks.bound import StepServed, steps_of
 from benchmarks.common import Figures, Target, progress, report
-from benchmarks.endpoint import endpoint, http_lm
+from benchmarks.speed.bound import StepServed, steps_of
+from benchmarks.speed.endpoint import endpoint, http_lm
 from tfgrpo_dspy import TrainingFreeGRPO
 from tfgrpo_dspy.simulated import answers_match, demo_examples
 from tfgrpo_dspy.simulated.student import make_solver

@@ -6,7 +6,7 @@ turn gives a ratio; the median counts. Over HTTP, as users call an LM, the simul
 CPU is not counted; the target is for this. In process the LM is part of both sides, and "less the LM" is the ratio
 without its share: such a call has no transport, so the same overhead is a larger ratio there, which is shown only.
 
-Example: python -m benchmarks.overhead --problems 50 --repeats 3
+Example: python -m benchmarks.speed.overhead --problems 50 --repeats 3
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from dspy.lm15 import Request, Response
 from dspy.utils.callback import BaseCallback
 
 from benchmarks.common import Figures, Target, progress, report
-from benchmarks.endpoint import endpoint, http_lm
+from benchmarks.speed.endpoint import endpoint, http_lm
 from tfgrpo_dspy import TrainingFreeGRPO
 from tfgrpo_dspy.simulated import SimulatedEngine, answers_match, demo_examples
 from tfgrpo_dspy.simulated.student import make_solver

@@ -92,7 +92,7 @@ def endpoint(*, median: float = 0.0, p99: float | None = None, independent: bool
     given = [f"--median={median}", *([f"--p99={p99}"] if p99 else []), *(["--independent"] if independent else [])]
     with TemporaryDirectory() as folder:
         log = Path(folder) / "log.jsonl"
-        command = [sys.executable, "-m", "benchmarks.endpoint", *given, f"--log={log}"]
+        command = [sys.executable, "-m", "benchmarks.speed.endpoint", *given, f"--log={log}"]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             yield Endpoint(process.stdout.readline().strip(), log, process)

@@ -7,7 +7,7 @@ from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from benchmarks.endpoint import Served
+from benchmarks.speed.endpoint import Served
 
 
 @dataclass

@@ -3,7 +3,7 @@
 The proxy adds a delay to every request, as a server on another continent does. The clock stops when learning is over
 (`RunFinished`); how long the end of the run then waits for its records is shown besides. Peak memory is this process's.
 
-Example: python -m benchmarks.tracking --delay 0.2 --repeats 3
+Example: python -m benchmarks.speed.tracking --delay 0.2 --repeats 3
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from typing import NamedTuple
 import dspy
 
 from benchmarks.common import Figures, Target, peak_memory, progress, report
-from benchmarks.overhead import correct
+from benchmarks.speed.overhead import correct
 from tfgrpo_dspy import Event, MLflowTracking, TrainingFreeGRPO
 from tfgrpo_dspy.records.events import RunFinished
 from tfgrpo_dspy.simulated import SimulatedEngine, demo_examples

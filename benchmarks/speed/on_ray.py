@@ -1,6 +1,6 @@
 """How much longer rollouts that only wait take on Ray than in threads: the simulated LM on loopback, one warm cluster.
 
-Example: python -m benchmarks.on_ray --problems 20 --concurrency 16
+Example: python -m benchmarks.speed.on_ray --problems 20 --concurrency 16
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from statistics import median
 import dspy
 
 from benchmarks.common import Figures, Target, progress, report
-from benchmarks.endpoint import endpoint, http_lm
-from benchmarks.makespan import correct
+from benchmarks.speed.endpoint import endpoint, http_lm
+from benchmarks.speed.makespan import correct
 from tfgrpo_dspy import TrainingFreeGRPO
 from tfgrpo_dspy.simulated import demo_examples
 from tfgrpo_dspy.simulated.student import make_solver

@@ -6,7 +6,7 @@ memory, the larger run's would take 200 MB more. Libraries of 10 to 100 000
 experiences are applied 100 operations to (40 additions, 30 modifications, 20 deletions, 10 keeps), saved, loaded,
 rendered, and attached to a program; CPU seconds stand beside the wall-clock, which other processes lengthen.
 
-Example: python -m benchmarks.scale --rollouts 500 2000 --entries 10 10000
+Example: python -m benchmarks.speed.scale --rollouts 500 2000 --entries 10 10000
 """
 
 from __future__ import annotations
@@ -192,7 +192,7 @@ def in_own_process(shape: Shape) -> Mapping[str, object]:
     with TemporaryDirectory() as folder:
         for again in (False, True):
             given = json.dumps([shape, f"{folder}/log", again])
-            command = [sys.executable, "-m", "benchmarks.scale", f"--run={given}"]
+            command = [sys.executable, "-m", "benchmarks.speed.scale", f"--run={given}"]
             said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
             row |= json.loads(said.splitlines()[-1])
             Path(folder, "first").rename(Path(folder, f"first{again}"))

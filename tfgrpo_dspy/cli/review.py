@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from tfgrpo_dspy.library.file import write_atomically
 from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.library.operations import Delete, Operation, operation_id
 from tfgrpo_dspy.records.decisions import Decision, Proposed
+from tfgrpo_dspy.runtime.locks import first_free
 from tfgrpo_dspy.text import counted, fingerprint
 
 FORMAT, VERSION = "tfgrpo-review", 1
@@ -100,8 +100,7 @@ class FileReview:
             # Keep decisions that are not about this step and were not used by an earlier one.
             earlier = found.get("step") if found is not None else None
             if found is not None and not (isinstance(earlier, int) and earlier < step):
-                names = (self._path.with_name(f"{self._path.stem}.{n}{self._path.suffix}") for n in count(1))
-                self._path.rename(next(name for name in names if not name.exists()))
+                self._path.rename(first_free(self._path, f"{self._path.stem}.", self._path.suffix))
             write_atomically(json.dumps(document, indent=2, ensure_ascii=False) + "\n", self._path)
             raise ReviewStop(
                 f"step {step} proposes {counted(len(proposals), 'operation')}: decide in {shown}, then run the same "

@@ -53,7 +53,12 @@ def put_aside(folder: Path) -> Path | None:
     """
     if not folder.exists():
         return None
-    return folder.rename(next(to for n in count(1) if not (to := folder.with_name(f"{folder.name}.{n}")).exists()))
+    return folder.rename(first_free(folder, f"{folder.name}."))
+
+
+def first_free(path: Path, before: str, after: str = "") -> Path:
+    """The first place beside a path that nothing is at, whose name is a number between two texts."""
+    return next(place for n in count(1) if not (place := path.with_name(f"{before}{n}{after}")).exists())
 
 
 def remove_what_killed_writers_left(folder: Path) -> None:

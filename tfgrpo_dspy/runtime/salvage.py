@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
-from itertools import count
 from pathlib import Path
 
 from tfgrpo_dspy.runtime.database import PAGE, Record, connect
+from tfgrpo_dspy.runtime.locks import first_free
 
 _ROWS = 0x0D
 """First byte of a page that holds rows."""
@@ -31,8 +31,7 @@ def salvage(path: Path) -> tuple[Path, int]:
     Returns:
         Where the damaged file is now, and how many records could be read.
     """
-    names = (path.with_name(f"{path.stem}.damaged{number}{path.suffix}") for number in count(1))
-    aside = next(name for name in names if not name.exists())
+    aside = first_free(path, f"{path.stem}.damaged", path.suffix)
     for suffix in ("", "-wal"):
         with suppress(FileNotFoundError):
             path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))

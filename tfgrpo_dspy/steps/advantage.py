@@ -29,12 +29,12 @@ from tfgrpo_dspy.signatures import (
     without,
 )
 from tfgrpo_dspy.steps.briefing import Briefing
-from tfgrpo_dspy.steps.lessons import Drawn, revised, why_left_out
+from tfgrpo_dspy.steps.lessons import Drawn, fault_of, revised
 from tfgrpo_dspy.steps.reading.texts import read_lesson, says_nothing
 from tfgrpo_dspy.steps.reflection import Answer, Reflection, Unusable
 from tfgrpo_dspy.text import neutralise, shorten, tail
 
-_TASK_TOKENS = 4_000
+_FEEDBACK_TOKENS = 4_000
 _FALLBACK_TOKENS = 1_000
 _EXCERPT_TOKENS = 250
 """Estimated tokens of an attempt that the extractor reads word for word (ours)."""
@@ -67,92 +67,72 @@ def contrast(
 def _contrast_group(briefing: Briefing, reflection: Reflection, workers: Workers, group: Group) -> Future[Contrast]:
     if not group.may_teach(briefing.settings):
         return done(Contrast(group))
-    asked = [_summarise(briefing, reflection, workers, group.example, rollout) for rollout in group.scored]
-    extract = partial(_extract_whole, briefing, reflection, workers, group)
-    return workers.bind(workers.gather(asked), extract)
+
+    def summary(rollout: Scored) -> Future[Summary]:
+        make = partial(_summarise, briefing, reflection, group.example, rollout)
+        reads = (rollout.trajectory, rollout.feedback, str(rollout.reward))
+        return workers.task(f"summary {rollout.name}", Summary, make, reads=reads)
+
+    def compare(summaries: Sequence[Summary]) -> Future[Contrast]:
+        if all(one.was_tried for one in summaries):
+            return _extract(briefing, reflection, workers, group, summaries)
+        return done(Contrast(group, tuple(summaries)))  # what is left of the budget goes to groups that are whole
+
+    return workers.bind(workers.gather([summary(rollout) for rollout in group.scored]), compare)
 
 
-def _extract_whole(
-    briefing: Briefing,
-    reflection: Reflection,
-    workers: Workers,
-    group: Group,
-    summaries: Sequence[Summary],
-) -> Future[Contrast]:
-    """The contrast of a group all of whose summaries are there; what is left of a budget goes to such groups."""
-    if not all(summary.was_tried for summary in summaries):
-        return done(Contrast(group, tuple(summaries)))
-    return _extract(briefing, reflection, workers, group, summaries)
-
-
-def _summarise(
-    briefing: Briefing, reflection: Reflection, workers: Workers, example: dspy.Example, rollout: Scored
-) -> Future[Summary]:
-    make = partial(_write_summary, briefing, reflection, example, rollout)
-    reads = (rollout.trajectory, rollout.feedback, str(rollout.reward))
-    return workers.task(f"summary {rollout.name}", Summary, make, reads=reads)
-
-
-def _write_summary(briefing: Briefing, reflection: Reflection, example: dspy.Example, rollout: Scored) -> Summary:
-    expected = briefing.expected(example)
-    absent = [name for name, text in (("feedback", rollout.feedback), ("expected", expected)) if not text]
-    summarizer = SummarizeRollout
-    if not briefing.settings.show_rewards:
-        absent, summarizer = list({*absent, "reward", "feedback"}), judged_without_rewards(SummarizeRollout)
-    seen = briefing.seen(example)
-    signature = showing(without(summarizer, *sorted(absent)), seen)
+def _summarise(briefing: Briefing, reflection: Reflection, example: dspy.Example, rollout: Scored) -> Summary:
+    """s_i = M(p_summary, q, o_i); the shortened trajectory stands for one that cannot be had."""
+    settings, seen = briefing.settings, briefing.seen(example)
     inputs = {
         "objective": briefing.objective,
         "task": briefing.task(example),
         "reward": f"{rollout.reward:g}",
-        "feedback": neutralise(shorten(rollout.feedback, _TASK_TOKENS)),
-        "expected": expected,
+        "feedback": neutralise(shorten(rollout.feedback, _FEEDBACK_TOKENS)),
+        "expected": briefing.expected(example),
     }
+    absent = {name for name in ("feedback", "expected") if not inputs[name]}
+    absent |= set() if settings.show_rewards else {"reward", "feedback"}
+    summarizer: Any = SummarizeRollout if settings.show_rewards else judged_without_rewards(SummarizeRollout)
     shown = {**{name: text for name, text in inputs.items() if name not in absent}, **seen}
-
-    def inputs_within(tokens: int) -> dict[str, Any]:
-        return {**shown, "trajectory": shorten(rollout.trajectory, tokens)}
-
     try:
         answer = reflection.ask_within(
-            briefing.settings.max_trajectory_tokens, signature, inputs_within, lambda reply: _blank(reply, "summary")
+            settings.max_trajectory_tokens,
+            showing(without(summarizer, *sorted(absent)), seen),
+            lambda tokens: {**shown, "trajectory": shorten(rollout.trajectory, tokens)},
+            partial(_blank, "summary"),
         )
         if answer.problems:
             raise Unusable(answer.problems["summary"], answer.usage)
     except Unusable as error:
-        return _fall_back(rollout, error)
+        remedy = "its shortened trajectory was used instead"
+        failure = Failure("summary", rollout.name, str(error), remedy, error.cause)
+        text = shorten(rollout.trajectory, _FALLBACK_TOKENS)
+        return Summary(rollout.name, rollout.reward, text, (failure,), error.usage)
     return Summary(rollout.name, rollout.reward, _prose(answer.fields["summary"]), usage=answer.usage)
-
-
-def _fall_back(rollout: Scored, error: Unusable) -> Summary:
-    remedy = "its shortened trajectory was used instead"
-    failure = Failure("summary", rollout.name, str(error), remedy, error.cause)
-    text = shorten(rollout.trajectory, _FALLBACK_TOKENS)
-    return Summary(rollout.name, rollout.reward, text, (failure,), error.usage)
 
 
 def _extract(
     briefing: Briefing, reflection: Reflection, workers: Workers, group: Group, summaries: Sequence[Summary]
 ) -> Future[Contrast]:
-    make = partial(_write_extraction, briefing, reflection, group, summaries)
+    """A_text = M(p_extract, q, s_1..s_G, E), as a task of its own."""
+    make = partial(_compare, briefing, reflection, group, summaries)
     reads = (_experiences(briefing, group, summaries), *(f"{s.rollout} {s.reward} {s.text}" for s in summaries))
     made = workers.task(f"extraction {group.name} in s{briefing.step}", Extraction, make, reads=reads)
     return workers.bind(made, lambda extraction: done(Contrast(group, tuple(summaries), extraction)))
 
 
-def _write_extraction(
-    briefing: Briefing, reflection: Reflection, group: Group, summaries: Sequence[Summary]
-) -> Extraction:
+def _compare(briefing: Briefing, reflection: Reflection, group: Group, summaries: Sequence[Summary]) -> Extraction:
     signature, shown = _question(briefing, group, summaries)
+    settings, reflection = briefing.settings, replace(reflection, kind=EXTRACTION)
 
     def inputs_within(tokens: int) -> dict[str, Any]:
-        told = render_attempts(summaries, tokens // len(summaries), with_rewards=briefing.settings.show_rewards)
-        return {**shown, "attempts": told}
+        attempts = _attempts(summaries, tokens // len(summaries), with_rewards=settings.show_rewards)
+        return {**shown, "attempts": attempts}
 
-    reflection = replace(reflection, kind=EXTRACTION)
     try:
         answer = reflection.ask_within(
-            briefing.settings.max_trajectory_tokens, signature, inputs_within, lambda reply: _blank(reply, "comparison")
+            settings.max_trajectory_tokens, signature, inputs_within, partial(_blank, "comparison")
         )
     except Unusable as error:
         remedy = "its summaries are carried to the next step"
@@ -163,23 +143,21 @@ def _write_extraction(
 
 def _question(briefing: Briefing, group: Group, summaries: Sequence[Summary]) -> tuple[Any, dict[str, Any]]:
     """The extractor's prompt and all its inputs but the attempts."""
-    settings, expected = briefing.settings, briefing.expected(group.example)
+    settings, seen = briefing.settings, briefing.seen(group.example)
     extractor: Any = read_in_part(ExtractAdvantage) if settings.trials else ExtractAdvantage
     extractor = told_of_readers(extractor, briefing.readers) if briefing.readers else extractor
     extractor = extractor if settings.show_rewards else judged_without_rewards(extractor)
-    excerpts = render_excerpts(group) if settings.show_rewards else ""
     shown = {
         "objective": briefing.objective,
         "task": briefing.task(group.example),
         "experiences": _experiences(briefing, group, summaries),
         "limits": f"at most {settings.max_words} words",
-        "expected": expected,
-        "excerpts": excerpts,
+        "expected": briefing.expected(group.example),
+        "excerpts": _excerpts(group) if settings.show_rewards else "",
     }
     absent = [name for name in ("expected", "excerpts") if not shown[name]]
-    absent += [] if briefing.library.experiences else ["misled_by"]
     kept = {name: text for name, text in shown.items() if name not in absent}
-    seen = briefing.seen(group.example)
+    absent += [] if briefing.library.experiences else ["misled_by"]
     asked: Any = showing(without(extractor, *absent), seen)
     return with_lessons(asked, settings.experiences_per_group), {**kept, **seen}
 
@@ -192,30 +170,25 @@ def _extraction(
     group: Group, briefing: Briefing, reflection: Reflection, summaries: Sequence[Summary], answer: Answer
 ) -> Extraction:
     """What a reply gives: lessons, revised where they have a fault; what speaks of its task to the end is left out."""
+    example, task, most = example_of(group.name), briefing.task(group.example), briefing.settings.max_words
+    drawn_from = Drawn.of({example: task}, briefing.known)
     said = [text for name, text in answer.fields.items() if name.partition("_")[0] == "lesson"]
-    task, most = briefing.task(group.example), briefing.settings.max_words
-    drawn_from = Drawn.of({example_of(group.name): task}, briefing.known)
     comparison, usage, kept, left_out = _prose(answer.fields["comparison"]), answer.usage, [], []
     for text in dict.fromkeys(read_lesson(text) for text in said if not says_nothing(text)):
         lesson, spent = revised(text, drawn_from, comparison, most, reflection)
         usage += spent
-        if why := why_left_out(lesson, drawn_from):
-            left_out.append(Fate(group.name, lesson, "refused", None, why))
+        if fault := fault_of(lesson, drawn_from):
+            left_out.append(Fate(group.name, lesson, "refused", None, fault.why))
         else:
             kept.append(lesson)
-    source = Source(example_of(group.name), tuple(summary.rollout for summary in summaries))
-    misled_by = _named(answer.fields.get("misled_by", ""), briefing)
+    source = Source(example, tuple(summary.rollout for summary in summaries))
+    named = set(re.findall(r"\bG\d+\b", answer.fields.get("misled_by", ""))) & {e.id for e in briefing.library}
+    misled_by = named.pop() if len(named) == 1 else None
     advantage = SemanticAdvantage(group.name, task, tuple(summaries), comparison, tuple(kept), source, misled_by)
     return Extraction(advantage, (), tuple(left_out), usage)
 
 
-def _named(said: str, briefing: Briefing) -> str | None:
-    """The id of a present entry that a reply names alone; None for none."""
-    ids = set(re.findall(r"\bG\d+\b", said)) & {e.id for e in briefing.library}
-    return ids.pop() if len(ids) == 1 else None
-
-
-def _blank(reply: dspy.Prediction, field: str) -> dict[str, str]:
+def _blank(field: str, reply: dspy.Prediction) -> dict[str, str]:
     return {} if reply[field].strip() else {field: f"The reply says nothing under {field}."}
 
 
@@ -223,22 +196,21 @@ def _prose(text: str) -> str:
     return restore_latex(text, one_line=False)
 
 
-def render_attempts(summaries: Sequence[Summary], tokens: int, *, with_rewards: bool = True) -> str:
-    """The summaries of a group as the extractor reads them, with outcomes, each within so many estimated tokens."""
-    outcomes = [_outcome(summary, summaries) if with_rewards else "" for summary in summaries]
-    texts = [neutralise(shorten(summary.text, tokens)) for summary in summaries]
-    told = zip(outcomes, texts, strict=True)
-    return "\n\n".join(f"Attempt {i}{outcome}:\n{text}" for i, (outcome, text) in enumerate(told, start=1))
+def _attempts(summaries: Sequence[Summary], tokens: int, *, with_rewards: bool) -> str:
+    """The summaries of a group, each within so many estimated tokens: `Attempt 1, which did best (reward 1): ...`.
+
+    Weak models lose track of numbers alone.
+    """
+    rewards = [summary.reward for summary in summaries]
+    best, worst, told = max(rewards), min(rewards), []
+    for i, summary in enumerate(summaries, start=1):
+        place = {best: ", which did best", worst: ", which did worst"}.get(summary.reward, "") if worst < best else ""
+        outcome = f"{place} (reward {summary.reward:g})" if with_rewards else ""
+        told.append(f"Attempt {i}{outcome}:\n{neutralise(shorten(summary.text, tokens))}")
+    return "\n\n".join(told)
 
 
-def _outcome(summary: Summary, summaries: Sequence[Summary]) -> str:
-    """`, which did best (reward 1)`: weak models lose track of numbers alone."""
-    rewards = [other.reward for other in summaries]
-    place = {max(rewards): ", which did best", min(rewards): ", which did worst"}.get(summary.reward, "")
-    return f"{place if min(rewards) < max(rewards) else ''} (reward {summary.reward:g})"
-
-
-def render_excerpts(group: Group) -> str:
+def _excerpts(group: Group) -> str:
     """How the best and the worst attempt ended, word for word; empty if none did better than another."""
     scored = list(enumerate(group.scored, start=1))
     best, worst = max(scored, key=lambda s: s[1].reward), min(scored, key=lambda s: s[1].reward)

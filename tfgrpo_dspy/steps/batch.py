@@ -46,12 +46,9 @@ class _Part(NamedTuple):
 
     def halves(self) -> list[_Part]:
         """It in two questions."""
-        labels = list(self.labelled)
-        middle = len(labels) // 2
-        return [
-            _Part({label: self.labelled[label] for label in half}, self.tries, self.correction)
-            for half in (labels[:middle], labels[middle:])
-        ]
+        items = list(self.labelled.items())
+        middle = len(items) // 2
+        return [self._replace(labelled=dict(half)) for half in (items[:middle], items[middle:])]
 
 
 @dataclass
@@ -95,23 +92,34 @@ def update_at_once(advantages: Sequence[SemanticAdvantage], briefing: Briefing, 
 
 def _ask(asking: _Asking, part: _Part) -> list[_Part]:
     """Ask about some advantages; returns what is to be asked further."""
-    signature, shown = _question(asking, part)
+    briefing, labelled = asking.briefing, part.labelled
+    now = replace(briefing, library=asking.library) if asking.rounds else briefing
+    shown = {
+        "objective": briefing.objective,
+        "experiences": experiences_about(now, labelled.values()),
+        "limits": _limits(now),
+    }
+    signature: Any = with_scopes(UpdateLibrary, briefing.readers) if briefing.readers else UpdateLibrary
+    if effects := briefing.effects_of(briefing.library):
+        shown["effects"], signature = effects, with_effects(signature)
+    if part.correction:
+        shown["correction"], signature = part.correction, with_correction(signature)
 
     def inputs_within(tokens: int) -> dict[str, str]:
-        return {**shown, "advantages": render_advantages(part.labelled, tokens // len(part.labelled))}
+        told = [_as_told(label, advantage, tokens // len(labelled)) for label, advantage in labelled.items()]
+        return {**shown, "advantages": "\n\n".join(told)}
 
     try:
         answer = asking.reflection.ask_within(_UPDATE_TOKENS, signature, inputs_within)
     except Unusable as error:
         asking.usage += error.usage
-        if error.broke_off and len(part.labelled) > 1:
+        if error.broke_off and len(labelled) > 1:
             return part.halves()
-        asking.undecided |= part.labelled
+        asking.undecided |= labelled
         asking.whys.append((error.cause, str(error)))
         return []
     asking.usage += answer.usage
-    items: Items = answer.fields["operations"]
-    return _take(asking, part, items)
+    return _take(asking, part, answer.fields["operations"])
 
 
 def _take(asking: _Asking, part: _Part, items: Items) -> list[_Part]:
@@ -162,10 +170,15 @@ def _open(part: _Part, good: Sequence[Operation], named: set[str]) -> Labelled:
         spoken = [o for o in good if label in _spoken_for([o], part.labelled)]
         left = advantage.experiences
         if label not in named:
-            left = tuple(text for text in left if not _is_decided(text, advantage, spoken))
+            is_decided = len(spoken) >= len(left)
+            left = () if is_decided else tuple(text for text in left if not any(_speaks_for(o, text) for o in spoken))
         if left or label in named:
             found[label] = replace(advantage, experiences=left)
     return found
+
+
+def _speaks_for(operation: Operation, text: str) -> bool:
+    return isinstance(operation, Keep | Delete) or _is_alike(text, operation.text)
 
 
 def _spoken_for(operations: Iterable[Operation], labelled: Labelled) -> set[str]:
@@ -183,30 +196,8 @@ def _spoken_for(operations: Iterable[Operation], labelled: Labelled) -> set[str]
     return found
 
 
-def _is_decided(text: str, advantage: SemanticAdvantage, spoken: Sequence[Operation]) -> bool:
-    if len(spoken) >= len(advantage.experiences):
-        return bool(spoken)
-    return any(isinstance(o, Keep | Delete) or _is_alike(text, o.text) for o in spoken)
-
-
 def _is_alike(a: str, b: str) -> bool:
     return overlap(normalised_tokens(a), normalised_tokens(b)) >= _ALIKE
-
-
-def _question(asking: _Asking, part: _Part) -> tuple[Any, dict[str, str]]:
-    briefing = asking.briefing
-    now = replace(briefing, library=asking.library) if asking.rounds else briefing
-    shown = {
-        "objective": briefing.objective,
-        "experiences": experiences_about(now, part.labelled.values()),
-        "limits": describe_limits(now),
-    }
-    signature: Any = with_scopes(UpdateLibrary, briefing.readers) if briefing.readers else UpdateLibrary
-    if effects := briefing.effects_of(briefing.library):
-        shown["effects"], signature = effects, with_effects(signature)
-    if part.correction:
-        shown["correction"], signature = part.correction, with_correction(signature)
-    return signature, shown
 
 
 def _citing(operation: Operation, labels: Sequence[str]) -> Operation:
@@ -220,18 +211,15 @@ def experiences_about(briefing: Briefing, advantages: Iterable[SemanticAdvantage
     return briefing.experiences_about(*(text for a in advantages for text in (a.task, *a.experiences)))
 
 
-def render_advantages(labelled: Labelled, tokens: int) -> str:
-    """The batch's advantages as the updater reads them, each within about the given estimated tokens."""
-    return "\n\n".join(
-        "\n".join(
-            [
-                f"{label} (task: {one_line(shorten(advantage.task, 60))})",
-                f"Why some won: {shorten(neutralise(advantage.comparison), tokens)}",
-                "Candidates:",
-                *([f"- {text}" for text in advantage.experiences] or ["(none)"]),
-            ]
-        )
-        for label, advantage in labelled.items()
+def _as_told(label: str, advantage: SemanticAdvantage, tokens: int) -> str:
+    """An advantage as the updater reads it, within about the given estimated tokens."""
+    return "\n".join(
+        [
+            f"{label} (task: {one_line(shorten(advantage.task, 60))})",
+            f"Why some won: {shorten(neutralise(advantage.comparison), tokens)}",
+            "Candidates:",
+            *([f"- {text}" for text in advantage.experiences] or ["(none)"]),
+        ]
     )
 
 
@@ -240,7 +228,7 @@ def told_in_full(advantage: SemanticAdvantage) -> str:
     return "\n".join([advantage.group, advantage.task, advantage.comparison, *advantage.experiences])
 
 
-def describe_limits(briefing: Briefing) -> str:
+def _limits(briefing: Briefing) -> str:
     """The bounds of the library in words, with how much of them is used."""
     settings, library = briefing.settings, briefing.library
     said = [f"each text at most {settings.max_words} words"]

@@ -39,8 +39,6 @@ _COMMON = frozenset(
 """Words that what everybody does anyway is said in; none that could name a situation, such as units or conditions."""
 _LEAST_COMMON, _MOST_OWN, _OWN_SHARE = 3, 2, 0.15
 """How many of these a text has at least, and how many others (or which share) at most, that says nothing (ours)."""
-
-
 _UNSEEN = re.compile(
     r"\battempts?,? (?:number |no\. ?|#)?\d+|\b(?:best|better|worst|worse|these|those) attempts?\b"
     r"|\brewards? (?:of|was|is|were|are|=) ?-?\d+(?:\.\d+)?"
@@ -51,7 +49,7 @@ _UNSEEN = re.compile(
 """Words by which a text speaks of its group or of itself: whoever reads it later has neither before them."""
 _NOTHING_KNOWN = Known()
 _ECHOED = 3
-"""Words of the prompt's example from which a text is taken to tell of that (ours)."""
+"""Words of the prompt's example that its task does not hold, from which a text is taken to tell of that (ours)."""
 _WHY_TOKENS, _TEXT_TOKENS = 300, 60
 """Estimated tokens of a comparison that a revision is shown, and of a text that is asked again, at most (ours)."""
 
@@ -93,17 +91,14 @@ def revised(text: str, drawn_from: Drawn, why: str, most: int, reflection: Refle
     Returns:
         The lesson, as it was if nothing better could be had.
     """
-    spent = Usage()
-    for _ in range(reflection.retries):
-        fault = fault_of(text, drawn_from, most)
-        if fault is None:
-            break
+    spent, left = Usage(), reflection.retries
+    while left and (fault := fault_of(text, drawn_from, most)):
+        left -= 1
         inputs = {"why": neutralise(shorten(why, _WHY_TOKENS)), "lesson": neutralise(text), "fault": fault.told}
         try:
             answer = replace(reflection, retries=0).ask(ReviseLesson, inputs)
         except Unusable as error:
-            spent += error.usage
-            break
+            return text, spent + error.usage
         spent += answer.usage
         said = read_lesson(answer.fields["revised"])
         if said == text or says_nothing(said):
@@ -139,12 +134,14 @@ def faults_in(
             old = library[operation.id].text if isinstance(operation, Modify) and operation.id in library else ""
             if fault and not (old and fault == fault_of(old, drawn)):
                 found[operation] = fault
-    merged = [(o, fault) for o, fault in found.items() if isinstance(o, Modify)]
-    deletions = [o for o in asked if isinstance(o, Delete)]
-    return found | {d: fault for d in deletions for text, fault in merged if _says_the_same(text, d)}
+    for deletion in [o for o in asked if isinstance(o, Delete)]:
+        for text, fault in [*found.items()]:
+            if isinstance(text, Modify) and _is_merged_into(text, deletion):
+                found[deletion] = fault
+    return found
 
 
-def _says_the_same(text: Modify, deletion: Delete) -> bool:
+def _is_merged_into(text: Modify, deletion: Delete) -> bool:
     """Whether a deletion is part of a merger into a text, as far as it tells."""
     if text.sources and deletion.sources:
         return not set(text.sources).isdisjoint(deletion.sources)
@@ -157,24 +154,20 @@ def told(faults: Mapping[Operation, Fault]) -> str:
     return " ".join(f'"{shorten(one_line(text), _TEXT_TOKENS)}": {fault.told}' for text, fault in said)
 
 
-def why_left_out(text: str, drawn_from: Drawn) -> str:
-    """Why a text cannot stand in a library as it is; empty if it can. Its length is no reason."""
-    fault = fault_of(text, drawn_from)
-    return fault.why if fault is not None else ""
-
-
 def fault_of(text: str, drawn_from: Drawn, most: int | None = None) -> Fault | None:
     """What is wrong with a text; None if nothing is."""
     if says_nothing(text):
         return Fault("It says nothing. Write the text.", "it says nothing")
-    if own := _own(text, drawn_from):
+    names = own_words(text, [*drawn_from.tasks, *drawn_from.answers], drawn_from.of_all)
+    if own := list(dict.fromkeys([*names, *leaked_answers(text, drawn_from.answers)])):
         listed = ", ".join(f'"{word}"' for word in own)
         said = f"It speaks of one task ({listed}). Say it for every task of the kind, without these."
         return Fault(said, f"it speaks of its own task: {', '.join(own)}")
     if unseen := _UNSEEN.search(text):
         said = f'It speaks of "{unseen[0]}", which its reader has not seen. Say when it applies and what to do then.'
         return Fault(said, f'it speaks of what its reader has not seen: "{unseen[0]}"')
-    if _tells_the_example(text, drawn_from):
+    echoed = content_words(text) & content_words(EXAMPLE_LESSON)
+    if len(echoed - content_words(" ".join(drawn_from.tasks))) >= _ECHOED:
         said = "It tells of a sauce, which was an example only. Say what the attempts at this task teach."
         return Fault(said, "it tells of the example in the prompt")
     if says_what_everybody_does(text):
@@ -195,14 +188,3 @@ def says_what_everybody_does(text: str) -> bool:
     words = content_words(text)
     most = max(_MOST_OWN, _OWN_SHARE * len(words))
     return len(words & _COMMON) >= _LEAST_COMMON and len(words - _COMMON) <= most
-
-
-def _tells_the_example(text: str, drawn_from: Drawn) -> bool:
-    """Whether a text gives back words of the prompt's own example that its task does not hold."""
-    echoed = content_words(text) & content_words(EXAMPLE_LESSON)
-    return len(echoed - content_words(" ".join(drawn_from.tasks))) >= _ECHOED
-
-
-def _own(text: str, drawn_from: Drawn) -> list[str]:
-    own = own_words(text, [*drawn_from.tasks, *drawn_from.answers], drawn_from.of_all)
-    return list(dict.fromkeys([*own, *leaked_answers(text, drawn_from.answers)]))

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from tfgrpo_dspy.library.apply import Limits, Refusal
+from tfgrpo_dspy.library.apply import Limits
 from tfgrpo_dspy.library.draft import Draft
-from tfgrpo_dspy.library.operations import Add, Operation
+from tfgrpo_dspy.library.operations import Add
 from tfgrpo_dspy.records.advantages import SemanticAdvantage, by_label
 from tfgrpo_dspy.records.updates import Proposal, Update
 from tfgrpo_dspy.runtime.workers import Workers
@@ -37,19 +37,22 @@ def propose(
     library, settings, step = briefing.library, briefing.settings, briefing.step
     labelled = by_label(advantages)
     sources = {label: advantage.source for label, advantage in labelled.items()}
-    update = _decide(advantages, briefing, reflection, workers)
+    update = _ask(advantages, briefing, reflection, workers)
     if briefing.is_last:
         update = _all_used(update, {advantage.group: label for label, advantage in labelled.items()})
     draft = Draft(library, library)
-    for operations in update.rounds:
-        allowed, refused = _within_verdicts(operations, briefing)
-        draft = draft.then(allowed, "update", step=step, limits=settings.limits, sources=sources)
-        draft = replace(draft, refusals=(*draft.refusals, *refused))
     if settings.trials:
-        from tfgrpo_dspy.credit.rulings import verdicts_on
+        from tfgrpo_dspy.credit.rulings import verdicts_on, within_verdicts
 
+        for operations in update.rounds:
+            allowed, refused = within_verdicts(operations, briefing.effects, briefing.dismissed)
+            draft = draft.then(allowed, "update", step=step, limits=settings.limits, sources=sources)
+            draft = replace(draft, refusals=(*draft.refusals, *refused))
         ruled = verdicts_on(draft.now, briefing.effects, trial_ends=briefing.trial_ends)
         draft = draft.then(ruled, "trial", step=step, limits=Limits(max_words=None))
+    else:
+        for operations in update.rounds:
+            draft = draft.then(operations, "update", step=step, limits=settings.limits, sources=sources)
     draft, condensation = fit(draft, briefing, reflection, workers)
     net = draft.net(sources)
     return Proposal(
@@ -68,15 +71,18 @@ def propose(
     )
 
 
-def _within_verdicts(
-    operations: Sequence[Operation], briefing: Briefing
-) -> tuple[Sequence[Operation], Sequence[Refusal]]:
-    """The operations that nothing measured speaks against, and refusals of the others."""
-    if not briefing.settings.trials:
-        return operations, ()
-    from tfgrpo_dspy.credit.rulings import within_verdicts
-
-    return within_verdicts(operations, briefing.effects, briefing.dismissed)
+def _ask(
+    advantages: Sequence[SemanticAdvantage], briefing: Briefing, reflection: Reflection, workers: Workers
+) -> Update:
+    """What M(p_update, E, A_text of the batch) would do to the library; without any advantage nothing is asked."""
+    if briefing.settings.update == "each":
+        return place_each(advantages, briefing, reflection, workers)
+    if not any(a.experiences for a in advantages) and not (advantages and briefing.library.experiences):
+        return Update()
+    make = partial(update_at_once, advantages, briefing, reflection)
+    shown, effects = experiences_about(briefing, advantages), briefing.effects_of(briefing.library)
+    reads = (shown, effects, *map(told_in_full, advantages))
+    return workers.results([workers.task(f"update s{briefing.step}", Update, make, reads=reads)])[0]
 
 
 def _all_used(update: Update, labels: Mapping[str, str]) -> Update:
@@ -96,17 +102,3 @@ def _all_used(update: Update, labels: Mapping[str, str]) -> Update:
     )
     failures = tuple(replace(failure, remedy="its candidates were added as they are") for failure in update.failures)
     return replace(update, rounds=(*update.rounds, added), undecided=(), failures=failures)
-
-
-def _decide(
-    advantages: Sequence[SemanticAdvantage], briefing: Briefing, reflection: Reflection, workers: Workers
-) -> Update:
-    """What the LM would do to the library; without any advantage nothing is asked."""
-    if briefing.settings.update == "each":
-        return place_each(advantages, briefing, reflection, workers)
-    if not any(a.experiences for a in advantages) and not (advantages and briefing.library.experiences):
-        return Update()
-    make = partial(update_at_once, advantages, briefing, reflection)
-    told, effects = experiences_about(briefing, advantages), briefing.effects_of(briefing.library)
-    reads = (told, effects, *map(told_in_full, advantages))
-    return workers.results([workers.task(f"update s{briefing.step}", Update, make, reads=reads)])[0]

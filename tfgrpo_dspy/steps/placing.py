@@ -45,7 +45,7 @@ _REASON_TOKENS = 200
 _SAYS_NOTHING = "it says nothing that a reader would not do anyway"
 
 
-class Candidate(NamedTuple):
+class _Candidate(NamedTuple):
     """One experience that an extraction gave."""
 
     label: str
@@ -62,10 +62,10 @@ class Candidate(NamedTuple):
         return Fate(self.advantage.group, self.text, became, id, why)
 
 
-class Bundle(NamedTuple):
+class _Bundle(NamedTuple):
     """Candidates that are alike, and the part of the library that is near to any of them."""
 
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[_Candidate, ...]
     near: ExperienceLibrary
     """Its entries that are near, with its next id."""
     nearest: tuple[tuple[str, ...], ...]
@@ -97,54 +97,52 @@ def place_each(
         reflection: The LM that answers.
         workers: The run's pool.
     """
-    candidates = [Candidate(label, a, text) for label, a in by_label(advantages).items() for text in a.experiences]
-    whole, library = Update(), briefing.library
+    candidates = [_Candidate(label, a, text) for label, a in by_label(advantages).items() for text in a.experiences]
+    library, made, rounds, decided = briefing.library, list[Update](), list[tuple[Operation, ...]](), list[Fate]()
     while candidates:
         now = replace(briefing, library=library)
-        bundles = bundled(candidates, now, together=bool(whole.rounds))
-        made = workers.results([_asked(i, b, now, reflection, workers) for i, b in enumerate(bundles)])
-        kept, late = _without_clashes([o for update in made for round in update.rounds for o in round])
-        whole = _joined([whole, *(replace(update, rounds=()) for update in made)])
-        whole = replace(whole, rounds=(*whole.rounds, kept))
+        bundles = _bundled(candidates, now, together=bool(rounds))
+        answered = workers.results([_asked(i, b, now, reflection, workers) for i, b in enumerate(bundles)])
+        kept, late = _without_clashes([o for update in answered for round in update.rounds for o in round])
+        made, rounds = [*made, *answered], [*rounds, kept]
         library = library.apply(kept, limits=briefing.settings.limits).library
         candidates = [c for c in candidates if c.label in late]
         again = {(c.advantage.group, c.text) for c in candidates}
-        whole = replace(whole, decided=tuple(f for f in whole.decided if (f.group, f.text) not in again))
-    return whole
+        told = [*decided, *(fate for update in answered for fate in update.decided)]
+        decided = [fate for fate in told if (fate.group, fate.text) not in again]
+    return Update(
+        tuple(rounds),
+        tuple(advantage for update in made for advantage in update.undecided),
+        tuple(decided),
+        tuple(failure for update in made for failure in update.failures),
+        sum((update.usage for update in made), Usage()),
+    )
 
 
-def bundled(candidates: Sequence[Candidate], briefing: Briefing, *, together: bool = False) -> list[Bundle]:
-    """Candidates that are alike, brought together with the entries near to them, without a model.
-
-    Args:
-        candidates: Of the batch.
-        briefing: Holds the library, and how it is retrieved from.
-        together: Whether all of them are to be asked about one after the other.
-    """
-    library = briefing.library
-    nearness = Nearness([(e.id, e.text) for e in library], [c.text for c in candidates])
-    groups = [list(candidates)] if together else nearness.bundled(candidates, lambda c: c.text, _MOST_IN_A_BUNDLE)
-    return [_bundle(group, briefing, nearness) for group in groups]
-
-
-def _bundle(candidates: Sequence[Candidate], briefing: Briefing, nearness: Nearness) -> Bundle:
+def _bundled(candidates: Sequence[_Candidate], briefing: Briefing, *, together: bool) -> list[_Bundle]:
+    """Candidates that are alike, or all of them together, with the entries near to them; without a model."""
     library, shelf = briefing.library, briefing.shelf
-    nearest = []
-    for candidate in candidates:
+    nearness = Nearness([(e.id, e.text) for e in library], [c.text for c in candidates])
+
+    def near(candidate: _Candidate) -> tuple[str, ...]:
         found = nearness.near(candidate.text, _SHOWN)
         misled_by = candidate.advantage.misled_by
         if misled_by is not None and misled_by not in found and misled_by in library:
             found.insert(0, misled_by)
         if shelf is not None:
-            present = {e.id for e in library}
-            found += [e.id for e in shelf.select(candidate.text) if e.id not in found and e.id in present]
-        nearest.append(tuple(found[: 2 * _SHOWN]))
-    wanted = {id for ids in nearest for id in ids}
-    near = replace(library, experiences=tuple(e for e in library if e.id in wanted))
-    return Bundle(tuple(candidates), near, tuple(nearest))
+            found += [e.id for e in shelf.select(candidate.text) if e.id not in found and e.id in library]
+        return tuple(found[: 2 * _SHOWN])
+
+    bundles = []
+    for group in [candidates] if together else nearness.bundled(candidates, lambda c: c.text, _MOST_IN_A_BUNDLE):
+        nearest = tuple(map(near, group))
+        wanted = {id for ids in nearest for id in ids}
+        part = replace(library, experiences=tuple(e for e in library if e.id in wanted))
+        bundles.append(_Bundle(tuple(group), part, nearest))
+    return bundles
 
 
-def _asked(number: int, bundle: Bundle, briefing: Briefing, reflection: Reflection, workers: Workers) -> Any:
+def _asked(number: int, bundle: _Bundle, briefing: Briefing, reflection: Reflection, workers: Workers) -> Any:
     make = partial(_place_bundle, bundle, briefing, reflection)
     reads = (
         render_lines(bundle.near),
@@ -154,7 +152,7 @@ def _asked(number: int, bundle: Bundle, briefing: Briefing, reflection: Reflecti
     return workers.task(f"update s{briefing.step} b{number}", Update, make, reads=reads)
 
 
-def _place_bundle(bundle: Bundle, briefing: Briefing, reflection: Reflection) -> Update:
+def _place_bundle(bundle: _Bundle, briefing: Briefing, reflection: Reflection) -> Update:
     """One question per candidate, each on the library as the answers before it make it."""
     sources = {c.label: c.advantage.source for c in bundle.candidates}
     if all(step_of(c.advantage.group) != briefing.step for c in bundle.candidates):
@@ -171,7 +169,7 @@ def _place_bundle(bundle: Bundle, briefing: Briefing, reflection: Reflection) ->
     return Update((operations,), tuple(placing.undecided), tuple(placing.decided), failures, placing.usage)
 
 
-def _place(placing: _Placing, candidate: Candidate, nearest: Sequence[str]) -> None:
+def _place(placing: _Placing, candidate: _Candidate, nearest: Sequence[str]) -> None:
     """Decide about one candidate."""
     before, now = {e.id for e in placing.draft.before}, placing.draft.now
     shown = tuple(e for e in now if e.id in nearest or e.id not in before)
@@ -193,7 +191,7 @@ def _place(placing: _Placing, candidate: Candidate, nearest: Sequence[str]) -> N
         placing.draft = placing.draft.then([operation], "update", step=step, limits=limits, sources=sources)
 
 
-def _decide(placing: _Placing, candidate: Candidate, shown: ExperienceLibrary) -> Operation | None:
+def _decide(placing: _Placing, candidate: _Candidate, shown: ExperienceLibrary) -> Operation | None:
     """The operation that a candidate asks for; None if it says nothing."""
     cited = (candidate.label,)
     new = settle_scope(Add(text=candidate.text, sources=cited), placing.briefing.readers)
@@ -201,13 +199,12 @@ def _decide(placing: _Placing, candidate: Candidate, shown: ExperienceLibrary) -
     twin = next((refusal.repeats for refusal in tried.refusals if refusal.repeats), None)
     if twin is not None:
         return Keep(id=twin, reason="It says nearly the same words.", sources=cited)
-    answer = _ask(placing, candidate, shown)
-    decision = answer["decision"]
-    thought = "" if says_nothing(answer.get("thought", "")) else answer["thought"]
-    reason = one_line(thought or shorten(candidate.advantage.comparison, _REASON_TOKENS))
+    answer = _ask(placing, candidate, shown, PlaceLesson if len(shown) else WeighLesson)
+    decision, thought = answer["decision"], answer["thought"]
+    reason = thought or one_line(shorten(candidate.advantage.comparison, _REASON_TOKENS))
     entry = _entry_named(answer.get("entry", ""), shown)
     if decision == "says nothing":
-        placing.decided.append(candidate.fate("refused", None, one_line(thought or _SAYS_NOTHING)))
+        placing.decided.append(candidate.fate("refused", None, thought or _SAYS_NOTHING))
         return None
     if decision == "new" or entry is None:
         return new.model_copy(update={"reason": reason})
@@ -219,44 +216,43 @@ def _decide(placing: _Placing, candidate: Candidate, shown: ExperienceLibrary) -
     return sharpened if _may_stand(placing, candidate, sharpened, shown) else new.model_copy(update={"reason": reason})
 
 
-def _settle(placing: _Placing, candidate: Candidate, entry: Experience, reason: str) -> Operation | None:
+def _settle(placing: _Placing, candidate: _Candidate, entry: Experience, reason: str) -> Operation | None:
     """What becomes of a lesson and an entry that it contradicts: both are shown, alone, before one of them goes."""
     alone = replace(placing.draft.now, experiences=(entry,))
     answer = {} if entry.pinned else _ask(placing, candidate, alone, SettleContradiction)
-    thought = "" if says_nothing(answer.get("thought", "")) else one_line(answer["thought"])
+    why = answer.get("thought") or reason
     if answer.get("holds") == "the entry":
-        why = f"it contradicts {entry.id}, which holds: {thought or reason}"
-        placing.decided.append(candidate.fate("refused", entry.id, why))
+        placing.decided.append(candidate.fate("refused", entry.id, f"it contradicts {entry.id}, which holds: {why}"))
         return None
     cited, text = (candidate.label,), read_lesson(answer.get("text", ""))
-    both = Modify(id=entry.id, text=text, reason=thought or reason, sources=cited)
+    both = Modify(id=entry.id, text=text, reason=why, sources=cited)
     if answer.get("holds") == "each in its own cases" and _may_stand(placing, candidate, both, alone):
         return both
     placing.decided.append(candidate.fate("corrected", entry.id, reason))
     return Modify(id=entry.id, text=candidate.text, reason=reason, sources=cited)
 
 
-def _ask(placing: _Placing, candidate: Candidate, shown: ExperienceLibrary, signature: Any = None) -> dict[str, Any]:
-    """The answer about one candidate and the entries shown: by default what becomes of it."""
-    briefing, most = placing.briefing, placing.briefing.settings.max_words
+def _ask(placing: _Placing, candidate: _Candidate, shown: ExperienceLibrary, signature: Any) -> dict[str, Any]:
+    """The answer about one candidate and the entries shown; its thought on one line, empty for none."""
+    briefing = placing.briefing
     inputs = {
         "objective": briefing.objective,
         "lesson": neutralise(candidate.text),
         "why": neutralise(shorten(candidate.advantage.comparison, _WHY_TOKENS)),
     }
-    signature = signature or (PlaceLesson if len(shown) else WeighLesson)
     if len(shown):
         inputs["entries"] = render_lines(shown)
-        inputs["limits"] = f"at most {most} words"
+        inputs["limits"] = f"at most {briefing.settings.max_words} words"
         if effects := briefing.effects_of(shown):
             inputs["effects"], signature = effects, with_effects(signature)
     answer = placing.reflection.ask(signature, inputs, partial(_misfits, briefing, candidate, shown))
     placing.usage += answer.usage
-    return dict(answer.fields)
+    thought = answer.fields.get("thought", "")
+    return {**answer.fields, "thought": "" if says_nothing(thought) else one_line(thought)}
 
 
 def _misfits(
-    briefing: Briefing, candidate: Candidate, shown: ExperienceLibrary, reply: dspy.Prediction
+    briefing: Briefing, candidate: _Candidate, shown: ExperienceLibrary, reply: dspy.Prediction
 ) -> dict[str, str]:
     """What is wrong with an answer, in sentences that a model can act on."""
     decision = reply.get("decision", "sharpens" if reply.get("holds") == "each in its own cases" else "new")
@@ -285,36 +281,23 @@ def _entry_named(said: str, shown: ExperienceLibrary) -> str | None:
     return next((e.id for word in words for e in shown if word.strip(".:;'\"`*()").upper() in (e.id, e.id[1:])), None)
 
 
-def _may_stand(placing: _Placing, candidate: Candidate, both: Modify, shown: ExperienceLibrary) -> bool:
+def _may_stand(placing: _Placing, candidate: _Candidate, both: Modify, shown: ExperienceLibrary) -> bool:
     """Whether an entry may take a lesson in: a pinned one may not, and no text with a fault may replace one."""
     drawn_from = {candidate.label: candidate.advantage}
     return not shown[both.id].pinned and not faults_in([both], shown, drawn_from, placing.briefing.known)
 
 
 def _without_clashes(operations: Sequence[Operation]) -> tuple[tuple[Operation, ...], set[str]]:
-    """The operations of side-by-side answers, without those on an entry that another one changes.
+    """Of side-by-side answers those that can be carried out together; the labels of candidates to ask about again.
 
-    Returns:
-        Those that can be carried out together, and the labels of candidates to ask about again.
+    Of several that change one entry the first is kept.
     """
-    changed: set[str] = set()
-    kept: list[Operation] = []
-    late: set[str] = set()
+    changed, kept, late = set[str](), list[Operation](), set[str]()
     for operation in operations:
-        if isinstance(operation, Modify) and operation.id in changed:
+        entries = {operation.id} if isinstance(operation, Modify) else set[str]()
+        if entries & changed:
             late |= set(operation.sources)
         else:
-            changed |= {operation.id} if isinstance(operation, Modify) else set()
+            changed |= entries
             kept.append(operation)
     return tuple(kept), late
-
-
-def _joined(updates: Sequence[Update]) -> Update:
-    """Several updates as one, without what each would do."""
-    return Update(
-        tuple(operations for update in updates for operations in update.rounds),
-        tuple(a for update in updates for a in update.undecided),
-        tuple(fate for update in updates for fate in update.decided),
-        tuple(failure for update in updates for failure in update.failures),
-        sum((update.usage for update in updates), Usage()),
-    )

@@ -75,7 +75,7 @@ def reconcile(
         said_by = _said_by(operations, applied, part)
         staying = [e for label, e in part.items() if label not in said_by]
         entries = [
-            _resting_on(e, [part[label] for label, id in said_by.items() if id == e.id]) for e in applied.library
+            _resting_on(e, [part[label] for label in part if said_by.get(label) == e.id]) for e in applied.library
         ]
         library = replace(applied.library, experiences=(*entries, *staying))
         left_out += [LeftOut(_origin(part[label]), part[label].text, f"said by {id}") for label, id in said_by.items()]

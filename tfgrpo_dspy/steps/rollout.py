@@ -47,28 +47,28 @@ def recall(past: PastRollouts, batch: Sequence[Query], workers: Workers, step: i
 
 
 def _roll_out_group(task: RolloutTask, make: Roll, query: Query, workers: Workers) -> Future[Group]:
-    sampling = task.sampling
-    name = f"s{sampling.step}/e{query.position}"
-    roll = partial(_roll, task, make, query.example, workers)
-    stopping, first = sampling.stopping, sampling.first
-    rollouts = workers.gather([workers.submit(roll, f"{name}/r{i}") for i in range(first)])
-    if task.jury is not None:
-        rollouts = workers.then(rollouts, partial(_score_together, task, task.jury, query.example, workers))
+    sampling, example = task.sampling, query.example
+    name, stopping = f"s{sampling.step}/e{query.position}", sampling.stopping
+
+    def roll(index: int) -> Future[Made]:
+        return workers.submit(_roll, task, make, example, workers, f"{name}/r{index}")
 
     def complete(finished: Sequence[Made]) -> Future[Group]:
-        group = Group(name, query.example, tuple(r for r in finished if not isinstance(r, Unscored)), first)
+        scored = tuple(rollout for rollout in finished if not isinstance(rollout, Unscored))
+        group = Group(name, example, scored, sampling.first)
         if stopping is not None and len(finished) < sampling.size and not stopping.is_enough(group):
-            further = workers.submit(roll, f"{name}/r{len(finished)}")
-            return workers.bind(further, lambda one: complete([*finished, one]))
+            return workers.bind(roll(len(finished)), lambda one: complete([*finished, one]))
         workers.announce(GroupFinished(sampling.step, group))
         return done(group)
 
+    rollouts = workers.gather([roll(index) for index in range(sampling.first)])
+    if task.jury is not None:
+        rollouts = workers.then(rollouts, partial(_score_together, task, task.jury, example, workers))
     return workers.bind(rollouts, complete)
 
 
 def _roll(task: RolloutTask, make: Roll, example: dspy.Example, workers: Workers, name: str) -> Made:
-    afresh = partial(make, example, name)
-    made, is_remembered = workers.recall(task.known_as(name), Made, afresh)
+    made, is_remembered = workers.recall(task.known_as(name), Made, partial(make, example, name))
     if not isinstance(made, Unscored):
         workers.announce(RolloutFinished(task.sampling.step, made, is_remembered, task.sampling.dataset))
     return made

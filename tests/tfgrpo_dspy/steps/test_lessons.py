@@ -11,7 +11,7 @@ from tests.tfgrpo_dspy.steps.test_optimisation import advantage, proposed
 from tfgrpo_dspy.library.leaks import Known
 from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.library.operations import Add, Delete, Modify
-from tfgrpo_dspy.steps.lessons import Drawn, faults_in, says_what_everybody_does, why_left_out
+from tfgrpo_dspy.steps.lessons import Drawn, fault_of, faults_in, says_what_everybody_does
 
 TASK = "question: Janet has 16 eggs and sells each for $25. She runs 3 sprints of 60 meters. What does she earn?"
 DRAWN = Drawn((TASK,), ("540",))
@@ -38,7 +38,7 @@ FINE = (
 
 @pytest.mark.parametrize("text", FINE)
 def test_a_lesson_about_a_kind_of_task_stands(text):
-    assert why_left_out(text, DRAWN) == ""
+    assert fault_of(text, DRAWN) is None
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,9 @@ def test_a_lesson_about_a_kind_of_task_stands(text):
     ],
 )
 def test_a_lesson_is_left_out_with_a_reason_that_can_be_checked(text, why):
-    assert why_left_out(text, DRAWN) == why
+    fault = fault_of(text, DRAWN)
+    assert fault is not None
+    assert fault.why == why
 
 
 EMPTY = (

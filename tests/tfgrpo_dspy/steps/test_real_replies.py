@@ -15,7 +15,7 @@ from tfgrpo_dspy.signatures import (
     WeighLesson,
     may_lack,
 )
-from tfgrpo_dspy.steps.lessons import Drawn, why_left_out
+from tfgrpo_dspy.steps.lessons import Drawn, fault_of
 from tfgrpo_dspy.steps.reading.odd import Odd
 from tfgrpo_dspy.steps.reading.values import read_reply
 from tfgrpo_dspy.text import one_line
@@ -64,4 +64,5 @@ LEFT_OUT = [
 def test_a_lesson_that_is_of_no_use_is_left_out_with_a_reason_that_can_be_checked(task, answer, whys):
     told = [said for said in LESSONS if "lesson" in said["asked"] and task in said.get("task", said["reply"])]
     written = {read_reply(said["reply"], {"lesson": str})["lesson"]: said.get("task", TASK) for said in told}
-    assert [why_left_out(one_line(text), Drawn((drawn,), (answer,))) for text, drawn in written.items()] == whys
+    faults = [fault_of(one_line(text), Drawn((drawn,), (answer,))) for text, drawn in written.items()]
+    assert [fault.why if fault else "" for fault in faults] == whys

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 import dspy
 
@@ -22,10 +21,8 @@ def reading(adapter: dspy.Adapter | None) -> dspy.Adapter:
     if type(kept) not in _KNOWN:
         return kept
     reader = copy.copy(kept)
-    reader.parse = _parse
+    reader.parse = lambda signature, completion: read_reply(
+        completion, {name: field.annotation for name, field in signature.output_fields.items()}
+    )
     reader.use_json_adapter_fallback = False  # it would ask all of it again
     return reader
-
-
-def _parse(signature: type[dspy.Signature], completion: str) -> dict[str, Any]:
-    return read_reply(completion, {name: field.annotation for name, field in signature.output_fields.items()})

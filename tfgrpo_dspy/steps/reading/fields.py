@@ -7,6 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from tfgrpo_dspy.steps.reading.json_text import parse_calls, parse_json
+
 _THOUGHTS = re.compile(
     r"\A\s*(?:<(think|thinking|thought|scratchpad)>.*?</\1>|\[think\].*?\[/think\]|<unused\d+>thought.*?<unused\d+>)\s*"
     r"|\A(?:\s*<(?:think|thinking|thought|scratchpad)>)?.*</think(?:ing)?>\s*|\A.*<\|message\|>",
@@ -48,14 +50,15 @@ def split_reply(reply: str, wanted: Collection[str]) -> Parts:
     for _ in range(_MOST_AT_END):
         text = _COMPLETED.sub("", text).strip()
     named = _between_marks(text, wanted) or _between_tags(text, wanted)
-    if named and all(_present(value) for value in named.values()) and len(named) == len(wanted):
+    if named and len(named) == len(wanted) and all(value.strip() for value in named.values()):
         return Parts(named)
-    parts = _in_json(text, wanted)
-    if len(parts.values) > len(named):
-        return parts
+    parsed = parse_json(text)
+    members = _members([parsed.value, *parse_calls(text)], {key_of(name): name for name in wanted}, depth=6)
+    if len(members) > len(named):
+        return Parts(members, parsed.is_whole)
     named = named or _below_headings(text, wanted)
     if not named and len(wanted) == 1 and text:
-        return Parts(dict.fromkeys(wanted, text), parts.is_whole)
+        return Parts(dict.fromkeys(wanted, text), parsed.is_whole)
     return Parts(named)
 
 
@@ -71,10 +74,6 @@ def without_thought(reply: str, wanted: Collection[str] = ()) -> str:
 def key_of(name: object) -> str:
     """A field's name or a JSON key without what models vary in it: case, blanks, hyphens, marks of emphasis."""
     return re.sub(r"[\W_]+", "", str(name)).casefold()
-
-
-def _present(value: object) -> bool:
-    return bool(str(value).strip())
 
 
 @lru_cache(maxsize=256)
@@ -134,18 +133,11 @@ def _between_tags(text: str, wanted: Collection[str]) -> dict[str, str]:
     return pieces
 
 
-def _in_json(text: str, wanted: Collection[str]) -> Parts:
-    """The members of a JSON object that have a wanted name, also where that stands within a tool call or a wrapper."""
-    from tfgrpo_dspy.steps.reading.json_text import parse_calls, parse_json
-
-    parsed, by_key = parse_json(text), {key_of(name): name for name in wanted}
-    return Parts(_members([parsed.value, *parse_calls(text)], by_key, depth=6), parsed.is_whole)
-
-
 def _members(value: Any, by_key: Mapping[str, str], depth: int) -> dict[str, Any]:
-    """Of all objects in JSON the one that has most of the names; of a list, what its items have together."""
-    from tfgrpo_dspy.steps.reading.json_text import parse_json
+    """Of all objects in JSON the one that has most of the names; of a list, what its items have together.
 
+    Also where that stands within a tool call or a wrapper.
+    """
     if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
         value = parse_json(value).value
     if not isinstance(value, list | dict) or not depth:

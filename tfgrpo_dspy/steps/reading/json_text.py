@@ -140,14 +140,9 @@ def _scan(text: str, start: int) -> _Scan:
         open_ = open_ if mark == "," else open_[:-1]
         if not open_:
             return _Scan("", False, token.end(), "", token.end())
-        if _is_between_items(open_):
+        if "{" not in open_.partition("[")[2]:  # between items or members, rather than within an item of a list
             whole_until, open_there = token.end() - (mark == ","), open_
     return _Scan(open_, in_string, whole_until, open_there, None)
-
-
-def _is_between_items(open_: str) -> bool:
-    """Whether what ends here is a whole item or member, rather than a part of an item in a list."""
-    return "{" not in open_.partition("[")[2]
 
 
 def _loads(text: str) -> Any:

@@ -26,7 +26,8 @@ _UNFINISHED = re.compile(
 
 def is_babble(text: str) -> bool:
     """Whether a text says the same over and over, as models do that do not find an end."""
-    return _ends_in_a_loop(text) or _is_repetitive(text.split())
+    words = text.split()
+    return _ends_in_a_loop(text) or _repeats_itself(words) or _repeats_itself(words[len(words) // 2 :])
 
 
 def ends_midway(text: str) -> bool:
@@ -46,12 +47,7 @@ def _ends_in_a_loop(text: str) -> bool:
     return tail[-span:] == tail[-span - period : -period]
 
 
-def _is_repetitive(words: Sequence[str]) -> bool:
-    """Whether most pieces of a long text, or of its second half, occurred before."""
-    halves = (words, words[len(words) // 2 :])
-    return any(_distinct(part) < _DISTINCT for part in halves if len(part) >= _LEAST_WORDS)
-
-
-def _distinct(words: Sequence[str]) -> float:
-    grams = [tuple(words[i : i + _GRAM]) for i in range(len(words) - _GRAM + 1)]
-    return len(set(grams)) / len(grams)
+def _repeats_itself(words: Sequence[str]) -> bool:
+    """Whether most pieces of a long text occurred before."""
+    pieces = [tuple(words[i : i + _GRAM]) for i in range(len(words) - _GRAM + 1)]
+    return len(words) >= _LEAST_WORDS and len(set(pieces)) < _DISTINCT * len(pieces)

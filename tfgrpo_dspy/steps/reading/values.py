@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 
 from tfgrpo_dspy.library.word_index import stem
 from tfgrpo_dspy.steps.reading.fields import split_reply
+from tfgrpo_dspy.steps.reading.json_text import parse_json, unfenced
 from tfgrpo_dspy.steps.reading.odd import BROKE_OFF, REPEATS, Items, Odd
+from tfgrpo_dspy.steps.reading.operations import read_operations
 from tfgrpo_dspy.steps.reading.soundness import is_babble
 from tfgrpo_dspy.steps.reading.texts import read_text, says_nothing
 from tfgrpo_dspy.text import shorten
@@ -54,11 +57,15 @@ def read_value(raw: Any, annotation: Any) -> Any:
     if get_origin(kind) is Literal:
         return read_choice(raw, get_args(kind))
     if kind is int:
-        return _read_whole_number(raw)
-    if get_origin(kind) is list:
-        item = get_args(kind)[0]
-        return _read_operations(raw) if getattr(item, "__name__", "") == "Operation" else _read_list(raw, item)
-    return _read_other(raw, kind)
+        numbers = re.findall(r"(?<![\w.])-?\d+(?!\.?\d)", str(raw).replace(",", "").removesuffix(".0"))
+        return int(numbers[0]) if len(set(numbers)) == 1 else _odd(raw, "is not one whole number")
+    if get_origin(kind) is not list:
+        return _read_other(raw, kind)
+    item = get_args(kind)[0]
+    if getattr(item, "__name__", "") != "Operation":
+        return _read_list(raw, item)
+    items = read_operations(raw)
+    return items.odd[0] if items.odd and not items.operations else items
 
 
 def read_choice(raw: Any, options: Sequence[Any]) -> Any:
@@ -120,49 +127,28 @@ def _key(text: str) -> str:
     return re.sub(r"[a-z]+", lambda word: stem(word[0]), spaced)
 
 
-def _read_operations(raw: Any) -> Items | Odd:
-    """The items; where all of them are odd, the first of these."""
-    from tfgrpo_dspy.steps.reading.operations import read_operations
-
-    items = read_operations(raw)
-    return items.odd[0] if items.odd and not items.operations else items
-
-
-def _read_whole_number(raw: Any) -> int | Odd:
-    numbers = re.findall(r"(?<![\w.])-?\d+(?!\.?\d)", str(raw).replace(",", "").removesuffix(".0"))
-    if len(set(numbers)) == 1:
-        return int(numbers[0])
-    return Odd(f'"{shorten(str(raw), _SHOWN_TOKENS)}" is not one whole number.', str(raw))
-
-
 def _read_list(raw: Any, item: Any) -> list[Any] | Odd:
-    """A list of texts or other values: JSON, or a line for each."""
-    from tfgrpo_dspy.steps.reading.json_text import parse_json, unfenced
-
+    """A list of texts or other values: JSON, or a point or a line for each."""
     if isinstance(raw, str):
         parsed = parse_json(raw)
         if not parsed.is_whole:
             return Odd(BROKE_OFF, raw)
-        raw = parsed.value if isinstance(parsed.value, list) else _lines(unfenced(raw))
+        lines = unfenced(raw).splitlines()
+        points = [found[1] for line in lines if (found := _BULLET.match(line))]
+        raw = parsed.value if isinstance(parsed.value, list) else points or [line for line in lines if line.strip()]
     items = list(raw) if isinstance(raw, list | tuple) else [] if raw is None else [raw]
     read = [read_value(each, item) for each in items if not (isinstance(each, str) and says_nothing(each))]
     return next((value for value in read if isinstance(value, Odd)), None) or read
 
 
-def _lines(text: str) -> list[str]:
-    """The points of a list in words; a text without any is one item."""
-    points = [found[1] for line in text.splitlines() if (found := _BULLET.match(line))]
-    return points or [line for line in text.splitlines() if line.strip()]
-
-
 def _read_other(raw: Any, kind: Any) -> Any:
-    from tfgrpo_dspy.steps.reading.json_text import parse_json
-
     adapter = TypeAdapter(kind)
     parsed = parse_json(raw).value if isinstance(raw, str) else None
     for value in (raw, parsed, read_text(raw)):
-        try:
+        with suppress(ValidationError):
             return adapter.validate_python(value)
-        except ValidationError:
-            continue
-    return Odd(f'"{shorten(str(raw), _SHOWN_TOKENS)}" does not fit what was asked.', str(raw))
+    return _odd(raw, "does not fit what was asked")
+
+
+def _odd(raw: Any, why: str) -> Odd:
+    return Odd(f'"{shorten(str(raw), _SHOWN_TOKENS)}" {why}.', str(raw))

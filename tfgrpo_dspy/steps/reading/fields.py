@@ -7,8 +7,6 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from tfgrpo_dspy.steps.reading.json_text import parse_calls, parse_json
-
 _THOUGHTS = re.compile(
     r"\A\s*(?:<(think|thinking|thought|scratchpad)>.*?</\1>|\[think\].*?\[/think\]|<unused\d+>thought.*?<unused\d+>)\s*"
     r"|\A(?:\s*<(?:think|thinking|thought|scratchpad)>)?.*</think(?:ing)?>\s*|\A.*<\|message\|>",
@@ -52,6 +50,8 @@ def split_reply(reply: str, wanted: Collection[str]) -> Parts:
     named = _between_marks(text, wanted) or _between_tags(text, wanted)
     if named and len(named) == len(wanted) and all(value.strip() for value in named.values()):
         return Parts(named)
+    from tfgrpo_dspy.steps.reading.json_text import parse_calls, parse_json
+
     parsed = parse_json(text)
     members = _members([parsed.value, *parse_calls(text)], {key_of(name): name for name in wanted}, depth=6)
     if len(members) > len(named):
@@ -138,6 +138,8 @@ def _members(value: Any, by_key: Mapping[str, str], depth: int) -> dict[str, Any
 
     Also where that stands within a tool call or a wrapper.
     """
+    from tfgrpo_dspy.steps.reading.json_text import parse_json
+
     if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
         value = parse_json(value).value
     if not isinstance(value, list | dict) or not depth:

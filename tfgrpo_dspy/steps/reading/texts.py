@@ -6,7 +6,6 @@ import re
 from typing import Any
 
 from tfgrpo_dspy.library.latex import restore_latex
-from tfgrpo_dspy.steps.reading.json_text import parse_json, unfenced
 from tfgrpo_dspy.text import one_line
 
 _NOTHING = frozenset({"", "none", "null", "nil", "n/a", "na", "nothing", "no", "-", "–", "—", "not applicable"})
@@ -33,10 +32,14 @@ def read_text(raw: Any) -> str:
         return read_text(next(iter(raw.values()))) if len(raw) == 1 else "\n".join(map(read_text, raw.values()))
     text = _BLOCK.sub("", str(raw).strip())
     if text.startswith(("```", "~~~")):
+        from tfgrpo_dspy.steps.reading.json_text import unfenced
+
         text = unfenced(text)
     elif text.endswith("```") and text.count("```") == 1:
         text = text[:-3].rstrip()  # of a fence around the whole reply
     if text.startswith(("{", "[")) and text.endswith(("}", "]")):
+        from tfgrpo_dspy.steps.reading.json_text import parse_json
+
         value = parse_json(text).value
         said = list(value.values()) if isinstance(value, dict) else value
         if isinstance(said, list) and len(said) == 1 and isinstance(said[0], str):

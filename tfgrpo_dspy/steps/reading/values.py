@@ -11,9 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from tfgrpo_dspy.library.word_index import stem
 from tfgrpo_dspy.steps.reading.fields import split_reply
-from tfgrpo_dspy.steps.reading.json_text import parse_json, unfenced
 from tfgrpo_dspy.steps.reading.odd import BROKE_OFF, REPEATS, Items, Odd
-from tfgrpo_dspy.steps.reading.operations import read_operations
 from tfgrpo_dspy.steps.reading.soundness import is_babble
 from tfgrpo_dspy.steps.reading.texts import read_text, says_nothing
 from tfgrpo_dspy.text import shorten
@@ -64,6 +62,8 @@ def read_value(raw: Any, annotation: Any) -> Any:
     item = get_args(kind)[0]
     if getattr(item, "__name__", "") != "Operation":
         return _read_list(raw, item)
+    from tfgrpo_dspy.steps.reading.operations import read_operations
+
     items = read_operations(raw)
     return items.odd[0] if items.odd and not items.operations else items
 
@@ -129,6 +129,8 @@ def _key(text: str) -> str:
 
 def _read_list(raw: Any, item: Any) -> list[Any] | Odd:
     """A list of texts or other values: JSON, or a point or a line for each."""
+    from tfgrpo_dspy.steps.reading.json_text import parse_json, unfenced
+
     if isinstance(raw, str):
         parsed = parse_json(raw)
         if not parsed.is_whole:
@@ -142,6 +144,8 @@ def _read_list(raw: Any, item: Any) -> list[Any] | Odd:
 
 
 def _read_other(raw: Any, kind: Any) -> Any:
+    from tfgrpo_dspy.steps.reading.json_text import parse_json
+
     adapter = TypeAdapter(kind)
     parsed = parse_json(raw).value if isinstance(raw, str) else None
     for value in (raw, parsed, read_text(raw)):

@@ -46,6 +46,7 @@ _refuses = _found(
     "supported|allowed|not enabled|enabled only|requires|n[o']t available|unavailable|not be|n't be|must contain",
     "too long|too many|at least|above maximum|below minimum|range|only one|only be|either|mandatory|failed to",
     "input should|should match|unmarshal|deserialize|validation error|extraneous|greater|smaller|out-of-vocab",
+    "cannot (?:use|contain)|must have|非法|不支持",
 )
 _ECHO = re.compile(r"input_value=|['\"]input['\"]:")
 """What follows is what was sent."""
@@ -57,7 +58,7 @@ _OPTIONS = "|".join(
         r"chat_template_kwargs|prompt_cache|\bjson mode\b|\becho\b|\bsuffix\b|\bregex\b|safety_id|\bgrammar\b",
         r"['\"`\[](?:n|p|k|stop|tools?|user|store|stream|metadata|functions?|modalities|audio|prediction)['\"`\]\[. ]",
         r"\b(?:param|parameter|argument|field|supplied|model):? (?:n|stop|tools?|user|stream|store)\b",
-        r"\b[npk] must be\b|\breasoning is\b",
+        r"\b[npk] must be\b|\bstop cannot\b|\breasoning is\b",
     )
 )
 """Of a request, in the names of all APIs; those that are also plain words only where they stand as names."""
@@ -65,23 +66,30 @@ _names_a_model = _found(r"\bmodels?\b|deployment|endpoints found")
 CONTENT = _found(
     "content (?:management|filter|policy)|content_filter|usage guidelines|safety_check|flagged",
     r"\bmoderation\b",
-    r"responsible ?ai|violat\w+ (?:our|the|usage|content|guardrail)|guardrail|inappropriate content",
-    "prohibited content|sensitive content|敏感内容|data_inspection_failed|invalid_prompt",
+    r"responsible ?ai|violat\w+ (?:our|the|usage|content|guardrail)|guardrail|inappropriate content|contentpolicy",
+    "prohibited content|sensitive ?(?:content|information)|new_sensitive|敏感内容|content exists risk",
+    "data_inspection_failed|invalid_prompt",
 )
 _too_long = _found(
     "context[ _-]?(?:length|window|size|limit)|maximum (?:context|model|prompt|sequence|input) ?length",
     "(?:prompt|input|message)s? (?:is|are) too long|too long for (?:requested|the|this) model",
     "too many (?:input )?tokens|request too large|payload too large|request entity too large",
     r"longer than the (?:maximum )?model|(?:token count|input tokens?|prompt|requested tokens)[^.]{0,40} exceeds?\b",
-    r"inputs?`? must have less than \d+ tokens|max_new_tokens`? must be <=|reduce the length of|size limit exceeded",
-    "too large for model with|max_tokens must be at least 1, got -|context the overflows",
+    r"inputs?`? must have less than \d+ tokens|inputs`? tokens \+ |reduce the length of|size limit exceeded",
+    "too large for model with|max_tokens must be at least 1, got -|context the overflows|超长|exceed n_ctx",
+    "range of input length|less than max_seq_len",
     r"(?:messages|input|content)\b[^:]{0,20}: string too long|exceeded model token limit",
 )
+_MONEY = (
+    "insufficient[ _](?:credit|balance|funds)|(?:credit|overdue) balance|balance is insufficient|payment required",
+    "(?:over|exceeded) ?budget|budget_exceeded|budget has been exceeded|out of credits|(?:any|available) credits",
+    "billing_(?:not_active|hard_limit)|billing hard limit|enable billing|spending limit|arrearage|欠费",
+    r"account\b[^.]{0,60} suspended|specified api usage limits|free tier of the model has been exhausted",
+)
+_no_money = _found(*_MONEY)
 _no_credit = _found(
-    "insufficient[ _](?:quota|credit|balance|funds)|exceeded your current quota|credit balance|payment required",
-    "(?:over|exceeded) ?budget|budget_exceeded|budget has been exceeded|out of credits|spending limit",
-    "billing_(?:not_active|hard_limit)|billing hard limit|check your billing|arrearage|key limit exceeded",
-    "allocationquota|free tier of the model has been exhausted",
+    *_MONEY,
+    "insufficient[ _]quota|exceeded[ _](?:your[ _])?current[ _]quota|check your billing|key limit exceeded",
 )
 _no_model = _found(
     r"model_not_found|deploymentnotfound|endpoints found (?!that)|could not resolve the foundation model",
@@ -90,28 +98,30 @@ _no_model = _found(
     "model (?:identifier|id|name) is invalid|no models? (?:is |are )?loaded|models are loaded|specify a model",
     "(?:invalid|unknown|no such) model|not a valid model|unable to access model|llm provider not provided",
     "not a chat model|only supported in v1/|does(?:n't| not) support (?:chat|generat)|work with the specified model",
+    "unavailable[ _]model|model_not_supported|model_terms_required|access non-serverless model|模型不存在",
 )
 _no_key = _found(
     "invalid_api_key|authentication_error|permission_error|unrecognizedclient|accessdenied|expiredtoken",
     "invalidsignature|(?:incorrect|invalid) (?:api|access) ?(?:key|token)",
-    "api[ _]key[^.]{0,60}(?:must be set|not (?:provided|set|found|valid)|invalid|missing)|api secret key",
-    "(?:user )?location is not supported|unsupported_country",
+    "api[ _]key[^.]{0,60}(?:must be set|not (?:provided|set|found|valid)|invalid|missing|expired)|api secret key",
+    "(?:user )?location is not supported|unsupported_country|organization has been (?:disabled|restricted)",
 )
 NO_ROOM = _found("requires more system memory|(?:failed|unable) to load (?:the )?model|model failed to load")
 NO_TEMPLATE = _found(
-    "chat template|chat_template|template error|system (?:role|messages?) (?:is |are )?not supported",
+    "chat template|chat_template|jinja template|template error|system (?:role|messages?) (?:is |are )?not supported",
     "n[o']t support system|developer instruction|roles? (?:must|should)(?: be)? alternat|expected last role",
 )
 BAD_GENERATION = _found("failed_generation|json_validate_failed|tool_use_failed")
 _no_route = _found(
     r"unexpected endpoint or method|invalid url \(|http request (?:was sent )?to (?:an )?https|api-version",
+    "api version not supported|no route for that uri",
 )
 _is_a_thing = _found(r"\bwith id\b")
 _of_unknown_option = _found(
     "unsupported_(?:parameter|value)|unknown_parameter|invalid_parameter|unexpected keyword|requires --[a-z]",
-    "(?:unsupported|unknown|unrecognized|invalid|unexpected|additional) "
-    "(?:param|value|request argument|field|name|option|argument|propert)",
-    r"extra inputs are not permitted|property \S+ is unsupported|invalid argument|only one (?:completion|candidate)",
+    "(?:unsupported|unknown|unrecognized|invalid|unexpected|additional) (?:param|value|field|name|option|propert)",
+    "(?:unsupported|unknown|unrecognized|unexpected) (?:request )?argument|only one (?:completion|candidate)",
+    r"extra inputs are not permitted|property \S+ is unsupported|multiple candidates",
     "does(?:n't| not) support |no endpoints found that|not a multimodal model|at most 0 |only supports? stream",
     r"(?:tools?|tool use|function calling|image (?:input|data|content)|multimodal|audio input)\b[^.:]{0,20} not "
     "(?:supported|enabled)|data required for image|image_url is only supported",
@@ -207,6 +217,8 @@ def refuses_some_option(facts: Facts) -> bool:
 
 def bound_is_too_large(facts: Facts) -> bool:
     """Whether the output asked for does not fit by itself, however short the prompt."""
+    if re.search(rf"maximum value for `?(?:{LENGTH})", facts.text):
+        return is_refused(facts)
     limit = re.search(r"(?:context length is|supports? at most|maximum (?:allowed|of)\D{0,20}) ?(\d+)", facts.text)
     asked = re.search(rf"(?:(?:{LENGTH})\D{{0,60}}: |messages, )(\d+)", facts.text)
     fits = limit is None or asked is None or int(asked[1]) < int(limit[1])
@@ -228,7 +240,7 @@ def has_no_credit(facts: Facts) -> bool:
     known = ("dspy.LMBillingError", "dspy.BillingError", "litellm.BudgetExceededError")
     if facts.is_a(*known) or facts.status == HTTPStatus.PAYMENT_REQUIRED or _no_credit(facts.code):
         return True
-    return facts.status != _ASKED_TOO_OFTEN and _no_credit(facts.text)
+    return _no_money(facts.text) or (facts.status != _ASKED_TOO_OFTEN and _no_credit(facts.text))
 
 
 def has_no_model(facts: Facts) -> bool:
@@ -236,7 +248,9 @@ def has_no_model(facts: Facts) -> bool:
     if is_no_address(facts) or "endpoints found that" in facts.text:
         return False
     known = ("dspy.LMUnsupportedModelError", "dspy.UnsupportedModelError", "dspy.UnknownModelError")
-    return facts.is_a(*known) or (is_refused(facts) and says(_no_model)(facts))
+    if facts.is_a(*known) or (facts.status == HTTPStatus.NOT_FOUND and _names_a_model(facts.text)):
+        return True
+    return is_refused(facts) and says(_no_model)(facts)
 
 
 def is_no_address(facts: Facts) -> bool:

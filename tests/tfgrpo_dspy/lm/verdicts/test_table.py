@@ -376,6 +376,25 @@ SHAPES = {
                    "metadata": {"raw": "This model's maximum context length is 4096 tokens"}}},
         "too long",
     ),
+    "moonshot: suspended": (
+        429, wrapped("Your account org-x is suspended, please check your plan and billing details"), "no credit",
+    ),
+    "z.ai: balance": (429, wrapped("Insufficient balance or no resource package. Please recharge.", "1113"),
+                      "no credit"),
+    "siliconflow: balance": (403, {"code": 30001, "message": "Sorry, your account balance is insufficient"},
+                             "no credit"),
+    "dashscope: tokens of the minute": (
+        429, wrapped("Allocated quota exceeded, please increase your quota limit.", "Throttling.AllocationQuota"),
+        "overloaded",
+    ),
+    "anthropic: model": (404, {"error": {"type": "not_found_error", "message": "model: claude-x"}}, "unknown model"),
+    "openrouter: providers": (404, wrapped("No allowed providers are available for the selected model.", 404),
+                              "unknown model"),
+    "azure: version": (400, wrapped("API version not supported", "BadRequest"), "address"),
+    "minimax: filter": (200, {"choices": None, "base_resp": {"status_code": 1026, "status_msg": "input new_sensitive"}},
+                        "filtered"),
+    "volcengine: filter": (400, wrapped("The request failed because the input text may contain sensitive information.",
+                                        "InputTextSensitiveContentDetected"), "filtered"),
     # What the model wrote, and the server did not pass on.
     "groq: no JSON": (400, wrapped("Failed to generate JSON.", "json_validate_failed"), "bad generation"),
     "groq: no call": (400, wrapped("Failed to call a function.", "tool_use_failed"), "bad generation"),
@@ -516,7 +535,39 @@ SHAPES = {
 
 
 REFUSALS = {
+    "bound": [
+        "`max_completion_tokens` must be less than or equal to `8192`, the maximum value for `max_completion_tokens` "
+        "is less than the `context_window` for this model",
+    ],
+    "too long": [
+        "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4097. Given: 3000 `inputs` tokens",
+        "Range of input length should be [1, 30720]",
+        "length of prompt_tokens (40000) must be less than max_seq_len (32768).",
+        "Illegal param: prefill 744 tokens exceed n_ctx_per_seq",
+        "Prompt 超长",
+    ],
+    "max_tokens": [
+        "Input validation error: `max_new_tokens` must be <= 512. Given: 1024",
+        "Requests with max_tokens > 4096 must have stream=true",
+    ],
+    "temperature": ["temperature 参数非法。"],
+    "filtered": [
+        "Content Exists Risk",
+        "litellm.ContentPolicyViolationError: OpenAIException - Your request was rejected.",
+    ],
+    "no credit": [
+        "You have reached your specified API usage limits. You will regain access on 2025-11-01 at 00:00 UTC.",
+        "Gemini API free tier is not available in your country. Please enable billing on your project.",
+    ],
+    "wrong key": [
+        "API key expired. Please renew the API key.",
+        "Organization has been restricted. Please reach out to support.",
+        "This organization has been disabled.",
+    ],
     "option": [
+        "Multiple candidates is not enabled for this model",
+        "Cannot use custom grammar constraints with tools.",
+        "stop cannot contain an empty string.",
         "Unsupported parameter: 'stop' is not supported with this model.",
         "Invalid 'stop': array too long. Expected an array with maximum length 4, but got one with length 5.",
         "Unrecognized request arguments supplied: best_of, echo",
@@ -573,10 +624,13 @@ REFUSALS = {
         "This is not a chat model and thus not supported in the v1/chat/completions endpoint.",
         '"nomic-embed-text" does not support chat',
         "The model `qwen-thinking` does not exist; unknown parameter is not what is wrong",
+        "Unavailable model: o1",
+        "模型不存在",
     ],
     "template": [
         "This model doesn't support system messages. Try again without system messages.",
         "Developer instruction is not enabled for models/x",
+        'Error rendering prompt with jinja template: "Only user and assistant roles are supported!".',
         "After the (optional) system message(s), user and assistant roles should be alternating.",
     ],
     "unclear": [
@@ -584,6 +638,7 @@ REFUSALS = {
         "You uploaded an unsupported image. Please make sure it has one of the formats: ['png', 'jpeg'].",
         "At most 1 image(s) may be provided in one prompt.",
         "messages: text content blocks must be non-empty",
+        "Request contains an invalid argument.",
         "Value error, messages must not be empty [type=value_error, input_value={'messages': [], 'top_p': 1}]",
     ],
 }

@@ -62,7 +62,7 @@ def combine(
     left_out: list[LeftOut] = []
     quarters, is_full, offset = 0, False, 0
     for name, library in zip(names or _names(libraries), libraries, strict=True):
-        entries = [_moved(e, offset, name) for e in library] if len(libraries) > 1 else library.experiences
+        entries = [_moved(e, offset, name) for e in library] if len(libraries) > 1 else [*library]
         twins = _twins(taken, entries)
         for old, e in zip(library, entries, strict=True):
             reason = twins.get(e.id)

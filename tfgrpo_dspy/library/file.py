@@ -16,16 +16,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, PydanticSerializationError, to_json
 
 from tfgrpo_dspy.errors import LibraryFormatError
-from tfgrpo_dspy.library.experience import Circumstances, Experience, Source, id_number
+from tfgrpo_dspy.library.experience import Circumstances, Experience, id_number
 from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.library.section import render_lines
-from tfgrpo_dspy.text import counted, one_line
+from tfgrpo_dspy.text import counted, one_line, whole
 
 FORMAT = "tfgrpo-library"
 
@@ -39,19 +39,36 @@ def dump_library(library: ExperienceLibrary) -> str:
 
     Lone surrogates, which UTF-8 has no form for, become U+FFFD, as in every text that an operation brings.
     """
-    text = f"""{{
-  "format": "{FORMAT}",
-  "version": {VERSION},
-  "next_id": {library.next_id},
-  "learned_with": {_list_text(map(_quoted, library.learned_with), 2)},{_about(library)}
-  "experiences": {_list_text(map(_experience_text, library), 2)}
-}}
-"""
+    document: dict[str, Any] = {
+        "format": FORMAT,
+        "version": VERSION,
+        "next_id": library.next_id,
+        "learned_with": library.learned_with,
+    }
+    if library.domain is not None:  # what only some libraries have leaves the files of others as they are
+        document["domain"] = library.domain
+    if known := {name: text for name, text in asdict(library.learned_under).items() if text}:
+        document["learned_under"] = known
+    document["experiences"] = [_told(e) for e in library]
     try:
-        text.encode()
-    except UnicodeEncodeError:
-        return re.sub("[\ud800-\udfff]", "\ufffd", text)
-    return text
+        return to_json(document, indent=2).decode() + "\n"
+    except PydanticSerializationError:
+        return whole(json.dumps(document, indent=2, ensure_ascii=False, default=asdict)) + "\n"
+
+
+def _told(e: Experience) -> dict[str, Any]:
+    """An experience as its file tells it; `asdict` takes ten times as long."""
+    known = e.provenance
+    provenance: dict[str, Any] = {
+        "author": known.author,
+        "created_step": known.created_step,
+        "modified_step": known.modified_step,
+        "reason": known.reason,
+    }
+    if known.origin is not None:
+        provenance["origin"] = known.origin
+    provenance["sources"] = known.sources
+    return {"id": e.id, "text": e.text, "pinned": e.pinned, "scope": e.scope, "provenance": provenance}
 
 
 def parse_library(text: str, *, source: str = "<text>") -> ExperienceLibrary:
@@ -115,9 +132,13 @@ def to_markdown(library: ExperienceLibrary) -> str:
     count = counted(len(library), "experience")
     learned = f", learned with {', '.join(library.learned_with)}" if library.learned_with else ""
     learned = f"{learned}, domain {escape_markdown(library.domain)}" if library.domain is not None else learned
-    lines = [f"- **{e.id}** {escape_markdown(one_line(e.text))}" for e in library]
-    body = "\n".join(["", *lines, ""]) if lines else ""
+    body = f"\n{markdown_lines(library)}\n" if len(library) else ""
     return f"{HEADING}\n\n{count}, about {library.tokens} tokens{learned}.\n{body}"
+
+
+def markdown_lines(experiences: Iterable[Experience]) -> str:
+    """One `- **G7** text` line per experience."""
+    return "\n".join(f"- **{e.id}** {escape_markdown(one_line(e.text))}" for e in experiences)
 
 
 def to_text(library: ExperienceLibrary) -> str:
@@ -161,54 +182,6 @@ def write_atomically(text: str, path: str | os.PathLike[str]) -> None:
 
 _PUNCTUATION = r"!-/:-@\[-`{-~"
 _MARKDOWN = re.compile(rf"\\(?=[{_PUNCTUATION}]|$)|[*`<&]|\](?=\()|(?<!\w)_|_(?!\w)|~(?=~)")
-
-
-_quoted = json.encoder.encode_basestring
-
-
-def _list_text(items: Iterable[str], indent: int) -> str:
-    """A JSON list as `json.dumps` with an indent of 2 writes it: its C part, which is fast, knows no indent."""
-    between = ",\n" + " " * (indent + 2)
-    listed = between.join(items)
-    return f"[{between[1:]}{listed}\n{' ' * indent}]" if listed else "[]"
-
-
-def _about(library: ExperienceLibrary) -> str:
-    """Lines for what only some libraries have, so that the files of others stay as they are."""
-    known = {name: text for name, text in asdict(library.learned_under).items() if text}
-    lines = [f'"domain": {_quoted(library.domain)},'] if library.domain is not None else []
-    named = ",".join(f"\n    {_quoted(name)}: {_quoted(text)}" for name, text in known.items())
-    lines += [f'"learned_under": {{{named}\n  }},'] if known else []
-    return "".join(f"\n  {line}" for line in lines)
-
-
-def _experience_text(e: Experience) -> str:
-    origin = e.provenance
-    before = f'\n        "origin": {_quoted(origin.origin)},' if origin.origin is not None else ""
-    return f"""{{
-      "id": {_quoted(e.id)},
-      "text": {_quoted(e.text)},
-      "pinned": {_json(e.pinned)},
-      "scope": {_json(e.scope)},
-      "provenance": {{
-        "author": {_quoted(origin.author)},
-        "created_step": {_json(origin.created_step)},
-        "modified_step": {_json(origin.modified_step)},
-        "reason": {_quoted(origin.reason)},{before}
-        "sources": {_list_text(map(_source_text, origin.sources), 8)}
-      }}
-    }}"""
-
-
-def _source_text(source: Source) -> str:
-    return f"""{{
-            "example": {_quoted(source.example)},
-            "rollouts": {_list_text(map(_quoted, source.rollouts), 12)}
-          }}"""
-
-
-def _json(value: str | int | None) -> str:
-    return "null" if value is None else _quoted(value) if isinstance(value, str) else str(value).lower()
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,12 +18,7 @@ from typing_extensions import TypeAliasType
 
 from tfgrpo_dspy.library.latex import restore_latex
 
-
-def _restore(value: object) -> object:
-    return restore_latex(value) if isinstance(value, str) else value
-
-
-Prose = Annotated[str, BeforeValidator(_restore)]
+Prose = Annotated[str, BeforeValidator(lambda value: restore_latex(value) if isinstance(value, str) else value)]
 """Text written by a model inside JSON, with its LaTeX restored."""
 
 

@@ -75,8 +75,7 @@ class BM25:
     """Estimated tokens per query instead of `k`: what fits the query best first, then the rest; None for `k`."""
 
     def __post_init__(self) -> None:
-        check_k(self.k)
-        check_tokens(self.tokens)
+        _check_size(self.k, self.tokens)
 
     def rank(self, texts: Sequence[str]) -> WordIndex:
         """Make texts ready to be searched.
@@ -108,8 +107,7 @@ class Embedding:
     tokens: int | None = None
 
     def __post_init__(self) -> None:
-        check_k(self.k)
-        check_tokens(self.tokens)
+        _check_size(self.k, self.tokens)
         object.__setattr__(self, "_known", {})
 
     @cached_property
@@ -201,21 +199,21 @@ class Shelf:
     def told(self) -> str:
         """All that decides what is chosen: the way of retrieving and the experiences."""
         entries = "\n".join(
-            f"{e.id} {e.pinned} {e.scope} {e.text} {self.cues.get(e.id)} {self._worth(e.id)}" for e in self.library
+            f"{e.id} {e.pinned} {e.scope} {e.text} {self.cues.get(e.id)} {self.worth.get(e.id, 1.0)}"
+            for e in self.library
         )
         return f"{described(self.retrieval)}\n{entries}"
 
     def _chosen(self, query: str) -> set[str]:
-        if isinstance(self.retrieval, Searchable):
-            tokens = getattr(self.retrieval, "tokens", None)
-            return self._found(query, self.retrieval.k) if tokens is None else self._within(query, tokens)
-        ids = set(self.retrieval(query, self.library))
-        if unknown := ids - self._places.keys():
-            raise SettingsError(f"retrieval returned {min(unknown)!r}, which is no id of the library")
-        return ids
-
-    def _found(self, query: str, k: int) -> set[str]:
-        texts = 1 + max(map(len, self.cues.values()), default=0)
+        if not isinstance(self.retrieval, Searchable):
+            ids = set(self.retrieval(query, self.library))
+            if unknown := ids - self._places.keys():
+                raise SettingsError(f"retrieval returned {min(unknown)!r}, which is no id of the library")
+            return ids
+        tokens = getattr(self.retrieval, "tokens", None)
+        if tokens is not None:
+            return self._within(query, tokens)
+        k, texts = self.retrieval.k, 1 + max(map(len, self.cues.values()), default=0)
         doubted = sum(worth < 1 for worth in self.worth.values())
         most = texts * (k + doubted)  # so that k of them are of different experiences, whatever falls behind
         return set(self._ranked(query, most)[:k])
@@ -226,11 +224,8 @@ class Shelf:
         found: dict[str, float] = {}
         for match in ranking.best(query, most) if ranking else ():
             id = owners[match.position]
-            found.setdefault(id, match.likeness * self._worth(id))
+            found.setdefault(id, match.likeness * self.worth.get(id, 1.0))
         return sorted((id for id, value in found.items() if value > 0), key=lambda id: -found[id])
-
-    def _worth(self, id: str) -> float:
-        return self.worth.get(id, 1.0)
 
     def _within(self, query: str, tokens: int) -> set[str]:
         """As many as fit into the tokens, by use."""
@@ -274,22 +269,9 @@ def read_bm25(text: str) -> BM25:
     return BM25(tokens=int(number)) if unit == "tokens" else BM25(int(text))
 
 
-def check_k(k: int) -> None:
-    """Check a number of experiences per query.
-
-    Raises:
-        SettingsError: It is below 1, or no whole number.
-    """
+def _check_size(k: int, tokens: int | None) -> None:
     if type(k) is not int or k < 1:
         raise SettingsError(f"k, the experiences per query, must be a whole number >= 1, got {k!r}")
-
-
-def check_tokens(tokens: int | None) -> None:
-    """Check a number of tokens per query.
-
-    Raises:
-        SettingsError: It is below 1, or no whole number.
-    """
     if tokens is not None and (type(tokens) is not int or tokens < 1):
         raise SettingsError(f"tokens, those of the experiences per query, must be a whole number >= 1, got {tokens!r}")
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 
 from tfgrpo_dspy.errors import MissingExtraError
 
@@ -25,14 +23,8 @@ class Tokenizer:
 
     def __call__(self, text: str) -> int:
         """Tokens of a text."""
-        return _counter()(model=self.model.partition("/")[2] or self.model, text=text)
-
-
-@lru_cache(maxsize=1)
-def _counter() -> Callable[..., int]:
-    try:
-        from litellm import token_counter
-    except ImportError as error:
-        raise MissingExtraError("Tokenizer needs LiteLLM: pip install litellm") from error
-    count: Callable[..., int] = token_counter
-    return count
+        try:
+            from litellm import token_counter
+        except ImportError as error:
+            raise MissingExtraError("Tokenizer needs LiteLLM: pip install litellm") from error
+        return int(token_counter(model=self.model.partition("/")[2] or self.model, text=text))

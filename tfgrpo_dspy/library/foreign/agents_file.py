@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 
-from tfgrpo_dspy.library.file import escape_markdown
+from tfgrpo_dspy.library.file import markdown_lines
 from tfgrpo_dspy.library.foreign.entries import library_of
 from tfgrpo_dspy.library.foreign.lines import markdown_entries
 from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.library.section import PREAMBLE
-from tfgrpo_dspy.text import one_line
 
 NAMES = ("agents.md", "claude.md", "gemini.md", "copilot-instructions.md")
 """Files of this kind, whatever their case."""
@@ -34,7 +33,7 @@ def from_agents_file(text: str, name: str) -> ExperienceLibrary:
 
 def into_agents_file(text: str, library: ExperienceLibrary) -> str:
     """The file's text with the library's section in place of the one it has, else at its end; idempotent."""
-    lines = [f"- **{e.id}** {escape_markdown(one_line(e.text))}" for e in library]
+    lines = [markdown_lines(library)] if len(library) else []
     section = "\n".join([_BEGIN, "## Experiences", "", PREAMBLE, "", *lines, _END, ""])
     if has_section(text):
         return _SECTION.sub(lambda match: section, text, count=1)

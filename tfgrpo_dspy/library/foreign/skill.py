@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from tfgrpo_dspy.library.experience import Experience
-from tfgrpo_dspy.library.file import escape_markdown, read_utf8, write_atomically
+from tfgrpo_dspy.library.file import escape_markdown, markdown_lines, read_utf8, write_atomically
 from tfgrpo_dspy.library.foreign.entries import Entry, library_of
 from tfgrpo_dspy.library.foreign.lines import markdown_entries
 from tfgrpo_dspy.library.library import ExperienceLibrary
@@ -48,7 +48,7 @@ def to_skill(library: ExperienceLibrary, folder: Path) -> None:
     }
     for path, (scope, found) in references.items():
         title = "# Further experiences" if scope is None else f"# Only for {json.dumps(scope)}"
-        write_atomically(f"{title}\n\n{_lines(found)}\n", folder / path)
+        write_atomically(f"{title}\n\n{markdown_lines(found)}\n", folder / path)
     if (there := folder / _REFERENCES).is_dir():
         for file in there.iterdir():
             if _OURS.fullmatch(file.name) and f"{_REFERENCES}/{file.name}" not in references:
@@ -97,14 +97,10 @@ def _skill(
         "",
         "# Experiences",
     ]
-    parts = [*head, "", PREAMBLE, "", _lines(front)]
+    parts = [*head, "", PREAMBLE, "", markdown_lines(front)]
     if references:
         parts += ["", "Read as well, where they apply:", ""]
     for path, (scope, found) in references.items():
         what = "further experiences" if scope is None else f"only for {escape_markdown(one_line(scope))}"
         parts.append(f"- [{path}]({path}): {counted(len(found), 'experience')}, {what}")
     return "\n".join(parts) + "\n"
-
-
-def _lines(experiences: Iterable[Experience]) -> str:
-    return "\n".join(f"- **{e.id}** {escape_markdown(one_line(e.text))}" for e in experiences)

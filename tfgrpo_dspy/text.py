@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from hashlib import blake2b
+from pathlib import Path
 
 _DELIMITER = re.compile(r"<(?=\s*/?\s*experience-library|<CUSTOM-TYPE-)", re.IGNORECASE)
 
@@ -73,6 +74,12 @@ def count_words(text: str) -> int:
 def counted(number: int, noun: str) -> str:
     """`1 step`, `3 steps`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def show_path(path: Path) -> str:
+    """A path as short as it can be given from here."""
+    resolved = path.resolve()
+    return str(resolved.relative_to(Path.cwd())) if resolved.is_relative_to(Path.cwd()) else str(path)
 
 
 def fingerprint(*parts: str) -> str:

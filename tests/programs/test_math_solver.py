@@ -14,7 +14,8 @@ from dspy.utils import DummyLM
 import programs.math
 from programs.math_solver import PythonTool, direct, react
 from programs.sandbox import Limits, Sandbox, bubblewrap
-from tfgrpo_dspy.cli.references import check_fit, load_program
+from tfgrpo_dspy.cli.references import load_program
+from tfgrpo_dspy.program.inputs import check_fit
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = dspy.Example(problem="What is 6 * 7?", answer="42").with_inputs("problem")

@@ -13,8 +13,9 @@ import yaml
 
 from programs.web import AnswerFromWeb, WebAgent, react, web_agent
 from tests.tfgrpo_dspy.command_line import ROOT, run, the_error
-from tfgrpo_dspy.cli.references import check_fit, load_program
+from tfgrpo_dspy.cli.references import load_program
 from tfgrpo_dspy.errors import SettingsError
+from tfgrpo_dspy.program.inputs import check_fit
 
 WEBWALKER = ROOT / "../shared/data/webwalkerqa/webwalkerqa_main.jsonl"
 QUICK = ("--lm", "simulated", "--no-tracking", "--epochs", "1", "--group-size", "2")

@@ -16,19 +16,20 @@ if TYPE_CHECKING:
     from tfgrpo_dspy.cli.boundary import UNRECORDED, Away, Commands, Interrupted
     from tfgrpo_dspy.cli.lms import make_lm
     from tfgrpo_dspy.cli.options.taking import option, taking
-    from tfgrpo_dspy.cli.references import examples_for, load_attribute, load_metric, load_program
+    from tfgrpo_dspy.cli.references import examples_for, load_metric, load_program
     from tfgrpo_dspy.cli.terminal import (
         SIMULATED,
         begin,
         err,
         say,
         section,
-        show_path,
         show_warnings_of_the_library,
         table_of,
         warn,
     )
     from tfgrpo_dspy.lm.budget import price_of
+    from tfgrpo_dspy.names.reference import load_attribute
+    from tfgrpo_dspy.text import show_path
 
 __all__ = [
     "SIMULATED",

@@ -10,12 +10,12 @@ import typer
 
 from tfgrpo_dspy.cli.library.tracked import read_any
 from tfgrpo_dspy.cli.options.program import ProgramOptions
-from tfgrpo_dspy.cli.terminal import facts, out, say, section, show_path, table_of, us, warn
+from tfgrpo_dspy.cli.terminal import facts, out, say, section, table_of, us, warn
 from tfgrpo_dspy.errors import SettingsError
 from tfgrpo_dspy.library.combine import combine
 from tfgrpo_dspy.library.formats import write_library
 from tfgrpo_dspy.library.section import find_section
-from tfgrpo_dspy.text import counted, one_line, visible
+from tfgrpo_dspy.text import counted, one_line, show_path, visible
 
 if TYPE_CHECKING:
     import dspy
@@ -29,31 +29,31 @@ class AttachOptions(ProgramOptions):
     library: Annotated[
         Path, typer.Argument(metavar="LIBRARY", help="Any that `tfgrpo library show` reads, e.g. youtu-agent YAML.")
     ]
-    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The program.json to write.")]
-    also: Annotated[
-        list[Path] | None, typer.Option("--also", metavar="LIBRARY", help="A further one, after it; repeatable.")
-    ] = None
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The program.json to write.")]
+    also: Annotated[list[Path] | None, typer.Option(metavar="LIBRARY", help="A further one, after it; repeatable.")] = (
+        None
+    )
     max_tokens: Annotated[
         int | None,
-        typer.Option("--max-tokens", metavar="N", help="Leave out, whole and from the end, what is beyond.", min=1),
+        typer.Option(metavar="N", help="Leave out, whole and from the end, what is beyond.", min=1),
     ] = None
     conditioned: Annotated[
         list[str] | None,
-        typer.Option("--conditioned", metavar="NAME", help="Predictor that reads them; repeatable. Default: all."),
+        typer.Option(metavar="NAME", help="Predictor that reads them; repeatable. Default: all."),
     ] = None
     load: Annotated[
-        Path | None, typer.Option("--load", metavar="FILE", help="A saved program.json to load into PROGRAM first.")
+        Path | None, typer.Option(metavar="FILE", help="A saved program.json to load into PROGRAM first.")
     ] = None
     save_library: Annotated[
-        Path | None, typer.Option("--save-library", metavar="FILE", help="Write the combined library here, as .json.")
+        Path | None, typer.Option(metavar="FILE", help="Write the combined library here, as .json.")
     ] = None
 
 
 def attach_libraries(options: AttachOptions) -> None:
     """Carry out the command."""
-    from tfgrpo_dspy.cli.files import load_state, save_program
     from tfgrpo_dspy.cli.references import load_program
     from tfgrpo_dspy.program.attach import attach
+    from tfgrpo_dspy.program.saved import load_state, save_program
 
     if options.out.suffix != ".json":
         raise SettingsError(f"a program is written as .json, got {options.out}; name a file such as program.json")

@@ -19,6 +19,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+from collections.abc import Collection
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -28,7 +29,7 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 from tfgrpo_dspy.cli.options.spelling import spelled
-from tfgrpo_dspy.cli.terminal import err
+from tfgrpo_dspy.cli.terminal import err, warn
 from tfgrpo_dspy.errors import RequestError, TFGRPOError, TooManyErrors
 from tfgrpo_dspy.reports.redaction import safe
 from tfgrpo_dspy.text import one_line
@@ -53,11 +54,10 @@ def heed_signals() -> None:
 
 
 def _interrupt(ours: int, number: int, frame: object) -> None:
-    if os.getpid() != ours:  # a child that a program forked: it ends as it would have
-        signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)
-        return
-    raise Signalled(number)
+    if os.getpid() == ours:
+        raise Signalled(number)
+    signal.signal(number, signal.SIG_DFL)  # a child that a program forked ends as it would have
+    os.kill(os.getpid(), number)
 
 
 def code_of(interrupt: BaseException | None) -> int:
@@ -84,36 +84,50 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
         """Run the command that was asked for."""
-        if ctx.params.get("debug"):
-            return super().invoke(ctx)
         try:
             return super().invoke(ctx)
         except (typer.Exit, typer.Abort, BrokenPipeError):
             raise
-        except KeyboardInterrupt as error:
-            raise _stop("interrupted; nothing had been written", code_of(error)) from None
-        except Interrupted as error:
-            raise _stop(str(error), code_of(error)) from error
-        except (Away, Waiting) as error:
-            raise _paused(error) from error
-        except (TFGRPOError, OSError) as error:
-            raise _stop(spelled(_described(error), options_of(ctx)), BAD_INPUT) from error
-        except Exception as error:
-            raise _translated(error) from error
+        except (Exception, KeyboardInterrupt) as error:
+            if ctx.params.get("debug") or hasattr(error, "format_message"):  # which typer shows with the usage
+                raise
+            raise _leaving(error, ctx) from error
 
 
-def _paused(error: Away | Waiting) -> typer.Exit:
-    if isinstance(error, Away):
-        return _stop(str(error), AWAY)
-    return _stop(str(error), WAITING, label="Review: ", style="bold yellow")
+def _leaving(error: BaseException, ctx: typer.Context) -> typer.Exit:
+    """Say what is wrong, and with which code to leave."""
+    match error:
+        case KeyboardInterrupt():
+            return _stop("interrupted; nothing had been written", code_of(error))
+        case Interrupted():
+            return _stop(str(error), code_of(error))
+        case Away():
+            return _stop(str(error), AWAY)
+        case Waiting():
+            return _stop(str(error), WAITING, label="Review: ", style="bold yellow")
+        case TFGRPOError() | OSError():
+            return _stop(spelled(_described(error), _options_of(ctx)), BAD_INPUT)
+    from dspy.utils.exceptions import LMError
+
+    if isinstance(error, LMError):
+        return _stop(why(error), BAD_INPUT)
+    return _stop(f"{type(error).__name__}: {first_paragraph(error)}; `tfgrpo --debug ...` shows where", MISTAKE)
 
 
-def options_of(ctx: typer.Context) -> set[str]:
+def _options_of(ctx: typer.Context) -> set[str]:
     """The options of the command that was called."""
     command: Any = ctx.command
     for name in (ctx.invoked_subcommand, *ctx.args):
         command = getattr(command, "commands", {}).get(name, command)
     return {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+
+
+def check_recorded(unrecorded: Collection[str]) -> None:
+    """Say what could not be recorded, if anything, and exit with the code of that."""
+    for line in unrecorded:
+        warn(f"not recorded: {safe(line)}")
+    if unrecorded:
+        raise typer.Exit(UNRECORDED)
 
 
 def first_paragraph(error: BaseException) -> str:
@@ -125,31 +139,19 @@ def why(error: BaseException) -> str:
     """Why a run or an evaluation could not go on, and what to do."""
     from tfgrpo_dspy.lm.verdicts.table import verdict_of
 
+    said = first_paragraph(error).rstrip(".")
     if isinstance(error, RequestError | TooManyErrors):
-        return first_paragraph(error).rstrip(".")
+        return said
     verdict = verdict_of(error)
-    if verdict.taken_for == "request":
-        return verdict.sentence
-    return f"{first_paragraph(error).rstrip('.')}; check the model's name, the key and the endpoint"
-
-
-def _translated(error: Exception) -> BaseException:
-    """An exit for errors of click's own kind, of the LM, and of anything unforeseen."""
-    if hasattr(error, "format_message"):  # a usage error: typer shows it with the command's usage
-        return error
-    from dspy.utils.exceptions import LMError
-
-    if isinstance(error, LMError):
-        return _stop(why(error), BAD_INPUT)
-    return _stop(f"{type(error).__name__}: {first_paragraph(error)}; `tfgrpo --debug ...` shows where", MISTAKE)
-
-
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-"""Of errors that name no file."""
+    return (
+        verdict.sentence
+        if verdict.taken_for == "request"
+        else f"{said}; check the model's name, the key and the endpoint"
+    )
 
 
 def _described(error: TFGRPOError | OSError) -> str:
-    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:  # these name no file
         return f"{first_paragraph(error)}: make room on the disk and give the same command again"
     if isinstance(error, OSError) and not isinstance(error, TFGRPOError) and error.filename:
         return f"{error.filename}: {(error.strerror or str(error)).lower()}; check the path and its permissions"

@@ -12,30 +12,23 @@ import dspy
 import typer
 
 from tfgrpo_dspy.cli import view
-from tfgrpo_dspy.cli.boundary import AWAY, ENDED_EARLY, UNRECORDED, UNUSED, Interrupted, Waiting, why
+from tfgrpo_dspy.cli.boundary import AWAY, ENDED_EARLY, UNUSED, Interrupted, Waiting, check_recorded, why
 from tfgrpo_dspy.cli.dry_run import confirm, show_forecast
 from tfgrpo_dspy.cli.files import PROGRAM, Keeper, check_folder, write_run, write_story
+from tfgrpo_dspy.cli.heldout import note_run
 from tfgrpo_dspy.cli.lms import check_configured, lm_named, lm_of
 from tfgrpo_dspy.cli.named import note_named
 from tfgrpo_dspy.cli.options.common import CompileOptions, TrackingOptions
 from tfgrpo_dspy.cli.options.recipe import RECIPE, render_recipe
 from tfgrpo_dspy.cli.references import described, examples_for, load_metric, load_program
-from tfgrpo_dspy.cli.results.heldout import note_run
-from tfgrpo_dspy.cli.results.machine import run_document, write_json
-from tfgrpo_dspy.cli.review import FileReview, TerminalReview
-from tfgrpo_dspy.cli.terminal import (
-    say,
-    show_path,
-    show_warnings_of_the_library,
-    terminal_progress,
-    us,
-    warn,
-)
+from tfgrpo_dspy.cli.review import TerminalReview
+from tfgrpo_dspy.cli.terminal import say, show_warnings_of_the_library, terminal_progress, us, warn, write_json
 from tfgrpo_dspy.declaration import those_of
 from tfgrpo_dspy.errors import ReviewStop, SettingsError, TooManyErrors
 from tfgrpo_dspy.evaluation import compare, evaluate
 from tfgrpo_dspy.forecast.forecast import Forecast
 from tfgrpo_dspy.gates.holdout import Holdout
+from tfgrpo_dspy.gates.review_file import FileReview
 from tfgrpo_dspy.history.file import history_path, load_tracked
 from tfgrpo_dspy.library.formats import read_library
 from tfgrpo_dspy.lm.budget import Budget
@@ -46,17 +39,16 @@ from tfgrpo_dspy.program.instructions import detach
 from tfgrpo_dspy.records.decisions import Review
 from tfgrpo_dspy.records.ended import Ended
 from tfgrpo_dspy.records.evaluation import Comparison
-from tfgrpo_dspy.records.events import Observer
 from tfgrpo_dspy.records.planned import Planned, auto_text
 from tfgrpo_dspy.records.result import RunStopped
+from tfgrpo_dspy.reports.document import run_document
 from tfgrpo_dspy.reports.redaction import safe
 from tfgrpo_dspy.reports.story import Story, Told, first_loss, nothing_was_scored, story_of
 from tfgrpo_dspy.rollouts.ray.executor import RayExecutor
 from tfgrpo_dspy.run.policy import as_policy
-from tfgrpo_dspy.runtime.executor import Executor
 from tfgrpo_dspy.settings import Settings
 from tfgrpo_dspy.teleprompter import TrainingFreeGRPO
-from tfgrpo_dspy.text import counted
+from tfgrpo_dspy.text import counted, show_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +106,7 @@ def compile_program(options: CompileOptions) -> None:
     """Carry out the command."""
     show_warnings_of_the_library()
     program = load_program(options.program, options.program_options)
-    with dspy.context(**lm_of(options, _seed(options))):
+    with dspy.context(**lm_of(options, options.settings.get("seed", Settings.seed))):
         check_configured(program)
         job = prepare(program, options)
         show_plan(job, options)
@@ -171,17 +163,12 @@ def learn(job: Job, measure: Callable[[dspy.Module], Comparison] | None = None) 
             program = show_path(job.keeper.folder / PROGRAM)
             said = f"what was learned is in {show_path(job.keeper.folder)}/, and was not compared yet"
             raise Interrupted(f"interrupted; {said}: {us()} evaluate {program} <held-out examples>") from error
-        _record(job, gain)
+        evaluations, result = {"bare": gain.baseline, "learned": gain.candidate}, better.detailed_results
+        if job.tracking is not None and not job.tracking.record_heldout(evaluations, gain):
+            job.keeper.result = replace(result, unrecorded=tuple({*result.unrecorded, *job.tracking.unrecorded}))
         story = job.story(gain=gain) or story
         write_story(story, job.keeper.folder)
     return story
-
-
-def _record(job: Job, gain: Comparison) -> None:
-    """Add the held-out scores to the run's record."""
-    result, evaluations = job.keeper.result, {"bare": gain.baseline, "learned": gain.candidate}
-    if job.tracking is not None and result is not None and not job.tracking.record_heldout(evaluations, gain):
-        job.keeper.result = replace(result, unrecorded=tuple({*result.unrecorded, *job.tracking.unrecorded}))
 
 
 def measured(job: Job, learned: dspy.Module) -> Comparison:
@@ -205,10 +192,7 @@ def measured(job: Job, learned: dspy.Module) -> Comparison:
 
 def finish(story: Story) -> None:
     """End with a code of its own if something was not recorded, a limit ended the run, or lessons were not used."""
-    for line in story.result.unrecorded:
-        warn(f"not recorded: {safe(line)}")
-    if story.result.unrecorded:
-        raise typer.Exit(UNRECORDED)
+    check_recorded(story.result.unrecorded)
     if story.ended.how in {"outage", "disk"}:
         raise typer.Exit(AWAY)
     if not story.ended.is_whole:
@@ -217,7 +201,7 @@ def finish(story: Story) -> None:
         raise typer.Exit(UNUSED)
 
 
-def tracking_for(options: TrackingOptions, **more: Any) -> MLflowTracking | None:
+def tracking_for(options: TrackingOptions) -> MLflowTracking | None:
     """The MLflow recorder that the options ask for.
 
     Raises:
@@ -231,8 +215,32 @@ def tracking_for(options: TrackingOptions, **more: Any) -> MLflowTracking | None
     if options.tracking is None and not options.log_model and find_spec("mlflow") is None:
         warn("MLflow is not installed, so the run is not tracked: pip install 'tfgrpo-dspy[mlflow]'")
         return None
+    return MLflowTracking(options.experiment, tracking_uri=options.tracking_uri, log_model=options.log_model)
 
-    return MLflowTracking(options.experiment, tracking_uri=options.tracking_uri, log_model=options.log_model, **more)
+
+def budget_of(settings: Mapping[str, Any], *, is_forecast: bool = False) -> Budget | None:
+    """The caps that are set; None for none."""
+    caps = those_of(Budget, settings)
+    if caps.get("max_cost_usd") is None and is_forecast:
+        caps.pop("price_per_million", None)  # it is for the forecast alone
+    return Budget(**caps) if any(cap is not None for cap in caps.values()) else None
+
+
+def _objects(options: CompileOptions, examples_in: Callable[[str], list[dspy.Example]]) -> dict[str, Any]:
+    """Keywords of the optimizer that are objects in Python, made of what a command line can say."""
+    if options.ray_address is not None and options.executor != "ray":
+        raise SettingsError('`ray_address` needs `executor="ray"`')
+    if options.review and options.review_file is not None:
+        raise SettingsError("`review` asks at the terminal, `review_file` in a file; choose one of the two")
+    name, given = options.reflection_lm, options.settings
+    review: Review | None = FileReview(options.review_file) if options.review_file is not None else None
+    return {
+        "reflection_lm": lm_named(name, options, given.get("seed", Settings.seed)) if name is not None else None,
+        "budget": budget_of(given, is_forecast=options.dry_run or options.confirm_above is not None),
+        "executor": options.executor if options.ray_address is None else RayExecutor(address=options.ray_address),
+        "gate": [Holdout(examples_in(file)) for file in options.gate or ()],
+        "review": TerminalReview(given.get("max_words", Settings.max_words)) if options.review else review,
+    }
 
 
 def prepare(program: dspy.Module, options: CompileOptions, *, is_kept: bool = True) -> Job:
@@ -247,6 +255,7 @@ def prepare(program: dspy.Module, options: CompileOptions, *, is_kept: bool = Tr
     examples = partial(examples_for, program, options=options)
     trainset = examples(options.trainset)
     valset = examples(options.valset) if options.valset is not None else None
+    watching = [WandbTracking(options.wandb)] if options.wandb is not None and not options.dry_run else []
     optimizer = TrainingFreeGRPO(
         metric,
         **those_of(Settings, options.settings),
@@ -256,7 +265,7 @@ def prepare(program: dspy.Module, options: CompileOptions, *, is_kept: bool = Tr
         restart=options.restart,
         accept_changes=options.accept_changes,
         identity=options.identity,
-        observers=[keeper, terminal_progress(still=options.review), *_wandb(options)],
+        observers=[keeper, terminal_progress(still=options.review), *watching],
         display_progress=False,
     )
     keeper.recipe = render_recipe(options, optimizer.settings, options.out / RECIPE)
@@ -267,57 +276,6 @@ def prepare(program: dspy.Module, options: CompileOptions, *, is_kept: bool = Tr
     optimizer.setup = replace(optimizer.setup, tracking=tracking or False)
     testset = examples(options.test) if options.test is not None else None
     return Job(program, trainset, valset, optimizer, keeper, tracking, options, testset)
-
-
-def _wandb(options: CompileOptions) -> list[Observer]:
-    """The W&B recorder, if a project is named."""
-    if options.wandb is None or options.dry_run:
-        return []
-
-    return [WandbTracking(options.wandb)]
-
-
-def _objects(options: CompileOptions, examples_in: Callable[[str], list[dspy.Example]]) -> dict[str, Any]:
-    """Keywords of the optimizer that are objects in Python, made of what a command line can say."""
-    return {
-        "reflection_lm": lm_named(options.reflection_lm, options, _seed(options))
-        if options.reflection_lm is not None
-        else None,
-        "budget": budget_of(options.settings, is_forecast=options.dry_run or options.confirm_above is not None),
-        "executor": _executor(options),
-        "gate": [Holdout(examples_in(name)) for name in options.gate or ()],
-        "review": _review(options),
-    }
-
-
-def budget_of(settings: Mapping[str, Any], *, is_forecast: bool = False) -> Budget | None:
-    """The caps that are set; None for none."""
-    caps = those_of(Budget, settings)
-    if caps.get("max_cost_usd") is None and is_forecast:
-        caps.pop("price_per_million", None)  # it is for the forecast alone
-    return Budget(**caps) if any(cap is not None for cap in caps.values()) else None
-
-
-def _seed(options: CompileOptions) -> int:
-    seed: int = options.settings.get("seed", Settings.seed)
-    return seed
-
-
-def _executor(options: CompileOptions) -> str | Executor:
-    if options.ray_address is None:
-        return options.executor
-    if options.executor != "ray":
-        raise SettingsError('`ray_address` needs `executor="ray"`')
-
-    return RayExecutor(address=options.ray_address)
-
-
-def _review(options: CompileOptions) -> Review | None:
-    if options.review and options.review_file is not None:
-        raise SettingsError("`review` asks at the terminal, `review_file` in a file; choose one of the two")
-    if options.review_file is not None:
-        return FileReview(options.review_file)
-    return TerminalReview(options.settings.get("max_words", Settings.max_words)) if options.review else None
 
 
 def show_plan(job: Job, options: CompileOptions, title: str = "") -> None:

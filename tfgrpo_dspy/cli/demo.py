@@ -10,12 +10,13 @@ import dspy
 
 from tfgrpo_dspy.cli import view
 from tfgrpo_dspy.cli.compile import finish, learn, measured, prepare, show_plan
-from tfgrpo_dspy.cli.files import PROGRAM, check_folder, load_state
+from tfgrpo_dspy.cli.files import PROGRAM, check_folder
 from tfgrpo_dspy.cli.lms import SIMULATED_LM, lm_of
 from tfgrpo_dspy.cli.options.common import CompileOptions, DemoOptions
 from tfgrpo_dspy.cli.references import load_program
 from tfgrpo_dspy.cli.terminal import say, show_warnings_of_the_library, us
 from tfgrpo_dspy.library.file import write_atomically
+from tfgrpo_dspy.program.saved import load_state
 from tfgrpo_dspy.simulated.world import Split, demo_examples
 
 SOLVER = "tfgrpo_dspy.simulated.student:make_solver"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TypeAlias
 
 import typer
 from rich.table import Table
@@ -11,9 +11,7 @@ from rich.table import Table
 from tfgrpo_dspy.cli.terminal import say, section, table_of
 from tfgrpo_dspy.forecast.forecast import Forecast, Range, StageForecast
 
-if TYPE_CHECKING:
-    _Text = Callable[[float], str]
-
+_Text: TypeAlias = "Callable[[float], str]"
 COLUMNS = ("stage", "calls", "tokens in", "tokens out", "cost", "share")
 _MINUTE, _HOUR = 60, 3600
 _LONG = 99.5
@@ -25,7 +23,10 @@ def show_forecast(made: Forecast) -> None:
     """The whole run by stage, and what the pilot took."""
     simulated = " (simulated)" if made.simulated else ""
     section(f"Forecast of the whole run{simulated}, expected and 90% range", _table(made))
-    rows = [f"wall-clock time: {_time_text(made)}", _pilot_text(made)]
+    time = "unknown, as DSPy's cache answered the pilot"
+    if made.seconds is not None:
+        time = f"{_range(made.seconds, _time)} with {made.plan.threads} calls at once, at the latency of the pilot"
+    rows = [f"wall-clock time: {time}", _pilot_text(made)]
     if made.total.cost_usd is None:
         rows.append("the price of an LM is unknown, so the cost is too: give it with --price-per-million IN,OUT")
     section("Of these figures", *rows, *made.notes)
@@ -82,12 +83,6 @@ def _pilot_text(made: Forecast) -> str:
         return f"{text}; DSPy's cache answered all of it"
     extra = made.stages["pilot"].calls.expected if "pilot" in made.stages else 0
     return f"{text}; all of it is in the total, and {_count(extra)} of its calls the run cannot use"
-
-
-def _time_text(made: Forecast) -> str:
-    if made.seconds is None:
-        return "unknown, as DSPy's cache answered the pilot"
-    return f"{_range(made.seconds, _time)} with {made.plan.threads} calls at once, at the latency of the pilot"
 
 
 def _cell(figure: Range, text: _Text) -> str:

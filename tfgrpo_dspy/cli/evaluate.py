@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import dspy
@@ -11,16 +12,15 @@ from rich.text import Text
 from tfgrpo_dspy.cli import view
 from tfgrpo_dspy.cli.boundary import AWAY, ENDED_EARLY, TOO_LOW
 from tfgrpo_dspy.cli.compile import budget_of
-from tfgrpo_dspy.cli.files import add_gain, load_state
+from tfgrpo_dspy.cli.files import add_gain
+from tfgrpo_dspy.cli.heldout import add_to_run, run_of
 from tfgrpo_dspy.cli.lms import check_configured, lm_of
 from tfgrpo_dspy.cli.named import check_named, note_named
 from tfgrpo_dspy.cli.options.common import CompileOptions, DataOptions, EvaluateOptions, LMOptions
 from tfgrpo_dspy.cli.options.recipe import RECIPE, read_recipe
 from tfgrpo_dspy.cli.options.taken import WORDS
 from tfgrpo_dspy.cli.references import described, examples_for, load_metric, load_program
-from tfgrpo_dspy.cli.results.heldout import add_to_run, run_of
-from tfgrpo_dspy.cli.results.machine import earlier_rewards, scores_document, write_json
-from tfgrpo_dspy.cli.terminal import err, say, show_path, show_warnings_of_the_library, warn
+from tfgrpo_dspy.cli.terminal import err, say, show_warnings_of_the_library, warn, write_json
 from tfgrpo_dspy.declaration import settings_of
 from tfgrpo_dspy.errors import DataError
 from tfgrpo_dspy.evaluation import compare, evaluate
@@ -29,16 +29,17 @@ from tfgrpo_dspy.lm.budget import Budget
 from tfgrpo_dspy.observers.mlflow.tracking import MLflowTracking
 from tfgrpo_dspy.program.checks import policy_name
 from tfgrpo_dspy.program.instructions import detach
+from tfgrpo_dspy.program.saved import load_state
 from tfgrpo_dspy.records.ended import how_of
-from tfgrpo_dspy.records.evaluation import Evaluation
+from tfgrpo_dspy.records.evaluation import Comparison, Evaluation
 from tfgrpo_dspy.records.wording import gain_text
+from tfgrpo_dspy.reports.document import earlier_rewards, scores_document
 from tfgrpo_dspy.reports.redaction import safe
 from tfgrpo_dspy.reports.story import Section, gain_section
 from tfgrpo_dspy.reports.tables import cost_table, evaluations_table
-from tfgrpo_dspy.rewards.reward import Metric
 from tfgrpo_dspy.settings import Settings
 from tfgrpo_dspy.statistics.estimates import paired_difference
-from tfgrpo_dspy.text import counted
+from tfgrpo_dspy.text import counted, show_path
 
 
 def evaluate_program(options: EvaluateOptions) -> None:
@@ -61,7 +62,12 @@ def evaluate_program(options: EvaluateOptions) -> None:
         programs = {"with its library" if reads else "bare": bare} if learned is None else {"learned": learned}
         if learned is not None and options.baseline:
             programs = {"bare": detach(bare), **programs}
-        made = {name: _evaluated(program, devset, metric, options) for name, program in programs.items()}
+        given = {"seed": Settings.seed, **options.settings}
+        settings = {name: value for name, value in given.items() if name not in settings_of(Budget)}
+        made = {
+            name: evaluate(program, devset, metric, k=options.k, budget=budget_of(given), **settings)
+            for name, program in programs.items()
+        }
     gain = compare(made["bare"], made["learned"]) if len(made) > 1 else None
     used = cost_table({name: each.usage for name, each in made.items()})
     took = ", ".join(f"{name} {each.seconds:.0f} s" for name, each in made.items())
@@ -73,8 +79,7 @@ def evaluate_program(options: EvaluateOptions) -> None:
             say(f"The gain was added to {' and '.join(map(show_path, written))}")
     if options.json:
         write_json(scores_document(made, gain))
-    if (tracking := _tracking(options)) is not None:
-        add_to_run(tracking, made, gain)
+    _record(options, made, gain)
     _check(made.get("learned", next(iter(made.values()))), options)
     if reasons := [each.stopped_by for each in made.values() if each.stopped_by]:
         warn(f"not evaluated to the end: {safe(reasons[0])}")
@@ -97,16 +102,16 @@ def _check(made: Evaluation, options: EvaluateOptions) -> None:
         raise typer.Exit(TOO_LOW)
 
 
-def _tracking(options: EvaluateOptions) -> MLflowTracking | None:
-    """The MLflow run that learned the program, or a new one if that is asked for."""
+def _record(options: EvaluateOptions, made: Mapping[str, Evaluation], gain: Comparison | None) -> None:
+    """Add the scores to the MLflow run that learned the program, or to a new one if that is asked for."""
     if options.tracking is False:
-        return None
-    found = run_of(options.load.parent, options.tracking_uri) if options.load is not None else None
-    if found is not None or not options.tracking:
-        return found
-
-    name = f"evaluation of {_title(options)}, k={options.k}"
-    return MLflowTracking(options.experiment, tracking_uri=options.tracking_uri, run_name=name)
+        return
+    run = run_of(options.load.parent, options.tracking_uri) if options.load is not None else None
+    if run is None and options.tracking:
+        name = f"evaluation of {_title(options)}, k={options.k}"
+        run = MLflowTracking(options.experiment, tracking_uri=options.tracking_uri, run_name=name)
+    if run is not None:
+        add_to_run(run, made, gain)
 
 
 def _completed(options: EvaluateOptions) -> EvaluateOptions:
@@ -131,14 +136,6 @@ def _completed(options: EvaluateOptions) -> EvaluateOptions:
         taken |= settings_of(LMOptions).keys()
     said = {name: value for name, value in made_by.items() if name in taken}
     return EvaluateOptions.asked({**said, **options.written, "program": made_by["program"], "load": str(path)})
-
-
-def _evaluated(
-    program: dspy.Module, devset: list[dspy.Example], metric: Metric, options: EvaluateOptions
-) -> Evaluation:
-    given = {"seed": Settings.seed, **options.settings}
-    settings = {name: value for name, value in given.items() if name not in settings_of(Budget)}
-    return evaluate(program, devset, metric, k=options.k, budget=budget_of(given), **settings)
 
 
 def _title(options: EvaluateOptions) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -18,13 +18,27 @@ if TYPE_CHECKING:
 ENGINES = ("auto", "lm15", "litellm")
 SIMULATED_LM = "simulated"
 _SECRET = re.compile(r"key|(?<!max_)token(?!s)|secret|password|credential|headers", re.IGNORECASE)
-_OWN_OPTIONS = {
-    "api_base": "api_base",
-    "base_url": "api_base",
-    "engine": "engine",
-    "model": "lm",
-    "temperature": "temperature",
-}
+_OWN_OPTIONS = {"base_url": "api_base", "model": "lm", **{name: name for name in ("api_base", "engine", "temperature")}}
+
+
+def _keywords(pairs: Iterable[str]) -> Iterator[tuple[str, Any]]:
+    """Names and values of `name=value`: `4000`, `true` and `null` as JSON has them, anything else a text."""
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        name = name.strip()
+        if not equals or not name.isidentifier():
+            raise SettingsError(f"`lm_option` is written name=value, e.g. `max_tokens=4000`, got {name!r}")
+        if _SECRET.search(name):
+            raise SettingsError(
+                f"{name} is a secret, and a command line is no place for one: "
+                "put the key into the environment, e.g. OPENAI_API_KEY"
+            )
+        if name in _OWN_OPTIONS:
+            raise SettingsError(f"{name} has an option of its own: `{_OWN_OPTIONS[name]}`")
+        try:
+            yield name, json.loads(value)
+        except ValueError:
+            yield name, value
 
 
 def make_lm(
@@ -44,7 +58,7 @@ def make_lm(
     """
     import dspy
 
-    arguments = _keywords(more)
+    arguments = dict(_keywords(more))
     if model == SIMULATED_LM:
         from tfgrpo_dspy.simulated.engine import simulated_lm
 
@@ -56,9 +70,7 @@ def make_lm(
     if api_base is not None:
         if not api_base.startswith(("http://", "https://")):
             raise SettingsError("`api_base` must start with http:// or https://, e.g. http://127.0.0.1:8000/v1")
-        if (
-            "@" in urlsplit(api_base).netloc
-        ):  # DSPy's own engine would take it all for a host name, and ask a DNS server
+        if "@" in urlsplit(api_base).netloc:  # which DSPy's own engine would take for a host name, and ask a DNS server
             raise SettingsError("`api_base` must hold no user and password; put a key into the environment instead")
         arguments = {"api_base": api_base, **arguments}
     try:
@@ -101,28 +113,3 @@ def check_configured(program: dspy.Module) -> None:
             "no LM is configured: name one, e.g. `lm='openai/gpt-4.1-mini'` with its key in the environment, "
             "or `lm='simulated'` to try things out without a key"
         )
-
-
-def _keywords(pairs: Iterable[str]) -> dict[str, Any]:
-    keywords: dict[str, Any] = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals or not name.strip().isidentifier():
-            raise SettingsError(f"`lm_option` is written name=value, e.g. `max_tokens=4000`, got {name!r}")
-        if _SECRET.search(name):
-            raise SettingsError(
-                f"{name.strip()} is a secret, and a command line is no place for one: "
-                "put the key into the environment, e.g. OPENAI_API_KEY"
-            )
-        if name.strip() in _OWN_OPTIONS:
-            raise SettingsError(f"{name.strip()} has an option of its own: `{_OWN_OPTIONS[name.strip()]}`")
-        keywords[name.strip()] = _value(value)
-    return keywords
-
-
-def _value(text: str) -> Any:
-    """`4000`, `true` and `null` as JSON has them; anything else is a text."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text

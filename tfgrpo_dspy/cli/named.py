@@ -13,6 +13,7 @@ import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from tfgrpo_dspy.errors import SettingsError
 from tfgrpo_dspy.rewards.metrics import BUILT_IN
 
 _ENDPOINT = ("lm", "api_base", "lm_option")
-_DATA = ("inputs", "answer")
+_NEEDED = ("metric", "inputs", "answer", *_ENDPOINT)
 
 
 def note_named(said: Mapping[str, Any]) -> None:
@@ -63,9 +64,12 @@ def check_named(recipe: Mapping[str, Any], typed: Mapping[str, Any], of: Path) -
     unknown = [what for name, what in _named(recipe) if name not in said and not was_named(*what)]
     if unknown:
         named = ", ".join(" ".join(str(word) for one in what[1:] for word in _listed(one)) for what in unknown)
+        say = {**recipe, **said}
+        options = [(f"--{name.replace('_', '-')}", str(v)) for name in _NEEDED for v in _listed(say.get(name))]
+        command = [us(), "evaluate", say.get("program"), typed["devset"], *_listed(say.get(WORDS)), "--load", of]
         raise SettingsError(
             f"the folder of {of} names code or an endpoint that you have not named here before ({named}), so nothing "
-            f"of it is run; if you trust it, name it yourself: {_command({**recipe, **said}, typed['devset'], of)}"
+            f"of it is run; if you trust it, name it yourself: {shlex.join(map(str, [*command, *chain(*options)]))}"
         )
 
 
@@ -77,15 +81,6 @@ def _named(said: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[Any]]]:
         yield "metric", ("metric", metric)
     if said.get("api_base") or said.get("lm_option"):
         yield "lm", ("lm", *(said.get(name) for name in _ENDPOINT))
-
-
-def _command(said: Mapping[str, Any], devset: str, of: Path) -> str:
-    words = [us(), "evaluate", str(said.get("program")), devset, *map(str, _listed(said.get(WORDS)))]
-    words += ["--load", str(of)]
-    for name in ("metric", *_DATA, *_ENDPOINT):
-        for value in _listed(said.get(name)):
-            words += [f"--{name.replace('_', '-')}", str(value)]
-    return shlex.join(words)
 
 
 def _listed(value: Any) -> list[Any]:

@@ -14,23 +14,22 @@ from typing import Annotated
 import typer
 
 from tfgrpo_dspy.cli.library.tracked import library_file, read_tracked
-from tfgrpo_dspy.cli.terminal import SIMULATED, err, say, show_path, us
+from tfgrpo_dspy.cli.terminal import SIMULATED, err, say, us
 from tfgrpo_dspy.errors import DataError, MissingExtraError
 from tfgrpo_dspy.library.word_index import check_bm25
+from tfgrpo_dspy.text import show_path
 
 Host = Annotated[str, typer.Option("--host", metavar="ADDRESS")]
 
 
 def simulate(
-    port: Annotated[int, typer.Option("--port", metavar="N")] = 8765,
+    port: Annotated[int, typer.Option(metavar="N")] = 8765,
     host: Host = "127.0.0.1",
-    seed: Annotated[int, typer.Option("--seed", metavar="N")] = 0,
-    latency_median: Annotated[float, typer.Option("--latency-median", metavar="SECONDS", help="Of a reply.")] = 0.0,
-    latency_p99: Annotated[
-        float | None, typer.Option("--latency-p99", metavar="SECONDS", help="99% of replies take no longer.")
-    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N")] = 0,
+    latency_median: Annotated[float, typer.Option(metavar="SECONDS", help="Of a reply.")] = 0.0,
+    latency_p99: Annotated[float | None, typer.Option(metavar="SECONDS", help="99% of replies take no longer.")] = None,
     api_key: Annotated[
-        str | None, typer.Option("--api-key", metavar="KEY", help="Refuse callers without it. Default: accept any.")
+        str | None, typer.Option(metavar="KEY", help="Refuse callers without it. Default: accept any.")
     ] = None,
 ) -> None:
     """Serve the embedded, simulated LM as an OpenAI-compatible endpoint."""
@@ -55,10 +54,10 @@ def _announce(url: str, api_key: str | None) -> None:
 
 def ui(
     folder: Annotated[Path, typer.Option("--dir", metavar="DIR", help="Folder that holds mlflow.db.")] = Path("mlruns"),
-    port: Annotated[int, typer.Option("--port", metavar="N", help="0 takes a free one.")] = 5000,
+    port: Annotated[int, typer.Option(metavar="N", help="0 takes a free one.")] = 5000,
     host: Host = "127.0.0.1",
     experiment: Annotated[
-        str | None, typer.Option("--experiment", metavar="NAME", help="To link to. Default: that of the last run.")
+        str | None, typer.Option(metavar="NAME", help="To link to. Default: that of the last run.")
     ] = None,
 ) -> None:
     """Look at the recorded runs in the browser (MLflow)."""
@@ -88,7 +87,7 @@ def mcp(
     check_bm25()
     path = library_file(library)
     read_tracked(path)
-    from tfgrpo_dspy.cli.library.mcp_server import server_of
+    from tfgrpo_dspy.interop.mcp_server import server_of
 
     with suppress(KeyboardInterrupt):
         server_of(path).run()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shutil
@@ -12,6 +13,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Literal
 
+import typer
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.padding import Padding
@@ -19,7 +21,9 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from tfgrpo_dspy.looks.value import plain
 from tfgrpo_dspy.observers.progress import ProgressBar
+from tfgrpo_dspy.reports.redaction import safe
 from tfgrpo_dspy.text import visible
 
 SIMULATED = "SIMULATED: no real model answers here; the figures show that the machinery works, nothing more."
@@ -115,6 +119,11 @@ def say(text: str, *, style: str = "") -> None:
     out().print(Text(text, style=style), soft_wrap=True)
 
 
+def write_json(document: object) -> None:
+    """Print a document for other programs, on one line and without credentials."""
+    typer.echo(safe(json.dumps(plain(document), ensure_ascii=False)))
+
+
 def warn(text: str) -> None:
     """Print a warning."""
     err().print(Text.assemble(("Warning: ", "bold yellow"), text), soft_wrap=True)
@@ -123,12 +132,6 @@ def warn(text: str) -> None:
 def begin(what: str) -> None:
     """Say at once what is being done, as what it needs takes seconds to load."""
     err().print(Text(f"{what} ...", style="dim"), soft_wrap=True)
-
-
-def show_path(path: Path) -> str:
-    """A path as short as it can be given from here."""
-    resolved = path.resolve()
-    return str(resolved.relative_to(Path.cwd())) if resolved.is_relative_to(Path.cwd()) else str(path)
 
 
 def show_warnings_of_the_library() -> None:

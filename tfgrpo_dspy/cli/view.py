@@ -13,14 +13,14 @@ from rich.text import Text
 
 from tfgrpo_dspy.cli.files import LIBRARY, LIBRARY_TEXT, PROGRAM, REPORT
 from tfgrpo_dspy.cli.options.recipe import RECIPE
-from tfgrpo_dspy.cli.terminal import SIMULATED, facts, out, say, section, show_path, table_of, us
+from tfgrpo_dspy.cli.terminal import SIMULATED, facts, out, say, section, table_of, us
 from tfgrpo_dspy.library.experience import Experience
 from tfgrpo_dspy.looks.look import Table
 from tfgrpo_dspy.records.effects import Effect
 from tfgrpo_dspy.records.wording import is_simulated, origin_text
 from tfgrpo_dspy.reports.redaction import safe
 from tfgrpo_dspy.reports.story import Block, Section, Story
-from tfgrpo_dspy.text import visible
+from tfgrpo_dspy.text import show_path, visible
 
 if TYPE_CHECKING:
     from tfgrpo_dspy.observers.mlflow.tracking import MLflowTracking  # importing it must stay optional
@@ -66,16 +66,12 @@ def _shown(block: Block) -> Sequence[object]:
     if isinstance(block, Table):
         rows = [[safe(visible(cell)) for cell in row] for row in block.rows[:_ROWS_SHOWN]]
         numeric = [position for position, name in enumerate(block.columns) if name in block.numeric]
-        return [table_of(block.columns, rows, numeric=numeric), *_rest(len(block.rows) - len(rows), REPORT)]
-    library = block.library
-    return [
-        entries(library.experiences[:_ENTRIES_SHOWN], effects=block.effects or None),
-        *_rest(len(library) - _ENTRIES_SHOWN, LIBRARY_TEXT),
-    ]
-
-
-def _rest(number: int, file: str) -> list[str]:
-    return [f"and {number} more, see {file}"] if number > 0 else []
+        shown: object = table_of(block.columns, rows, numeric=numeric)
+        more, file = len(block.rows) - len(rows), REPORT
+    else:
+        shown = entries(block.library.experiences[:_ENTRIES_SHOWN], effects=block.effects or None)
+        more, file = len(block.library) - _ENTRIES_SHOWN, LIBRARY_TEXT
+    return [shown, *([f"and {more} more, see {file}"] if more > 0 else [])]
 
 
 def show_change(head: str, before: str | None, after: str | None, grounds: Iterable[tuple[str, str]]) -> None:
@@ -113,13 +109,8 @@ def entries(
         elif marks:
             text.append(f" ({', '.join(marks)})", style="dim")
         if effects is not None:
-            text.append_text(_effect(effects.get(experience.id)))
+            known = effects.get(experience.id)
+            style = "dim" if known is None else {"helps": "green", "hurts": "red"}.get(known.verdict, "dim")
+            text.append(f"\neffect {'not measured' if known is None else known.to_text()}", style=style)
         table.add_row(experience.id, text)
     return table
-
-
-def _effect(effect: Effect | None) -> Text:
-    if effect is None:
-        return Text("\neffect not measured", style="dim")
-    style = {"helps": "green", "hurts": "red"}.get(effect.verdict, "dim")
-    return Text(f"\neffect {effect.to_text()}", style=style)

@@ -12,16 +12,12 @@ from rich.console import Console
 
 from tests.tfgrpo_dspy.command_line import STUDENTS
 from tfgrpo_dspy import ExperienceLibrary, ProgramError, SettingsError, attach
-from tfgrpo_dspy.cli.files import (
-    library_of_program,
-    load_state,
-    refresh_files,
-    save_program,
-    write_library_files,
-)
-from tfgrpo_dspy.cli.references import check_fit, fit_of, load_metric, load_program, split_names
+from tfgrpo_dspy.cli.files import refresh_files, write_library_files
+from tfgrpo_dspy.cli.references import load_metric, load_program, split_names
 from tfgrpo_dspy.cli.terminal import table_of, us
 from tfgrpo_dspy.data.examples import load_examples
+from tfgrpo_dspy.program.inputs import check_fit, fit_of
+from tfgrpo_dspy.program.saved import load_state, save_program, saved_library
 from tfgrpo_dspy.rewards.metrics import exact
 
 LIBRARY = ExperienceLibrary.from_texts(["Read {this} twice: $\\frac{1}{2}$, “so”."])
@@ -61,7 +57,7 @@ def test_a_state_is_loaded_into_a_copy():
     loaded = load_state(program, Path("program.json"))
     assert "Read {this} twice" in loaded.predict.signature.instructions
     assert "Read {this} twice" not in program.predict.signature.instructions
-    assert [e.text for e in library_of_program(Path("program.json")) or ()] == [e.text for e in LIBRARY]
+    assert [e.text for e in saved_library(Path("program.json")) or ()] == [e.text for e in LIBRARY]
 
 
 def test_a_bare_predictor_is_saved_and_read_like_any_program():
@@ -70,8 +66,8 @@ def test_a_bare_predictor_is_saved_and_read_like_any_program():
     write_library_files(LIBRARY, Path("out"))
     file = Path("out/program.json")
     assert "Read {this} twice" in load_state(program, file).signature.instructions
-    assert [e.text for e in library_of_program(file) or ()] == [e.text for e in LIBRARY]
-    assert refresh_files(ExperienceLibrary.from_texts(["Now read it thrice."]), Path("out/library.json")) == []
+    assert [e.text for e in saved_library(file) or ()] == [e.text for e in LIBRARY]
+    assert refresh_files(ExperienceLibrary.from_texts(["Now read it thrice."]), Path("out/library.json"))
     assert "thrice" in load_state(program, file).signature.instructions
     with pytest.raises(ProgramError, match="with self, but this program has predict"):
         load_state(dspy.ChainOfThought("question -> answer"), file)

@@ -12,13 +12,13 @@ from tests.tfgrpo_dspy.command_line import SOLVER, problems, run, said, the_erro
 from tests.tfgrpo_dspy.history.test_history import a_history
 from tests.tfgrpo_dspy.made_events import effect_on
 from tfgrpo_dspy import ExperienceLibrary, attach, read_library
-from tfgrpo_dspy.cli.files import library_of_program, save_program
 from tfgrpo_dspy.history.commits import Note, Scores
 from tfgrpo_dspy.history.file import dump_history, history_path, load_history, load_tracked, save_tracked
 from tfgrpo_dspy.history.history import History
 from tfgrpo_dspy.history.of_run import begin
 from tfgrpo_dspy.library.file import save_library
 from tfgrpo_dspy.library.operations import Add
+from tfgrpo_dspy.program.saved import save_program, saved_library
 from tfgrpo_dspy.simulated.student import make_solver
 
 LIBRARY = Path("library.json")
@@ -227,12 +227,12 @@ def test_the_program_and_the_text_beside_a_library_follow_it():
     Path("out/library.md").write_text("old", encoding="utf-8")
     said("rollback", "out", "--step", "1")
     texts = ["Read twice.", "Count both ends."]
-    assert [e.text for e in library_of_program(Path("out/program.json"))] == texts
+    assert [e.text for e in saved_library(Path("out/program.json"))] == texts
     assert "Count both ends." in Path("out/library.md").read_text(encoding="utf-8")
     said("rollback", "out", "--step", "0")
-    assert len(library_of_program(Path("out/program.json"))) == 0
+    assert len(saved_library(Path("out/program.json"))) == 0
     said("rollback", "out", "--step", "1")
-    assert [e.text for e in library_of_program(Path("out/program.json"))] == texts
+    assert [e.text for e in saved_library(Path("out/program.json"))] == texts
 
 
 def test_a_program_whose_readers_are_not_known_is_left_and_told_of():
@@ -329,8 +329,8 @@ def test_a_run_with_a_valset_leaves_the_library_that_did_best():
     tracked = load_tracked("out/library.json")
     assert tracked.difference == ""
     assert all(c.scores.validation is not None for c in tracked.history if c.author == "updater")
-    assert library_of_program(Path("out/program.json")) is not None
-    texts = [e.text for e in library_of_program(Path("out/program.json"))]
+    assert saved_library(Path("out/program.json")) is not None
+    texts = [e.text for e in saved_library(Path("out/program.json"))]
     assert sorted(texts) == sorted(e.text for e in tracked.library)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.tfgrpo_dspy.command_line import ROOT, SOLVER, problems, run, said, the_error
 from tfgrpo_dspy import Add, Delete, ExperienceLibrary, Modify, Source, attach, read_library, write_library
-from tfgrpo_dspy.cli.files import save_program
+from tfgrpo_dspy.program.saved import save_program
 from tfgrpo_dspy.simulated.student import make_solver
 
 DATA = ROOT.parent / "shared" / "data"

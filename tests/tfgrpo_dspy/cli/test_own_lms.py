@@ -10,8 +10,8 @@ import pytest
 
 from tests.tfgrpo_dspy.command_line import problems, run
 from tfgrpo_dspy import attach
-from tfgrpo_dspy.cli.files import load_state, save_program
 from tfgrpo_dspy.library.library import ExperienceLibrary
+from tfgrpo_dspy.program.saved import load_state, save_program
 from tfgrpo_dspy.simulated import running_server
 
 PUBLIC = "sk-of-the-public-account"

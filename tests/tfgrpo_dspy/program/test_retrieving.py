@@ -23,12 +23,13 @@ from tfgrpo_dspy import (
     detach,
     library_of,
 )
-from tfgrpo_dspy.cli.files import library_of_program, load_state, refresh_files
+from tfgrpo_dspy.cli.files import refresh_files
 from tfgrpo_dspy.library.file import save_library
 from tfgrpo_dspy.library.operations import Modify
 from tfgrpo_dspy.library.retrieval import BM25
 from tfgrpo_dspy.library.section import OPENING
 from tfgrpo_dspy.program.retrieving import Retrieving, with_library_in
+from tfgrpo_dspy.program.saved import load_state, saved_library
 from tfgrpo_dspy.rewards.metrics import number
 from tfgrpo_dspy.rollouts.sampling import Policy
 from tfgrpo_dspy.run.policy import as_policy
@@ -157,10 +158,10 @@ def test_files_do_not_get_mixed_up(tmp_path):
 
 def test_the_command_line_reads_and_refreshes_its_files(tmp_path):
     retrieving().save(str(tmp_path / "program.json"))
-    assert library_of_program(tmp_path / "program.json") == LIBRARY
+    assert saved_library(tmp_path / "program.json") == LIBRARY
     changed = LIBRARY.pin("G1")
     save_library(changed, tmp_path / "library.json")
-    assert refresh_files(changed, tmp_path / "library.json") == []
+    assert refresh_files(changed, tmp_path / "library.json")
     loaded = load_state(dspy.ChainOfThought("question -> answer"), tmp_path / "program.json")
     assert library_of(loaded) == changed
 

@@ -15,7 +15,6 @@ from rich.console import Console
 from tests.tfgrpo_dspy.made_events import MadeRun, effect_on
 from tfgrpo_dspy import Add, ExperienceLibrary, Failure, Fate
 from tfgrpo_dspy.cli import view
-from tfgrpo_dspy.cli.results.machine import run_document
 from tfgrpo_dspy.library.experience import Circumstances, Experience, Provenance, Source
 from tfgrpo_dspy.library.leaks import Flag
 from tfgrpo_dspy.library.library import Change
@@ -28,6 +27,7 @@ from tfgrpo_dspy.records.events import EpochFinished, RunFinished
 from tfgrpo_dspy.records.result import CompileResult, StepRecord
 from tfgrpo_dspy.records.rollouts import Group, Lost, Scored
 from tfgrpo_dspy.records.updates import Trial
+from tfgrpo_dspy.reports.document import run_document
 from tfgrpo_dspy.reports.story import Told, story_of
 from tfgrpo_dspy.statistics.estimates import Difference
 

@@ -16,13 +16,12 @@ import typer
 from tfgrpo_dspy.cli.library import edits, history
 from tfgrpo_dspy.cli.library import merge as merging
 from tfgrpo_dspy.cli.library.tracked import history_to_show, library_file, read_any
-from tfgrpo_dspy.cli.results.machine import write_json
-from tfgrpo_dspy.cli.terminal import SIMULATED, out, say, show_path, us
+from tfgrpo_dspy.cli.terminal import SIMULATED, out, say, us, write_json
 from tfgrpo_dspy.errors import DataError, SettingsError
 from tfgrpo_dspy.history.history import diff as compared
 from tfgrpo_dspy.library.file import load_library
 from tfgrpo_dspy.library.formats import Format, write_library
-from tfgrpo_dspy.text import counted, one_line
+from tfgrpo_dspy.text import counted, one_line, show_path
 
 app = typer.Typer(
     no_args_is_help=True, help="Look at libraries and their history, change, compare, export and import them."
@@ -155,7 +154,7 @@ def export(
 def import_(
     foreign: _File,
     target: Annotated[Path, typer.Argument(metavar="OUT", help="The .json file to write.")],
-    domain: Annotated[str | None, typer.Option("--domain", metavar="WORD", help="What it is about: math, ...")] = None,
+    domain: Annotated[str | None, typer.Option(metavar="WORD", help="What it is about: math, ...")] = None,
 ) -> None:
     """Turn a library of another tool, or plain text, into one to start from."""
     if target.suffix.lower() != ".json":

@@ -16,11 +16,12 @@ import typer
 from tfgrpo_dspy.cli.boundary import Waiting
 from tfgrpo_dspy.cli.library.history import ExperienceId, LibraryFile, Reason
 from tfgrpo_dspy.cli.library.tracked import library_file, library_to_change, note_of_a_person, write_commit
-from tfgrpo_dspy.cli.terminal import say, show_path, us
+from tfgrpo_dspy.cli.terminal import say, us
 from tfgrpo_dspy.errors import ReviewStop, SettingsError
 from tfgrpo_dspy.library.apply import Limits, Refusal
 from tfgrpo_dspy.library.operations import Add, Delete, Modify, Operation, operation_id
 from tfgrpo_dspy.records.decisions import Proposed
+from tfgrpo_dspy.text import show_path
 
 MaxWords = Annotated[int, typer.Option("--max-words", metavar="N", help="Words that the text may have.")]
 _Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of experiences, e.g. G7.")]
@@ -87,13 +88,12 @@ def review(file: LibraryFile, max_words: MaxWords = 32) -> None:
         decisions = TerminalReview(max_words)(library, proposed)
     except ReviewStop:
         raise Waiting(f"you stopped; nothing was decided, and all {len(waiting)} proposals wait") from None
-    given = [(p.operation, d) for p, d in zip(proposed, decisions, strict=True)]
-    refused = [
-        Refusal(o, f"a person refused it: {d.reason or 'no reason was given'}")
-        for o, d in given
-        if d.verdict == "refuse"
-    ]
-    taken = [d.operation or o for o, d in given if d.verdict != "refuse"]
+    refused, taken = [], []
+    for operation, d in zip([p.operation for p in proposed], decisions, strict=True):
+        if d.verdict == "refuse":
+            refused.append(Refusal(operation, f"a person refused it: {d.reason or 'no reason was given'}"))
+        else:
+            taken.append(d.operation or operation)
     after, changes, refusals = library.apply(taken, author="person", limits=Limits(max_words=max_words))
     for refusal in refusals:
         say(f"that cannot be: {refusal.reason}", style="yellow")

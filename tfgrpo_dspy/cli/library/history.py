@@ -17,8 +17,7 @@ from tfgrpo_dspy.cli.library.tracked import (
     note_of_a_person,
     write_commit,
 )
-from tfgrpo_dspy.cli.results.machine import write_json
-from tfgrpo_dspy.cli.terminal import facts, out, say, show_path, table_of, us
+from tfgrpo_dspy.cli.terminal import facts, out, say, table_of, us, write_json
 from tfgrpo_dspy.errors import HistoryError, SettingsError
 from tfgrpo_dspy.history import history as of
 from tfgrpo_dspy.history.commits import Commit
@@ -27,8 +26,9 @@ from tfgrpo_dspy.history.history import LibraryDiff, measured_effects
 from tfgrpo_dspy.records.effects import Effect
 from tfgrpo_dspy.reports.provenance import grounds_of, texts_of, title_of
 from tfgrpo_dspy.runtime.database import NAME
-from tfgrpo_dspy.text import counted
+from tfgrpo_dspy.text import counted, show_path
 
+_COLUMNS = ("commit", "by", "when", "what", "training", "validation", "why")
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 LibraryFile = Annotated[Path, typer.Argument(metavar="FILE", help="library.json, or the folder of one.")]
 ExperienceId = Annotated[str, typer.Argument(metavar="ID", help="Id of an experience, e.g. G7.")]
@@ -41,8 +41,7 @@ def log(file: LibraryFile, json: Json = False) -> None:
     if json:
         write_json(history.commits[::-1])
         return
-    columns = ("commit", "by", "when", "what", "training", "validation", "why")
-    out().print(table_of(columns, [_row(commit) for commit in reversed(history.commits)]))
+    out().print(table_of(_COLUMNS, [_row(commit) for commit in reversed(history.commits)]))
 
 
 def blame(file: LibraryFile, id: ExperienceId, json: Json = False) -> None:
@@ -74,7 +73,7 @@ def rollback(
         str | None, typer.Argument(metavar="COMMIT", help="The commit to go back to. Its first 4 digits are enough.")
     ] = None,
     step: Annotated[
-        int | None, typer.Option("--step", metavar="N", help="The step to go back to; 0 is before the first.")
+        int | None, typer.Option(metavar="N", help="The step to go back to; 0 is before the first.")
     ] = None,
     reason: Reason = "",
 ) -> None:
@@ -101,11 +100,8 @@ def show_commit(file: Path, id: str) -> None:
 
     history = history_to_show(library_file(file))
     commit = history.find(id)
-    commit_id, by, when, what, training, validation, why = _row(commit)
     refused = "; ".join(f"{r.operation.op} {getattr(r.operation, 'text', '')}: {r.reason}" for r in commit.refusals)
-    rows = [("commit", commit_id), ("by", by), ("when", when), ("what", what), ("training", training)]
-    rows += [("validation", validation), ("why", why), ("refused", refused)]
-    out().print(facts(rows))
+    out().print(facts([*zip(_COLUMNS, _row(commit), strict=True), ("refused", refused)]))
     out().print(described_changes(commit, history))
     library = history.at(commit.id)
     say(f"\n{counted(len(library), 'experience')} after it, about {library.tokens} tokens", style="bold")
@@ -147,17 +143,7 @@ def show_changes(changes: LibraryDiff) -> None:
 
 def _row(commit: Commit) -> tuple[str, ...]:
     refused = f", {len(commit.refusals)} refused" if commit.refusals else ""
-    scores = commit.scores
-    return (
-        commit.id,
-        commit.author,
-        commit.when,
-        f"{commit.summary}{refused}",
-        _score(scores.training, scores.training_n),
-        _score(scores.validation, scores.validation_n),
-        commit.reason,
-    )
-
-
-def _score(mean: float | None, n: int | None) -> str:
-    return "" if mean is None else f"{mean:.3f} n={n}"
+    of = commit.scores
+    scores = ((of.training, of.training_n), (of.validation, of.validation_n))
+    means = ["" if mean is None else f"{mean:.3f} n={n}" for mean, n in scores]
+    return (commit.id, commit.author, commit.when, f"{commit.summary}{refused}", *means, commit.reason)

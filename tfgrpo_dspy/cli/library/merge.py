@@ -12,7 +12,7 @@ import typer
 from tfgrpo_dspy.cli.library.history import show_changes
 from tfgrpo_dspy.cli.library.tracked import library_file, library_to_change, read_any, write_commit
 from tfgrpo_dspy.cli.lms import make_lm
-from tfgrpo_dspy.cli.terminal import say, show_path
+from tfgrpo_dspy.cli.terminal import say
 from tfgrpo_dspy.errors import SettingsError
 from tfgrpo_dspy.history.commits import Note
 from tfgrpo_dspy.history.file import save_tracked
@@ -20,6 +20,7 @@ from tfgrpo_dspy.history.history import diff
 from tfgrpo_dspy.library.apply import Change
 from tfgrpo_dspy.library.combine import combine
 from tfgrpo_dspy.library.library import ExperienceLibrary
+from tfgrpo_dspy.text import show_path
 
 
 def merge(
@@ -30,11 +31,9 @@ def merge(
         Path | None, typer.Option("--out", metavar="FILE", help="Write the result here, and leave FILE as it is.")
     ] = None,
     no_lm: Annotated[bool, typer.Option("--no-lm", help="Ask no LM: leave out repetitions only.")] = False,
-    lm: Annotated[str | None, typer.Option("--lm", metavar="MODEL", help="The LM that reconciles them.")] = None,
-    api_base: Annotated[str | None, typer.Option("--api-base", metavar="URL", help="Its endpoint.")] = None,
-    objective: Annotated[
-        str | None, typer.Option("--objective", metavar="TEXT", help="What the merged library is for.")
-    ] = None,
+    lm: Annotated[str | None, typer.Option(metavar="MODEL", help="The LM that reconciles them.")] = None,
+    api_base: Annotated[str | None, typer.Option(metavar="URL", help="Its endpoint.")] = None,
+    objective: Annotated[str | None, typer.Option(metavar="TEXT", help="What the merged library is for.")] = None,
 ) -> None:
     """Merge two libraries: an LM reconciles what they say, or only repetitions are left out.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.text import Text
 
-from tfgrpo_dspy.cli.terminal import out, say, show_path, us, warn
+from tfgrpo_dspy.cli.terminal import out, say, us, warn
 from tfgrpo_dspy.errors import DataError, HistoryError
 from tfgrpo_dspy.history.commits import Commit, Note
 from tfgrpo_dspy.history.file import Tracked, extend, history_path, load_tracked
@@ -16,7 +16,7 @@ from tfgrpo_dspy.history.of_run import begin
 from tfgrpo_dspy.library.foreign.skill import SKILL
 from tfgrpo_dspy.library.formats import read_library
 from tfgrpo_dspy.library.library import ExperienceLibrary
-from tfgrpo_dspy.text import one_line
+from tfgrpo_dspy.text import one_line, show_path
 
 
 def library_file(path: Path) -> Path:
@@ -25,10 +25,11 @@ def library_file(path: Path) -> Path:
     Raises:
         DataError: It is another file, or there is none.
     """
-    from tfgrpo_dspy.cli.files import LIBRARY, library_of_program
+    from tfgrpo_dspy.cli.files import LIBRARY
+    from tfgrpo_dspy.program.saved import saved_library
 
     file = path / LIBRARY if path.is_dir() else path
-    if file.suffix != ".json" or (file.is_file() and library_of_program(file) is not None):
+    if file.suffix != ".json" or (file.is_file() and saved_library(file) is not None):
         raise DataError(
             f"{show_path(file)} can have no history; only the .json file of a library has one, e.g. out/{LIBRARY}"
         )
@@ -39,7 +40,8 @@ def library_file(path: Path) -> Path:
 
 def read_any(path: Path) -> ExperienceLibrary:
     """The library of a library file, a saved program or a run's folder."""
-    from tfgrpo_dspy.cli.files import LIBRARY, library_of_program
+    from tfgrpo_dspy.cli.files import LIBRARY
+    from tfgrpo_dspy.program.saved import saved_library
 
     if (path / SKILL).is_file():
         return read_library(path)
@@ -48,7 +50,7 @@ def read_any(path: Path) -> ExperienceLibrary:
         return read_tracked(file).library
     if not file.is_file():
         raise DataError(f"there is no file {show_path(file)}; check the path")
-    saved = library_of_program(file)
+    saved = saved_library(file)
     return read_library(file) if saved is None else saved
 
 
@@ -100,7 +102,7 @@ def write_commit(file: Path, history: History) -> None:
     made = history.commits[-1]
     out().print(described_changes(made, history))
     say(f"commit {made.id}: {made.summary}", style="bold")
-    if PROGRAM in refresh_files(history.library, file):
+    if not refresh_files(history.library, file):
         warn(f"{PROGRAM} does not say where it reads a library, so it was left as it is; compile it again")
 
 

@@ -87,22 +87,20 @@ def render_recipe(options: Taken, settings: Settings, path: Path) -> str:
     """
     lines = [_HEAD.format(name=path).rstrip()]
     group = ""
-    resolved = {name: one for name, one in options.repeated().items() if name != "auto"}  # into single settings
-    for name, one in resolved.items():
+    for name, one in options.repeated().items():
+        if name == "auto":  # which is written as the single settings that it stands for
+            continue
+        value = options.written.get(name)
+        if name in settings_of(type(options)):
+            value = getattr(options, name)
+        elif one.read is None and name in settings_of(Settings):
+            value = getattr(settings, name)
         if one.group != group:
             group = one.group
             lines += ["", f"# --- {group}: {GROUPS[group]}"]
         sentence = textwrap.wrap(in_yaml(one.sentence), _WIDTH, break_on_hyphens=False, break_long_words=False)
-        lines += ["", *(f"# {line}" for line in sentence), _line(name, _value_of(one, options, settings))]
+        lines += ["", *(f"# {line}" for line in sentence), _line(name, value)]
     return "\n".join(lines) + "\n"
-
-
-def _value_of(one: Setting, options: Taken, settings: Settings) -> Any:
-    if one.name in settings_of(type(options)):
-        return getattr(options, one.name)
-    if one.read is None and one.name in settings_of(type(settings)):
-        return getattr(settings, one.name)
-    return options.written.get(one.name)
 
 
 def _line(name: str, value: Any) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -75,11 +75,29 @@ def read(one: Setting, written: Any) -> Any:
     """
     if isinstance(written, str) and one.is_optional and written.strip().lower() in NONE:
         return None
-    if one.read is not None and written is not None:
-        return _made(one, str(written), one.read)
-    value = _made(one, written, _reader_of(one)) if isinstance(written, str) else written
+    if written is None or (one.read is None and not isinstance(written, str)):
+        one.check(written)
+        return written
+    text = str(written)
+    try:
+        if one.read is not None:
+            return one.read(text)
+        value = _value(one, text)
+    except (ValueError, KeyError) as error:
+        if isinstance(error, SettingsError):
+            raise
+        expected = f"written {one.metavar}" if one.read is not None else one.expected
+        raise SettingsError(f"`{one.name}` must be {expected}, got {text!r}: {one.why or one.briefly}") from error
     one.check(value)
     return value
+
+
+def _value(one: Setting, text: str) -> Any:
+    if one.is_list:
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    if one.kind is bool:
+        return _TRUTH[text.strip().lower()]
+    return one.kind(text) if one.kind in (int, float, Path) else text
 
 
 def pairs_of(texts: Iterable[str], known: Mapping[str, Setting]) -> dict[str, str]:
@@ -98,21 +116,3 @@ def pairs_of(texts: Iterable[str], known: Mapping[str, Setting]) -> dict[str, st
             raise SettingsError(f"--set is written name=value, e.g. {name}={known[name].default_text}, got {text!r}")
         found[name] = value.strip()
     return found
-
-
-def _reader_of(one: Setting) -> Callable[[str], Any]:
-    if one.is_list:
-        return lambda text: tuple(part.strip() for part in text.split(",") if part.strip())
-    if one.kind is bool:
-        return lambda text: _TRUTH[text.strip().lower()]
-    return one.kind if one.kind in (int, float, Path) else str
-
-
-def _made(one: Setting, text: str, make: Callable[[str], Any]) -> Any:
-    try:
-        return make(text)
-    except (ValueError, KeyError) as error:
-        if isinstance(error, SettingsError):
-            raise
-        expected = f"written {one.metavar}" if one.read is not None else one.expected
-        raise SettingsError(f"`{one.name}` must be {expected}, got {text!r}: {one.why or one.briefly}") from error

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_type_hints
@@ -45,7 +45,9 @@ def taking(options: type[Options]) -> Callable[[Callable[[Options], None]], Call
             if not issubclass(options, Taken):
                 run(options(**{name: value for name, value in typed.items() if (name, value) != (WORDS, None)}))
                 return
-            given, path = _given(options, typed), typed.get("recipe")
+            known, path = options.known(), typed.get("recipe")
+            given = {name: value for name, value in typed.items() if name in known and value not in (None, [])}
+            given |= pairs_of(typed.get("set_") or (), known)
             recipe = read_recipe(Path(path), options.repeated()) if path is not None else Recipe()
             try:
                 run(options.asked({**recipe.beside(given), **given}))
@@ -67,13 +69,6 @@ def option(*names: str, help: str, panel: str, metavar: str | None = None) -> An
     return typer.Option(*names, help=help, rich_help_panel=panel, metavar=metavar, show_default=False)
 
 
-def _given(options: type[Taken], typed: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings by name, as they were typed in one way or the other."""
-    known = options.known()
-    given = {name: value for name, value in typed.items() if name in known and value not in (None, [])}
-    return {**given, **pairs_of(typed.get("set_") or (), known)}
-
-
 def _parameters(options: type[Any]) -> Iterator[inspect.Parameter]:
     hints = get_type_hints(options, include_extras=True)
     for each in fields(options):
@@ -87,9 +82,8 @@ def _parameters(options: type[Any]) -> Iterator[inspect.Parameter]:
 
 
 def _declared(options: type[Taken]) -> Iterator[inspect.Parameter]:
-    known = options.known()
-    names = {option_of(name) for name in known}
-    for name, one in known.items():
+    names = {option_of(name) for name in options.known()}
+    for name, one in options.known().items():
         if name in options.arguments:
             told = typer.Argument(metavar=name.upper(), help=spelled(one.sentence, names), show_default=False)
             yield _parameter(name, Annotated[str | None, told])

@@ -4,28 +4,18 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tfgrpo_dspy.cli.boundary import UNRECORDED
-from tfgrpo_dspy.cli.results.heldout import note_run, run_of
-from tfgrpo_dspy.cli.terminal import (
-    facts,
-    out,
-    say,
-    section,
-    show_path,
-    show_warnings_of_the_library,
-    table_of,
-    warn,
-)
+from tfgrpo_dspy.cli.boundary import check_recorded
+from tfgrpo_dspy.cli.heldout import note_run, run_of
+from tfgrpo_dspy.cli.terminal import facts, out, say, section, show_warnings_of_the_library, table_of
 from tfgrpo_dspy.errors import DataError, SettingsError
-from tfgrpo_dspy.reports.redaction import safe
 from tfgrpo_dspy.runtime.locks import holding
-from tfgrpo_dspy.text import counted, visible
+from tfgrpo_dspy.text import counted, show_path, visible
 
 if TYPE_CHECKING:
     from tfgrpo_dspy.runtime.stored import Stored
@@ -36,18 +26,14 @@ _MOST = 100
 
 def show_log(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, or its store's.")],
-    export: Annotated[
-        Path | None, typer.Option("--export", metavar="FILE", help="Write every record as a line of JSON.")
-    ] = None,
+    export: Annotated[Path | None, typer.Option(metavar="FILE", help="Write every record as a line of JSON.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Read every record, and name those that are damaged.")] = False,
     to_mlflow: Annotated[
         bool, typer.Option("--to-mlflow", help="Record the run in MLflow, or what is missing there of it.")
     ] = False,
-    experiment: Annotated[
-        str | None, typer.Option("--experiment", metavar="NAME", help="With --to-mlflow: that of a new run.")
-    ] = None,
+    experiment: Annotated[str | None, typer.Option(metavar="NAME", help="With --to-mlflow: that of a new run.")] = None,
     tracking_uri: Annotated[
-        str | None, typer.Option("--tracking-uri", metavar="URI", help="With --to-mlflow: the store or server.")
+        str | None, typer.Option(metavar="URI", help="With --to-mlflow: the store or server.")
     ] = None,
 ) -> None:
     """Show what a run is, what it did and spent; one that is going on, too."""
@@ -61,7 +47,14 @@ def show_log(
         if to_mlflow:
             _record(stored, folder, experiment, tracking_uri)
         elif check:
-            _check(stored)
+            if damaged := stored.damaged:
+                named = "\n".join(f"  {visible(record.described)}" for record in damaged)
+                are = "is" if len(damaged) == 1 else "are"
+                raise DataError(
+                    f"{counted(len(damaged), 'record')} of {show_path(stored.path)} {are} damaged; "
+                    f"the run makes again what it held when it is taken up:\n{named}"
+                )
+            say(f"{show_path(stored.path)}: {counted(stored.size, 'record')}, all as they were written")
         elif export is not None:
             written = 0
             with export.open("w", encoding="utf-8", newline="\n") as lines:
@@ -71,18 +64,6 @@ def show_log(
             say(f"{counted(written, 'record')} written to {show_path(export)}")
         else:
             _show(stored)
-
-
-def _check(stored: Stored) -> None:
-    """Raises `DataError` if something is damaged, so that the exit code says so, too."""
-    damaged = stored.damaged
-    if damaged:
-        named = "\n".join(f"  {visible(record.described)}" for record in damaged)
-        raise DataError(
-            f"{counted(len(damaged), 'record')} of {show_path(stored.path)} {'is' if len(damaged) == 1 else 'are'} "
-            f"damaged; the run makes again what it held when it is taken up:\n{named}"
-        )
-    say(f"{show_path(stored.path)}: {counted(stored.size, 'record')}, all as they were written")
 
 
 def _record(stored: Stored, folder: Path, experiment: str | None, tracking_uri: str | None) -> None:
@@ -98,9 +79,7 @@ def _record(stored: Stored, folder: Path, experiment: str | None, tracking_uri: 
     with holding(stored.path.parent):  # one that is going on records itself
         is_recorded = tracking.record(list(recall(stored)))  # the store is read by one thread at a time
     if not is_recorded:
-        for line in tracking.unrecorded:
-            warn(f"not recorded: {safe(line)}")
-        raise typer.Exit(UNRECORDED)
+        check_recorded(tracking.unrecorded)
     if stored.path.parent != folder:
         note_run(tracking, folder)
     say(f"MLflow: {mlflow_text(tracking)}")
@@ -113,7 +92,12 @@ def _show(stored: Stored) -> None:
     cost = f", ${spent.cost_usd:.4f}" if spent.cost_usd else ""
     paid = f"{counted(spent.lm_calls, 'LM call')}, {spent.tokens:,} tokens{cost}, {spent.seconds:.0f} s"
     out().print(facts([*head, ("spent", paid)]))
-    section("What decides it", facts(_shortened(known.get("identity", {}))))
+    decides = {
+        name: visible(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+        for name, value in known.get("identity", {}).items()
+    }
+    cut = [(name, text if len(text) <= _MOST else f"{text[:_MOST]}...") for name, text in decides.items()]
+    section("What decides it", facts(cut))
     if steps := stored.steps:
         columns = ("step", "epoch", "rollouts", "lost", "mean reward", "operations", "experiences", "time")
         rows = [_step(stored, number, step) for number, step in steps.items()]
@@ -121,12 +105,6 @@ def _show(stored: Stored) -> None:
     section("Results", facts((visible(what), f"{number:,}") for what, number in sorted(stored.counts.items())))
     if notes := stored.notes:
         section("What happened", facts((note.at, visible(note.text)) for note in notes))
-
-
-def _shortened(identity: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for name, value in identity.items():
-        text = visible(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
-        yield name, text if len(text) <= _MOST else f"{text[:_MOST]}..."
 
 
 def _step(stored: Stored, number: int, step: Mapping[str, Any]) -> tuple[str, ...]:

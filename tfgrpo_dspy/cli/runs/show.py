@@ -22,7 +22,7 @@ from tfgrpo_dspy.rollouts.recorded import Recorded, is_rollout_name, lms_of, oth
 from tfgrpo_dspy.text import visible
 
 if TYPE_CHECKING:
-    from tfgrpo_dspy.program.transcript import Turn, Value
+    from tfgrpo_dspy.program.transcript import Turn
 
 _WIDE = 100
 """Columns from which two rollouts stand side by side."""
@@ -30,7 +30,8 @@ _LINES = 30
 """Lines of one value that are shown unless all are asked for."""
 _WORDS = {"next_thought": "thought", "next_tool_name": "calls", "next_tool_args": "with"}
 """What an agent's own fields are called here."""
-_STYLES = {"thought": "cyan", "reasoning": "cyan", "calls": "yellow", "with": "yellow"}
+_STYLES = {"failed": "red", "observation": "green", "thought": "cyan", "reasoning": "cyan", "calls": "yellow"}
+_STYLES["with"] = _STYLES["calls"]
 _CITATION = r"\[G[0-9]+\]"
 _TO_COMPARE = 2
 
@@ -50,15 +51,11 @@ def show_rollout(
 
     With two rollouts of one example: side by side, with the first turn marked in which they differ.
     """
-    names = list(names or ())
-    _check(names)
-    found = _found(folder, names, purpose)
+    found = _found(folder, names := list(names or ()), purpose)
     if is_simulated(lms_of(folder).values()):
         say(SIMULATED, style="yellow")
     if not names:
-        rows = [
-            (each.name, _reward(each), _tools(each), f"{each.rollout.seconds:.1f} s", _remark(each)) for each in found
-        ]
+        rows = [(each.name, *_figures(each), f"{each.rollout.seconds:.1f} s", _remark(each)) for each in found]
         out().print(table_of(("rollout", "reward", "tool calls", "time", ""), rows, numeric=(1, 2, 3)))
         say(f"{len(found)} rollouts of {visible(purpose)}", style="dim")
     elif len(names) == 1:
@@ -67,7 +64,8 @@ def show_rollout(
         _show_two(found, _library_read(folder, found[0]), full=full)
 
 
-def _check(names: Sequence[str]) -> None:
+def _found(folder: Path, names: Sequence[str], purpose: str) -> list[Recorded]:
+    """The rollouts of these names, of which two at most are compared; all of that purpose if none is named."""
     if len(names) > _TO_COMPARE:
         raise DataError(f"one rollout is shown, or two are compared; {len(names)} were named")
     for name in names:
@@ -78,9 +76,6 @@ def _check(names: Sequence[str]) -> None:
         raise DataError(
             f"{' and '.join(names)} answer different questions; compare two of one example, e.g. {names[0]} {other}"
         )
-
-
-def _found(folder: Path, names: Sequence[str], purpose: str) -> list[Recorded]:
     groups = [group_of(name) for name in names]
     there = {each.name: each for each in recorded_rollouts(folder, groups, purpose=purpose)}
     if missing := next((name for name in names if name not in there), None):
@@ -103,23 +98,26 @@ def _show_one(each: Recorded, library: ExperienceLibrary | None, *, full: bool, 
         full: Whether long texts are shown to their end.
         marked: Position of the first turn in which it differs from another one.
     """
-    from tfgrpo_dspy.program.transcript import citations
+    from tfgrpo_dspy.program.transcript import citations, parse_trajectory
 
-    turns = _turns(each)
-    console = out()
+    turns, console = parse_trajectory(getattr(each.rollout, "trajectory", "")), out()
     console.print(Text(f"Rollout {each.name}", style="bold"), Text(f"({visible(each.purpose)})", style="dim"))
     withheld = ", ".join(getattr(each.rollout, "withheld", ()))
-    cited = "\n".join(_told(id, library) for id in citations(turns)) or "no experience"
-    console.print(facts([*_facts(each, full=full), ("cited", cited), ("not read", withheld)]))
+    cited = [*citations(turns)]
+    if library is not None:
+        read = {entry.id: visible(entry.text) for entry in library}
+        cited = [f"{id}  {read.get(id, '(not in the library it read)')}" for id in cited]
+    known = [("cited", "\n".join(cited) or "no experience"), ("not read", withheld)]
+    console.print(facts([*_facts(each, full=full), *known]))
     for position in range(len(turns)):
         console.print(_cell(turns, position, marked=position == marked, full=full))
 
 
 def _show_two(pair: Sequence[Recorded], library: ExperienceLibrary | None, *, full: bool) -> None:
     """Side by side where there is room, else one below the other."""
-    from tfgrpo_dspy.program.transcript import first_divergence
+    from tfgrpo_dspy.program.transcript import first_divergence, parse_trajectory
 
-    console, sides = out(), [_turns(each) for each in pair]
+    console, sides = out(), [parse_trajectory(getattr(each.rollout, "trajectory", "")) for each in pair]
     at = first_divergence(*sides)
     if console.width < _WIDE:
         for each in pair:
@@ -134,12 +132,11 @@ def _show_two(pair: Sequence[Recorded], library: ExperienceLibrary | None, *, fu
             table.add_row(*(_cell(turns, position, marked=position == at, full=full) for turns in sides))
         console.print(table)
     said = "the same in every turn" if at is None else f"they part at turn {at + 1}"
-    names, rewards = (" and ".join(map(of, pair)) for of in (lambda each: each.name, _reward))
-    say(f"{names}: {said}; rewards {rewards}", style="bold")
+    rewards = " and ".join(_figures(each)[0] for each in pair)
+    say(f"{' and '.join(each.name for each in pair)}: {said}; rewards {rewards}", style="bold")
 
 
 def _cell(turns: Sequence[Turn], position: int, *, marked: bool, full: bool) -> Group | Text:
-
     if position >= len(turns):
         return Text("\n(ended before)", style="dim")
     turn = turns[position]
@@ -156,26 +153,16 @@ def _values(turn: Turn, is_followed_by_tool: bool, *, full: bool) -> Table:
     table.add_column(style="dim", no_wrap=True, max_width=18)
     table.add_column(overflow="fold")
     for value in turn.values:
-        if not (is_followed_by_tool and value.field in {"next_tool_name", "next_tool_args"}):
-            label = _label(turn, value)
-            table.add_row(Text(label), _text(value, label, full=full))
+        if is_followed_by_tool and value.field in {"next_tool_name", "next_tool_args"}:
+            continue
+        label = visible(_WORDS.get(value.field, value.field)) or "gave"
+        label = "observation" if turn.is_tool and value.role == "out" else label
+        label = "failed" if value.role == "failed" else label
+        text = Text(_cut(visible(value.text), full=full), style=_STYLES.get(label, ""))
+        if value.role == "out":
+            text.highlight_regex(_CITATION, "bold magenta")
+        table.add_row(Text(label), text)
     return table
-
-
-def _label(turn: Turn, value: Value) -> str:
-    if value.role == "failed":
-        return "failed"
-    if turn.is_tool and value.role == "out":
-        return "observation"
-    return visible(_WORDS.get(value.field, value.field)) or "gave"
-
-
-def _text(value: Value, label: str, *, full: bool) -> Text:
-    style = {"failed": "red", "observation": "green"}.get(label) or _STYLES.get(label, "")
-    text = Text(_cut(visible(value.text), full=full), style=style)
-    if value.role == "out":
-        text.highlight_regex(_CITATION, "bold magenta")
-    return text
 
 
 def _cut(text: str, *, full: bool) -> str:
@@ -185,39 +172,25 @@ def _cut(text: str, *, full: bool) -> str:
     return "\n".join([*lines[:_LINES], f"... {len(lines) - _LINES} more lines; --full shows them"])
 
 
-def _turns(each: Recorded) -> Sequence[Turn]:
-    from tfgrpo_dspy.program.transcript import parse_trajectory
-
-    return parse_trajectory(getattr(each.rollout, "trajectory", ""))
-
-
 def _facts(each: Recorded, *, full: bool) -> list[tuple[str, str]]:
-    made = each.rollout
-    calls = f"{made.usage.lm_calls} LM calls, {_tools(each)} tool calls, {made.seconds:.1f} s"
+    made, (reward, tools) = each.rollout, _figures(each)
+    calls = f"{made.usage.lm_calls} LM calls, {tools} tool calls, {made.seconds:.1f} s"
     texts = [(name, str(getattr(made, name, "") or "")) for name in ("feedback", "answer")]
     shown = [(name, _cut(visible(text), full=full)) for name, text in texts]
-    return [("reward", _reward(each)), *shown, ("failed", visible(_remark(each))), ("took", calls)]
+    return [("reward", reward), *shown, ("failed", visible(_remark(each))), ("took", calls)]
 
 
-def _reward(each: Recorded) -> str:
-    reward = getattr(each.rollout, "reward", None)
-    return f"{reward:.4g}" if reward is not None else "lost" if hasattr(each.rollout, "error") else "none"
-
-
-def _tools(each: Recorded) -> str:
-    return str(getattr(each.rollout, "tool_calls", 0))
+def _figures(each: Recorded) -> tuple[str, str]:
+    """Its reward, and how many tools it called."""
+    made, reward = each.rollout, getattr(each.rollout, "reward", None)
+    without = "lost" if hasattr(made, "error") else "none"
+    return without if reward is None else f"{reward:.4g}", str(getattr(made, "tool_calls", 0))
 
 
 def _remark(each: Recorded) -> str:
     made = each.rollout
     text = getattr(made, "error", None) or getattr(made, "policy_failure", None) or ""
     return re.sub(r"\s+", " ", visible(text))
-
-
-def _told(id: str, library: ExperienceLibrary | None) -> str:
-    if library is None:
-        return id
-    return f"{id}  {visible(library[id].text)}" if id in library else f"{id}  (not in the library it read)"
 
 
 def _library_read(folder: Path, each: Recorded) -> ExperienceLibrary | None:

@@ -1,30 +1,17 @@
-"""Results for other programs: one JSON document on standard output, and all that people read on standard error."""
+"""Results for other programs, as one JSON document: what a run came to, how programs did."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import typer
-
-from tfgrpo_dspy.cli.terminal import show_path
 from tfgrpo_dspy.errors import DataError
 from tfgrpo_dspy.looks.value import plain
-from tfgrpo_dspy.reports.redaction import safe
-
-if TYPE_CHECKING:
-    from tfgrpo_dspy.records.evaluation import Comparison, Evaluation
-    from tfgrpo_dspy.reports.story import Story
-
-Questions = list[dict[str, Any]]
-"""Of an evaluation: each question's inputs and rewards."""
-
-
-def write_json(document: object) -> None:
-    """Print a document, on one line and without credentials."""
-    typer.echo(safe(json.dumps(plain(document), ensure_ascii=False)))
+from tfgrpo_dspy.records.evaluation import Comparison, Evaluation
+from tfgrpo_dspy.reports.story import Story
+from tfgrpo_dspy.text import show_path
 
 
 def run_document(story: Story, folder: Path) -> dict[str, Any]:
@@ -60,7 +47,7 @@ def scores_document(evaluations: Mapping[str, Evaluation], gain: Comparison | No
                 "failed": made.policy_failures,
                 "ended_early": made.stopped_by,
                 "usage": plain(made.usage),
-                "questions": questions_of(made),
+                "questions": [{"inputs": plain(g.example.inputs()), "rewards": list(g.rewards)} for g in made.groups],
             }
             for name, made in evaluations.items()
         },
@@ -68,13 +55,8 @@ def scores_document(evaluations: Mapping[str, Evaluation], gain: Comparison | No
     }
 
 
-def questions_of(evaluation: Evaluation) -> Questions:
-    """Each question's inputs, as JSON values, and the rewards of its rollouts."""
-    return [{"inputs": plain(group.example.inputs()), "rewards": list(group.rewards)} for group in evaluation.groups]
-
-
 def earlier_rewards(path: Path, evaluation: Evaluation) -> Sequence[Sequence[float]]:
-    """The rewards of the same questions in what `tfgrpo evaluate --json` printed before, of its learned program if any.
+    """The rewards of the same questions in a `scores_document` that was kept, of its learned program if any.
 
     Raises:
         DataError: The file holds no evaluation, or one of other questions.
@@ -90,7 +72,7 @@ def earlier_rewards(path: Path, evaluation: Evaluation) -> Sequence[Sequence[flo
             f"{show_path(path)} holds no evaluation ({type(error).__name__}); `tfgrpo evaluate ... --json > FILE` "
             "writes one"
         ) from error
-    asked = [json.dumps(one["inputs"], sort_keys=True) for one in questions_of(evaluation)]
+    asked = [json.dumps(plain(group.example.inputs()), sort_keys=True) for group in evaluation.groups]
     if missing := [text for text in asked if text not in known]:
         raise DataError(
             f"{show_path(path)} is an evaluation of other questions: {len(missing)} of {len(asked)} are not in it; "

@@ -15,8 +15,8 @@ from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import Field
 
-from tfgrpo_dspy.cli.library.tracked import read_tracked
 from tfgrpo_dspy.errors import TFGRPOError
+from tfgrpo_dspy.history.file import load_tracked
 from tfgrpo_dspy.history.proposals import propose
 from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.library.operations import Add, Modify
@@ -82,7 +82,7 @@ class _Tools:
         return "proposed; it enters the library if a person accepts it"
 
     def _library(self) -> ExperienceLibrary:
-        return read_tracked(self.path).library
+        return load_tracked(self.path).library
 
 
 @contextmanager

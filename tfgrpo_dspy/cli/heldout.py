@@ -9,9 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
-from tfgrpo_dspy.cli.boundary import UNRECORDED
+from tfgrpo_dspy.cli.boundary import check_recorded
 from tfgrpo_dspy.cli.named import note, was_named
 from tfgrpo_dspy.cli.terminal import say, warn
 from tfgrpo_dspy.errors import DataError
@@ -62,7 +60,5 @@ def run_of(folder: Path, tracking_uri: str | None = None) -> MLflowTracking | No
 def add_to_run(tracking: MLflowTracking, evaluations: Mapping[str, Evaluation], gain: Comparison | None) -> None:
     """Add scores to the run of an earlier command, and say so; exit code 3 if that failed."""
     if not tracking.record_heldout(evaluations, gain):
-        for line in tracking.unrecorded:
-            warn(f"not recorded: {safe(line)}")
-        raise typer.Exit(UNRECORDED)
+        check_recorded(tracking.unrecorded)
     say(f"The scores were added to the MLflow run {tracking.run_id}")

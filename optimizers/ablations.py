@@ -21,7 +21,6 @@ from tfgrpo_dspy import (
     MajorityVote,
     Modify,
     Proposed,
-    SettingsError,
     TrainingFreeGRPO,
     attach,
 )
@@ -130,12 +129,8 @@ def _fit(settings: dict[str, Any], task: Task) -> Fitted:
     share = REFLECTED if settings.get("require_contrast", True) else 1.0
     reflected = size + (1 if settings.get("update") == "batch" else 2)  # summaries, extraction, its candidate's update
     group = size * task.per_rollout + share * reflected
+    task.check_covers(epochs * group + UPDATES, f"a single group of {size} in {epochs} epochs")
     affordable = int((task.calls - UPDATES) / (epochs * group))
-    if affordable < 1:
-        raise SettingsError(
-            f"{task.calls} LM calls do not cover a single group of {size} in {epochs} epochs, which takes about "
-            f"{epochs * group + UPDATES:.0f}; raise the budget"
-        )
     budget = Budget(max_lm_calls=task.calls)
     optimizer = TrainingFreeGRPO(task.metric, seed=task.seed, display_progress=False, budget=budget, **settings)
     return Fitted(optimizer, {"trainset": task.sample(task.trainset, affordable)})

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 import dspy
 from dspy.teleprompt import Teleprompter
 
-from optimizers.notes import practise, told_of, with_notes
+from optimizers.notes import practise, told_of, until_spent, with_notes
 from optimizers.scaling import AtBudget, Examples, Fitted, Task
 from optimizers.signatures import SECTIONS, CuratePlaybook, ReflectOnTrajectory
 from tfgrpo_dspy import Add, Scored
@@ -108,10 +108,11 @@ class ACE(Teleprompter):
     ) -> dspy.Module:
         """The student with its playbook."""
         course = _Course(self, student)
-        for example in _passes(trainset, self.seed):
-            if not course.has_room:
-                break
-            course.take(example)
+        with until_spent():
+            for example in _passes(trainset, self.seed):
+                if not course.has_room:
+                    break
+                course.take(example)
         program = with_notes(student, "playbook", _HEADING, course.playbook.rendered())
         program.playbook = course.playbook
         return program
@@ -189,5 +190,6 @@ def ace(metric: Metric, seed: int, calls: int | None) -> Teleprompter:
 
 
 def _fit(task: Task) -> Fitted:
+    task.check_covers(task.per_rollout + 2, "an attempt, a reflection on it and the curator's call")
     optimizer = ACE(task.metric, calls=task.calls, per_rollout=task.per_rollout, seed=task.seed)
     return Fitted(optimizer, {"trainset": task.trainset})

@@ -23,7 +23,7 @@ from typing import Literal
 import dspy
 from dspy.teleprompt import Teleprompter
 
-from optimizers.notes import ask_all, describe_task, practise, render_shown, told_of
+from optimizers.notes import ask_all, describe_task, practise, render_shown, told_of, until_spent
 from optimizers.scaling import AtBudget, Examples, Fitted, Task
 from optimizers.signatures import (
     CompareAndOperate,
@@ -33,7 +33,7 @@ from optimizers.signatures import (
     ReviseExperiences,
     SummarizeAttempt,
 )
-from tfgrpo_dspy import Add, Delete, ExperienceLibrary, Limits, Modify, Operation, Scored, SettingsError, attach
+from tfgrpo_dspy import Add, Delete, ExperienceLibrary, Limits, Modify, Operation, Scored, attach
 from tfgrpo_dspy.kit import render_values
 from tfgrpo_dspy.rewards import Metric
 
@@ -85,9 +85,10 @@ class Authors(Teleprompter):
         library = ExperienceLibrary()
         ask = partial(_ask, student.predictors()[0].signature.instructions, self.learning_objective)
         step = self._paper if self.version == "paper" else self._later
-        for epoch in range(self.epochs):
-            groups = practise(attach(student, library), trainset, self.metric, self.seed, epoch, k=GROUP_SIZE)
-            library = renumbered(step(library, list(_compared(trainset, groups, ask)), ask))
+        with until_spent():
+            for epoch in range(self.epochs):
+                groups = practise(attach(student, library), trainset, self.metric, self.seed, epoch, k=GROUP_SIZE)
+                library = renumbered(step(library, list(_compared(trainset, groups, ask)), ask))
         return attach(student, library)
 
     def _paper(self, library: ExperienceLibrary, compared: list[dict[str, str]], ask: Ask) -> ExperienceLibrary:
@@ -174,12 +175,8 @@ def authors(metric: Metric, seed: int, calls: int | None, *, version: Version = 
             return Fitted(optimizer, {"trainset": task.trainset})
         # A group's rollouts, and, where it is mixed (nearly always, at worst), summaries and one or two calls more.
         group = GROUP_SIZE * task.per_rollout + GROUP_SIZE + (1 if version == "paper" else 2)
+        task.check_covers(EPOCHS * (group + UPDATES), f"a single group of {GROUP_SIZE} in {EPOCHS} epochs")
         affordable = int((task.calls / EPOCHS - UPDATES) / group)
-        if affordable < 1:
-            raise SettingsError(
-                f"{task.calls} LM calls do not cover a single group of {GROUP_SIZE} in {EPOCHS} epochs, which takes "
-                f"up to {EPOCHS * (group + UPDATES):.0f}; raise the budget"
-            )
         return Fitted(optimizer, {"trainset": task.sample(task.trainset, affordable)})
 
     return AtBudget(fit, metric, seed, calls)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import dspy
 from dspy.teleprompt import Teleprompter
 
-from optimizers.scaling import Examples, Make, own_copy
+from optimizers.scaling import Examples, Make, capped_at, own_copy
 from tfgrpo_dspy.rewards import Metric
 
 ARROW = "->"
@@ -44,6 +45,10 @@ class Chain(Teleprompter):
 
 def chain(parts: Sequence[tuple[Make, bool]], metric: Metric, seed: int, calls: int | None) -> Teleprompter:
     """The chain of these factories, each with whether it can spend a larger budget."""
+    return capped_at(partial(_chained, parts), metric, seed, calls)
+
+
+def _chained(parts: Sequence[tuple[Make, bool]], metric: Metric, seed: int, calls: int | None) -> Teleprompter:
     budgets = shares(calls, [spends for _, spends in parts])
     return Chain([make(metric, seed, share) for (make, _), share in zip(parts, budgets, strict=True)])
 

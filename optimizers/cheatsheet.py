@@ -12,7 +12,7 @@ import random
 import dspy
 from dspy.teleprompt import Teleprompter
 
-from optimizers.notes import SHOWN_TOKENS, describe_task, practise, with_notes
+from optimizers.notes import SHOWN_TOKENS, describe_task, practise, until_spent, with_notes
 from optimizers.scaling import AtBudget, Examples, Fitted, Task
 from optimizers.signatures import RewriteCheatsheet
 from tfgrpo_dspy.kit import shorten
@@ -47,14 +47,15 @@ class DynamicCheatsheet(Teleprompter):
         """The student with its cheatsheet."""
         cheatsheet, curator = "", dspy.Predict(RewriteCheatsheet)
         order = random.Random(self.seed).sample(trainset, len(trainset))
-        for position, example in enumerate(order[: self.tasks]):
-            (made,) = practise(_reading(student, cheatsheet), [example], self.metric, self.seed, position)
-            for attempt in made:
-                cheatsheet = curator(
-                    cheatsheet=cheatsheet,
-                    task=describe_task(dict(example.inputs())),
-                    trajectory=shorten(attempt.trajectory, SHOWN_TOKENS),
-                ).new_cheatsheet
+        with until_spent():
+            for position, example in enumerate(order[: self.tasks]):
+                (made,) = practise(_reading(student, cheatsheet), [example], self.metric, self.seed, position)
+                for attempt in made:
+                    cheatsheet = curator(
+                        cheatsheet=cheatsheet,
+                        task=describe_task(dict(example.inputs())),
+                        trajectory=shorten(attempt.trajectory, SHOWN_TOKENS),
+                    ).new_cheatsheet
         program = _reading(student, cheatsheet)
         program.cheatsheet = cheatsheet
         return program
@@ -70,5 +71,6 @@ def dynamic_cheatsheet(metric: Metric, seed: int, calls: int | None) -> Teleprom
 
 
 def _fit(task: Task) -> Fitted:
-    tasks = None if task.calls is None else max(1, int(task.calls / (task.per_rollout + 1)))
+    task.check_covers(task.per_rollout + 1, "an attempt and the curator's call")
+    tasks = None if task.calls is None else int(task.calls / (task.per_rollout + 1))
     return Fitted(DynamicCheatsheet(task.metric, tasks=tasks, seed=task.seed), {"trainset": task.trainset})

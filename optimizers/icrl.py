@@ -15,7 +15,7 @@ from typing import Any
 import dspy
 from dspy.teleprompt import Teleprompter
 
-from optimizers.notes import describe_task, practise, render_shown, with_notes
+from optimizers.notes import ROUND, describe_task, practise, render_shown, until_spent, with_notes
 from optimizers.scaling import AtBudget, Examples, Fitted, Task
 from tfgrpo_dspy.rewards import Metric
 
@@ -24,8 +24,6 @@ Episode = tuple[str, float]
 
 KEPT = 0.5
 """Chance of an episode to be in a prompt."""
-ROUND = 16
-"""Attempts made side by side, which read the episodes of the rounds before."""
 _HEADING = "Attempts at other tasks that earned a reward. Do what earns a high reward:"
 
 
@@ -79,13 +77,15 @@ class ICRL(Teleprompter):
         """The student that reads episodes which earned something."""
         draw, latest = random.Random(self.seed), dict[str, Episode]()
         left, round_ = (2 * len(trainset) if self.rollouts is None else self.rollouts), 0
-        while left > 0:
-            batch = draw.sample(trainset, min(left, len(trainset), ROUND))
-            reading = Exploring(student, tuple(latest.values()), self.shown, self.seed + round_)
-            for example, scored in zip(batch, practise(reading, batch, self.metric, self.seed, round_), strict=True):
-                task = describe_task(dict(example.inputs()))
-                latest.update((task, (f"{task}\n{one.answer}", one.reward)) for one in scored if one.reward > 0)
-            left, round_ = left - len(batch), round_ + 1
+        with until_spent():
+            while left > 0:
+                batch = draw.sample(trainset, min(left, len(trainset), ROUND))
+                reading = Exploring(student, tuple(latest.values()), self.shown, self.seed + round_)
+                attempts = practise(reading, batch, self.metric, self.seed, round_)
+                for example, scored in zip(batch, attempts, strict=True):
+                    task = describe_task(dict(example.inputs()))
+                    latest.update((task, (f"{task}\n{one.answer}", one.reward)) for one in scored if one.reward > 0)
+                left, round_ = left - len(batch), round_ + 1
         return Exploring(student, tuple(latest.values()), self.shown, self.seed)
 
 
@@ -95,5 +95,6 @@ def icrl(metric: Metric, seed: int, calls: int | None) -> Teleprompter:
 
 
 def _fit(task: Task) -> Fitted:
-    rollouts = None if task.calls is None else max(1, task.affordable(task.calls))
+    task.check_covers(task.per_rollout, "one attempt")
+    rollouts = None if task.calls is None else task.affordable(task.calls)
     return Fitted(ICRL(task.metric, rollouts=rollouts, seed=task.seed), {"trainset": task.trainset})

@@ -18,7 +18,7 @@ from optimizers.icrl import icrl
 from optimizers.nearest import nearest_attempts
 from optimizers.reasoning_bank import reasoning_bank
 from optimizers.refining import reflexion, self_refine
-from optimizers.scaling import AtBudget, Make
+from optimizers.scaling import AtBudget, Make, capped_at
 from optimizers.textgrad_rival import textgrad_rival
 from tfgrpo_dspy.rewards import Metric
 
@@ -53,7 +53,7 @@ def _labeled(metric: Metric, seed: int, calls: int | None) -> Teleprompter:
 
 
 def _direct(metric: Metric, seed: int, calls: int | None) -> Teleprompter:
-    return DirectTips(seed=seed)
+    return capped_at(lambda *_: DirectTips(seed=seed), metric, seed, calls)
 
 
 def group_size(size: int) -> Entry:

@@ -13,7 +13,7 @@ from typing import Any
 import dspy
 from dspy.teleprompt import Teleprompter
 
-from optimizers.notes import ask_all, describe_task, practise, render_shown, told_of, with_notes
+from optimizers.notes import ROUND, ask_all, describe_task, practise, render_shown, told_of, until_spent, with_notes
 from optimizers.scaling import AtBudget, Examples, Fitted, Task
 from tfgrpo_dspy import BM25
 from tfgrpo_dspy.kit import SummarizeRollout
@@ -88,17 +88,23 @@ class NearestAttempts(Teleprompter):
         valset: Examples | None = None,
     ) -> dspy.Module:
         """The student with the knowledge base."""
-        groups = practise(student, trainset, self.metric, self.seed, k=self.k)
+        cases: list[Case] = []
+        with until_spent():
+            for start in range(0, len(trainset), ROUND):
+                cases += self._cases(student, trainset[start : start + ROUND], start)
+        return Retrieving(student, KnowledgeBase(cases))
+
+    def _cases(self, student: dspy.Module, examples: Examples, round_: int) -> list[Case]:
+        groups = practise(student, examples, self.metric, self.seed, round_, self.k)
         best = [max(scored, key=lambda rollout: rollout.reward) if scored else None for scored in groups]
         objective = {"objective": student.predictors()[0].signature.instructions}
-        worth = [(e, one) for e, one in zip(trainset, best, strict=True) if one is not None and one.reward > 0]
+        worth = [(e, one) for e, one in zip(examples, best, strict=True) if one is not None and one.reward > 0]
         told = ask_all(SummarizeRollout, [objective | told_of(example, one) for example, one in worth])
-        cases = [
+        return [
             Case(describe_task(dict(example.inputs())), said.summary, one.reward)
             for (example, one), said in zip(worth, told, strict=True)
             if said is not None
         ]
-        return Retrieving(student, KnowledgeBase(cases))
 
 
 def nearest_attempts(metric: Metric, seed: int, calls: int | None) -> Teleprompter:
@@ -110,6 +116,7 @@ def nearest_attempts(metric: Metric, seed: int, calls: int | None) -> Teleprompt
 def _fit(task: Task) -> Fitted:
     if task.calls is None:
         return Fitted(NearestAttempts(task.metric, seed=task.seed), {"trainset": task.trainset})
+    task.check_covers(task.per_rollout + 1, "an attempt and its summary")
     shown = task.sample(task.trainset, int(task.calls / (task.per_rollout + 1)))
     k = max(1, task.affordable(task.calls - len(shown)) // len(shown))
     return Fitted(NearestAttempts(task.metric, k=k, seed=task.seed), {"trainset": shown})

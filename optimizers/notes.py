@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import dspy
 
-from tfgrpo_dspy import Scored, evaluate
-from tfgrpo_dspy.kit import Attempt, copy_program, default_conditioned, neutralise, render_values, shorten, watch
+from tfgrpo_dspy import BudgetError, Scored, evaluate
+from tfgrpo_dspy.kit import (
+    Attempt,
+    OutOfBudget,
+    copy_program,
+    default_conditioned,
+    neutralise,
+    render_values,
+    shorten,
+    watch,
+)
 from tfgrpo_dspy.rewards import Metric
 
+logger = logging.getLogger(__name__)
+
+ROUND = 16
+"""Tasks that are worked on side by side; what comes of them is kept before the next."""
 SHOWN_TOKENS = 4_000
 """Estimated tokens of a trajectory that a prompt shows at most; longer ones lose their middle."""
 
@@ -44,10 +59,26 @@ def render_shown(attempts: Iterable[tuple[str, float | None]]) -> str:
 def practise(
     program: dspy.Module, examples: Sequence[dspy.Example], metric: Metric, seed: int, round_: int = 0, k: int = 1
 ) -> list[tuple[Scored, ...]]:
-    """The scored rollouts of each example, drawn apart from those of every evaluation and of other rounds."""
+    """The scored rollouts of each example, drawn apart from those of every evaluation and of other rounds.
+
+    Raises:
+        OutOfBudget: There was none left for a single one.
+    """
     seed = _PRACTICE + 10_000 * seed + round_
-    made = evaluate(program, examples, metric, k=k, seed=seed, display_progress=False)
+    try:
+        made = evaluate(program, examples, metric, k=k, seed=seed, display_progress=False)
+    except BudgetError as spent:
+        raise OutOfBudget(str(spent)) from spent
     return [group.scored for group in made.groups]
+
+
+@contextmanager
+def until_spent() -> Iterator[None]:
+    """Work that ends where the budget does; what it has by then is kept."""
+    try:
+        yield
+    except OutOfBudget as spent:
+        logger.warning("stopped with what was learned so far: %s", spent)
 
 
 def ask_all(question: type[dspy.Signature], asked: Sequence[Mapping[str, str]]) -> list[dspy.Prediction | None]:

@@ -14,7 +14,7 @@ import dspy
 from dspy.teleprompt import Teleprompter
 
 from optimizers.nearest import Case, KnowledgeBase, Retrieving
-from optimizers.notes import SHOWN_TOKENS, ask_all, describe_task, practise
+from optimizers.notes import ROUND, SHOWN_TOKENS, ask_all, describe_task, practise, until_spent
 from optimizers.scaling import AtBudget, Examples, Fitted, Task
 from optimizers.signatures import EvaluateAttempt, ExtractMemories
 from tfgrpo_dspy import BM25, Scored
@@ -48,9 +48,13 @@ class ReasoningBank(Teleprompter):
         valset: Examples | None = None,
     ) -> dspy.Module:
         """The student with the bank."""
-        groups = practise(student, trainset, self.metric, self.seed)
-        attempted = [(example, scored[0]) for example, scored in zip(trainset, groups, strict=True) if scored]
-        return Retrieving(student, KnowledgeBase(remembered(attempted)), count=NEAREST)
+        cases: list[Case] = []
+        with until_spent():
+            for start in range(0, len(trainset), ROUND):
+                examples = trainset[start : start + ROUND]
+                groups = practise(student, examples, self.metric, self.seed, start)
+                cases += remembered([(e, scored[0]) for e, scored in zip(examples, groups, strict=True) if scored])
+        return Retrieving(student, KnowledgeBase(cases), count=NEAREST)
 
 
 def remembered(attempted: Sequence[tuple[dspy.Example, Scored]]) -> list[Case]:
@@ -76,5 +80,6 @@ def reasoning_bank(metric: Metric, seed: int, calls: int | None) -> Teleprompter
 
 
 def _fit(task: Task) -> Fitted:
+    task.check_covers(task.per_rollout + 2, "an attempt, a judgement and an extraction")
     affordable = len(task.trainset) if task.calls is None else int(task.calls / (task.per_rollout + 2))
     return Fitted(ReasoningBank(task.metric, seed=task.seed), {"trainset": task.sample(task.trainset, affordable)})

@@ -10,6 +10,7 @@ from dspy.teleprompt import Teleprompter
 
 from optimizers.chains import ARROW, chain
 from optimizers.line_up import ENTRIES, Entry, group_size
+from optimizers.scaling import capped_at
 from tfgrpo_dspy import SettingsError
 from tfgrpo_dspy.kit import load_plugin, one_line, plugins
 from tfgrpo_dspy.rewards import Metric
@@ -57,7 +58,7 @@ def _brought(name: str) -> Entry:
             "of metric, seed and calls that returns a teleprompter"
         )
     described = (inspect.getdoc(make) or "An optimizer of another distribution.").partition("\n\n")[0]
-    return Entry(name=name, description=one_line(described), family="plug-in", make=make)
+    return Entry(name=name, description=one_line(described), family="plug-in", make=partial(capped_at, make))
 
 
 def _chain(parts: list[Entry]) -> Entry:
@@ -84,8 +85,8 @@ def make_optimizer(name: str, metric: Metric, seed: int = 0, *, calls: int | Non
         name: As `find_entry` takes it.
         metric: Higher is better; rivals of DSPy take 1 for right.
         seed: Draws rollouts, batches and examples, as far as the optimizer can be told.
-        calls: LM calls that compile may take. Entries scale their settings to it as well as these permit, and `tfgrpo`
-            and its ablations never exceed it; the others may by a few percent. None for each one's own defaults.
+        calls: LM calls that compile may take, counted at the endpoint: entries scale their settings to it as well as
+            these permit, and none exceeds it. None for each one's own defaults.
 
     Raises:
         SettingsError: There is none of that name; the message lists them.

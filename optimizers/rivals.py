@@ -29,6 +29,7 @@ from tfgrpo_dspy.rewards import Metric, score
 
 LEAST_SCORED = 16
 """Examples that a candidate is scored on at least: on fewer, the best of several is mostly luck."""
+_BOTH = "a score of the student and of one candidate"
 BOOTSTRAP = 10
 """Rollouts that one set of up to four accepted demonstrations is expected to take."""
 BOOTSTRAPPED_FROM = 24
@@ -60,6 +61,7 @@ def bootstrap(task: Task) -> Fitted:
         metric=task.metric, metric_threshold=1.0, max_bootstrapped_demos=4, max_labeled_demos=4
     )
     trainset = task.shuffled()
+    task.check_covers(task.per_rollout, "one rollout")
     return Fitted(optimizer, {"trainset": trainset if task.calls is None else trainset[: task.affordable(task.calls)]})
 
 
@@ -70,6 +72,7 @@ def bootstrap_rs(task: Task) -> Fitted:
         rollouts = task.affordable(task.calls)
         trainset, valset = task.split(max(LEAST_SCORED, rollouts // (candidates + 3) - BOOTSTRAP))
         trainset = trainset[:BOOTSTRAPPED_FROM] if task.valset is None else task.sample(trainset, BOOTSTRAPPED_FROM)
+        task.check_covers(task.per_rollout * (3 * len(valset) + BOOTSTRAP), "scores of the student and of two sets")
         # Three more than asked for are tried: the student itself, labels alone, and the examples in their order.
         candidates = max(1, (rollouts - 2 * len(valset)) // (len(valset) + BOOTSTRAP) - 1)
     optimizer = BootstrapFewShotWithRandomSearch(
@@ -88,6 +91,7 @@ def copro(task: Task) -> Fitted:
     if task.calls is not None:
         rollouts = task.affordable(task.calls)
         trainset = task.sample(trainset, max(LEAST_SCORED, rollouts // (breadth * depth) - 1))
+        task.check_covers(2 * len(trainset) * task.per_rollout + 1, _BOTH)
         breadth = max(2, int(task.calls / (depth * (len(trainset) * task.per_rollout + 1))))
     optimizer = COPRO(metric=BareNumber(task.metric), breadth=breadth, depth=depth)
     return Fitted(optimizer, {"trainset": trainset, "eval_kwargs": {"display_progress": False}})
@@ -102,6 +106,8 @@ def mipro(task: Task) -> Fitted:
     trainset, valset = task.split(max(LEAST_SCORED, rollouts // 20))
     trainset = task.sample(trainset, BOOTSTRAPPED_FROM)
     proposing = 3 * candidates + 3  # per instruction: the program, its module, the instruction; the data in summary
+    bootstrapping = (candidates - 2) * BOOTSTRAP * task.per_rollout
+    task.check_covers(proposing + bootstrapping + 2 * len(valset) * task.per_rollout, _BOTH)
     trials = (task.affordable(task.calls - proposing) - (candidates - 2) * BOOTSTRAP) // len(valset) - 1
     optimizer = MIPROv2(metric=task.metric, metric_threshold=1.0, auto=None, num_candidates=candidates, seed=task.seed)
     arguments = {"trainset": trainset, "valset": valset, "num_trials": max(1, trials), "minibatch": False}
@@ -114,7 +120,8 @@ def infer_rules(task: Task) -> Fitted:
     if task.calls is not None:
         trainset, valset = task.split(max(LEAST_SCORED, task.affordable(task.calls) // 12))
         left = task.calls - BOOTSTRAP * task.per_rollout
-        candidates = max(1, int(left / (len(valset) * task.per_rollout + 1)))
+        candidates = int(left / (len(valset) * task.per_rollout + 1))
+        task.check_covers(BOOTSTRAP * task.per_rollout + len(valset) * task.per_rollout + 1, "the score of a candidate")
     optimizer = InferRules(
         metric=task.metric,
         metric_threshold=1.0,
@@ -132,6 +139,8 @@ def simba(task: Task) -> Fitted:
         rollouts = task.affordable(task.calls)
         batch, candidates = min(32, max(4, rollouts // 40)), 6 if rollouts >= _SIMBA_IN_FULL else 4
         trainset = task.sample(trainset, 2 * batch)
+        one_step = _simba_rollouts(1, min(batch, len(trainset)), candidates, len(trainset))
+        task.check_covers(one_step * task.per_rollout, "one step")
         steps = 1
         while _simba_rollouts(steps + 1, min(batch, len(trainset)), candidates, len(trainset)) <= rollouts:
             steps += 1
@@ -158,6 +167,7 @@ def gepa(task: Task) -> Fitted:
         return Fitted(GEPA(auto="light", **shared), {"trainset": task.trainset, "valset": task.valset})
     rollouts = task.affordable(task.calls)
     trainset, valset = task.split(max(LEAST_SCORED, rollouts // 15))
+    task.check_covers((2 * len(valset) + 6) * task.per_rollout + 1, _BOTH)
     # Of seven calls in an iteration one is the reflection; the last iteration may run over by a valset.
     most = max(len(valset) + 6, rollouts * 6 // 7 - len(valset) // 2)
     return Fitted(GEPA(max_metric_calls=most, **shared), {"trainset": trainset, "valset": valset})

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import dspy
 from dspy.teleprompt import Teleprompter
+from dspy.utils.callback import BaseCallback
 
-from tfgrpo_dspy import SettingsError, evaluate
-from tfgrpo_dspy.kit import copy_program
+from tfgrpo_dspy import BudgetError, SettingsError, evaluate
+from tfgrpo_dspy.kit import OutOfBudget, capped, copy_program
 from tfgrpo_dspy.rewards import Metric
+
+logger = logging.getLogger(__name__)
 
 Examples = list[dspy.Example]
 Make = Callable[[Metric, int, int | None], Teleprompter]
@@ -67,6 +71,14 @@ class Task:
         """Rollouts of the student that these LM calls pay for."""
         return int(calls / self.per_rollout)
 
+    def check_covers(self, least: float, what: str) -> None:
+        """Raises `SettingsError` if the budget is below the LM calls that the least thing worth paying for takes."""
+        if self.calls is not None and self.calls < least:
+            raise SettingsError(
+                f"the {self.calls} LM calls that a pilot left of the budget do not cover {what}, which takes about "
+                f"{least:.0f}; raise the budget"
+            )
+
 
 Plan = Callable[[Task], Fitted]
 """Settings for a task; at `calls=None` the optimizer's own."""
@@ -76,14 +88,17 @@ Plan = Callable[[Task], Fitted]
 class AtBudget(Teleprompter):
     """An optimizer whose settings are fitted to data and budget when `compile` is called.
 
-    With a budget, one rollout of the student is made first, to see how many LM calls it takes.
+    With a budget, one rollout of the student is made first, to see how many LM calls it takes. An optimizer that would
+    exceed it all the same is stopped, and the best of the programs that it has scored by then is what it gives.
     """
 
     plan: Plan
     metric: Metric
     seed: int = 0
     calls: int | None = None
-    """LM calls that compile may take; None for the optimizer's own defaults."""
+    """LM calls that compile may take, at the endpoint; None for the optimizer's own defaults."""
+    measures: bool = True
+    """Whether its plan goes by what a rollout takes."""
     fitted: Teleprompter | None = field(default=None, init=False)
     """The optimizer as it was fitted at the last `compile`."""
 
@@ -103,24 +118,76 @@ class AtBudget(Teleprompter):
         """The student, improved; it is not changed itself.
 
         Raises:
-            SettingsError: A teacher was given; the entries of the line-up learn from the student alone.
+            SettingsError: A teacher was given, as entries of the line-up learn from the student alone; or the budget
+                covers nothing that could be learned.
+            BudgetError: The budget was spent before one program was scored.
         """
         if teacher is not None:
             raise SettingsError(
                 "teacher must be None: every entry of the line-up learns from the student's own rollouts"
             )
         task = Task(self.metric, self.seed, list(trainset), list(valset) if valset else None, self.calls)
-        self.fitted, arguments = self.plan(self._measured(student, task))
-        taken = inspect.signature(self.fitted.compile).parameters
-        return self.fitted.compile(own_copy(student), **{k: v for k, v in arguments.items() if k in taken})
+        if self.calls is None:
+            return self._compiled(student, task)
+        scored = _Scored()
+        callbacks = [*dspy.settings.callbacks, scored]
+        try:
+            with capped(self.calls, dspy.settings.num_threads or 1), dspy.context(callbacks=callbacks):
+                return self._compiled(student, self._measured(student, task) if self.measures else task)
+        except OutOfBudget as spent:
+            name = type(self.fitted or self).__name__
+            if scored.best is None:
+                raise BudgetError(
+                    f"{self.calls} LM calls were spent before {name} had scored a single program; raise the budget"
+                ) from spent
+            logger.warning("%s was stopped at %d LM calls, and gives the best it had scored", name, self.calls)
+            return scored.best
+
+    def _compiled(self, student: dspy.Module, task: Task) -> dspy.Module:
+        self.fitted, arguments = self.plan(task)
+        return self.fitted.compile(own_copy(student), **accepted(self.fitted, arguments))
 
     def _measured(self, student: dspy.Module, task: Task) -> Task:
-        if task.calls is None:
-            return task
         pilot = evaluate(student, task.trainset[:1], _unscored, k=1, seed=_PILOT + task.seed, display_progress=False)
-        used = max(1, pilot.usage.lm_calls)
-        left = max(1, task.calls - pilot.usage.lm_calls)
-        return Task(task.metric, task.seed, task.trainset, task.valset, left, float(used))
+        used = pilot.usage.lm_calls
+        return replace(task, calls=(task.calls or 0) - used, per_rollout=float(max(1, used)))
+
+
+def capped_at(make: Make, metric: Metric, seed: int, calls: int | None) -> Teleprompter:
+    """What a factory makes that has no plan: it is told of its calls, and held to them."""
+    if calls is None:
+        return make(metric, seed, calls)
+
+    def plan(task: Task) -> Fitted:
+        return Fitted(make(metric, seed, calls), {"trainset": task.trainset, "valset": task.valset})
+
+    return AtBudget(plan, metric, seed, calls, measures=False)
+
+
+def accepted(optimizer: Teleprompter, given: dict[str, Any]) -> dict[str, Any]:
+    """Those of the arguments that its `compile` takes: not every one knows a `valset`."""
+    taken = inspect.signature(optimizer.compile).parameters
+    takes_any = any(one.kind is one.VAR_KEYWORD for one in taken.values())
+    return {name: value for name, value in given.items() if takes_any or name in taken}
+
+
+class _Scored(BaseCallback):
+    """The best program that `dspy.Evaluate` has scored to the end in its context, on the most examples of all."""
+
+    def __init__(self) -> None:
+        self.best: dspy.Module | None = None
+        self._rank = (0, 0.0)
+        self._open: dict[str, dspy.Module] = {}
+
+    def on_evaluate_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
+        self._open[call_id] = inputs["program"]
+
+    def on_evaluate_end(self, call_id: str, outputs: Any, exception: BaseException | None = None) -> None:
+        program = self._open.pop(call_id)
+        if exception is not None or "forward" in vars(program):  # which stands there while GEPA takes a trace
+            return
+        if (rank := (len(outputs.results), float(outputs.score))) > self._rank:
+            self._rank, self.best = rank, copy_program(program)  # an optimizer may go on with this very object
 
 
 def _unscored(example: dspy.Example, prediction: dspy.Prediction, trace: object = None) -> float:

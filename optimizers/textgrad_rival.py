@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
+from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 import dspy
 from dspy.teleprompt import Teleprompter
 
-from optimizers.notes import describe_task, practise
+from optimizers.notes import describe_task, practise, until_spent
 from optimizers.scaling import AtBudget, Examples, Fitted, Task, own_copy
 from tfgrpo_dspy import MissingExtraError, Scored
 from tfgrpo_dspy.kit import default_conditioned
@@ -61,25 +62,27 @@ class TextGrad(Teleprompter):
         descent = textgrad.TGD(parameters=[prompt], engine=engine)
         held_out = valset or trainset
         best = prompt.value
-        best_score = self._mean(instructed(student, name, best), held_out, 0)
-        for step in range(1, self.steps + 1):
-            batch = [trainset[i % len(trainset)] for i in range((step - 1) * BATCH, step * BATCH)]
-            groups = practise(instructed(student, name, best), batch, self.metric, self.seed, 2 * step)
-            rolled = [(example, scored[0]) for example, scored in zip(batch, groups, strict=True) if scored]
-            gradients = [_gradients(textgrad, prompt, example, rollout, engine) for example, rollout in rolled]
-            prompt.gradients = [gradient for made in gradients for gradient in made]  # a set has no order to repeat
-            if not _stepped(descent):
-                continue
-            score = self._mean(instructed(student, name, prompt.value), held_out, 2 * step + 1)
-            if score > best_score:
-                best, best_score = prompt.value, score
-            prompt.set_value(best)
+        best_score = _mean(practise(instructed(student, name, best), held_out, self.metric, self.seed))
+        with until_spent():
+            for step in range(1, self.steps + 1):
+                batch = [trainset[i % len(trainset)] for i in range((step - 1) * BATCH, step * BATCH)]
+                groups = practise(instructed(student, name, best), batch, self.metric, self.seed, 2 * step)
+                rolled = [(example, scored[0]) for example, scored in zip(batch, groups, strict=True) if scored]
+                gradients = [_gradients(textgrad, prompt, example, rollout, engine) for example, rollout in rolled]
+                prompt.gradients = [gradient for made in gradients for gradient in made]  # a set has no order to repeat
+                if not _stepped(descent):
+                    continue
+                stepped = instructed(student, name, prompt.value)
+                scored = practise(stepped, held_out, self.metric, self.seed, 2 * step + 1)
+                if all(scored) and _mean(scored) > best_score:  # one that a budget cut short is not compared
+                    best, best_score = prompt.value, _mean(scored)
+                prompt.set_value(best)
         return instructed(student, name, best)
 
-    def _mean(self, program: dspy.Module, examples: Examples, round_: int) -> float:
-        groups = practise(program, examples, self.metric, self.seed, round_)
-        rewards = [rollout.reward for scored in groups for rollout in scored]
-        return sum(rewards) / len(rewards) if rewards else 0.0
+
+def _mean(groups: Sequence[Sequence[Scored]]) -> float:
+    rewards = [rollout.reward for scored in groups for rollout in scored]
+    return sum(rewards) / len(rewards) if rewards else 0.0
 
 
 def _gradients(textgrad: Any, prompt: Any, example: dspy.Example, rollout: Scored, engine: Any) -> list[Any]:
@@ -180,5 +183,6 @@ def _fit(task: Task) -> Fitted:
     optimizer = TextGrad(task.metric, seed=task.seed)
     if task.calls is not None:
         step = BATCH * (task.per_rollout + 2) + 1 + len(valset) * task.per_rollout
-        optimizer.steps = max(1, int((task.calls - len(valset) * task.per_rollout) / step))
+        task.check_covers(step + len(valset) * task.per_rollout, "one step")
+        optimizer.steps = int((task.calls - len(valset) * task.per_rollout) / step)
     return Fitted(optimizer, {"trainset": trainset, "valset": valset})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ from dspy.utils.callback import BaseCallback
 
 from evals.harness.learned import curve_of, learned_by
 from evals.harness.rows import LIBRARY, PROGRAM, Learned, Point, Row, Took, step_library
+from optimizers.scaling import accepted
 from tfgrpo_dspy import CompileResult, Observer, TFGRPOError, TrainingFreeGRPO, Usage, write_library
 from tfgrpo_dspy.kit import OutOfBudget, usage_of
 
@@ -91,8 +91,7 @@ def train(
     made = row.make(row.optimizer, task.metric, row.seed, calls=row.calls)
     optimizer = _equipped(made, log_dir, observers)
     given = {"trainset": list(data.train), **({"valset": list(data.val)} if data.val else {})}
-    taken = inspect.signature(optimizer.compile).parameters
-    given = {name: examples for name, examples in given.items() if name in taken}
+    given = accepted(optimizer, given)
     started = time.perf_counter()
     callbacks = [*dspy.settings.callbacks, account]
     with dspy.context(lm=task.lm(row.seed), callbacks=callbacks, num_threads=num_threads):

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
+
 import dspy
 import pytest
+from dspy.teleprompt import Teleprompter
 
 from optimizers.registry import LINE_UP, find_entry, make_optimizer
+from optimizers.scaling import capped_at
+from optimizers.textgrad_rival import instructed
 from programs.demo_world import make_solver
 from tests import line_up_page
 from tests.optimizers.counting import CountingEngine, counting_lm
-from tfgrpo_dspy import MissingExtraError, SettingsError
+from tfgrpo_dspy import BudgetError, MissingExtraError, SettingsError, evaluate
 from tfgrpo_dspy.rewards.metrics import number
 from tfgrpo_dspy.simulated import demo_examples, simulated_lm
 
@@ -22,11 +27,17 @@ def optimizer(name, **settings):
 
 
 def compiled(name, examples, calls=None):
-    """The demo student compiled, with as many examples to learn from as to select on, and the LM calls it took."""
+    """The demo student compiled, with as many examples to learn from as to select on, and the LM calls it took.
+
+    The program is None if the budget was refused.
+    """
     data, student, engine = demo_examples(2 * examples, 0, "train"), make_solver(), CountingEngine()
     before = student.dump_state()
-    with dspy.context(lm=counting_lm(engine)):
-        program = optimizer(name, calls=calls).compile(student, trainset=data[:examples], valset=data[examples:])
+    with dspy.context(lm=counting_lm(engine, cache=calls is None)):
+        try:
+            program = optimizer(name, calls=calls).compile(student, trainset=data[:examples], valset=data[examples:])
+        except SettingsError:
+            return None, engine.calls
         used = engine.calls
         answer = program(question=demo_examples(1, 0, "test")[0].question).answer
     assert program is not student
@@ -41,19 +52,34 @@ def test_every_entry_compiles_the_demo_student(name):
 
 
 @pytest.mark.parametrize("name", LINE_UP)
-def test_every_entry_meets_a_budget_of_calls(name):
-    _, used = compiled(name, examples=80, calls=300)
-    assert used <= 1.25 * 300
-    if LINE_UP[name].spends:
-        assert used >= 0.5 * 300  # DSPy's cache answers what is asked twice, which is not counted
-    else:
-        assert used <= 60
+def test_no_entry_takes_more_calls_than_it_is_given(name):
+    for calls in (1, 10, 30, 60, 300):
+        program, used = compiled(name, examples=80, calls=calls)
+        assert used <= (calls if program is not None else 10), f"{used} calls of a budget of {calls}"
+    assert program is not None
+    assert (used >= 0.5 * 300) == LINE_UP[name].spends
 
 
-@pytest.mark.parametrize("name", [name for name in LINE_UP if name.startswith("tfgrpo")])
-def test_ours_never_exceeds_a_budget(name):
-    _, used = compiled(name, examples=16, calls=90)
-    assert used <= 90
+class Hungry(Teleprompter):
+    """Scores ever better programs, and never comes to an end."""
+
+    def compile(self, student, trainset, **_):
+        score = dspy.Evaluate(devset=trainset, metric=number, num_threads=4, display_progress=False)
+        for tried in itertools.count():
+            score(instructed(student, "predict", f"Answer with a number, try {tried}."))
+
+
+def test_an_optimizer_of_anybody_is_stopped_at_its_budget_and_gives_the_best_that_it_scored():
+    engine, examples = CountingEngine(), demo_examples(8, 0, "train")
+    hungry = capped_at(lambda *_: Hungry(), number, 0, 30)
+    with dspy.context(lm=counting_lm(engine, cache=False)):
+        program = hungry.compile(make_solver(), examples)
+        assert engine.calls == 30
+        assert "try" in program.predictors()[0].signature.instructions
+        evaluate(program, examples, number, k=5, display_progress=False)
+    assert engine.calls == 30 + 40
+    with dspy.context(lm=simulated_lm(seed=0)), pytest.raises(BudgetError, match="5 LM calls were spent before Hungry"):
+        capped_at(lambda *_: Hungry(), number, 0, 5).compile(make_solver(), examples)
 
 
 def test_what_spends_more_at_inference_says_so():

@@ -9,6 +9,7 @@ from tfgrpo_dspy.names.public import lazily
 if TYPE_CHECKING:
     from tfgrpo_dspy.library.file import write_atomically
     from tfgrpo_dspy.lm.budget import OutOfBudget
+    from tfgrpo_dspy.lm.metering import capped
     from tfgrpo_dspy.lm.usage import usage_of
     from tfgrpo_dspy.lm.verdicts.table import verdict_of
     from tfgrpo_dspy.names.plugins import load_plugin, plugins
@@ -27,6 +28,7 @@ __all__ = [
     "OutOfBudget",
     "Store",
     "SummarizeRollout",
+    "capped",
     "copy_program",
     "count_words",
     "counted",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 
 import dspy
 
-from tfgrpo_dspy.lm.budget import no_price
+from tfgrpo_dspy.lm.budget import Budget, OutOfBudget, no_price
 from tfgrpo_dspy.lm.draws import drawn
 from tfgrpo_dspy.lm.host import held, hold_engines_of
 from tfgrpo_dspy.lm.meter import Meter
@@ -26,6 +27,8 @@ def metering(meter: Meter, lms: Sequence[dspy.BaseLM] = ()) -> Iterator[None]:
         lms: Those that are known to be asked; the configured one is.
     """
     known = [lm for lm in (*lms, dspy.settings.lm) if lm is not None]
+    if (around := active_meter()) is not None:
+        meter.spending.within = around.spending
     with ExitStack() as stack:
         for context in (held(), drawn(), live(meter), Scope(meter).entered()):
             stack.enter_context(context)
@@ -34,6 +37,36 @@ def metering(meter: Meter, lms: Sequence[dspy.BaseLM] = ()) -> Iterator[None]:
         meter.models |= {lm.model for lm in known}
         meter.begin()
         yield
+
+
+@contextmanager
+def capped(lm_calls: int, num_threads: int) -> Iterator[None]:
+    """Within it no more calls than these reach an endpoint, whoever makes them: `OutOfBudget` is raised instead.
+
+    Runs and evaluations within it, which have meters of their own, count too.
+
+    Args:
+        lm_calls: At the endpoint: retries and hedges count, answers from the cache do not. At least 1.
+        num_threads: Calls at once at most.
+    """
+    meter = Meter(Budget(max_lm_calls=lm_calls), most=num_threads)
+    with metering(meter):
+        try:
+            yield
+        except OutOfBudget as signal:
+            meter.stop(str(signal))
+            _end_pools(signal)
+            raise
+
+
+def _end_pools(signal: OutOfBudget) -> None:
+    """Wait for the threads of pools that the signal came through, which would go on where nothing is counted."""
+    traceback = signal.__traceback__
+    while traceback is not None:
+        for pool in traceback.tb_frame.f_locals.values():
+            if isinstance(pool, ThreadPoolExecutor):
+                pool.shutdown(cancel_futures=True)
+        traceback = traceback.tb_next
 
 
 def metered(lms: Callable[[], Sequence[dspy.BaseLM]] = tuple) -> AbstractContextManager[None]:

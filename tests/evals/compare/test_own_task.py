@@ -10,7 +10,7 @@ import pytest
 
 from evals.cli import app
 from evals.compare.command import run_compare
-from evals.compare.options import CompareOptions
+from evals.compare.options import ROW_FAILED, CompareOptions
 from evals.compare.own_task import task_at, task_of_files
 from evals.harness.tasks import Task, find_task
 from evals.harness.training import Unanswered
@@ -106,6 +106,17 @@ def test_the_whole_comparison_prints_json_and_runs_nothing_twice(capsys):
     assert run_compare(OWN) == 0
     assert rows == sorted(path.stat().st_mtime_ns for path in Path("out/evals").rglob("row.json"))
     assert "Scores (simulated)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("budget", [10, 30, 60])
+def test_no_optimizer_is_seen_to_take_more_than_the_budget(budget, capsys):
+    names = "none,tfgrpo,bootstrap-fewshot,infer-rules,textgrad,ace,tfgrpo->bootstrap-fewshot"
+    assert run_compare(replace(OWN, optimizers=names, seeds=1, budget=budget, json_=True)) in {0, ROW_FAILED}
+    rows = [json.loads(path.read_text()) for path in Path("out/evals").rglob("row.json")]
+    assert len(rows) == len(names.split(","))
+    assert max(row["training"]["usage"]["lm_calls"] for row in rows) <= budget
+    assert all("raise the budget" in row["error"] for row in rows if row["error"])
+    assert any(row["error"] is None and row["training"]["usage"]["lm_calls"] for row in rows)
 
 
 def test_a_dry_run_says_what_each_optimizer_may_take(capsys):

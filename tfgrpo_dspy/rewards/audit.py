@@ -67,9 +67,14 @@ def audit_reward(rewards: Rows, verdicts: Rows, lengths: Rows, *, level: float =
     Raises:
         DataError: The three differ in shape, hold no rollout, or something that is no finite number.
     """
-    questions = list(_questions(rewards, verdicts, lengths))
-    agreement = _mean([_agreement(pairs) for pairs in questions], level, (0.0, 1.0))
-    length = _mean([_length(pairs) for pairs in questions], level, (-1.0, 1.0))
+    followed, longer = [], []  # per question, of the pairs that tell it
+    for pairs in _questions(rewards, verdicts, lengths):
+        if told_apart := [reward * verdict for reward, verdict, _ in pairs if verdict]:
+            followed.append([(sum(told_apart) / len(told_apart) + 1) / 2])
+        if alike := [reward * length for reward, verdict, length in pairs if length and not verdict]:
+            longer.append([sum(alike) / len(alike)])
+    agreement = mean_at_k(followed, level=level, bounds=(0.0, 1.0)) if followed else None
+    length = mean_at_k(longer, level=level, bounds=(-1.0, 1.0)) if longer else None
     varying = sum(max(row) - min(row) > _TOLERANCE for row in rewards if row) / sum(bool(row) for row in rewards)
     seen = [reward for row in rewards for reward in row]
     is_constant = max(seen) - min(seen) <= _TOLERANCE
@@ -146,7 +151,8 @@ def audit_verdicts(labels: Sequence[bool], verdicts: Sequence[Sequence[bool]], r
         raise DataError("no verdict could be had, so there is nothing to say of it")
     agreement = mean_at_k([[float(v == label) for v in row] for label, row in known], bounds=(0.0, 1.0))
     right = [sum(row) / len(row) for _, row in known]
-    repeated = [[_pairs_alike(row)] for _, row in known if len(row) > 1]
+    agreeing = [(sum(row), len(row)) for _, row in known if len(row) > 1]
+    repeated = [[(s * (s - 1) + (n - s) * (n - s - 1)) / (n * (n - 1))] for s, n in agreeing]
     accepted = [v for label, row in known for v in row if not label]
     rejected = [not v for label, row in known for v in row if label]
     return VerdictAudit(
@@ -175,16 +181,8 @@ def cohen_kappa(agreement: Estimate, labels: float, verdicts: float) -> Estimate
     return Estimate(value, max(low, -1.0), high, agreement.n, agreement.level)
 
 
-@dataclass(frozen=True, slots=True)
-class _Pair:
-    """Two rollouts of one question: second minus first."""
-
-    reward: float
-    verdict: float
-    length: float
-
-
-def _questions(rewards: Rows, verdicts: Rows, lengths: Rows) -> Iterator[list[_Pair]]:
+def _questions(rewards: Rows, verdicts: Rows, lengths: Rows) -> Iterator[list[tuple[int, ...]]]:
+    """For each pair of a question's rollouts the signs of its differences in reward, verdict and length."""
     shapes = {tuple(len(row) for row in rows) for rows in (rewards, verdicts, lengths)}
     if len(shapes) != 1:
         raise DataError("rewards, verdicts and lengths must have the same questions and rollouts in the same order")
@@ -194,28 +192,11 @@ def _questions(rewards: Rows, verdicts: Rows, lengths: Rows) -> Iterator[list[_P
         raise DataError("rewards, verdicts and lengths must be finite numbers")
     for row in zip(rewards, verdicts, lengths, strict=True):
         rollouts = list(zip(*row, strict=True))
-        yield [_Pair(*(b - a for a, b in zip(*pair, strict=True))) for pair in combinations(rollouts, 2)]
-
-
-def _agreement(pairs: Sequence[_Pair]) -> float | None:
-    told_apart = [_sign(pair.reward) * _sign(pair.verdict) for pair in pairs if _sign(pair.verdict)]
-    return (sum(told_apart) / len(told_apart) + 1) / 2 if told_apart else None
-
-
-def _length(pairs: Sequence[_Pair]) -> float | None:
-    alike = [
-        _sign(pair.reward) * _sign(pair.length) for pair in pairs if not _sign(pair.verdict) and _sign(pair.length)
-    ]
-    return sum(alike) / len(alike) if alike else None
+        yield [tuple(_sign(b - a) for a, b in zip(*pair, strict=True)) for pair in combinations(rollouts, 2)]
 
 
 def _sign(value: float) -> int:
     return (value > _TOLERANCE) - (value < -_TOLERANCE)
-
-
-def _mean(values: Sequence[float | None], level: float, bounds: tuple[float, float]) -> Estimate | None:
-    rows = [[value] for value in values if value is not None]
-    return mean_at_k(rows, level=level, bounds=bounds) if rows else None
 
 
 def _flags(agreement: Estimate | None, length: Estimate | None, varying: float, is_constant: bool) -> Iterator[str]:
@@ -239,11 +220,6 @@ def _flags(agreement: Estimate | None, length: Estimate | None, varying: float, 
 
 def _shown(estimate: Estimate | None, otherwise: str) -> str:
     return otherwise if estimate is None else f"{_text(estimate)} over {estimate.n} questions"
-
-
-def _pairs_alike(row: Sequence[bool]) -> float:
-    right, n = sum(row), len(row)
-    return (right * (right - 1) + (n - right) * (n - right - 1)) / (n * (n - 1))
 
 
 def _share(verdicts: Sequence[bool]) -> float:

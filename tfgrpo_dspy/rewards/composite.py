@@ -55,7 +55,12 @@ class Weighted:
         Raises:
             MetricError: A part raised, or returned no finite number.
         """
-        found = {name: _scored(name, metric, example, prediction) for name, (metric, _) in self.parts.items()}
+        found: dict[str, Reward] = {}
+        for name, (metric, _) in self.parts.items():
+            try:
+                found[name] = score(metric, example, prediction)
+            except MetricError as error:
+                raise MetricError(f"part {name!r}: {error}") from error
         total = fsum(weight for _, weight in self.parts.values())
         mean = fsum(weight * found[name].value for name, (_, weight) in self.parts.items()) / total
         said = [
@@ -163,10 +168,3 @@ def _is_positive(weight: object) -> bool:
 def _falling(value: int, free: int, limit: int, unit: str) -> dspy.Prediction:
     share = min(max((limit - value) / (limit - free), 0.0), 1.0)
     return judged(share, "" if value <= free else f"{value} {unit}, {free} would do.")
-
-
-def _scored(name: str, metric: SingleMetric, example: dspy.Example, prediction: dspy.Prediction) -> Reward:
-    try:
-        return score(metric, example, prediction)
-    except MetricError as error:
-        raise MetricError(f"part {name!r}: {error}") from error

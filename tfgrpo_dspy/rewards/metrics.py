@@ -155,8 +155,7 @@ _NOT_PLAIN = re.compile(
 def _only_number(text: str) -> Number | None:
     """The number that a text is, and nothing else."""
     match = _NUMBER.fullmatch(_plain(text).strip("$ ").removesuffix("."))
-    value = _value(match) if match and len(match[0]) <= _LONGEST else None
-    return None if match is None or value is None else Number(value, match["percent"] is not None, match[0].strip())
+    return _number_of(match) if match else None
 
 
 def final_part(text: str) -> str:
@@ -182,29 +181,25 @@ def _plain(text: str) -> str:
     """The text with the LaTeX and typography of numbers written as plain characters."""
     text = text.replace("\u2212", "-").replace("\u2013", "-")
     text = _GROUP_MARK.sub("", text)
-    text = _FRACTION.sub(_ratio, text)
+    text = _FRACTION.sub(_as_ratio, text)
     text = _BARE_POWER_OF_TEN.sub(r"1e\1", _POWER_OF_TEN.sub(r"e\1", text))
     return _SIGN_BEFORE_CURRENCY.sub("", _UNIT_EXPONENT.sub("", text))
 
 
-def _ratio(match: re.Match[str]) -> str:
+def _as_ratio(match: re.Match[str]) -> str:
     is_mixed = match.start() > 0 and match.string[match.start() - 1].isdigit()
     return f"{' ' * is_mixed}{match[1] or match[2]}/{match[3] or match[4]}"
 
 
 def _numbers(plain: str) -> Iterator[Number]:
-    for match in _NUMBER.finditer(plain):
-        value = _value(match) if len(match[0]) <= _LONGEST else None
-        if value is not None:
-            yield Number(value, match["percent"] is not None, match[0].strip())
+    return filter(None, map(_number_of, _NUMBER.finditer(plain)))
 
 
-def _value(match: re.Match[str]) -> Fraction | None:
-    below = Fraction(match["below"].replace(",", "")) if match["below"] else Fraction(1)
-    if below == 0:
+def _number_of(match: re.Match[str]) -> Number | None:
+    if len(match[0]) > _LONGEST or not (below := Fraction((match["below"] or "1").replace(",", ""))):
         return None
     size = Fraction(match["mixed"] or 0) + Fraction(match["above"].replace(",", "")) / below
-    return -size if match["sign"] == "-" else size
+    return Number(-size if match["sign"] == "-" else size, match["percent"] is not None, match[0].strip())
 
 
 def _agree(a: Number, b: Number) -> bool:

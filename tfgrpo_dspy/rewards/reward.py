@@ -9,6 +9,7 @@ import asyncio
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from decimal import Decimal
 from functools import partial
 from numbers import Real
@@ -156,20 +157,14 @@ def _positional_arguments(metric: SingleMetric) -> int:
 
 def _as_number(returned: Any) -> float:
     value = returned.item() if hasattr(returned, "item") and getattr(returned, "ndim", 0) == 0 else returned
-    number = _as_float(value) if isinstance(value, Real | Decimal) else math.nan
-    if math.isfinite(number):
-        return number
+    if isinstance(value, Real | Decimal):
+        with suppress(OverflowError, ValueError):  # an int or a fraction that no float can hold, or a NaN that signals
+            if math.isfinite(number := float(value)):
+                return number
     raise MetricError(
         f"the metric returned {returned!r} ({type(returned).__name__}); "
         "it must return a bool, a finite number or dspy.Prediction(score=..., feedback=...)"
     )
-
-
-def _as_float(value: Real | Decimal) -> float:
-    try:
-        return float(value)
-    except (OverflowError, ValueError):  # an int or a fraction that no float can hold, or a NaN that signals
-        return math.inf
 
 
 def _name(metric: SingleMetric) -> str:

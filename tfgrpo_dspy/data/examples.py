@@ -74,17 +74,15 @@ def load_examples(
 def _example(row: Row, fields: Sequence[Field], label: Field | None) -> dspy.Example:
     import dspy  # heavy, and only needed here
 
-    values = {field.name: _input(row, field) for field in fields}
+    values: dict[str, Any] = {}
+    for field in fields:
+        values[field.name] = _value(row, field, "input")
+        added = row.values.get(field.added) if field.added else None
+        if not _is_empty(added):
+            values[field.name] = f"{values[field.name]}\n\n{added}"
     if label is not None:
         values[label.name] = _value(row, label, "answer")
     return dspy.Example(**values).with_inputs(*(field.name for field in fields))
-
-
-def _input(row: Row, field: Field) -> Any:
-    """The value of an input; with the text of a second column behind it where it has one."""
-    value = _value(row, field, "input")
-    added = row.values.get(field.added) if field.added else None
-    return value if _is_empty(added) else f"{value}\n\n{added}"
 
 
 def _value(row: Row, field: Field, role: str) -> Any:

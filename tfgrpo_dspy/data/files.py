@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import itertools
 import json
 import re
 import sys
@@ -17,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -67,7 +68,7 @@ def stdin_rows() -> Iterator[Row]:
     piped = getattr(sys.stdin, "buffer", None)
     raw = piped.read() if piped is not None else sys.stdin.read().encode("utf-8", "surrogatepass")
     with _unpacking(where):
-        text = _decode_all(gzip.decompress(raw) if raw.startswith(_GZIP) else raw, where)
+        text = _decoded(gzip.decompress(raw) if raw.startswith(_GZIP) else raw, where)
     first = text.lstrip().partition("\n")[0]
     if first.startswith("{") and _is_json(first):
         return _rows_of_lines((line.encode("utf-8", "surrogatepass") for line in text.split("\n")), where)
@@ -91,10 +92,7 @@ def _jsonl_rows(path: Path) -> Iterator[Row]:
 
 def _rows_of_lines(lines: Iterable[bytes], name: str) -> Iterator[Row]:
     for number, line in enumerate(lines, start=1):
-        where = f"{name}, line {number}"
-        if number == 1:
-            _check_beginning(line, name)
-        text = _decode(line, where)
+        where, text = f"{name}, line {number}", _decoded(line, name, number)
         if number == 1 and text.lstrip().startswith("["):
             raise DataError(f"{where}: a row must be a JSON object; a file that is one list of them is named .json")
         if text.strip():
@@ -108,11 +106,7 @@ def _rows_of_document(document: Any, name: str) -> Iterator[Row]:
     return (_row(row, f"{name}, item {number}") for number, row in enumerate(rows, start=1))
 
 
-def _csv_rows(path: Path, delimiter: str = ",") -> Iterator[Row]:
-    return _rows_of_csv(_decode_file(path), path.name, delimiter)
-
-
-def _rows_of_csv(text: str, name: str, delimiter: str = ",") -> Iterator[Row]:
+def _rows_of_csv(text: str, name: str, delimiter: str) -> Iterator[Row]:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     header: list[str] = []
     while True:
@@ -125,8 +119,10 @@ def _rows_of_csv(text: str, name: str, delimiter: str = ",") -> Iterator[Row]:
             return
         if record and not header:
             header = _header(record, where)
+        elif record and len(record) != len(header):
+            raise DataError(f"{where}: {len(record)} fields under {len(header)} columns; quote fields that hold commas")
         elif record:
-            yield _record(header, record, where)
+            yield Row(where, {name: value for name, value in zip(header, record, strict=True) if name})
 
 
 def _header(record: list[str], where: str) -> list[str]:
@@ -143,32 +139,23 @@ def _header(record: list[str], where: str) -> list[str]:
     return record
 
 
-def _record(header: list[str], record: list[str], where: str) -> Row:
-    if len(record) != len(header):
-        raise DataError(f"{where}: {len(record)} fields under {len(header)} columns; quote fields that hold commas")
-    return Row(where, {name: value for name, value in zip(header, record, strict=True) if name})
-
-
 def _table_rows(path: Path, what: str, batches: Callable[[Any], Iterator[Any]]) -> Iterator[Row]:
     try:
         arrow = import_module("pyarrow")  # an extra, and heavy
     except ImportError as error:
         raise MissingExtraError(NEEDED.format(what=f"reading {path.name}", package="pyarrow")) from error
     try:
-        with _binary(path) as source:
-            rows = chain.from_iterable(_rows_of_batch(batch, path.name) for batch in batches(source))
-            for number, values in enumerate(rows, start=1):
-                yield Row(f"{path.name}, row {number}", values)
+        with _opened(path) as file:  # what is compressed is unpacked in memory, as readers go back and forth
+            number = itertools.count(1)
+            for batch in batches(io.BytesIO(file.read()) if path.suffix.lower() == ".gz" else file):
+                names = batch.schema.names
+                if twice := sorted({column for column in names if names.count(column) > 1}):
+                    told = ", ".join(twice)
+                    raise DataError(f"{path.name}: several columns are named {told}; give every column its own name")
+                for values in batch.to_pylist():
+                    yield Row(f"{path.name}, row {next(number)}", values)
     except (arrow.ArrowException, OSError) as error:
         raise DataError(f"{path.name}: no readable {what} ({first_line(error)}); write the file anew") from error
-
-
-def _rows_of_batch(batch: Any, name: str) -> list[dict[str, Any]]:
-    names = batch.schema.names
-    if twice := sorted({column for column in names if names.count(column) > 1}):
-        raise DataError(f"{name}: several columns are named {', '.join(twice)}; give every column its own name")
-    rows: list[dict[str, Any]] = batch.to_pylist()
-    return rows
 
 
 def _parquet_batches(source: Any) -> Iterator[Any]:
@@ -202,47 +189,29 @@ def _unpacking(name: str) -> Iterator[None]:
         raise DataError(f"{name}: no readable gzip file ({first_line(error)}); compress it anew") from error
 
 
-@contextmanager
-def _binary(path: Path) -> Iterator[BinaryIO]:
-    """A file in which a reader can go back and forth; what is compressed is unpacked in memory."""
-    with _opened(path) as file:
-        yield io.BytesIO(file.read()) if path.suffix.lower() == ".gz" else file
-
-
 def _row(value: object, where: str) -> Row:
     if not isinstance(value, dict):
         raise DataError(f'{where}: a row must be a JSON object such as {{"question": "...", "answer": "..."}}')
     return Row(where, value)
 
 
-def _decode_file(path: Path) -> str:
+def _text_of(path: Path) -> str:
     with _opened(path) as file:
-        return _decode_all(file.read(), path.name)
+        return _decoded(file.read(), path.name)
 
 
-def _decode_all(raw: bytes, name: str) -> str:
-    """The text of a whole file."""
-    _check_beginning(raw, name)
+def _decoded(raw: bytes, name: str, line: int = 1) -> str:
+    """The text of a whole file, or of one of its lines; one whose beginning is that of something else is refused."""
+    if line == 1:
+        found = next((told for beginning, told in _BEGINNINGS.items() if raw.startswith(beginning)), None)
+        found = found or (_UTF_16 if b"\0" in raw[:2] else None)  # without a mark before it
+        if found is not None:
+            raise DataError(f"{name}: this is no text but {found}")
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
+        line += raw.count(b"\n", 0, error.start)
         raise DataError(f"{name}, line {line}: the text is not UTF-8; save the file as UTF-8") from error
-
-
-def _decode(line: bytes, where: str) -> str:
-    try:
-        return line.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{where}: the text is not UTF-8; save the file as UTF-8") from error
-
-
-def _check_beginning(raw: bytes, name: str) -> None:
-    """Refuse what is no text, whatever its name says."""
-    found = next((told for beginning, told in _BEGINNINGS.items() if raw.startswith(beginning)), None)
-    found = found or (_UTF_16 if b"\0" in raw[:2] else None)  # without a mark before it
-    if found is not None:
-        raise DataError(f"{name}: this is no text but {found}")
 
 
 def _loads(text: str, where: str) -> Any:
@@ -299,9 +268,9 @@ def part_of(rows: Iterator[Row], split: str | None) -> Iterator[Row]:
 _READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
     ".jsonl": _jsonl_rows,
     ".ndjson": _jsonl_rows,
-    ".json": lambda path: _rows_of_document(_loads(_decode_file(path), path.name), path.name),
-    ".csv": _csv_rows,
-    ".tsv": partial(_csv_rows, delimiter="\t"),
+    ".json": lambda path: _rows_of_document(_loads(_text_of(path), path.name), path.name),
+    ".csv": lambda path: _rows_of_csv(_text_of(path), path.name, ","),
+    ".tsv": lambda path: _rows_of_csv(_text_of(path), path.name, "\t"),
     ".parquet": partial(_table_rows, what="Parquet", batches=_parquet_batches),
     ".arrow": partial(_table_rows, what="Arrow file", batches=_arrow_batches),
 }

@@ -33,7 +33,7 @@ def read_rows(source: Any, *, split: str | None = None, limit: int | None = None
         MissingExtraError: A format or a place that needs the extra `datasets`, without it.
     """
     if not isinstance(source, str | Path):
-        return rows_in_python(source)
+        return _rows_in_python(source)
     text, path = str(source), Path(source).expanduser()
     if text == STDIN:
         _check_part("standard input", split)
@@ -106,12 +106,8 @@ def _chained(paths: Sequence[Path]) -> Iterator[Row]:
         yield from reader(path)
 
 
-def rows_in_python(source: Any) -> Iterator[Row]:
-    """Rows of a `DataFrame`, a `datasets.Dataset`, or any iterable of mappings or Examples.
-
-    Raises:
-        DataError: It is none of these, or an item is no row.
-    """
+def _rows_in_python(source: Any) -> Iterator[Row]:
+    """Rows of a `DataFrame`, a `datasets.Dataset`, or any iterable of mappings or Examples."""
     if hasattr(source, "to_dict") and hasattr(source, "columns"):  # a DataFrame, of pandas or polars
         source = _records_of(source)
     if isinstance(source, Mapping) and source and all(hasattr(one, "column_names") for one in source.values()):
@@ -121,7 +117,7 @@ def rows_in_python(source: Any) -> Iterator[Row]:
             f"examples cannot be made of a {type(source).__name__}; give a path, a dataset id, or rows: a list of "
             "mappings, a datasets.Dataset, a DataFrame"
         )
-    return (_python_row(value, number) for number, value in enumerate(source, start=1))
+    return _rows_of_values(source)
 
 
 def _records_of(frame: Any) -> list[dict[str, Any]]:
@@ -136,8 +132,11 @@ def _records_of(frame: Any) -> list[dict[str, Any]]:
     return [dict(zip(names, row, strict=True)) for row in known.itertuples(index=False, name=None)]
 
 
-def _python_row(value: Any, number: int) -> Row:
-    values = value.toDict() if hasattr(value, "toDict") else value
-    if not isinstance(values, Mapping):
-        raise DataError(f"row {number} is a {type(value).__name__}; a row maps the name of each column to its value")
-    return Row(f"row {number}", {str(name): cell for name, cell in values.items()})
+def _rows_of_values(source: Iterable[Any]) -> Iterator[Row]:
+    for number, value in enumerate(source, start=1):
+        values = value.toDict() if hasattr(value, "toDict") else value
+        if not isinstance(values, Mapping):
+            raise DataError(
+                f"row {number} is a {type(value).__name__}; a row maps the name of each column to its value"
+            )
+        yield Row(f"row {number}", {str(name): cell for name, cell in values.items()})

@@ -7,26 +7,17 @@ from hashlib import blake2b
 from pathlib import Path
 
 _DELIMITER = re.compile(r"<(?=\s*/?\s*experience-library|<CUSTOM-TYPE-)", re.IGNORECASE)
-
 _MARKER_OPEN = re.compile(r"\[\[(?=\s*##)")
-
 _MARKER_CLOSE = re.compile(r"(?<=##)(\s*)\]\]")
-
 _SURROGATE = re.compile("[\ud800-\udfff]")
-
 _BLANK = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-
 _UNSEEN = re.compile("[\u202a-\u202e\u2066-\u2069\U000e0000-\U000e007f]")  # direction overrides and tag characters
-
 _ACTING = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff\U000e0000-\U000e007f]"
 )
 """Control characters but tab and line break, marks that hide or reverse text, lone surrogates."""
-
 _WIDE = re.compile("[\u1100-\u11ff\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]")
-
 _NOTE = "\n[... about {} tokens left out here ...]\n"
-
 _NOTE_QUARTERS = len(_NOTE) + 8  # room for the number
 
 

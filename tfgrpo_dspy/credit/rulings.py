@@ -57,15 +57,11 @@ def _doubted(effects: Sequence[Effect]) -> frozenset[Effect]:
 
     def is_doubted(effect: Effect) -> bool:
         is_covered = effect.against is None and nearness.near(effect.text, 1)
-        return _chance_among_its_like(effect) < (_LEAST_BESIDE if is_covered else _LEAST_CHANCE)
+        for_it = effect.chance_of_helping * exp(effect.prior)  # by its own evidence and by how many of its like help
+        chance = for_it / (for_it + 1 - effect.chance_of_helping)
+        return chance < (_LEAST_BESIDE if is_covered else _LEAST_CHANCE)
 
     return frozenset(filter(is_doubted, open_))
-
-
-def _chance_among_its_like(effect: Effect) -> float:
-    """That it helps, by its own evidence and by how many of its like do."""
-    for_it = effect.chance_of_helping * exp(effect.prior)
-    return for_it / (for_it + 1 - effect.chance_of_helping)
 
 
 def within_verdicts(

@@ -9,8 +9,7 @@ one with the highest id: if the oldest went, the next step would learn it anew a
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
-from functools import partial
+from collections.abc import Iterable
 
 from tfgrpo_dspy.library.experience import Experience, id_number
 from tfgrpo_dspy.library.library import ExperienceLibrary
@@ -59,7 +58,11 @@ def trim(
     measured = {(effect.id, effect.text): effect for effect in effects}
     free = [e for e in library if not e.pinned]
     order = sorted(free, key=lambda e: _worth(e, measured.get((e.id, e.text))))
-    fits = partial(_fits, library, order, max_tokens, count)
+
+    def fits(gone: int) -> bool:
+        ids = {e.id for e in order[:gone]}
+        return tokens_of((e for e in library if e.id not in ids), count) <= max_tokens
+
     gone = bisect_left(range(len(order)), True, key=fits)  # all of them if not even that is enough
     why = f"the library had {total} tokens, at most {max_tokens} are allowed, and it"
     return [Delete(id=e.id, reason=f"{why} {_told(measured.get((e.id, e.text)))}") for e in order[:gone]]
@@ -77,10 +80,3 @@ def _worth(entry: Experience, effect: Effect | None) -> tuple[float, int, int, i
 
 def _told(effect: Effect | None) -> str:
     return "was the newest left" if effect is None else f"had the lowest measured effect left: {effect.to_text()}"
-
-
-def _fits(
-    library: ExperienceLibrary, order: Sequence[Experience], max_tokens: int, count: CountTokens | None, gone: int
-) -> bool:
-    ids = {e.id for e in order[:gone]}
-    return tokens_of((e for e in library if e.id not in ids), count) <= max_tokens

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 import dspy
 
 from tfgrpo_dspy.library import leaks
 from tfgrpo_dspy.library.apply import Change
-from tfgrpo_dspy.library.experience import Source
 from tfgrpo_dspy.library.leaks import Flag, Known
 from tfgrpo_dspy.program.values import Things, as_text
 
@@ -26,13 +25,14 @@ def _texts(values: Iterable[object]) -> list[str]:
 
 def flags_of(changes: Iterable[Change], known: Known) -> tuple[Flag, ...]:
     """What a reader should look at in the texts that a step added or rewrote."""
-    written = [c for c in changes if c.id is not None and c.after is not None and c.kind in ("add", "modify")]
-    return tuple(flag for c in written for flag in _flags_in(str(c.after), str(c.id), c.sources, known))
-
-
-def _flags_in(text: str, id: str, drawn_from: Sequence[Source], known: Known) -> Iterator[Flag]:
-    for answer in leaks.leaked_answers(text, known.answers):
-        yield Flag("leaked answer", id, f"it holds {answer!r}, the answer of a training problem")
-    own = known.tasks_of(source.example for source in drawn_from)
-    if words := leaks.own_words(text, own, known.tasks):
-        yield Flag("own words", id, f"{', '.join(words)} belongs to a problem that it was drawn from")
+    found: list[Flag] = []
+    for change in changes:
+        if change.id is None or change.after is None or change.kind not in ("add", "modify"):
+            continue
+        for answer in leaks.leaked_answers(change.after, known.answers):
+            found.append(Flag("leaked answer", change.id, f"it holds {answer!r}, the answer of a training problem"))
+        drawn_from = known.tasks_of(source.example for source in change.sources)
+        if words := leaks.own_words(change.after, drawn_from, known.tasks):
+            said = f"{', '.join(words)} belongs to a problem that it was drawn from"
+            found.append(Flag("own words", change.id, said))
+    return tuple(found)

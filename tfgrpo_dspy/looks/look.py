@@ -86,18 +86,14 @@ def _table_lines(table: Table) -> Iterator[str]:
         folded = textwrap.wrap(row[wide], widths[wide]) or [""]
         for number, line in enumerate(folded):
             texts = [line if at == wide else cell if number == 0 else "" for at, cell in enumerate(row)]
-            yield "  ".join(_aligned(table, at, text, widths[at]) for at, text in enumerate(texts))
-
-
-def _aligned(table: Table, at: int, text: str, width: int) -> str:
-    return text.rjust(width) if table.columns[at] in table.numeric else text.ljust(width)
+            placed = zip(table.columns, texts, widths, strict=True)
+            yield "  ".join(text.rjust(w) if name in table.numeric else text.ljust(w) for name, text, w in placed)
 
 
 def _table_html(table: Table) -> str:
-    head = "".join(f"<th style='text-align:left'>{escape(name)}</th>" for name in table.columns)
-    rows = "".join(f"<tr>{_cells_html(row)}</tr>" for row in table.rows[:_ROWS])
-    return f"<table>{f'<thead><tr>{head}</tr></thead>' if any(table.columns) else ''}<tbody>{rows}</tbody></table>"
+    def cells(kind: str, texts: Sequence[Any]) -> str:
+        return "".join(f"<{kind} style='text-align:left'>{escape(one_line(str(text)))}</{kind}>" for text in texts)
 
-
-def _cells_html(row: Sequence[Any]) -> str:
-    return "".join(f"<td style='text-align:left'>{escape(one_line(str(cell)))}</td>" for cell in row)
+    head = f"<thead><tr>{cells('th', table.columns)}</tr></thead>" if any(table.columns) else ""
+    rows = "".join(f"<tr>{cells('td', row)}</tr>" for row in table.rows[:_ROWS])
+    return f"<table>{head}<tbody>{rows}</tbody></table>"

@@ -47,7 +47,13 @@ def attach(
         SettingsError: `conditioned` names a predictor that does not exist, there is no library, or `max_tokens` < 1.
     """
     names = check_conditioned(program, conditioned)
-    library = _as_one(library, max_tokens)
+    if not isinstance(library, ExperienceLibrary) or max_tokens is not None:
+        from tfgrpo_dspy.library.combine import combine
+
+        made = combine([library] if isinstance(library, ExperienceLibrary) else library, max_tokens=max_tokens)
+        library = made.library
+        if made.left_out:
+            logger.warning("left out of the library: %s", ", ".join(map(str, made.left_out)))
     policy = detach(program)
     if retrieval is not None:
         from tfgrpo_dspy.program.retrieving import Retrieving
@@ -59,14 +65,3 @@ def attach(
             instruct(predictor, append_section(predictor.signature.instructions, section))
     policy.experience_library = library
     return policy
-
-
-def _as_one(library: ExperienceLibrary | Sequence[ExperienceLibrary], max_tokens: int | None) -> ExperienceLibrary:
-    if isinstance(library, ExperienceLibrary) and max_tokens is None:
-        return library
-    from tfgrpo_dspy.library.combine import combine
-
-    made = combine([library] if isinstance(library, ExperienceLibrary) else library, max_tokens=max_tokens)
-    if made.left_out:
-        logger.warning("left out of the library: %s", ", ".join(map(str, made.left_out)))
-    return made.library

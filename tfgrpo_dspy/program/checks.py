@@ -171,14 +171,13 @@ def check_room(policy: dspy.Module, examples: Sequence[dspy.Example], called: st
             f"its library alone about {library_of(policy).tokens:,}: start from a smaller one, or retrieve from it "
             "(`retrieval`)"
         )
-    sizes = [_tokens_of(example) for example in examples]
-    long = [f"{called}[{at}], about {size:,}" for at, size in enumerate(sizes) if size > window - held]
+    long = []
+    for at, example in enumerate(examples):
+        things = Things()
+        size = sum(estimate_tokens(as_text(value, things)) for value in example.inputs().values())
+        if size > window - held:
+            long.append(f"{called}[{at}], about {size:,}")
     if long:
         more = f"; and {len(long) - _NAMED} more" if len(long) > _NAMED else ""
         reads = f"{lm.model} reads {window:,} tokens"
         logger.warning("%s, too few for some examples: %s%s", reads, "; ".join(long[:_NAMED]), more)
-
-
-def _tokens_of(example: dspy.Example) -> int:
-    things = Things()
-    return sum(estimate_tokens(as_text(value, things)) for value in example.inputs().values())

@@ -79,9 +79,7 @@ class FunctionProgram(dspy.Predict):
         return f"student_from({self.called}, {self.signature.signature!r})"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> FunctionProgram:
-        memo[id(self.function)] = (
-            self.function
-        )  # what it holds, e.g. an agent with its connections, is nobody's to copy
+        memo[id(self.function)] = self.function  # what it holds, e.g. an agent with connections, is nobody's to copy
         made = memo[id(self)] = copy.copy(self)
         made.__dict__.update({name: copy.deepcopy(value, memo) for name, value in vars(self).items()})
         return made

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
@@ -88,9 +88,9 @@ def library_of(program: dspy.Module) -> ExperienceLibrary:
         for name, predictor in program.named_predictors()
     }
     known = getattr(program, "experience_library", None)
-    if hasattr(program, "without_library") and isinstance(known, ExperienceLibrary):
+    if isinstance(known, ExperienceLibrary) and (hasattr(program, "without_library") or _is_read(known, read)):
         return known
-    return known if isinstance(known, ExperienceLibrary) and _is_read(known, read) else _library_read(program, read)
+    return _library_read(program, read)
 
 
 def default_conditioned(program: dspy.Module) -> tuple[str, ...]:
@@ -131,6 +131,17 @@ def copy_program(program: dspy.Module) -> dspy.Module:
     except Exception:  # noqa: BLE001 - whatever a part of the program (a tool's client, say) raises at being copied
         # Modules and containers are copied and all else is shared; DSPy's own `deepcopy` would share a list of modules.
         return copy.deepcopy(program, {id(leaf): leaf for leaf in _leaves(program, set())})
+
+
+def with_lms(program: dspy.Module, change: Callable[[dspy.BaseLM], dspy.BaseLM]) -> dspy.Module:
+    """The program; a copy, if predictors have LMs of their own, which has others in their place."""
+    if all(predictor.lm is None for predictor in program.predictors()):
+        return program
+    copied = copy_program(program)
+    for predictor in copied.predictors():
+        if predictor.lm is not None:
+            predictor.lm = change(predictor.lm)
+    return copied
 
 
 def _leaves(value: object, seen: set[int]) -> Iterator[object]:

@@ -60,8 +60,7 @@ class Things:
     def __init__(self, values: Iterable[Any] = ()) -> None:
         self._numbers: dict[tuple[str, bytes], int] = {}
         for value in values:
-            if not isinstance(value, str) or _may_hold_data(value):
-                as_text(value, self)
+            as_text(value, self)
 
     def name(self, thing: Thing) -> str:
         """`<image 1: 640x480 png>`."""
@@ -82,10 +81,6 @@ def whole_values(value: Any) -> Any:
         parts = [whole_values(each) for each in value]
         return value if all(one is other for one, other in zip(parts, value, strict=True)) else type(value)(parts)
     return value
-
-
-def _may_hold_data(text: str) -> bool:
-    return CONTENT_BEGINS in text or ";base64," in text or any(head in text for head in _HEADS)
 
 
 SEEN = {"image": dspy.Image, "audio": dspy.Audio, "file": dspy.File}
@@ -155,8 +150,11 @@ def _named(value: Any, things: Things) -> str | None:
 
 def _formatted(value: dspy.Type, things: Things) -> str:
     """A custom type by the parts it would be sent as."""
-    if isinstance(value, dspy.Code | dspy.Reasoning | dspy.Tool | dspy.ToolCalls):
-        return _without_data(_own_words(value), things)
+    if isinstance(value, dspy.ToolCalls):
+        calls = (f"{call.name}({json.dumps(call.args, default=str)})" for call in value.tool_calls)
+        return _without_data("; ".join(calls), things)
+    if isinstance(value, dspy.Code | dspy.Reasoning | dspy.Tool):
+        return _without_data(value.code if isinstance(value, dspy.Code) else str(value), things)
     try:
         parts = value.format()
     except NotImplementedError:
@@ -164,12 +162,6 @@ def _formatted(value: dspy.Type, things: Things) -> str:
     if isinstance(parts, str):
         return _without_data(parts, things)
     return " ".join(_of_part(part, type(value).__name__.lower(), things) for part in parts)
-
-
-def _own_words(value: dspy.Type) -> str:
-    if isinstance(value, dspy.ToolCalls):
-        return "; ".join(f"{call.name}({json.dumps(call.args, default=str)})" for call in value.tool_calls)
-    return value.code if isinstance(value, dspy.Code) else str(value)
 
 
 def _of_part(part: Any, kind: str, things: Things) -> str:

@@ -12,7 +12,7 @@ import dspy
 
 from tfgrpo_dspy.errors import ProgramError
 from tfgrpo_dspy.lm.scope import KEY
-from tfgrpo_dspy.program.instructions import copy_program
+from tfgrpo_dspy.program.instructions import with_lms
 from tfgrpo_dspy.rollouts.sampling import Policy
 from tfgrpo_dspy.runtime.pickling import own_modules, sent_by_value
 
@@ -76,9 +76,11 @@ def pack(
     Raises:
         ProgramError: It cannot be sent either way; the message says what cannot.
     """
-    program = _with_bare_lms(task.policy.program)
+    program = with_lms(task.policy.program, _bare)
     sent = replace(task, policy=Policy.of(program))
-    contents = Contents(run, sent, _settings_to_send(settings), _cache_settings(), pace, environment)
+    kept = {name: value for name, value in settings.items() if name not in _STAYS}
+    kept["lm"] = None if kept.get("lm") is None else _bare(kept["lm"])
+    contents = Contents(run, sent, kept, _cache_settings(), pace, environment)
     modules = tuple(own_modules(program, task.metric))
     errors: list[Exception] = []
     for by_value in dict.fromkeys((modules, ())):
@@ -109,25 +111,10 @@ def _can_travel(part: Any) -> bool:
     return True
 
 
-def _settings_to_send(settings: Mapping[str, Any]) -> dict[str, Any]:
-    sent = {name: value for name, value in settings.items() if name not in _STAYS}
-    return {**sent, "lm": None if sent.get("lm") is None else _bare(sent["lm"])}
-
-
 def _cache_settings() -> dict[str, Any]:
     cache = dspy.cache
     known = {"enable_disk_cache": cache.enable_disk_cache, "enable_memory_cache": cache.enable_memory_cache}
     return known if cache.disk_cache_dir is None else {**known, "disk_cache_dir": cache.disk_cache_dir}
-
-
-def _with_bare_lms(program: dspy.Module) -> dspy.Module:
-    if all(predictor.lm is None for predictor in program.predictors()):
-        return program
-    copied = copy_program(program)
-    for predictor in copied.predictors():
-        if predictor.lm is not None:
-            predictor.lm = _bare(predictor.lm)
-    return copied
 
 
 def _bare(lm: dspy.BaseLM) -> dspy.BaseLM:

@@ -12,7 +12,7 @@ import dspy
 from tfgrpo_dspy.lm.budget import Due
 from tfgrpo_dspy.lm.scope import Draw
 from tfgrpo_dspy.lm.undocumented import keeps_its_temperature
-from tfgrpo_dspy.program.instructions import copy_program
+from tfgrpo_dspy.program.instructions import with_lms
 from tfgrpo_dspy.records.rollouts import group_of
 from tfgrpo_dspy.settings import Settings
 from tfgrpo_dspy.text import fingerprint
@@ -109,13 +109,7 @@ class Sampling:
 
     def program(self, program: dspy.Module) -> dspy.Module:
         """The program as it is rolled out: a copy if a predictor has an LM of its own."""
-        if self.temperature is None or all(predictor.lm is None for predictor in program.predictors()):
-            return program
-        copied = copy_program(program)
-        for predictor in copied.predictors():
-            if predictor.lm is not None:
-                predictor.lm = self.lm(predictor.lm)
-        return copied
+        return program if self.temperature is None else with_lms(program, self.lm)
 
     def _number(self, drawn: str) -> int:
         """63 random bits that belong to what is drawn."""

@@ -55,7 +55,9 @@ class RolloutTask:
 
     def __call__(self, example: dspy.Example, name: str) -> Made:
         """Make one rollout, in this thread."""
-        with metered(self._lms_of_predictors):
+        with metered(
+            lambda: [predictor.lm for predictor in self.policy.program.predictors() if predictor.lm is not None]
+        ):
             started, sampling, policy = time.perf_counter(), self.sampling, self.policy
             ensure_drawn()
             withheld = _withheld(self, example, name)
@@ -73,9 +75,6 @@ class RolloutTask:
                 outcome = _Outcome(lost=outcome)
             made = outcome.finished(name, recorder, things, recorder.usage + judge.usage, time.perf_counter() - started)
             return replace(made, withheld=tuple(withheld)) if withheld and not isinstance(made, Lost) else made
-
-    def _lms_of_predictors(self) -> list[dspy.BaseLM]:
-        return [predictor.lm for predictor in self.policy.program.predictors() if predictor.lm is not None]
 
     def lm_here(self) -> dspy.BaseLM | None:
         """The configured LM as rollouts ask it; copied once, as that takes DSPy 0.03 ms."""

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import dspy
 
 from tfgrpo_dspy.lm.scope import scope_here
-from tfgrpo_dspy.program.instructions import copy_program
+from tfgrpo_dspy.program.instructions import with_lms
 from tfgrpo_dspy.program.recorder import Recorder
 from tfgrpo_dspy.program.transcript import render_trajectory
 from tfgrpo_dspy.rollouts.sampling import Policy, Sampling
@@ -50,21 +50,11 @@ def watch(
         settings["lm"] = None if lm is None else sampling.lm(lm)
         context = replace(scope, draw=sampling.draw(draw)).entered(**settings)
     else:
-        policy = Policy.of(_with_drawn_lms(program, draw, temperature))
+        policy = Policy.of(with_lms(program, lambda own: draw_lm(own, draw, temperature)))
         context = dspy.context(lm=None if lm is None else draw_lm(lm, draw, temperature), **settings)
     with context:
         prediction = policy.program(**inputs)
     return Attempt(prediction, render_trajectory(recorder.calls), render_answer(prediction))
-
-
-def _with_drawn_lms(program: dspy.Module, draw: str, temperature: float | None) -> dspy.Module:
-    if all(predictor.lm is None for predictor in program.predictors()):
-        return program
-    copied = copy_program(program)
-    for predictor in copied.predictors():
-        if predictor.lm is not None:
-            predictor.lm = draw_lm(predictor.lm, draw, temperature)
-    return copied
 
 
 def draw_lm(lm: dspy.BaseLM, draw: str, temperature: float | None = None) -> dspy.BaseLM:

@@ -9,8 +9,8 @@ from tfgrpo_dspy.records.result import CompileResult
 from tfgrpo_dspy.records.rollouts import reward_estimate
 from tfgrpo_dspy.statistics.estimates import Estimate
 
-_WIDTH, _HEIGHT = 640, 240
-_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 16, 14, 34
+_WIDTH, _HEIGHT = 640, 256
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 16, 14, 50
 _APART = 7
 """Pixels between two intervals of one step."""
 
@@ -38,7 +38,7 @@ def draw_curve(result: CompileResult) -> str:
         x = frame.x(result.best_step)
         parts.append(f'<line class="kept" x1="{x}" x2="{x}" y1="{_TOP}" y2="{_HEIGHT - _BOTTOM}"/>')
     legend = " · ".join(f'<tspan class="{each.name}-label">{each.label}</tspan>' for each in series)
-    parts.append(f'<text class="label" x="{_LEFT}" y="{_HEIGHT - 2}">{legend}</text>')
+    parts.append(f'<text class="label" x="{_LEFT}" y="{_HEIGHT - 6}">{legend}</text>')
     return f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="Learning curve">{"".join(parts)}</svg>'
 
 
@@ -62,7 +62,7 @@ class _Frame(NamedTuple):
             yield f'<text class="label" text-anchor="end" x="{_LEFT - 6}" y="{y + 4}">{value:.2f}</text>'
         stride = max(1, -(-self.last // 12))
         for step in range(0, self.last + 1, stride):
-            yield f'<text class="label" text-anchor="middle" x="{self.x(step)}" y="{_HEIGHT - 18}">{step}</text>'
+            yield f'<text class="label" text-anchor="middle" x="{self.x(step)}" y="{_HEIGHT - 30}">{step}</text>'
 
     def drawn(self, series: Series, at: int) -> Iterator[str]:
         shift = at * _APART

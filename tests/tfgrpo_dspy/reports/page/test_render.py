@@ -45,6 +45,7 @@ def test_all_of_a_run_is_on_the_page():
     for part in ("Done: ", "Did it help?", "<svg", "Cost", "Groups by outcome", "informative: rewards differ"):
         assert part in page
     assert "added by the updater, step 1, commit" in page
+    assert '<td data-name="operations">' in page, "a phone shows each cell under the name of its column"
 
 
 def test_where_a_rollout_parts_from_the_best_one_is_marked():

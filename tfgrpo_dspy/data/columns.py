@@ -37,8 +37,8 @@ class Field(NamedTuple):
     """A column whose text follows where it is not empty, as in the layout of Alpaca; empty for none."""
 
     def __str__(self) -> str:
-        more = f" and `{self.added}`" if self.added else ""
-        return self.name if self.name == self.path and not more else f"{self.name} (column `{self.path}`{more})"
+        more = f" and '{self.added}'" if self.added else ""
+        return self.name if self.name == self.path and not more else f"{self.name} (column '{self.path}'{more})"
 
 
 def parse_field(text: str) -> Field:
@@ -108,8 +108,8 @@ def _guess_inputs(first: Row, label: Field | None) -> list[Field]:
     guess = _guess("question", QUESTION_COLUMNS, first, [label] if label else [])
     if guess is None:
         raise DataError(
-            f"{first.where}: no column looks like a question; name the inputs, "
-            f"the columns are {columns_of(first.values)}"
+            f"{first.where}: no column looks like a question; name the one of each input by `inputs`, e.g. "
+            f"question=<column>; the columns are {columns_of(first.values)}"
         )
     return [guess]
 
@@ -166,7 +166,7 @@ def value_at(values: Mapping[str, Any], path: str) -> Any:
 def columns_of(values: Mapping[str, Any]) -> str:
     """The columns of a row for a message, nested ones as dotted paths."""
     paths = list(_paths(values, ""))
-    shown = ", ".join(f"`{path}`" for path in paths[:_NAMES_SHOWN]) or "(none)"
+    shown = ", ".join(f"'{path}'" for path in paths[:_NAMES_SHOWN]) or "(none)"
     return shown + (f" and {len(paths) - _NAMES_SHOWN} more" if len(paths) > _NAMES_SHOWN else "")
 
 

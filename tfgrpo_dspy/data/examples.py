@@ -90,12 +90,12 @@ def _value(row: Row, field: Field, role: str) -> Any:
         value = value_at(row.values, field.path)
     except LookupError:
         raise DataError(
-            f"{row.where}: there is no column `{field.path}` for the {role} `{field.name}`; "
+            f"{row.where}: there is no column '{field.path}' for the {role} '{field.name}'; "
             f"the columns are {columns_of(row.values)}"
         ) from None
     if _is_empty(value):
         raise DataError(
-            f"{row.where}: the {role} `{field.name}` (column `{field.path}`) is empty; fill it in or take the row out"
+            f"{row.where}: the {role} '{field.name}' (column '{field.path}') is empty; fill it in or take the row out"
         )
     return value
 

@@ -36,6 +36,8 @@ class Row(NamedTuple):
 NEEDED = "{what} needs the package {package}: pip install 'tfgrpo-dspy[datasets]'"
 STDIN = "-"
 _UTF_16 = "UTF-16 or UTF-32; save the file as UTF-8"
+_FIRST_LINE = 100_000
+"""Characters of a CSV in which its first line is looked for."""
 _GZIP = b"\x1f\x8b"
 _BEGINNINGS = {
     b"PAR1": "Parquet; name it .parquet",
@@ -74,7 +76,7 @@ def stdin_rows() -> Iterator[Row]:
         return _rows_of_lines((line.encode("utf-8", "surrogatepass") for line in text.split("\n")), where)
     if first.startswith(("[", "{")):
         return _rows_of_document(_loads(text, where), where)
-    return _rows_of_csv(text, where, "\t" if "\t" in first and "," not in first else ",")
+    return _rows_of_csv(text, where)
 
 
 def _is_json(text: str) -> bool:
@@ -106,7 +108,9 @@ def _rows_of_document(document: Any, name: str) -> Iterator[Row]:
     return (_row(row, f"{name}, item {number}") for number, row in enumerate(rows, start=1))
 
 
-def _rows_of_csv(text: str, name: str, delimiter: str) -> Iterator[Row]:
+def _rows_of_csv(text: str, name: str, delimiters: str = ",;\t|") -> Iterator[Row]:
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # a document in a cell is data, too
+    delimiter = _delimiter_of(text, delimiters)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     header: list[str] = []
     while True:
@@ -125,17 +129,18 @@ def _rows_of_csv(text: str, name: str, delimiter: str) -> Iterator[Row]:
             yield Row(where, {name: value for name, value in zip(header, record, strict=True) if name})
 
 
+def _delimiter_of(text: str, delimiters: str) -> str:
+    """The first of these that makes several columns of the first line: Excel writes `;` where `,` is for decimals."""
+    first = next((line for line in text[:_FIRST_LINE].splitlines() if line.strip()), "")
+    return next((mark for mark in delimiters if len(next(csv.reader([first], delimiter=mark), [])) > 1), delimiters[0])
+
+
 def _header(record: list[str], where: str) -> list[str]:
     """The names of the columns; one at the edge without a name is an index or a trailing separator, and has none."""
     record = [name.strip() for name in record]
     inner = [name for at, name in enumerate(record) if name or at not in (0, len(record) - 1)]
     if len(set(inner)) != len(inner) or not inner or not all(inner):
         raise DataError(f"{where}: the first line must name every column once, got {', '.join(record) or 'nothing'}")
-    if len(record) == 1 and any(mark in record[0] for mark in ";\t|"):
-        raise DataError(
-            f"{where}: there is one column, {record[0]!r}, which looks like several; separate them by commas, or by "
-            "tabs in a file named .tsv"
-        )
     return record
 
 
@@ -269,7 +274,7 @@ _READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
     ".jsonl": _jsonl_rows,
     ".ndjson": _jsonl_rows,
     ".json": lambda path: _rows_of_document(_loads(_text_of(path), path.name), path.name),
-    ".csv": lambda path: _rows_of_csv(_text_of(path), path.name, ","),
+    ".csv": lambda path: _rows_of_csv(_text_of(path), path.name),
     ".tsv": lambda path: _rows_of_csv(_text_of(path), path.name, "\t"),
     ".parquet": partial(_table_rows, what="Parquet", batches=_parquet_batches),
     ".arrow": partial(_table_rows, what="Arrow file", batches=_arrow_batches),

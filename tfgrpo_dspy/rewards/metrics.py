@@ -106,7 +106,7 @@ def expected_and_given(example: dspy.Example, prediction: dspy.Prediction) -> tu
     if field not in prediction:
         outputs = ", ".join(prediction.keys()) or "nothing"
         raise MetricError(
-            f"the program returned {outputs}, but the expected answer is called `{field}`; "
+            f"the program returned {outputs}, but the expected answer is called '{field}'; "
             "rename the program's output or the answer column"
         )
     expected, given = example[field], prediction[field]

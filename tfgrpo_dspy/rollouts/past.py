@@ -153,7 +153,7 @@ def _fields(row: Row, name: str) -> dict[str, Any]:
         value = read if isinstance(read, Mapping) or name != "outputs" else {"answer": value}
     if value is None or (isinstance(value, Mapping) and all(isinstance(key, str) for key in value)):
         return dict(value or {})
-    raise DataError(f"{row.where}: `{name}` must be an object of field names to values, got {type(value).__name__}")
+    raise DataError(f"{row.where}: '{name}' must be an object of field names to values, got {type(value).__name__}")
 
 
 def _key(inputs: Mapping[str, Any]) -> str:

@@ -29,9 +29,12 @@ CASES = {
     "nothing in standard input": ("students.py:solver -", "standard input: there is no row in it"),
     "a missing file": ("students.py:solver nowhere.jsonl", "there is no such file"),
     "a damaged line": ("students.py:solver damaged.jsonl", "damaged.jsonl, line 2"),
-    "no question": ("students.py:solver columns.jsonl", "the columns are `q2`, `a`"),
-    "a missing input": ("students.py:solver train.jsonl --inputs problem", "no column `problem`"),
-    "a missing answer": ("students.py:solver train.jsonl --answer gold", "no column `gold`"),
+    "no question": ("students.py:solver columns.jsonl", "the columns are 'q2', 'a'"),
+    "a missing input": ("students.py:solver train.jsonl --inputs problem", "no column 'problem'"),
+    "a missing answer": (
+        "students.py:solver train.jsonl --answer gold",
+        "no column 'gold' for the answer 'gold'; the columns are 'question', 'answer'",
+    ),
     "no answer to compare with": ("students.py:solver unlabelled.jsonl", "name it, e.g. --answer"),
     "inputs that do not fit": ("students.py:Contextual train.jsonl", "--inputs context=<column>"),
     "inputs under another name": (

@@ -58,7 +58,7 @@ def test_what_other_programs_write_is_read_as_it_is_meant(tmp_path: Path, name: 
 def test_lines_end_where_json_says_and_not_where_unicode_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = '{"question": "a\u2028b\u2029c\u0085d", "answer": "\u2028"}\n{"question": "q", "answer": "a"}\n'
     expected = [{"question": "a\u2028b\u2029c\u0085d", "answer": "\u2028"}, *ONE]
-    with pytest.raises(DataError, match=r"line 1: the answer `answer` .* is empty"):
+    with pytest.raises(DataError, match=r"line 1: the answer 'answer' .* is empty"):
         rows_of(raw(tmp_path, "a.jsonl", text))
     text = text.replace('"\u2028"', '"x"')
     expected[0]["answer"] = "x"
@@ -115,11 +115,11 @@ def test_of_standard_input_a_part_is_taken_and_no_split(monkeypatch: pytest.Monk
         ("a.csv", lambda: b"\xef\xbb\xbf", "there is no row in it"),
         ("a.csv", lambda: b"\n\n", "there is no row in it"),
         ("a.csv", lambda: b"question,answer,more\nx,y\n", "a.csv, line 2: 2 fields under 3 columns"),
-        ("a.csv", lambda: b'question,answer\n"a\nb",y\n,z\n', "a.csv, line 4: the input `question` .* is empty"),
-        ("a.jsonl", lambda: b'{"question": "q", "answer": NaN}', "a.jsonl, line 1: the answer `answer` .* is empty"),
-        ("a.jsonl", lambda: ROW.encode() + b'{"problem": "p"}', "a.jsonl, line 2: there is no column `question`"),
+        ("a.csv", lambda: b'question,answer\n"a\nb",y\n,z\n', "a.csv, line 4: the input 'question' .* is empty"),
+        ("a.jsonl", lambda: b'{"question": "q", "answer": NaN}', "a.jsonl, line 1: the answer 'answer' .* is empty"),
+        ("a.jsonl", lambda: ROW.encode() + b'{"problem": "p"}', "a.jsonl, line 2: there is no column 'question'"),
         ("a.parquet", lambda: parquet(names=("a", "a")), "a.parquet: several columns are named a; give every column"),
-        ("a.parquet", lambda: parquet([*ONE, {"question": "q"}]), "a.parquet, row 2: the answer `answer` .* is empty"),
+        ("a.parquet", lambda: parquet([*ONE, {"question": "q"}]), "a.parquet, row 2: the answer 'answer' .* is empty"),
     ],
 )
 def test_a_file_that_is_not_what_its_name_says_is_told_with_what_it_is(
@@ -181,7 +181,7 @@ def test_cells_of_a_table_without_a_value_are_empty_whatever_pandas_calls_them()
     pandas = pytest.importorskip("pandas")
     for kind, value in (("object", None), ("float", 1.0), ("Int64", 1), ("string", "a"), ("datetime64[ns]", 1)):
         frame = pandas.DataFrame({"question": ["q", "r"], "answer": pandas.array([value, None], dtype=kind)})
-        with pytest.raises(DataError, match=r"row [12]: the answer `answer` .* is empty"):
+        with pytest.raises(DataError, match=r"row [12]: the answer 'answer' .* is empty"):
             rows_of(frame)
 
 
@@ -189,7 +189,7 @@ def test_cells_of_a_table_without_a_value_are_empty_whatever_pandas_calls_them()
     ("columns", "message"),
     [
         (["question", "answer", "answer"], "the DataFrame has several columns named answer; give every column its own"),
-        ([0, 1, 2], "name the inputs, the columns are `0`, `1`, `2`"),
+        ([0, 1, 2], "by `inputs`, e.g. question=<column>; the columns are '0', '1', '2'"),
     ],
 )
 def test_columns_of_a_table_need_names_of_their_own(columns: list[Any], message: str) -> None:

@@ -203,5 +203,5 @@ def test_a_missing_label_or_output_is_an_error_that_says_what_exists(metric: Any
     with pytest.raises(MetricError, match="its labels are a, b"):
         metric(several, dspy.Prediction(answer="1"))
     labelled = dspy.Example(task="?", answer="1").with_inputs("task")
-    with pytest.raises(MetricError, match="returned result, but the expected answer is called `answer`"):
+    with pytest.raises(MetricError, match="returned result, but the expected answer is called 'answer'"):
         metric(labelled, dspy.Prediction(result="1"))

@@ -19,7 +19,7 @@ from tfgrpo_dspy.looks.look import Table
 from tfgrpo_dspy.records.effects import Effect
 from tfgrpo_dspy.records.wording import is_simulated, origin_text
 from tfgrpo_dspy.reports.redaction import safe
-from tfgrpo_dspy.reports.story import Block, Section, Story
+from tfgrpo_dspy.reports.story import CANDIDATES, Block, Section, Story
 from tfgrpo_dspy.text import show_path, visible
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ _ENTRIES_SHOWN = 30
 """Experiences listed after a run at most; `tfgrpo library show` has them all."""
 _ROWS_SHOWN = 12
 """Rows of a table at most; the report has more."""
+_ELSEWHERE = f"Each of them, and why: see {REPORT}"
 
 
 def show_plan(title: str, rows: Iterable[tuple[str, str]], lms: Mapping[str, str]) -> None:
@@ -43,7 +44,7 @@ def show_story(story: Story, folder: Path, tracking: MLflowTracking | None) -> N
     """All that is told of a run but its settings, which `show_plan` has shown; and where to find it."""
     verdict = replace(story.verdict, title=f"{story.verdict.title}{' (simulated)' if story.simulated else ''}")
     for each in (*story.details, Section("How it ended", story.ending), verdict):
-        show_section(each)
+        show_section(replace(each, blocks=(each.blocks[0], _ELSEWHERE)) if each.title == CANDIDATES else each)
     shown = show_path(folder)
     rows = [
         ("files", f"{shown}/{PROGRAM}, {LIBRARY}, {LIBRARY_TEXT}, {REPORT}, {RECIPE}"),

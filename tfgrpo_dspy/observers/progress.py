@@ -26,7 +26,7 @@ from tfgrpo_dspy.records.events import (
 )
 from tfgrpo_dspy.records.planned import auto_text
 from tfgrpo_dspy.records.wording import is_simulated, usage_text
-from tfgrpo_dspy.text import counted, one_line, shorten
+from tfgrpo_dspy.text import counted, one_line
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -148,8 +148,9 @@ class ProgressBar:
         entries = f"{counted(len(event.result.library), 'experience')}, {usage_text(event.result.usage)}"
         ended = event.result.ended
         self._say(f"{ended.sentence}: {entries}")
-        for line in ended.details():
-            self._say(f"  {shorten(line, 60)}")
+        if ended.is_in_order:  # else an exception tells
+            for line in ended.details():
+                self._say(f"  {line}")
 
     def _take(self, event: Event) -> None:
         self._usage += self._phase.take(event, self._tolerance)

@@ -134,11 +134,11 @@ def fates_text(steps: Sequence[StepRecord]) -> str:
 def fates_table(steps: Sequence[StepRecord]) -> Table:
     """The candidates, each with what became of it and why."""
     rows = tuple(
-        (str(step.step), example_of(fate.group), fate.became, fate.id or "", one_line(fate.why), fate.text)
+        (str(step.step), example_of(fate.group), fate.became, fate.id or "", fate.text, one_line(fate.why))
         for step in steps
         for fate in step.fates
     )
-    return Table(("step", "from", "became", "id", "why", "candidate"), rows)
+    return Table(("step", "from", "became", "id", "candidate", "why"), rows)
 
 
 def failures_table(failures: Iterable[Failure]) -> Table:
@@ -155,6 +155,8 @@ def cost_table(usages: Mapping[str, Usage]) -> Table:
         numbers = (f"{used.lm_calls:,}", f"{used.cached_calls:,}", f"{about(used)}{used.prompt_tokens:,}")
         share = "" if used.cached_share is None else f"{used.cached_share:.0%}"
         said = f"{name}{elsewhere_text(used)}"
-        rows.append((said, *numbers, share, f"{about(used)}{used.completion_tokens:,}", cost_text(used)))
+        rows.append(
+            (said, *numbers, share, f"{about(used)}{used.completion_tokens:,}", cost_text(used).removeprefix("cost "))
+        )
     asked = (used.lm_calls + used.calls_elsewhere for used in usages.values())
     return Table(columns, tuple(row for row, calls in zip(rows, asked, strict=True) if calls), columns[1:])

@@ -85,7 +85,7 @@ def test_the_saved_program_reads_the_library_and_the_report_can_be_read_without_
     for heading in ("# Training-Free GRPO of programs.demo_world:solver", "## Steps", "## Library", "## Cost"):
         assert heading in report
     assert "Simulated LM" in report
-    assert "cost unknown" in report
+    assert "| unknown |" in report
     assert "- **G0** " in report
     assert "learned in step 1, from e" in report
 

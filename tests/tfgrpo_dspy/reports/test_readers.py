@@ -227,8 +227,8 @@ def unseen(kind: type, name: str) -> set[str]:
 MANY = (Group, Scored, Lost, SemanticAdvantage, Summary, Source, Provenance, Circumstances)
 KINDS_UNSEEN = {
     "terminal": (
-        MANY,
-        "more than a screen holds: the page, MLflow's tables and `tfgrpo show-rollout` have them",
+        (*MANY, Fate),
+        "more than a screen holds: the page, the report, MLflow's tables and `tfgrpo show-rollout` have them",
     ),
     "repr": ((*MANY, StepRecord, ExperienceLibrary, Experience), "a screenful, which parts are attributes of"),
     "--json": (set(KINDS) - {CompileResult}, "it is of the run: `to_dict()` and `tfgrpo log --export` have all of it"),

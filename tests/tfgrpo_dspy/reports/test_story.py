@@ -63,7 +63,7 @@ def test_a_report_of_real_models_says_nothing_of_a_simulation():
     assert "imulated" not in render_report(a_story(lms={"policy": "openai/x", "reflection": "openai/y"}))
 
 
-@pytest.mark.parametrize(("cost", "said"), [(None, "cost unknown"), (0.25, "$")])
+@pytest.mark.parametrize(("cost", "said"), [(None, "| unknown |"), (0.25, "$")])
 def test_an_unknown_cost_is_said_to_be_unknown(cost, said):
     assert said in render_report(a_story(cost=cost)).partition("## Cost")[2]
 

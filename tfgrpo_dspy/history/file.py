@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -98,7 +99,14 @@ def load_tracked(path: str | os.PathLike[str]) -> Tracked:
     if len(history) > 1 and digest_of(library) == history.commits[-2].digest:
         save_library(history.library, path)
         return Tracked(history.library, history)
-    return Tracked(library, history, _difference(Path(path), library, history))
+    changes = diff(history.library, library)
+    counts = {"added": changes.added, "removed": changes.removed, "changed": changes.modified}
+    found = ", ".join(f"{len(of)} {what}" for what, of in counts.items() if of) or "its texts are the same"
+    difference = (
+        f"{Path(path)} was changed outside its history, after commit {history.commits[-1].id} ({found}); record that "
+        f"as your own change with `tfgrpo library commit {Path(path)}`"
+    )
+    return Tracked(library, history, difference)
 
 
 def save_tracked(history: History, path: str | os.PathLike[str], *, is_final: bool = True) -> Path | None:
@@ -118,14 +126,18 @@ def save_tracked(history: History, path: str | os.PathLike[str], *, is_final: bo
     Raises:
         OSError: A file cannot be written.
     """
+    path, aside = Path(path), None
     beside, wanted = history_path(path), dump_history(history).encode()
     there = beside.read_bytes() if beside.exists() else b""
     if not is_final and there != wanted and there.startswith(wanted):
         return None
-    aside = None
-    if not wanted.startswith(there) or (Path(path).exists() and not _is_of(Path(path), history)):
-        aside = _put_aside(Path(path))
-    _append_missing(history, Path(path))
+    if not wanted.startswith(there) or (path.exists() and not _is_of(path, history)):
+        places = (path.with_name(f"{path.stem}.{number}{path.suffix}") for number in count(1))
+        aside = next(to for to in places if not to.exists() and not history_path(to).exists())
+        for old, new in ((path, aside), (beside, history_path(aside))):
+            if old.exists():
+                old.rename(new)
+    _append_missing(history, path)
     return aside
 
 
@@ -166,26 +178,6 @@ def _is_of(path: Path, history: History) -> bool:
         return False
 
 
-def _put_aside(path: Path) -> Path:
-    number = 1
-    while (to := path.with_name(f"{path.stem}.{number}{path.suffix}")).exists() or history_path(to).exists():
-        number += 1
-    for old, new in ((path, to), (history_path(path), history_path(to))):
-        if old.exists():
-            old.rename(new)
-    return to
-
-
-def _difference(path: Path, library: ExperienceLibrary, history: History) -> str:
-    changes = diff(history.library, library)
-    counts = {"added": changes.added, "removed": changes.removed, "changed": changes.modified}
-    found = ", ".join(f"{len(of)} {what}" for what, of in counts.items() if of) or "its texts are the same"
-    return (
-        f"{path} was changed outside its history, after commit {history.commits[-1].id} ({found}); record that as your "
-        f"own change with `tfgrpo library commit {path}`"
-    )
-
-
 def _document(line: str, source: str, number: int, *, is_last: bool) -> dict[str, Any] | None:
     """The JSON object of a line; None for a last line that was torn."""
     try:
@@ -224,7 +216,7 @@ def _refusal(document: dict[str, Any]) -> Refusal:
     return Refusal(operation, document["reason"], document.get("repeats"))
 
 
-_OPERATIONS: dict[str, type[Add] | type[Modify] | type[Delete] | type[Keep]] = {
+_OPERATIONS: dict[str, type[Add | Modify | Delete | Keep]] = {
     "add": Add,
     "modify": Modify,
     "delete": Delete,

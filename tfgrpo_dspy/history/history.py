@@ -50,7 +50,8 @@ class LibraryDiff(Shown):
         lines += [(id_number(after.id), "+", after) for _, after in self.modified]
         lines += [(id_number(e.id), "+", e) for e in self.added]
         ordered = sorted(lines, key=lambda line: line[0])  # stable: "-" stays before "+"
-        return "".join(f"{sign} [{e.id}] {one_line(e.text)}{_marks(e)}\n" for _, sign, e in ordered)
+        told = [(f"{sign} [{e.id}] {one_line(e.text)}", ", ".join(e.marks)) for _, sign, e in ordered]
+        return "".join(f"{line}{f'  ({marks})' if marks else ''}\n" for line, marks in told)
 
     def look(self) -> Look:
         """The changes."""
@@ -185,19 +186,15 @@ class History(Tabular):
             if a != b:
                 kind = _kind(a, b, is_back=a is None and id_number(id) < before.next_id)
                 change = because.get(id)
-                if kind == "restore" and b is not None:
-                    self._check_restored(b)
+                earlier = (c.after for commit in self for c in commit.changes if c.id == id and c.after)
+                if kind == "restore" and b is not None and all(was.text != b.text for was in earlier):
+                    raise HistoryError(
+                        f"{id} is the id of an experience that was deleted, and ids are never used again; give the new "
+                        f"one the id G{self.library.next_id}"
+                    )
                 reason, sources = (change.reason, change.sources) if change else ("", ())
                 made.append(Revision(kind, id, a.text if a else None, b, reason, sources))
         return tuple(made)
-
-    def _check_restored(self, experience: Experience) -> None:
-        earlier = [c.after.text for commit in self for c in commit.changes if c.id == experience.id and c.after]
-        if experience.text not in earlier:
-            raise HistoryError(
-                f"{experience.id} is the id of an experience that was deleted, and ids are never used again; give the "
-                f"new one the id G{self.library.next_id}"
-            )
 
     def _length_to(self, to: str | int) -> int:
         """How many commits there are up to the one named."""
@@ -217,16 +214,14 @@ class History(Tabular):
         steps = [(i, commit.step) for i, commit in enumerate(self.commits, start=1) if commit.author == "updater"]
         found = [i for i, number in steps if number == max(step, 1)]
         if found and step > 0:  # what a gate took out after the update belongs to the step
-            found += [
-                i
-                for i, commit in enumerate(self.commits, start=1)
-                if i > found[-1] and (commit.author, commit.step) == ("gate", step)
+            later = [
+                i for i, commit in enumerate(self.commits, start=1) if (commit.author, commit.step) == ("gate", step)
             ]
+            found += [i for i in later if i > found[-1]]
         if not found or step < 0:
             known = sorted({number for _, number in steps if number is not None})
-            raise HistoryError(
-                f"there is no step {step}; " + (f"there are {_range(known)}" if known else "there is none")
-            )
+            span = f"steps {known[0]} to {known[-1]}" if len(known) > 1 else "".join(f"step {n}" for n in known)
+            raise HistoryError(f"there is no step {step}; {f'there are {span}' if span else 'there is none'}")
         return found[-1] - (step == 0)
 
 
@@ -302,27 +297,19 @@ def _replayed(commits: tuple[Commit, ...]) -> ExperienceLibrary:
         return ExperienceLibrary()
     entries: dict[str, Experience] = {}
     for commit in commits:
-        entries = _entries_after(commit, entries)
+        for change in commit.changes:
+            if change.after is not None:
+                entries[change.id] = change.after
+            elif entries.pop(change.id, None) is None:
+                raise HistoryError(f"commit {commit.id} takes {change.id} out, which is not in the library then")
+        if commit.order and set(commit.order) != set(entries):
+            raise HistoryError(f"commit {commit.id} orders other experiences than there are then")
+        entries = {id: entries[id] for id in commit.order} or entries
+    last, held = commits[-1], tuple(entries.values())
     try:
-        last = commits[-1]
-        return ExperienceLibrary(
-            tuple(entries.values()), last.next_id, last.learned_with, last.domain, last.learned_under
-        )
+        return ExperienceLibrary(held, last.next_id, last.learned_with, last.domain, last.learned_under)
     except ValueError as error:
-        raise HistoryError(f"commit {commits[-1].id} leaves no library: {error}") from error
-
-
-def _entries_after(commit: Commit, entries: dict[str, Experience]) -> dict[str, Experience]:
-    for change in commit.changes:
-        if change.after is not None:
-            entries[change.id] = change.after
-        elif entries.pop(change.id, None) is None:
-            raise HistoryError(f"commit {commit.id} takes {change.id} out, which is not in the library then")
-    if not commit.order:
-        return entries
-    if set(commit.order) != set(entries):
-        raise HistoryError(f"commit {commit.id} orders other experiences than there are then")
-    return {id: entries[id] for id in commit.order}
+        raise HistoryError(f"commit {last.id} leaves no library: {error}") from error
 
 
 def _kind(old: Experience | None, new: Experience | None, *, is_back: bool) -> Kind:
@@ -337,13 +324,5 @@ def _kind(old: Experience | None, new: Experience | None, *, is_back: bool) -> K
     return "mark"
 
 
-def _range(numbers: list[int]) -> str:
-    return f"steps {numbers[0]} to {numbers[-1]}" if len(numbers) > 1 else f"step {numbers[0]}"
-
-
 def _visible(experience: Experience) -> tuple[str, bool, str | None]:
     return experience.text, experience.pinned, experience.scope
-
-
-def _marks(experience: Experience) -> str:
-    return f"  ({', '.join(experience.marks)})" if experience.marks else ""

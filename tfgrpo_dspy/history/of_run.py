@@ -41,11 +41,20 @@ def begin(library: ExperienceLibrary, base: History | None = None) -> History:
 def add_step(history: History, record: StepRecord) -> History:
     """The history with the commit of one step; a step that changed nothing has one too, for its scores."""
     cited = {source for change in record.changes if change.kind != "keep" for source in change.sources}
+    rewards = [reward for group in record.groups for reward in group.fair_rewards]
+    judged = record.validation.mean if record.validation is not None else None
+    scores = Scores(
+        training=sum(rewards) / len(rewards) if rewards else None,
+        training_n=len(rewards) or None,
+        validation=judged.value if judged else None,
+        validation_n=judged.n if judged else None,
+        effects=_rounded(record.effects),
+    )
     note = Note(
         author="updater",
         step=record.step,
         refusals=record.refusals,
-        scores=_scores(record),
+        scores=scores,
         evidence=evidence_of(a for a in record.advantages if a.source in cited),
     )
     return history.record(record.library, note, record.changes)
@@ -67,19 +76,6 @@ def choose(history: History, result: CompileResult) -> History:
 
 def _is_library(history: History, library: ExperienceLibrary) -> bool:
     return replace(library, next_id=history.library.next_id) == history.library
-
-
-def _scores(record: StepRecord) -> Scores:
-    rewards = [reward for group in record.groups for reward in group.fair_rewards]
-    mean = sum(rewards) / len(rewards) if rewards else None
-    judged = record.validation.mean if record.validation is not None else None
-    return Scores(
-        training=mean,
-        training_n=len(rewards) or None,
-        validation=judged.value if judged else None,
-        validation_n=judged.n if judged else None,
-        effects=_rounded(record.effects),
-    )
 
 
 def _rounded(effects: Iterable[Effect]) -> tuple[Effect, ...]:

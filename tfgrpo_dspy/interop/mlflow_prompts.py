@@ -232,11 +232,8 @@ def _examples(records: Sequence[Record]) -> list[dspy.Example]:
                 f"record {number} of train_data has the inputs of an earlier one and expects something else"
             )
     unique = {_key(record["inputs"]): record for record in records}.values()
-    return [dspy.Example(**record["inputs"], **_labels(record)).with_inputs(*record["inputs"]) for record in unique]
-
-
-def _labels(record: Record) -> dict[str, Any]:
-    return {name: value for name, value in _expectations(record).items() if name not in record["inputs"]}
+    fields = [(one["inputs"], {**one["inputs"], **_expectations(one), **one["inputs"]}) for one in unique]
+    return [dspy.Example(values).with_inputs(*inputs) for inputs, values in fields]
 
 
 def _expectations(record: Record) -> dict[str, Any]:
@@ -255,21 +252,15 @@ def _steps(result: EvaluationResultRecord) -> dict[str, str]:
 
 
 def _extend(template: str, section: str) -> str:
-    """The template with the section at its end; of a chat template, at the end of its first message."""
+    """The template with the section at its end; of a chat template, which is JSON, at the end of its first message."""
     if not section:
         return template
-    messages = _chat(template)
-    if messages is None:
-        return f"{template}\n\n{section}"
-    first = {**messages[0], "content": f"{messages[0]['content']}\n\n{section}"}
-    return json.dumps([first, *messages[1:]])
-
-
-def _chat(template: str) -> list[dict[str, Any]] | None:
-    """The messages of a chat template, which MLflow hands over as JSON; None for a text template."""
     try:
         messages = json.loads(template)
     except ValueError:
-        return None
+        messages = None
     is_chat = isinstance(messages, list) and messages and all(isinstance(m, dict) and "role" in m for m in messages)
-    return messages if is_chat else None
+    if not is_chat:
+        return f"{template}\n\n{section}"
+    first = {**messages[0], "content": f"{messages[0]['content']}\n\n{section}"}
+    return json.dumps([first, *messages[1:]])

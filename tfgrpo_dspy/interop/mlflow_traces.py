@@ -63,8 +63,10 @@ def _row(trace: Trace, assessment: str | None, *, needed: bool) -> dict[str, Any
         return None
     outputs = root.outputs if isinstance(root.outputs, Mapping) else {"answer": str(root.outputs)}
     expected = {one.name: one.value for one in trace.search_assessments(type="expectation")}
+    named = root.inputs.get("kwargs")  # where MLflow's autolog of a module has what it was called with
+    inputs = named if isinstance(named, Mapping) and set(root.inputs) <= {"args", "kwargs"} else root.inputs
     return {
-        "inputs": _arguments(root.inputs),
+        "inputs": dict(inputs),
         "outputs": dict(outputs),
         "reward": reward,
         "feedback": "" if feedback is None else feedback.rationale or "",
@@ -78,12 +80,6 @@ def _number(value: object) -> float | None:
     if isinstance(value, bool | int | float):
         return float(value)
     return _WORDS.get(value.strip().lower()) if isinstance(value, str) else None
-
-
-def _arguments(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """The inputs of a call by name; MLflow's autolog of a module has them under `kwargs`."""
-    named = inputs.get("kwargs")
-    return dict(named) if isinstance(named, Mapping) and set(inputs) <= {"args", "kwargs"} else dict(inputs)
 
 
 def _steps(spans: Iterable[Span]) -> Iterator[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.records.advantages import Extraction, Summary
 from tfgrpo_dspy.records.events import Event, GroupFinished, ReflectionFinished, RolloutFinished
-from tfgrpo_dspy.records.rollouts import Group, Rollout, Scored, reward_estimate
+from tfgrpo_dspy.records.rollouts import Group, Scored, reward_estimate
 
 _SECONDS, _MINUTES = 60, 60
 _SURE = 5
@@ -50,7 +50,11 @@ class Phase:
         """Count an event; returns the LM use that it brings."""
         match event:
             case RolloutFinished(rollout=rollout):
-                self._count(rollout)
+                self.lost += not isinstance(rollout, Scored)
+                self.scored += isinstance(rollout, Scored)
+                index = int(rollout.name.rpartition("/r")[2]) if self.first is not None else -1
+                if isinstance(rollout, Scored) and (self.first is None or index < self.first):
+                    self.rewards.append(rollout.reward)
                 return rollout.usage
             case GroupFinished(group=group):
                 self.groups.append(group)
@@ -66,27 +70,17 @@ class Phase:
                 return made.usage
         return Usage()
 
-    def _count(self, rollout: Rollout) -> None:
-        if not isinstance(rollout, Scored):
-            self.lost += 1
-            return
-        self.scored += 1
-        if self.first is None or int(rollout.name.rpartition("/r")[2]) < self.first:
-            self.rewards.append(rollout.reward)
-
     def describe(self, cost: str) -> str:
         """What matters most first: a narrow terminal cuts off the rest."""
-        parts = [self._reward(), cost]
+        reward = "no reward yet"
+        if self.rewards:
+            reward = f"reward {sum(self.rewards) / len(self.rewards):.2f}{self.half_width} (n={len(self.rewards)})"
+        parts = [reward, cost]
         parts += [f"{self.lost} lost"] if self.lost else []
         parts += [f"{self.failures} failed"] if self.failures else []
         parts += [f"{self.informative}/{len(self.groups)} groups informative"] if self.groups else []
         parts += [f"{self.summaries} summaries, {self.extractions} extractions"] if self.summaries else []
         return " · ".join(filter(None, parts))
-
-    def _reward(self) -> str:
-        if not self.rewards:
-            return "no reward yet"
-        return f"reward {sum(self.rewards) / len(self.rewards):.2f}{self.half_width} (n={len(self.rewards)})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,11 +134,19 @@ class Comparison(Tabular):
         """Whether the candidate is better, by how much, and how sure that is."""
         rows = self.rows()
         better, worse = (sum((row["difference"] or 0) * sign > 0 for row in rows) for sign in (1, -1))
+        lost, found = "", self.if_lost
+        if found is not None:
+            counts = [sum(one.lost.values()) for one in (self.baseline, self.candidate)]
+            lost = (
+                f"lost: {counts[0]} rollouts of the baseline, {counts[1]} of the candidate; scored against it the "
+                f"difference is {interval_text(found.against)}, in its favour {interval_text(found.in_favour)}: "
+                f"{self.verdict}"
+            )
         lines = (
             f"baseline: {estimate_text(self.baseline.mean)}",
             f"candidate: {estimate_text(self.candidate.mean)}",
             f"of {len(rows)} questions {better} went better, {worse} worse",
-            _told_of_lost(self),
+            lost,
         )
         return Look(f"Comparison: {gain_text(self.difference)}", lines, more="each question: to_dataframe()")
 
@@ -170,18 +178,6 @@ class Gain(Shown):
         """Whether it shows."""
         shown = f"{interval_text(self.difference)}, {self.difference.verdict}" if self.difference else "not measured"
         return Look(f"Gain: {shown}", (f"the student was returned: {self.withheld}" if self.withheld else "",))
-
-
-def _told_of_lost(comparison: Comparison) -> str:
-    """What the lost rollouts leave open, and whether they were lost unevenly; empty if none was."""
-    found = comparison.if_lost
-    if found is None:
-        return ""
-    counts = [sum(one.lost.values()) for one in (comparison.baseline, comparison.candidate)]
-    return (
-        f"lost: {counts[0]} rollouts of the baseline, {counts[1]} of the candidate; scored against it the difference "
-        f"is {interval_text(found.against)}, in its favour {interval_text(found.in_favour)}: {comparison.verdict}"
-    )
 
 
 def _mean(group: Group) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tfgrpo_dspy.records.result import StepRecord
-from tfgrpo_dspy.records.rollouts import Group, GroupCounts, count_groups
+from tfgrpo_dspy.records.rollouts import GroupCounts, count_groups
 from tfgrpo_dspy.text import one_line
 
 OUTCOMES = {
@@ -28,15 +28,12 @@ def why_little_was_learnable(steps: Sequence[StepRecord], tolerance: float) -> s
         return (
             f"The program failed in every rollout, so there was nothing to learn from; first: {one_line(failures[0])}"
         )
-    return _of_groups(count_groups(groups, tolerance), sum(map(_is_one_answer, groups)))
-
-
-def _is_one_answer(group: Group) -> bool:
-    """Whether its rollouts are the same text, call by call, word for word."""
-    return len(group.scored) > 1 and len({rollout.trajectory for rollout in group.scored}) == 1
+    same = [len(group.scored) > 1 and len({r.trajectory for r in group.scored}) == 1 for group in groups]
+    return _of_groups(count_groups(groups, tolerance), sum(same))
 
 
 def _of_groups(counts: GroupCounts, of_one_answer: int) -> str:
+    """What the groups say, of which some are the same text in every rollout, call by call, word for word."""
     total = sum(counts)
     if counts.informative * 10 >= total:
         return ""

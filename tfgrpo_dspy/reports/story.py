@@ -110,6 +110,10 @@ def story_of(result: CompileResult, started: RunStarted | None = None, told: Tol
     told = told or Told()
     name = told.program or (type(started.student).__name__ if started is not None else "a program")
     settings = started.settings if started is not None else Settings()
+    lost = lost_text(Counter(rollout.cause for step in result.steps for group in step.groups for rollout in group.lost))
+    undone = [f"Lost rollouts, never scored: {lost}; the first: {first_loss(result)}"] if lost else []
+    undone += [f"Not recorded: {line}" for line in result.unrecorded]
+    failures = failures_table([*(f for step in result.steps for f in step.failures), *result.unused])
     details = (
         Section("Steps", (steps_table(result.steps, settings.tolerance), *([_BEFORE] if result.steps else []))),
         _library(result),
@@ -117,7 +121,7 @@ def story_of(result: CompileResult, started: RunStarted | None = None, told: Tol
         Section("Gate", (gate_table(result.steps),)),
         Section("Worth a look", (flags_table(result.steps),)),
         Section(OVERRULED, (overruled_table(result.steps),)),
-        _undone(result),
+        Section("What could not be done", (*undone, failures)),
         _cost(result),
     )
     return Story(
@@ -127,14 +131,10 @@ def story_of(result: CompileResult, started: RunStarted | None = None, told: Tol
         tuple(_ending(result, started, told, settings)),
         Section(VERDICT, (verdict_of(result),)) if told.gain is None else gain_section(told.gain),
         Section("What was run", (Table(("setting", "value"), tuple(_setting(result, started, told))),)),
-        tuple(section for section in details if any(_says_something(block) for block in section.blocks)),
+        tuple(each for each in details if any(b.rows if isinstance(b, Table) else b for b in each.blocks)),
         result,
         told.gain,
     )
-
-
-def _says_something(block: Block) -> bool:
-    return bool(block.rows) if isinstance(block, Table) else bool(block)
 
 
 def _ending(result: CompileResult, started: RunStarted | None, told: Told, settings: Settings) -> Iterator[str]:
@@ -169,17 +169,10 @@ def _choice(result: CompileResult) -> str:
 def gain_section(gain: Comparison, intro: str = "") -> Section:
     """Whether it helped, on held-out questions: bare against learned program, with the verdict in words."""
     programs = {"bare": gain.baseline, "learned": gain.candidate}
-    short = [
-        f"The {name} program was not evaluated to the end: {e.stopped_by}."
-        for name, e in programs.items()
-        if e.stopped_by
-    ]
-    said: tuple[Block, ...] = (
-        evaluations_table(programs),
-        *short,
-        f"Gain on held-out questions: {gain_text(gain.difference)}.",
-    )
-    return Section(VERDICT, (intro, *said) if intro else said)
+    ended = {name: made.stopped_by for name, made in programs.items() if made.stopped_by}
+    short = [f"The {name} program was not evaluated to the end: {why}." for name, why in ended.items()]
+    said = f"Gain on held-out questions: {gain_text(gain.difference)}."
+    return Section(VERDICT, (*([intro] if intro else []), evaluations_table(programs), *short, said))
 
 
 def _setting(result: CompileResult, started: RunStarted | None, told: Told) -> Iterator[tuple[str, str]]:
@@ -220,14 +213,6 @@ def _library(result: CompileResult) -> Section:
     )
     effects = {effect.id: effect for effect in result.effects}
     return Section(title, (Entries(library, effects), *([note] if effects else [])))
-
-
-def _undone(result: CompileResult) -> Section:
-    lost = lost_text(Counter(rollout.cause for step in result.steps for group in step.groups for rollout in group.lost))
-    told = [f"Lost rollouts, never scored: {lost}; the first: {first_loss(result)}"] if lost else []
-    told += [f"Not recorded: {line}" for line in result.unrecorded]
-    failures = failures_table([*(f for step in result.steps for f in step.failures), *result.unused])
-    return Section("What could not be done", (*told, failures))
 
 
 def _cost(result: CompileResult) -> Section:

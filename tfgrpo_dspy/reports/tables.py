@@ -18,62 +18,40 @@ from tfgrpo_dspy.text import counted, one_line
 
 def evaluations_table(evaluations: Mapping[str, Evaluation]) -> Table:
     """How programs did, a row each; all of the same k."""
-    k = next(iter(evaluations.values())).k
+    k, rows = next(iter(evaluations.values())).k, []
+    for name, made in evaluations.items():
+        passed, full = "none", made.full_marks
+        if full is not None and any(len(rewards) >= k for rewards in made.rewards):
+            passed = f"{made.pass_at(k).value:.3f}" + ("" if full == 1 else f" at {full:g}")
+        questions, lost = f"{made.mean.n} x {made.k}", lost_text(made.lost) or "0"
+        rows.append((name, estimate_text(made.mean), passed, questions, str(made.policy_failures), lost))
     columns = ("program", f"Mean@{k} [95% interval]", f"Pass@{k}", "questions", "failed", "lost")
-    rows = tuple(
-        (
-            name,
-            estimate_text(made.mean),
-            _passed(made, k),
-            f"{made.mean.n} x {made.k}",
-            str(made.policy_failures),
-            lost_text(made.lost) or "0",
-        )
-        for name, made in evaluations.items()
-    )
-    return Table(columns, rows)
-
-
-def _passed(made: Evaluation, k: int) -> str:
-    """Pass@k, and at which reward where that is not 1."""
-    full = made.full_marks
-    if full is None or not any(len(rewards) >= k for rewards in made.rewards):
-        return "none"
-    return f"{made.pass_at(k).value:.3f}" + ("" if full == 1 else f" at {full:g}")
+    return Table(columns, tuple(rows))
 
 
 def steps_table(steps: Sequence[StepRecord], tolerance: float) -> Table:
     """A row per step; with its epoch and its validation where these tell something."""
     columns = ["step", "mean reward [95% interval]", "informative", "operations", "failed", "lost", "entries", "time"]
-    rows = [_step_row(record, tolerance) for record in steps]
-    if any(record.step != record.epoch for record in steps):
-        columns.append("epoch")
-        rows = [(*row, str(record.epoch)) for row, record in zip(rows, steps, strict=True)]
-    if any(record.validation is not None for record in steps):
-        columns.append("validation")
-        rows = [(*row, _validation_text(record.validation)) for row, record in zip(rows, steps, strict=True)]
+    columns += ["epoch"] if any(record.step != record.epoch for record in steps) else []
+    columns += ["validation"] if any(record.validation is not None for record in steps) else []
+    rows = []
+    for record in steps:
+        groups, judged = record.groups, record.validation
+        lost = sum(judged.lost.values()) if judged is not None else 0
+        cells = {
+            "step": str(record.step),
+            "mean reward [95% interval]": estimate_text(reward_estimate(groups), questions=True),
+            "informative": f"{count_groups(groups, tolerance).informative} of {len(groups)}",
+            "operations": operations_text(record) or "none",
+            "failed": str(sum(rollout.policy_failure is not None for group in groups for rollout in group.scored)),
+            "lost": str(sum(len(group.lost) for group in groups)),
+            "entries": str(len(record.library)),
+            "time": f"{record.seconds:.0f} s",
+            "epoch": str(record.epoch),
+            "validation": "" if judged is None else f"{estimate_text(judged.mean)}{f', {lost} lost' if lost else ''}",
+        }
+        rows.append(tuple(cells[column] for column in columns))
     return Table(tuple(columns), tuple(rows), ("step", "failed", "lost", "entries", "time", "epoch"))
-
-
-def _validation_text(validation: Evaluation | None) -> str:
-    if validation is None:
-        return ""
-    lost = sum(validation.lost.values())
-    return f"{estimate_text(validation.mean)}{f', {lost} lost' if lost else ''}"
-
-
-def _step_row(record: StepRecord, tolerance: float) -> tuple[str, ...]:
-    informative = count_groups(record.groups, tolerance).informative
-    return (
-        str(record.step),
-        estimate_text(reward_estimate(record.groups), questions=True),
-        f"{informative} of {len(record.groups)}",
-        operations_text(record) or "none",
-        str(sum(rollout.policy_failure is not None for group in record.groups for rollout in group.scored)),
-        str(sum(len(group.lost) for group in record.groups)),
-        str(len(record.library)),
-        f"{record.seconds:.0f} s",
-    )
 
 
 def gate_table(steps: Sequence[StepRecord]) -> Table:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tfgrpo_dspy.program.transcript import Turn, first_divergence, parse_trajectory
+from tfgrpo_dspy.program.transcript import first_divergence, parse_trajectory
 from tfgrpo_dspy.records.result import CompileResult, StepRecord
-from tfgrpo_dspy.records.rollouts import Group, Lost, Rollout, Scored, outcome_of
+from tfgrpo_dspy.records.rollouts import Group, Lost, Scored, outcome_of
 from tfgrpo_dspy.reports.learnable import OUTCOMES
 from tfgrpo_dspy.settings import Settings
 from tfgrpo_dspy.statistics.estimates import full_marks
@@ -39,39 +39,38 @@ def _step(step: StepRecord, room: int) -> dict[str, Any]:
 
 
 def _group(group: Group, room: int) -> dict[str, Any]:
-    """A group's question, and its rollouts with the best one first."""
-    inputs = group.example.inputs()
+    """A group's question, and its rollouts with the best one first, each with the turn in which it leaves that one."""
     ordered = sorted(group.rollouts, key=lambda rollout: -rollout.reward if isinstance(rollout, Scored) else 1e300)
-    turns = [_turns(rollout) for rollout in ordered]
+    turns = [parse_trajectory(each.trajectory) if isinstance(each, Scored) else () for each in ordered]
+    rollouts: list[dict[str, Any]] = []
+    for each, made in zip(ordered, turns, strict=True):
+        if isinstance(each, Lost):
+            rollouts.append({"name": each.name, "lost": f"{each.cause}: {each.error}"})
+            continue
+        share = max(room // max(sum(len(turn.values) for turn in made), 1), 30)
+        parts = None if made is turns[0] else first_divergence(turns[0], made)
+        rollouts.append(
+            {
+                "name": each.name,
+                "reward": f"{each.reward:g}",
+                "failure": each.policy_failure,
+                "feedback": each.feedback,
+                "withheld": ", ".join(each.withheld),
+                "turns": [
+                    {
+                        "name": turn.name,
+                        "is_tool": turn.is_tool,
+                        "parts_here": at == parts,
+                        "told": [(value.role, value.field, shorten(value.text, share)) for value in turn.values],
+                    }
+                    for at, turn in enumerate(made)
+                ],
+            }
+        )
     return {
         "name": group.name,
-        "inputs": [(str(name), str(value)) for name, value in inputs.items()],
+        "inputs": [(str(name), str(value)) for name, value in group.example.inputs().items()],
         "labels": [(str(name), str(value)) for name, value in group.example.labels().items()],
         "rewards": ", ".join(f"{reward:g}" for reward in group.rewards) or "none",
-        "rollouts": [_rollout(each, made, turns[0], room) for each, made in zip(ordered, turns, strict=True)],
+        "rollouts": rollouts,
     }
-
-
-def _turns(rollout: Rollout) -> tuple[Turn, ...]:
-    return parse_trajectory(rollout.trajectory) if isinstance(rollout, Scored) else ()
-
-
-def _rollout(rollout: Rollout, turns: tuple[Turn, ...], best: tuple[Turn, ...], room: int) -> dict[str, Any]:
-    """A rollout for the template; `parts` is the number of the turn in which it leaves the best one."""
-    if isinstance(rollout, Lost):
-        return {"name": rollout.name, "lost": f"{rollout.cause}: {rollout.error}"}
-    share = room // max(sum(len(turn.values) for turn in turns), 1)
-    parts = None if turns is best else first_divergence(best, turns)
-    return {
-        "name": rollout.name,
-        "reward": f"{rollout.reward:g}",
-        "failure": rollout.policy_failure,
-        "feedback": rollout.feedback,
-        "withheld": ", ".join(rollout.withheld),
-        "turns": [_turn(turn, at == parts, max(share, 30)) for at, turn in enumerate(turns)],
-    }
-
-
-def _turn(turn: Turn, parts_here: bool, room: int) -> dict[str, Any]:
-    values = [(value.role, value.field, shorten(value.text, room)) for value in turn.values]
-    return {"name": turn.name, "is_tool": turn.is_tool, "parts_here": parts_here, "told": values}

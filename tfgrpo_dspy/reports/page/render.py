@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from tfgrpo_dspy.reports.page.curve import draw_curve
 from tfgrpo_dspy.reports.page.groups import steps_of
 from tfgrpo_dspy.reports.page.origins import entries_of
 from tfgrpo_dspy.reports.redaction import safe
-from tfgrpo_dspy.reports.story import CANDIDATES, OVERRULED, Block, Entries, Section, Story
+from tfgrpo_dspy.reports.story import CANDIDATES, OVERRULED, Entries, Section, Story
 from tfgrpo_dspy.text import visible
 
 if TYPE_CHECKING:
@@ -50,14 +51,9 @@ def with_verdict(page: str, section: Section) -> str:
 
 
 def _shown(section: Section) -> dict[str, Any]:
-    return {"title": section.title, "blocks": [_block(block) for block in section.blocks]}
-
-
-def _block(block: Block) -> dict[str, Any]:
-    """A block for the template: a table, or a paragraph."""
-    if isinstance(block, Table):
-        return {"columns": block.columns, "rows": block.rows, "numeric": block.numeric}
-    return {"text": block}
+    """A section for the template; each block is a table or a paragraph."""
+    tables = [asdict(block) if isinstance(block, Table) else {"text": block} for block in section.blocks]
+    return {"title": section.title, "blocks": tables}
 
 
 @cache

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from tfgrpo_dspy.library.experience import Author, Experience, Provenance, Source
-from tfgrpo_dspy.library.operations import Add, Delete, Keep, Modify, Operation
+from tfgrpo_dspy.library.operations import Add, Keep, Modify, Operation, operation_id
 from tfgrpo_dspy.library.section import render_lines
 from tfgrpo_dspy.library.similarity import TokenIndex
 from tfgrpo_dspy.text import count_words, one_line, quarter_tokens
@@ -111,109 +111,80 @@ class Application:
         texts = [one_line(operation.text) for operation in ordered if isinstance(operation, Add | Modify)]
         self._index = TokenIndex([(e.id, e.text) for e in self.entries.values()], texts)
         for operation in ordered:
-            match operation:
-                case Add():
-                    self._add(operation)
-                case Modify():
-                    self._modify(operation)
-                case Delete():
-                    old = self._entry_to_change(operation)
-                    if old is not None:
-                        self._put(operation, old, None)
-                case Keep():
-                    self._keep(operation)
-
-    def _add(self, operation: Add) -> None:
-        limit = self._limits.max_experiences
-        if limit is not None and len(self.entries) >= limit:
-            self._refuse(operation, f"the library is full: {len(self.entries)} of at most {limit} entries")
-            return
-        new = Experience(
-            f"G{self.next_id}",
-            one_line(operation.text),
-            scope=operation.scope,
-            provenance=self._mandate.provenance(operation, None),
-        )
-        if self._accepts(operation, new, None):
-            self.next_id += 1
-            self._put(operation, None, new)
-
-    def _modify(self, operation: Modify) -> None:
-        old = self._entry_to_change(operation)
-        if old is not None:
-            provenance = self._mandate.provenance(operation, old)
-            new = replace(old, text=one_line(operation.text), provenance=provenance)
-            if self._accepts(operation, new, old):
+            id = operation_id(operation)
+            old = self.entries.get(id) if id is not None else None
+            new = self._written(operation, old)
+            refusal = self._objection(operation, old) or (self._objection_to(operation, new, old) if new else None)
+            if refusal is not None:
+                self.refusals.append(refusal)
+            else:
                 self._put(operation, old, new)
 
-    def _keep(self, operation: Keep) -> None:
-        entry = self.entries.get(operation.id) if operation.id is not None else None
-        if operation.id is not None and entry is None:
-            self._refuse(operation, self._why_missing(operation.id))
-        else:
-            text = entry.text if entry else None
-            self._record(operation, operation.id, text, text)
+    def _written(self, operation: Operation, old: Experience | None) -> Experience | None:
+        """What an operation would make of an entry, or of nothing."""
+        if isinstance(operation, Add):
+            provenance = self._mandate.provenance(operation, None)
+            return Experience(
+                f"G{self.next_id}", one_line(operation.text), scope=operation.scope, provenance=provenance
+            )
+        if isinstance(operation, Modify) and old is not None:
+            provenance = self._mandate.provenance(operation, old)
+            return replace(old, text=one_line(operation.text), provenance=provenance)
+        return old if isinstance(operation, Keep) else None
 
-    def _entry_to_change(self, operation: Modify | Delete) -> Experience | None:
-        """The entry an operation names, or None after refusing."""
-        entry = self.entries.get(operation.id)
-        if entry is None:
-            self._refuse(operation, self._why_missing(operation.id))
-        elif entry.pinned:
-            self._refuse(operation, f"{entry.id} is pinned")
-        elif entry.id in self._touched:
-            self._refuse(operation, f"{entry.id} was already changed in this update")
-        else:
-            return entry
-        return None
+    def _objection(self, operation: Operation, old: Experience | None) -> Refusal | None:
+        """Why what an operation names cannot be changed, if it cannot."""
+        id, most, size = operation_id(operation), self._limits.max_experiences, len(self.entries)
+        if id is not None and old is None:
+            is_gone = id in self._touched
+            return Refusal(operation, f"{id} was deleted in this update" if is_gone else f"there is no {one_line(id)}")
+        if isinstance(operation, Keep):
+            return None
+        if old is None:
+            is_full = most is not None and size >= most
+            return Refusal(operation, f"the library is full: {size} of at most {most} entries") if is_full else None
+        if old.pinned:
+            return Refusal(operation, f"{old.id} is pinned")
+        return Refusal(operation, f"{old.id} was already changed in this update") if old.id in self._touched else None
 
-    def _accepts(self, operation: Add | Modify, new: Experience, old: Experience | None) -> bool:
-        """Whether a text may enter; refuses the operation if not."""
-        words, max_words = count_words(new.text), self._limits.max_words
+    def _objection_to(self, operation: Operation, new: Experience, old: Experience | None) -> Refusal | None:
+        """Why a text may not enter in place of another one or of none, if it may not."""
+        if new is old:
+            return None
+        words, max_words, limit = count_words(new.text), self._limits.max_words, self._limits.max_tokens
         if not new.text:
-            return self._refuse(operation, "the text is empty")
+            return Refusal(operation, "the text is empty")
         if max_words is not None and words > max_words:
-            return self._refuse(operation, f"{words} words, at most {max_words} are allowed")
+            return Refusal(operation, f"{words} words, at most {max_words} are allowed")
         if old is not None and new.text == old.text:
-            return self._refuse(operation, f"the text is that of {old.id} already", old.id)
+            return Refusal(operation, f"the text is that of {old.id} already", old.id)
         twin = self._index.near_duplicate(new.text, leaving_out=old.id if old else None)
         if twin is not None:
-            return self._refuse(operation, f"it repeats {twin}", twin)
+            return Refusal(operation, f"it repeats {twin}", twin)
         growth = _quarters(new) - (_quarters(old) if old else 0)
         tokens = (self._quarters + growth + 2) // 4  # rounded up, without the last break
-        limit = self._limits.max_tokens
         if limit is None or tokens <= limit or growth <= 0:
-            return True
-        return self._refuse(operation, f"it would make {tokens} tokens, at most {limit} are allowed")
+            return None
+        return Refusal(operation, f"it would make {tokens} tokens, at most {limit} are allowed")
 
-    def _put(self, operation: Add | Modify | Delete, old: Experience | None, new: Experience | None) -> None:
-        if old is not None:
+    def _put(self, operation: Operation, old: Experience | None, new: Experience | None) -> None:
+        if old is not None and new is not old:
             self._index.remove(old.id)
             self._quarters -= _quarters(old)
             self._touched.add(old.id)
-        if new is not None:
+        if new is not None and new is not old:
             self._index.add(new.id, new.text)
             self._quarters += _quarters(new)
-            self.entries[new.id] = new
             self._touched.add(new.id)
-        elif old is not None:
+            self.entries[new.id] = new
+        elif new is None and old is not None:
             del self.entries[old.id]
+        self.next_id += isinstance(operation, Add)
+        before, after = (e.text if e is not None else None for e in (old, new))
         concerned = new or old
-        self._record(
-            operation, concerned.id if concerned else None, old.text if old else None, new.text if new else None
-        )
-
-    def _record(self, operation: Operation, id: str | None, before: str | None, after: str | None) -> None:
-        cited = self._mandate.cited(operation)
-        by = self._mandate.by.get(operation, "update")
-        self.changes.append(Change(operation.op, id, before, after, one_line(operation.reason), cited, by))
-
-    def _refuse(self, operation: Operation, reason: str, repeats: str | None = None) -> Literal[False]:
-        self.refusals.append(Refusal(operation, reason, repeats))
-        return False
-
-    def _why_missing(self, id: str) -> str:
-        return f"{id} was deleted in this update" if id in self._touched else f"there is no {one_line(id)}"
+        cited, by = self._mandate.cited(operation), self._mandate.by.get(operation, "update")
+        id, reason = concerned.id if concerned else None, one_line(operation.reason)
+        self.changes.append(Change(operation.op, id, before, after, reason, cited, by))
 
 
 _PHASE = {"delete": 0, "modify": 1, "add": 2, "keep": 3}

@@ -170,8 +170,8 @@ def _open(part: _Part, good: Sequence[Operation], named: set[str]) -> Labelled:
         spoken = [o for o in good if label in _spoken_for([o], part.labelled)]
         left = advantage.experiences
         if label not in named:
-            is_decided = len(spoken) >= len(left)
-            left = () if is_decided else tuple(text for text in left if not any(_speaks_for(o, text) for o in spoken))
+            has_each = len(spoken) >= len(left)
+            left = () if has_each else tuple(t for t in left if not any(_speaks_for(o, t) for o in spoken))
         if left or label in named:
             found[label] = replace(advantage, experiences=left)
     return found

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import dspy
 
 from tfgrpo_dspy.library.draft import Draft
-from tfgrpo_dspy.library.experience import Experience, Source
+from tfgrpo_dspy.library.experience import Experience
 from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.library.nearness import Nearness
 from tfgrpo_dspy.library.operations import Add, Keep, Modify, Operation, settle_scope
@@ -57,6 +57,10 @@ class _Candidate(NamedTuple):
         """Its advantage, with this candidate alone."""
         return replace(self.advantage, experiences=(self.text,))
 
+    def added(self, briefing: Briefing, reason: str = "") -> Operation:
+        """It as an entry of its own."""
+        return settle_scope(Add(text=self.text, reason=reason, sources=(self.label,)), briefing.readers)
+
     def fate(self, became: Any, id: str | None = None, why: str = "") -> Fate:
         """What became of it."""
         return Fate(self.advantage.group, self.text, became, id, why)
@@ -79,7 +83,6 @@ class _Placing:
     briefing: Briefing
     reflection: Reflection
     draft: Draft
-    sources: dict[str, Source]
     undecided: list[SemanticAdvantage] = field(default_factory=list)
     decided: list[Fate] = field(default_factory=list)
     whys: list[tuple[Cause, str]] = field(default_factory=list)
@@ -157,10 +160,24 @@ def _place_bundle(bundle: _Bundle, briefing: Briefing, reflection: Reflection) -
     sources = {c.label: c.advantage.source for c in bundle.candidates}
     if all(step_of(c.advantage.group) != briefing.step for c in bundle.candidates):
         reflection = reflection.again(briefing.step)  # carried: DSPy's cache may hold the reply that could not be used
-    reflection = replace(reflection, kind=UPDATE)
-    placing = _Placing(briefing, reflection, Draft(bundle.near, bundle.near), sources)
+    placing = _Placing(briefing, replace(reflection, kind=UPDATE), Draft(bundle.near, bundle.near))
+    before, limits = {e.id for e in bundle.near}, briefing.settings.limits
     for candidate, nearest in zip(bundle.candidates, bundle.nearest, strict=True):
-        _place(placing, candidate, nearest)
+        now = placing.draft.now
+        shown = tuple(e for e in now if e.id in nearest or e.id not in before)
+        try:
+            operation = _decide(placing, candidate, replace(now, experiences=shown))
+        except Unusable as error:
+            placing.usage += error.usage
+            placing.whys.append((error.cause, str(error)))
+            if error.cause != "budget":
+                placing.undecided.append(candidate.only())
+                continue
+            operation = candidate.added(briefing, "No budget was left to ask about it.")
+        if operation is not None:
+            placing.draft = placing.draft.then(
+                [operation], "update", step=briefing.step, limits=limits, sources=sources
+            )
     net = placing.draft.net(sources)
     refused = tuple(refusal.operation for refusal in net.refusals)
     remedy = "carried to the next step" if placing.undecided else "added as it is"
@@ -169,32 +186,10 @@ def _place_bundle(bundle: _Bundle, briefing: Briefing, reflection: Reflection) -
     return Update((operations,), tuple(placing.undecided), tuple(placing.decided), failures, placing.usage)
 
 
-def _place(placing: _Placing, candidate: _Candidate, nearest: Sequence[str]) -> None:
-    """Decide about one candidate."""
-    before, now = {e.id for e in placing.draft.before}, placing.draft.now
-    shown = tuple(e for e in now if e.id in nearest or e.id not in before)
-    try:
-        operation = _decide(placing, candidate, replace(now, experiences=shown))
-    except Unusable as error:
-        placing.usage += error.usage
-        placing.whys.append((error.cause, str(error)))
-        if error.cause != "budget":
-            placing.undecided.append(candidate.only())
-            return
-        reason = "No budget was left to ask about it."
-        operation = settle_scope(
-            Add(text=candidate.text, reason=reason, sources=(candidate.label,)), placing.briefing.readers
-        )
-    if operation is not None:
-        limits = placing.briefing.settings.limits
-        step, sources = placing.briefing.step, placing.sources
-        placing.draft = placing.draft.then([operation], "update", step=step, limits=limits, sources=sources)
-
-
 def _decide(placing: _Placing, candidate: _Candidate, shown: ExperienceLibrary) -> Operation | None:
     """The operation that a candidate asks for; None if it says nothing."""
     cited = (candidate.label,)
-    new = settle_scope(Add(text=candidate.text, sources=cited), placing.briefing.readers)
+    new = candidate.added(placing.briefing)
     tried = shown.apply([new], limits=placing.briefing.settings.limits)
     twin = next((refusal.repeats for refusal in tried.refusals if refusal.repeats), None)
     if twin is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import fsum, sqrt
 from statistics import NormalDist
 
@@ -119,12 +119,13 @@ class Holdout:
         return Ruling(hearing.operations if passed else (), refusals, (trial,), usage)
 
     def _try(self, before: ExperienceLibrary, after: ExperienceLibrary, hearing: Hearing) -> tuple[Trial, Usage]:
+        """Look after each round, until it is clear, the problems are used up, or the budget does not allow more."""
         step, seed = hearing.briefing.step, hearing.briefing.settings.seed
         problems, usage = list(self.valset), Usage()
         random.Random(f"{seed}/{step}/gate").shuffle(problems)
         size = -(-len(problems) // self.looks)
-        trial = _Trial(self, len(hearing.operations))
-        for start in range(0, len(problems), size):
+        rows: tuple[list[Sequence[float]], list[Sequence[float]]] = [], []
+        for looks, start in enumerate(range(0, len(problems), size), start=1):
             made = hearing.bench.try_out(
                 (before, after),
                 problems[start : start + size],
@@ -132,75 +133,34 @@ class Holdout:
                 step=step,
                 k=self.k,
             )
+            for side, tried in zip(rows, made, strict=True):
+                side.extend(tried.rewards)
             usage += made[0].usage + made[1].usage
-            trial = trial.with_round(made[0].rewards, made[1].rewards)
-            if trial.is_over or not all(tried.is_whole for tried in made):
+            verdict, surely = self._verdict(*rows, looks)
+            if verdict in ("passed", "worse") or not all(tried.is_whole for tried in made):
                 break
-        return trial.finished(), usage
+        difference = None if surely is None else paired_difference(*rows)
+        rollouts = sum(len(row) for side in rows for row in side)
+        return Trial(len(hearing.operations), verdict, difference, surely, self.least, looks, rollouts), usage
 
+    def _verdict(self, before: Rewards, after: Rewards, look: int) -> tuple[TrialVerdict, float | None]:
+        """What can be said at a look, from 1, and what E' - E is surely above.
 
-@dataclass(frozen=True, slots=True)
-class _Trial:
-    """A trial under way."""
+        Rollouts that are missing are scored against E' for the one, and in its favour before it is called worse.
+        """
+        if not any(b and a for b, a in zip(before, after, strict=True)):
+            return "not measured", None
+        seen = [reward for row in (*before, *after) for reward in row]
+        low, high = min([self.bounds[0], *seen]), max([self.bounds[1], *seen])
 
-    gate: Holdout
-    operations: int
-    before: tuple[tuple[float, ...], ...] = ()
-    after: tuple[tuple[float, ...], ...] = ()
-    looks: int = 0
+        def filled(rows: Rewards, reward: float) -> list[list[float]]:
+            return [[*row, *[reward] * (self.k - len(row))] for row in rows]
 
-    def with_round(self, before: Rewards, after: Rewards) -> _Trial:
-        """One more look."""
-        rows = [tuple(tuple(row) for row in rewards) for rewards in (before, after)]
-        return replace(self, before=self.before + rows[0], after=self.after + rows[1], looks=self.looks + 1)
-
-    def surely_above(self) -> float:
-        """What E' - E is surely above at this look, with the lost rollouts scored against E'."""
-        level = self.gate.level_at(self.looks)
-        return paired_difference(*self._rows(against=True), level=level, bounds=self.bounds).low
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        """The reward range, widened to hold what was seen."""
-        seen = [reward for row in (*self.before, *self.after) for reward in row]
-        low, high = self.gate.bounds
-        return min([low, *seen]), max([high, *seen])
-
-    @property
-    def is_worse(self) -> bool:
-        """Whether "no worse" is refuted, also with the lost rollouts scored in favour of E'."""
-        before, after = self._rows(against=False)
-        losses = [fsum(b) / len(b) - fsum(a) / len(a) for b, a in zip(before, after, strict=True) if a and b]
-        low, high = self.bounds
-        return evidence_above(losses, span=high - low) >= 1 / self.gate.alpha
-
-    @property
-    def is_answered(self) -> bool:
-        """Whether any problem was answered under both."""
-        return any(b and a for b, a in zip(self.before, self.after, strict=True))
-
-    @property
-    def is_over(self) -> bool:
-        """Whether it is clear."""
-        return self.is_answered and (self.surely_above() > -self.gate.least or self.is_worse)
-
-    def _rows(self, *, against: bool) -> tuple[list[list[float]], list[list[float]]]:
-        """The rewards, with every rollout that is missing scored against E', or in its favour."""
-        low, high = self.bounds
-        ends = (high, low) if against else (low, high)
-        made = [
-            [[*row, *[end] * (self.gate.k - len(row))] for row in rows]
-            for rows, end in zip((self.before, self.after), ends, strict=True)
-        ]
-        return made[0], made[1]
-
-    def finished(self) -> Trial:
-        """What came out of it."""
-        made = sum(len(row) for row in (*self.before, *self.after))
-        if not self.is_answered:
-            return Trial(self.operations, "not measured", None, None, self.gate.least, self.looks, made)
-        surely = self.surely_above()
-        verdict: TrialVerdict = "worse" if self.is_worse else "not shown"
-        verdict = "passed" if surely > -self.gate.least else verdict
-        difference = paired_difference(self.before, self.after)
-        return Trial(self.operations, verdict, difference, surely, self.gate.least, self.looks, made)
+        level = self.level_at(look)
+        surely = paired_difference(filled(before, high), filled(after, low), level=level, bounds=(low, high)).low
+        if surely > -self.least:
+            return "passed", surely
+        rows = zip(filled(before, low), filled(after, high), strict=True)
+        losses = [fsum(b) / len(b) - fsum(a) / len(a) for b, a in rows]
+        is_worse = evidence_above(losses, span=high - low) >= 1 / self.alpha
+        return "worse" if is_worse else "not shown", surely

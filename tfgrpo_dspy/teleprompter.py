@@ -268,10 +268,10 @@ def learn(
     else:
         groups = recall(run.past, step.queries, workers, step.number)
     # 2. Group advantage: each group is summarised and compared as soon as it is whole.
-    contrasts = workers.results(contrast(groups, carried.contrasts, briefing, run.reflection, workers))
+    contrasts = workers.results(contrast(groups, carried.contrasts, briefing, workers))
     advantages, briefing = carried.with_advantages_of(contrasts), run.weigh(contrasts, briefing)
     # 3. Optimisation: the one barrier, everything in batch order. All that would change the library is one proposal,
-    proposal = propose(advantages, briefing, run.reflection, workers)
+    proposal = propose(advantages, briefing, workers)
     #    ruled on by what the library would be; nothing edits it afterwards.
     enacted = enact(run.review, run.gate, run.hearing(proposal, advantages, briefing, workers), run.known)
     run.record(step, contrasts, advantages, proposal, enacted, workers)

@@ -245,6 +245,7 @@ class Run:
             library,
             self.settings,
             step.number,
+            self.reflection,
             readers=names if len(names) > 1 else (),
             learned=learned,
             is_last=step.number >= self.steps,

@@ -33,6 +33,6 @@ def settle(run: Run, library: ExperienceLibrary, workers: Workers) -> None:
     groups = workers.results(roll_out(run.policy(library), step.queries, run.metric, workers, sampling))
     contrasts = [Contrast(group) for group in groups]
     briefing = replace(run.weigh(contrasts, run.briefing(step, library)), trial_ends=True)
-    proposal = propose((), briefing, run.reflection, workers)
+    proposal = propose((), briefing, workers)
     enacted = enact(run.review, run.gate, run.hearing(proposal, (), briefing, workers), run.known)
     run.record(step, contrasts, (), proposal, enacted, workers)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -31,7 +30,7 @@ from tfgrpo_dspy.signatures import (
 from tfgrpo_dspy.steps.briefing import Briefing
 from tfgrpo_dspy.steps.lessons import Drawn, fault_of, revised
 from tfgrpo_dspy.steps.reading.texts import read_lesson, says_nothing
-from tfgrpo_dspy.steps.reflection import Answer, Reflection, Unusable
+from tfgrpo_dspy.steps.reflection import Answer, Unusable
 from tfgrpo_dspy.text import neutralise, shorten, tail
 
 _FEEDBACK_TOKENS = 4_000
@@ -41,11 +40,7 @@ _EXCERPT_TOKENS = 250
 
 
 def contrast(
-    groups: Sequence[Future[Group]],
-    carried: Sequence[Contrast],
-    briefing: Briefing,
-    reflection: Reflection,
-    workers: Workers,
+    groups: Sequence[Future[Group]], carried: Sequence[Contrast], briefing: Briefing, workers: Workers
 ) -> list[Future[Contrast]]:
     """Summarise and compare each group as soon as it is whole; groups that teach nothing are passed over.
 
@@ -53,35 +48,34 @@ def contrast(
         groups: This step's groups, under way.
         carried: Contrasts of the step before whose extraction failed; they are extracted again.
         briefing: What the prompts are told.
-        reflection: The LM that answers them.
         workers: The run's pool.
 
     Returns:
         One future per carried contrast, then one per group, in order.
     """
-    extract = partial(_extract, briefing, reflection.again(briefing.step), workers)
-    again = [extract(c.group, c.to_be_extracted_again.summaries) for c in carried]
-    return again + [workers.bind(g, partial(_contrast_group, briefing, reflection, workers)) for g in groups]
+    again = briefing.asking_again()
+    extracted = [_extract(again, workers, c.group, c.to_be_extracted_again.summaries) for c in carried]
+    return extracted + [workers.bind(group, partial(_contrast_group, briefing, workers)) for group in groups]
 
 
-def _contrast_group(briefing: Briefing, reflection: Reflection, workers: Workers, group: Group) -> Future[Contrast]:
+def _contrast_group(briefing: Briefing, workers: Workers, group: Group) -> Future[Contrast]:
     if not group.may_teach(briefing.settings):
         return done(Contrast(group))
 
     def summary(rollout: Scored) -> Future[Summary]:
-        make = partial(_summarise, briefing, reflection, group.example, rollout)
+        make = partial(_summarise, briefing, group.example, rollout)
         reads = (rollout.trajectory, rollout.feedback, str(rollout.reward))
         return workers.task(f"summary {rollout.name}", Summary, make, reads=reads)
 
     def compare(summaries: Sequence[Summary]) -> Future[Contrast]:
         if all(one.was_tried for one in summaries):
-            return _extract(briefing, reflection, workers, group, summaries)
+            return _extract(briefing, workers, group, summaries)
         return done(Contrast(group, tuple(summaries)))  # what is left of the budget goes to groups that are whole
 
     return workers.bind(workers.gather([summary(rollout) for rollout in group.scored]), compare)
 
 
-def _summarise(briefing: Briefing, reflection: Reflection, example: dspy.Example, rollout: Scored) -> Summary:
+def _summarise(briefing: Briefing, example: dspy.Example, rollout: Scored) -> Summary:
     """s_i = M(p_summary, q, o_i); the shortened trajectory stands for one that cannot be had."""
     settings, seen = briefing.settings, briefing.seen(example)
     inputs = {
@@ -96,7 +90,7 @@ def _summarise(briefing: Briefing, reflection: Reflection, example: dspy.Example
     summarizer: Any = SummarizeRollout if settings.show_rewards else judged_without_rewards(SummarizeRollout)
     shown = {**{name: text for name, text in inputs.items() if name not in absent}, **seen}
     try:
-        answer = reflection.ask_within(
+        answer = briefing.reflection.ask_within(
             settings.max_trajectory_tokens,
             showing(without(summarizer, *sorted(absent)), seen),
             lambda tokens: {**shown, "trajectory": shorten(rollout.trajectory, tokens)},
@@ -112,33 +106,31 @@ def _summarise(briefing: Briefing, reflection: Reflection, example: dspy.Example
     return Summary(rollout.name, rollout.reward, _prose(answer.fields["summary"]), usage=answer.usage)
 
 
-def _extract(
-    briefing: Briefing, reflection: Reflection, workers: Workers, group: Group, summaries: Sequence[Summary]
-) -> Future[Contrast]:
+def _extract(briefing: Briefing, workers: Workers, group: Group, summaries: Sequence[Summary]) -> Future[Contrast]:
     """A_text = M(p_extract, q, s_1..s_G, E), as a task of its own."""
-    make = partial(_compare, briefing, reflection, group, summaries)
+    make = partial(_compare, briefing.asking(kind=EXTRACTION), group, summaries)
     reads = (_experiences(briefing, group, summaries), *(f"{s.rollout} {s.reward} {s.text}" for s in summaries))
     made = workers.task(f"extraction {group.name} in s{briefing.step}", Extraction, make, reads=reads)
     return workers.bind(made, lambda extraction: done(Contrast(group, tuple(summaries), extraction)))
 
 
-def _compare(briefing: Briefing, reflection: Reflection, group: Group, summaries: Sequence[Summary]) -> Extraction:
+def _compare(briefing: Briefing, group: Group, summaries: Sequence[Summary]) -> Extraction:
     signature, shown = _question(briefing, group, summaries)
-    settings, reflection = briefing.settings, replace(reflection, kind=EXTRACTION)
+    settings = briefing.settings
 
     def inputs_within(tokens: int) -> dict[str, Any]:
         attempts = _attempts(summaries, tokens // len(summaries), with_rewards=settings.show_rewards)
         return {**shown, "attempts": attempts}
 
     try:
-        answer = reflection.ask_within(
+        answer = briefing.reflection.ask_within(
             settings.max_trajectory_tokens, signature, inputs_within, partial(_blank, "comparison")
         )
     except Unusable as error:
         remedy = "its summaries are carried to the next step"
         failure = Failure("extraction", group.name, str(error), remedy, error.cause)
         return Extraction(None, (failure,), usage=error.usage)
-    return _extraction(group, briefing, reflection, summaries, answer)
+    return _extraction(briefing, group, summaries, answer)
 
 
 def _question(briefing: Briefing, group: Group, summaries: Sequence[Summary]) -> tuple[Any, dict[str, Any]]:
@@ -166,16 +158,14 @@ def _experiences(briefing: Briefing, group: Group, summaries: Sequence[Summary])
     return briefing.experiences_about(briefing.task(group.example), *(summary.text for summary in summaries))
 
 
-def _extraction(
-    group: Group, briefing: Briefing, reflection: Reflection, summaries: Sequence[Summary], answer: Answer
-) -> Extraction:
+def _extraction(briefing: Briefing, group: Group, summaries: Sequence[Summary], answer: Answer) -> Extraction:
     """What a reply gives: lessons, revised where they have a fault; what speaks of its task to the end is left out."""
     example, task, most = example_of(group.name), briefing.task(group.example), briefing.settings.max_words
     drawn_from = Drawn.of({example: task}, briefing.known)
     said = [text for name, text in answer.fields.items() if name.partition("_")[0] == "lesson"]
     comparison, usage, kept, left_out = _prose(answer.fields["comparison"]), answer.usage, [], []
     for text in dict.fromkeys(read_lesson(text) for text in said if not says_nothing(text)):
-        lesson, spent = revised(text, drawn_from, comparison, most, reflection)
+        lesson, spent = revised(text, drawn_from, comparison, most, briefing.reflection)
         usage += spent
         if fault := fault_of(lesson, drawn_from):
             left_out.append(Fate(group.name, lesson, "refused", None, fault.why))

@@ -22,7 +22,7 @@ from tfgrpo_dspy.signatures import UpdateLibrary, with_correction, with_effects,
 from tfgrpo_dspy.steps.briefing import Briefing
 from tfgrpo_dspy.steps.lessons import faults_in, told
 from tfgrpo_dspy.steps.reading.odd import Items
-from tfgrpo_dspy.steps.reflection import Reflection, Unusable
+from tfgrpo_dspy.steps.reflection import Unusable
 from tfgrpo_dspy.text import counted, neutralise, one_line, shorten
 
 _UPDATE_TOKENS = 60_000
@@ -56,7 +56,6 @@ class _Asking:
     """An update under way: the library as far as it has come, and what is known of the questions."""
 
     briefing: Briefing
-    reflection: Reflection
     library: ExperienceLibrary
     rounds: list[tuple[Operation, ...]] = field(default_factory=list)
     undecided: dict[str, SemanticAdvantage] = field(default_factory=dict)
@@ -66,7 +65,7 @@ class _Asking:
     usage: Usage = Usage()
 
 
-def update_at_once(advantages: Sequence[SemanticAdvantage], briefing: Briefing, reflection: Reflection) -> Update:
+def update_at_once(advantages: Sequence[SemanticAdvantage], briefing: Briefing) -> Update:
     """One question for the whole batch; one that is answered in part is asked again about what is left.
 
     Operations that can be read are kept, whatever stands beside them. A reply that broke off is asked again in halves.
@@ -74,14 +73,12 @@ def update_at_once(advantages: Sequence[SemanticAdvantage], briefing: Briefing, 
     Args:
         advantages: Of the batch.
         briefing: What the prompt is told.
-        reflection: The LM that answers.
     """
     labelled = by_label(advantages)
     if all(step_of(advantage.group) != briefing.step for advantage in advantages):
-        reflection = reflection.again(briefing.step)  # all are carried: the prompt may be that of the failed update
-    reflection = replace(reflection, kind=UPDATE, can_split=True)
-    asking = _Asking(briefing, reflection, briefing.library)
-    parts = deque([_Part(labelled, reflection.retries)])
+        briefing = briefing.asking_again()  # all are carried: the prompt may be that of the failed update
+    asking = _Asking(briefing.asking(kind=UPDATE, can_split=True), briefing.library)
+    parts = deque([_Part(labelled, briefing.reflection.retries)])
     while parts:
         parts.extendleft(reversed(_ask(asking, parts.popleft())))
     undecided = tuple(asking.undecided[label] for label in labelled if label in asking.undecided)
@@ -110,7 +107,7 @@ def _ask(asking: _Asking, part: _Part) -> list[_Part]:
         return {**shown, "advantages": "\n\n".join(told)}
 
     try:
-        answer = asking.reflection.ask_within(_UPDATE_TOKENS, signature, inputs_within)
+        answer = briefing.reflection.ask_within(_UPDATE_TOKENS, signature, inputs_within)
     except Unusable as error:
         asking.usage += error.usage
         if error.broke_off and len(labelled) > 1:

@@ -1,9 +1,10 @@
-"""What the reflection prompts of a step are told."""
+"""What the reflection prompts of a step are told, and who answers them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import dspy
 
@@ -17,6 +18,7 @@ from tfgrpo_dspy.program.values import Things, seen_in
 from tfgrpo_dspy.records.effects import Effect
 from tfgrpo_dspy.records.updates import Learned
 from tfgrpo_dspy.settings import Settings
+from tfgrpo_dspy.steps.reflection import Reflection
 from tfgrpo_dspy.text import shorten
 
 _TASK_TOKENS = 4_000
@@ -24,12 +26,14 @@ _TASK_TOKENS = 4_000
 
 @dataclass(frozen=True, slots=True)
 class Briefing:
-    """What every reflection prompt of a step is told."""
+    """What every reflection prompt of a step is told, and the LM that answers."""
 
     objective: str
     library: ExperienceLibrary
     settings: Settings
     step: int
+    reflection: Reflection
+    """M of the paper."""
     effects: tuple[Effect, ...] = ()
     """Measured so far, of its entries; empty without `trials`."""
     dismissed: tuple[Effect, ...] = ()
@@ -46,6 +50,14 @@ class Briefing:
     """What the training examples hold, which lessons must not repeat."""
     shelf: Shelf | None = None
     """The library made ready to be searched; None if prompts show all of it."""
+
+    def asking(self, **changes: Any) -> Briefing:
+        """The same, with other settings of `reflection`."""
+        return replace(self, reflection=replace(self.reflection, **changes))
+
+    def asking_again(self) -> Briefing:
+        """For what failed in an earlier step, see `Reflection.again`."""
+        return replace(self, reflection=self.reflection.again(self.step))
 
     @property
     def experiences(self) -> str:

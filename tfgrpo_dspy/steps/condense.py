@@ -23,20 +23,19 @@ from tfgrpo_dspy.runtime.workers import Workers
 from tfgrpo_dspy.signatures import CondenseLibrary
 from tfgrpo_dspy.steps.briefing import Briefing
 from tfgrpo_dspy.steps.lessons import faults_in, told
-from tfgrpo_dspy.steps.reflection import Reflection, Unusable
+from tfgrpo_dspy.steps.reflection import Unusable
 from tfgrpo_dspy.text import quarter_tokens
 
 _SHOWN_TOKENS = 60_000
 """Estimated tokens of entries that are shown to be condensed at most, the longest ones first (ours)."""
 
 
-def fit(draft: Draft, briefing: Briefing, reflection: Reflection, workers: Workers) -> tuple[Draft, Update]:
+def fit(draft: Draft, briefing: Briefing, workers: Workers) -> tuple[Draft, Update]:
     """The draft within `max_library_tokens`, and what the LM said to that; as it is if it fits.
 
     Args:
         draft: The library after an update, under way.
         briefing: Of the step; its effects decide what goes first.
-        reflection: The LM that condenses.
         workers: The run's pool.
     """
     settings, step = briefing.settings, briefing.step
@@ -45,7 +44,7 @@ def fit(draft: Draft, briefing: Briefing, reflection: Reflection, workers: Worke
         return draft, Update()
     from tfgrpo_dspy.credit.trim import trim
 
-    ask = partial(_condense, draft.now, briefing, reflection)
+    ask = partial(_condense, draft.now, briefing.asking(kind=UPDATE))
     asked = workers.task(f"condensation s{step}", Update, ask, reads=[render_lines(draft.now)])
     made = workers.results([asked])[0]
     asked_for = [operation for operations in made.rounds for operation in operations]
@@ -56,7 +55,7 @@ def fit(draft: Draft, briefing: Briefing, reflection: Reflection, workers: Worke
     return draft.then(gone, "trim", step=step, limits=Limits()), made
 
 
-def _condense(library: ExperienceLibrary, briefing: Briefing, reflection: Reflection) -> Update:
+def _condense(library: ExperienceLibrary, briefing: Briefing) -> Update:
     """Ask the LM to merge what says nearly the same and to say the rest in fewer words."""
     from tfgrpo_dspy.credit.trim import alike_pairs
 
@@ -80,7 +79,7 @@ def _condense(library: ExperienceLibrary, briefing: Briefing, reflection: Reflec
         return {"operations": said} if said else {}
 
     try:
-        answer = replace(reflection, kind=UPDATE).ask_within(_SHOWN_TOKENS, CondenseLibrary, inputs_within, misfits)
+        answer = briefing.reflection.ask_within(_SHOWN_TOKENS, CondenseLibrary, inputs_within, misfits)
     except Unusable as error:
         failure = Failure("update", f"s{briefing.step}", str(error), "entries were taken out instead", error.cause)
         return Update(failures=(failure,), usage=error.usage)

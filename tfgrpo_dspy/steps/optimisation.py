@@ -16,12 +16,9 @@ from tfgrpo_dspy.steps.batch import experiences_about, told_in_full, update_at_o
 from tfgrpo_dspy.steps.briefing import Briefing
 from tfgrpo_dspy.steps.condense import fit
 from tfgrpo_dspy.steps.placing import place_each
-from tfgrpo_dspy.steps.reflection import Reflection
 
 
-def propose(
-    advantages: Sequence[SemanticAdvantage], briefing: Briefing, reflection: Reflection, workers: Workers
-) -> Proposal:
+def propose(advantages: Sequence[SemanticAdvantage], briefing: Briefing, workers: Workers) -> Proposal:
     """All that would change the library in a step, as one proposal that can be ruled on.
 
     The LM turns the batch's semantic advantages into operations; what is on trial and has its verdict stays or goes;
@@ -31,13 +28,12 @@ def propose(
     Args:
         advantages: Of the batch, those carried from the step before first.
         briefing: What the prompts are told; its effects decide what goes by trial, and what is trimmed.
-        reflection: The LM that answers them.
         workers: The run's pool.
     """
     library, settings, step = briefing.library, briefing.settings, briefing.step
     labelled = by_label(advantages)
     sources = {label: advantage.source for label, advantage in labelled.items()}
-    update = _ask(advantages, briefing, reflection, workers)
+    update = _ask(advantages, briefing, workers)
     if briefing.is_last:
         update = _all_used(update, {advantage.group: label for label, advantage in labelled.items()})
     draft = Draft(library, library)
@@ -53,7 +49,7 @@ def propose(
     else:
         for operations in update.rounds:
             draft = draft.then(operations, "update", step=step, limits=settings.limits, sources=sources)
-    draft, condensation = fit(draft, briefing, reflection, workers)
+    draft, condensation = fit(draft, briefing, workers)
     net = draft.net(sources)
     return Proposal(
         library,
@@ -71,15 +67,13 @@ def propose(
     )
 
 
-def _ask(
-    advantages: Sequence[SemanticAdvantage], briefing: Briefing, reflection: Reflection, workers: Workers
-) -> Update:
+def _ask(advantages: Sequence[SemanticAdvantage], briefing: Briefing, workers: Workers) -> Update:
     """What M(p_update, E, A_text of the batch) would do to the library; without any advantage nothing is asked."""
     if briefing.settings.update == "each":
-        return place_each(advantages, briefing, reflection, workers)
+        return place_each(advantages, briefing, workers)
     if not any(a.experiences for a in advantages) and not (advantages and briefing.library.experiences):
         return Update()
-    make = partial(update_at_once, advantages, briefing, reflection)
+    make = partial(update_at_once, advantages, briefing)
     shown, effects = experiences_about(briefing, advantages), briefing.effects_of(briefing.library)
     reads = (shown, effects, *map(told_in_full, advantages))
     return workers.results([workers.task(f"update s{briefing.step}", Update, make, reads=reads)])[0]

@@ -31,7 +31,7 @@ from tfgrpo_dspy.steps.batch import told_in_full
 from tfgrpo_dspy.steps.briefing import Briefing
 from tfgrpo_dspy.steps.lessons import faults_in, told
 from tfgrpo_dspy.steps.reading.texts import read_lesson, says_nothing
-from tfgrpo_dspy.steps.reflection import Reflection, Unusable
+from tfgrpo_dspy.steps.reflection import Unusable
 from tfgrpo_dspy.text import neutralise, one_line, shorten
 
 _SHOWN = 5
@@ -81,7 +81,6 @@ class _Placing:
     """A bundle under way."""
 
     briefing: Briefing
-    reflection: Reflection
     draft: Draft
     undecided: list[SemanticAdvantage] = field(default_factory=list)
     decided: list[Fate] = field(default_factory=list)
@@ -89,15 +88,12 @@ class _Placing:
     usage: Usage = Usage()
 
 
-def place_each(
-    advantages: Sequence[SemanticAdvantage], briefing: Briefing, reflection: Reflection, workers: Workers
-) -> Update:
+def place_each(advantages: Sequence[SemanticAdvantage], briefing: Briefing, workers: Workers) -> Update:
     """Decide about each candidate; where two change one entry, the second is asked about again, shown what it became.
 
     Args:
         advantages: Of the batch.
         briefing: What the prompts are told.
-        reflection: The LM that answers.
         workers: The run's pool.
     """
     candidates = [_Candidate(label, a, text) for label, a in by_label(advantages).items() for text in a.experiences]
@@ -105,7 +101,7 @@ def place_each(
     while candidates:
         now = replace(briefing, library=library)
         bundles = _bundled(candidates, now, together=bool(rounds))
-        answered = workers.results([_asked(i, b, now, reflection, workers) for i, b in enumerate(bundles)])
+        answered = workers.results([_asked(i, b, now, workers) for i, b in enumerate(bundles)])
         kept, late = _without_clashes([o for update in answered for round in update.rounds for o in round])
         made, rounds = [*made, *answered], [*rounds, kept]
         library = library.apply(kept, limits=briefing.settings.limits).library
@@ -145,8 +141,8 @@ def _bundled(candidates: Sequence[_Candidate], briefing: Briefing, *, together: 
     return bundles
 
 
-def _asked(number: int, bundle: _Bundle, briefing: Briefing, reflection: Reflection, workers: Workers) -> Any:
-    make = partial(_place_bundle, bundle, briefing, reflection)
+def _asked(number: int, bundle: _Bundle, briefing: Briefing, workers: Workers) -> Any:
+    make = partial(_place_bundle, bundle, briefing.asking(kind=UPDATE))
     reads = (
         render_lines(bundle.near),
         str(bundle.near.next_id),
@@ -155,12 +151,12 @@ def _asked(number: int, bundle: _Bundle, briefing: Briefing, reflection: Reflect
     return workers.task(f"update s{briefing.step} b{number}", Update, make, reads=reads)
 
 
-def _place_bundle(bundle: _Bundle, briefing: Briefing, reflection: Reflection) -> Update:
+def _place_bundle(bundle: _Bundle, briefing: Briefing) -> Update:
     """One question per candidate, each on the library as the answers before it make it."""
     sources = {c.label: c.advantage.source for c in bundle.candidates}
     if all(step_of(c.advantage.group) != briefing.step for c in bundle.candidates):
-        reflection = reflection.again(briefing.step)  # carried: DSPy's cache may hold the reply that could not be used
-    placing = _Placing(briefing, replace(reflection, kind=UPDATE), Draft(bundle.near, bundle.near))
+        briefing = briefing.asking_again()  # carried: DSPy's cache may hold the reply that could not be used
+    placing = _Placing(briefing, Draft(bundle.near, bundle.near))
     before, limits = {e.id for e in bundle.near}, briefing.settings.limits
     for candidate, nearest in zip(bundle.candidates, bundle.nearest, strict=True):
         now = placing.draft.now
@@ -240,7 +236,7 @@ def _ask(placing: _Placing, candidate: _Candidate, shown: ExperienceLibrary, sig
         inputs["limits"] = f"at most {briefing.settings.max_words} words"
         if effects := briefing.effects_of(shown):
             inputs["effects"], signature = effects, with_effects(signature)
-    answer = placing.reflection.ask(signature, inputs, partial(_misfits, briefing, candidate, shown))
+    answer = briefing.reflection.ask(signature, inputs, partial(_misfits, briefing, candidate, shown))
     placing.usage += answer.usage
     thought = answer.fields.get("thought", "")
     return {**answer.fields, "thought": "" if says_nothing(thought) else one_line(thought)}

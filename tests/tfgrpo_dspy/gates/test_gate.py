@@ -58,9 +58,9 @@ class FakeBench:
 
 
 def hearing(*texts: str, bench: Any = None, library: ExperienceLibrary | None = None, step: int = 1) -> Hearing:
-    briefing = Briefing("do well", library or ExperienceLibrary(), Settings(), step)
-    operations = tuple(Add(text=text) for text in texts)
     nobody: Any = SimpleNamespace()
+    briefing = Briefing("do well", library or ExperienceLibrary(), Settings(), step, nobody)
+    operations = tuple(Add(text=text) for text in texts)
     proposal = Proposal(briefing.library, step, operations)
     return Hearing(proposal, operations, briefing, {}, tuple(examples(3)), nobody, nobody, bench or FakeBench())
 

@@ -39,10 +39,11 @@ def group(*rewards: float, answer: str = "the gold", **about) -> Group:
 def contrast_of(
     engine: Engine, *groups: Group, carried=(), announced=None, library=None, step=1, known=NOTHING, **settings
 ):
-    briefing = Briefing("answer well", library or ExperienceLibrary(), Settings(**settings), step, known=known)
+    reflection = Reflection(engine.lm(), settings.get("retries", 2))
+    library = library or ExperienceLibrary()
+    briefing = Briefing("answer well", library, Settings(**settings), step, reflection, known=known)
     with Workers(2, (lambda e: None) if announced is None else announced.append) as workers:
-        reflection = Reflection(engine.lm(), settings.get("retries", 2))
-        return workers.results(contrast([done(g) for g in groups], carried, briefing, reflection, workers))
+        return workers.results(contrast([done(g) for g in groups], carried, briefing, workers))
 
 
 def test_an_informative_group_is_summarised_rollout_by_rollout_and_compared_once():
@@ -274,14 +275,14 @@ def test_a_group_is_summarised_while_another_still_rolls_out():
         return {"summary": "s"}
 
     engine = Engine(script(policy=policy, summary=summary))
-    briefing = Briefing("o", ExperienceLibrary(), Settings(), 1)
+    briefing = Briefing("o", ExperienceLibrary(), Settings(), 1, Reflection(engine.lm(), 0))
     with dspy.context(lm=engine.lm()), Workers(3) as workers:
         queries = [Query(i, example) for i, example in enumerate(examples(2))]
         sampling = Sampling("training seed 0", 1, 2, 0.7, 0.0)
         groups = roll_out(
             dspy.Predict("question -> answer"), queries, lambda e, p, t=None: int(p.answer), workers, sampling
         )
-        made = workers.results(contrast(groups, (), briefing, Reflection(engine.lm(), 0), workers))
+        made = workers.results(contrast(groups, (), briefing, workers))
     assert [c.group.name for c in made] == ["s1/e0", "s1/e1"]
 
 

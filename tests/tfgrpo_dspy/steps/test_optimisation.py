@@ -37,10 +37,11 @@ def proposed(
     known=Known(),  # noqa: B008 - frozen
     **settings,
 ):
-    briefing = Briefing("answer well", library, Settings(**{"update": "batch", **settings}), step, known=known)
+    reflection = Reflection(lm or engine.lm(), settings.get("retries", 2))
+    settled = Settings(**{"update": "batch", **settings})
+    briefing = Briefing("answer well", library, settled, step, reflection, known=known)
     with Workers(1, (lambda e: None) if announced is None else announced.append) as workers:
-        reflection = Reflection(lm or engine.lm(), settings.get("retries", 2))
-        return propose(list(advantages), briefing, reflection, workers)
+        return propose(list(advantages), briefing, workers)
 
 
 def test_all_advantages_of_the_batch_are_shown_in_one_prompt_and_cited_by_label():

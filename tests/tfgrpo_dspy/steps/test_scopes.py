@@ -33,10 +33,10 @@ class Planner(dspy.Module):
 
 def decided(operations: list[dict[str, object]], readers: tuple[str, ...]) -> tuple[Engine, Proposal]:
     engine = Engine(script(update={"operations": operations}))
-    briefing = Briefing("answer well", LIBRARY, Settings(retries=0, update="batch"), 1, readers=readers)
+    settings = Settings(retries=0, update="batch")
+    briefing = Briefing("answer well", LIBRARY, settings, 1, Reflection(engine.lm(), 0), readers=readers)
     with Workers(1, lambda event: None) as workers:
-        reflection = Reflection(engine.lm(), 0)
-        return engine, propose([advantage(1, "When x, y.")], briefing, reflection, workers)
+        return engine, propose([advantage(1, "When x, y.")], briefing, workers)
 
 
 def test_the_scope_an_update_gives_reaches_the_library():

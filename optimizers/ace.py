@@ -1,15 +1,19 @@
 """ACE: a generator, a reflector and a curator write a playbook, one task at a time (arXiv 2510.04618).
 
 Own implementation. As in the paper: sections, counters that the generator sees, a playbook that only grows, repeats
-left out, and rounds in which the generator tries a failed task again with the reflection in hand. Different: bullets
+left out, and rounds in which the generator tries a failed task again with the reflection in hand. It goes on from a
+playbook that there is already: a student's library, or a file (`ACE(playbook=Playbook.read(path))`). Different: bullets
 that say the same in other words are not merged by embeddings, which the authors' code leaves off too.
 """
 
 from __future__ import annotations
 
+import os
 import random
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import dspy
 from dspy.teleprompt import Teleprompter
@@ -17,8 +21,8 @@ from dspy.teleprompt import Teleprompter
 from optimizers.notes import practise, told_of, until_spent, with_notes
 from optimizers.scaling import AtBudget, Examples, Fitted, Task
 from optimizers.signatures import SECTIONS, CuratePlaybook, ReflectOnTrajectory
-from tfgrpo_dspy import Add, Scored
-from tfgrpo_dspy.kit import one_line
+from tfgrpo_dspy import Add, ExperienceLibrary, Scored, detach, library_of, read_library
+from tfgrpo_dspy.kit import bullets_of, one_line, read_utf8, write_atomically
 from tfgrpo_dspy.rewards import Metric
 
 EPOCHS = 5
@@ -44,6 +48,11 @@ class Bullet:
     def __str__(self) -> str:
         return f"[{self.id}] {self.text} (helpful {self.helpful}, harmful {self.harmful})"
 
+    @property
+    def as_in_files(self) -> str:
+        """Its line in the files of ACE's own code."""
+        return f"[{self.id}] helpful={self.helpful} harmful={self.harmful} :: {self.text}"
+
 
 @dataclass(frozen=True, slots=True)
 class Playbook:
@@ -51,9 +60,38 @@ class Playbook:
 
     bullets: tuple[Bullet, ...] = ()
 
-    def rendered(self) -> str:
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Playbook:
+        """The playbook of a file: text or JSON of ACE's own code, as `write` writes it, or any other library.
+
+        Raises:
+            LibraryFormatError: No bullet is found.
+            OSError: The file cannot be read.
+        """
+        library = read_library(path)
+        if not (found := bullets_of(read_utf8(path), Path(path).name)):
+            return cls.of(library)
+        return cls(
+            tuple(
+                Bullet(b.id, one_line(b.text), b.section or SECTIONS[-1], b.helpful or 0, b.harmful or 0) for b in found
+            )
+        )
+
+    @classmethod
+    def of(cls, library: ExperienceLibrary) -> Playbook:
+        """The experiences of a library as bullets that were never counted."""
+        return cls(tuple(Bullet(f"g-{int(entry.id[1:]):05d}", entry.text) for entry in library))
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Write it as ACE's own code does, as text."""
+        write_atomically(f"{self.rendered(lambda bullet: bullet.as_in_files)}\n", path)
+
+    def rendered(self, line: Callable[[Bullet], str] = str) -> str:
         """One bullet a line with its counters, under the headings of the sections that have any."""
-        found = {section: [str(b) for b in self.bullets if b.section == section] for section in SECTIONS}
+        found: dict[str, list[str]] = {b.section: [] for b in self.bullets if b.section not in SECTIONS}
+        found.update((section, []) for section in SECTIONS)
+        for bullet in self.bullets:
+            found[bullet.section].append(line(bullet))
         return "\n\n".join("\n".join([f"## {name}", *lines]) for name, lines in found.items() if lines) or "(none yet)"
 
     def marked(self, helpful: Sequence[str], harmful: Sequence[str]) -> Playbook:
@@ -69,8 +107,14 @@ class Playbook:
         """The playbook with those bullets at the end of a section, of any length; repeats are left out."""
         said = dict.fromkeys(one_line(text) for text in texts)
         new = [text for text in said if text and text not in {b.text for b in self.bullets}]
-        at = len(self.bullets)
-        return Playbook((*self.bullets, *(Bullet(f"G{at + i}", text, section) for i, text in enumerate(new))))
+        at = 1 + max((int(re.sub(r"\D", "", b.id) or 0) for b in self.bullets), default=0)
+        slug = re.sub(r"[^a-z]", "", section.lower())[:3] or "new"
+        return Playbook((*self.bullets, *(Bullet(f"{slug}-{at + i:05d}", t, section) for i, t in enumerate(new))))
+
+    def section_named(self, said: str) -> str:
+        """The section that a curator means: one that there is or may be, else the last."""
+        known = sorted({*SECTIONS, *(b.section for b in self.bullets)}, key=len, reverse=True)
+        return next((name for name in known if name.upper() in one_line(said).upper()), SECTIONS[-1])
 
 
 class ACE(Teleprompter):
@@ -79,6 +123,7 @@ class ACE(Teleprompter):
     The returned program reads the playbook with its counters, and has it as `playbook`.
 
     Args:
+        playbook: What it starts from; None for the library that the student reads, if it reads one, else nothing.
         metric: Scores the attempts; a reward of 1 ends the rounds on a task.
         calls: LM calls at most; None for all passes.
         per_rollout: LM calls that one attempt takes.
@@ -90,12 +135,14 @@ class ACE(Teleprompter):
         self,
         metric: Metric,
         *,
+        playbook: Playbook | None = None,
         calls: float | None = None,
         per_rollout: float = 1.0,
         rounds: int = ROUNDS,
         seed: int = 0,
     ) -> None:
         super().__init__()
+        self.playbook = playbook
         self.metric, self.calls, self.per_rollout, self.rounds, self.seed = metric, calls, per_rollout, rounds, seed
 
     def compile(
@@ -107,7 +154,9 @@ class ACE(Teleprompter):
         valset: Examples | None = None,
     ) -> dspy.Module:
         """The student with its playbook."""
-        course = _Course(self, student)
+        playbook = Playbook.of(library_of(student)) if self.playbook is None else self.playbook
+        student = detach(student)
+        course = _Course(self, student, playbook)
         with until_spent():
             for example in _passes(trainset, self.seed):
                 if not course.has_room:
@@ -130,7 +179,7 @@ class _Course:
 
     ace: ACE
     student: dspy.Module
-    playbook: Playbook = field(default_factory=Playbook)
+    playbook: Playbook
     spent: float = 0.0
     attempts: int = 0
 
@@ -178,8 +227,7 @@ class _Course:
             reflection=reflected.reflection,
             insights="\n".join(f"- {text}" for text in reflected.insights) or "(none)",
         )
-        named = one_line(curated.section).upper()
-        section = next((name for name in SECTIONS if name in named), SECTIONS[-1])
+        section = self.playbook.section_named(curated.section)
         self.playbook = self.playbook.grown([o.text for o in curated.operations if isinstance(o, Add)], section)
         self.spent += 1
 

@@ -21,7 +21,7 @@ from optimizers.reasoning_bank import ReasoningBank
 from optimizers.refining import Reflexion, SelfRefine
 from programs.demo_world import make_solver
 from tests.optimizers.counting import CountingEngine, counting_lm
-from tfgrpo_dspy import Add, Delete, ExperienceLibrary, Modify, SettingsError
+from tfgrpo_dspy import Add, Delete, ExperienceLibrary, Modify, SettingsError, attach, read_library
 from tfgrpo_dspy.rewards.metrics import number
 from tfgrpo_dspy.simulated import demo_examples, simulated_lm
 
@@ -45,11 +45,48 @@ def lm():
 
 def test_a_playbook_counts_and_only_grows():
     playbook = Playbook().grown(["When a, do b.", "When c, do d."]).grown(["When a, do b."])
-    assert [bullet.id for bullet in playbook.bullets] == ["G0", "G1"]
-    marked = playbook.marked(["[G0]", "G0", "G9"], ["G1"]).marked(["G0"], [])
+    assert [bullet.id for bullet in playbook.bullets] == ["str-00001", "str-00002"]
+    marked = playbook.marked(["[str-00001]", "str-00001", "str-00009"], ["str-00002"]).marked(["str-00001"], [])
     assert [(bullet.helpful, bullet.harmful) for bullet in marked.bullets] == [(2, 0), (0, 1)]
-    assert marked.rendered().splitlines()[:2] == ["## STRATEGIES", "[G0] When a, do b. (helpful 2, harmful 0)"]
-    assert marked.grown(["no"], "OTHERS").rendered().endswith("\n\n## OTHERS\n[G2] no (helpful 0, harmful 0)")
+    assert marked.rendered().splitlines()[:2] == ["## STRATEGIES", "[str-00001] When a, do b. (helpful 2, harmful 0)"]
+    assert marked.grown(["no"], "OTHERS").rendered().endswith("\n\n## OTHERS\n[oth-00003] no (helpful 0, harmful 0)")
+
+
+TRAINED = "\n".join(
+    ["## STRATEGIES AND HARD RULES", "[shr-00001] End code blocks with ``` and a newline(\\n)."]
+    + [
+        f"[shr-{i:05d}] When task {i} asks for it, {f'check field_{i} of the reply, ' * 12}then go on."
+        for i in range(5, 200)
+    ]
+    + ["", "## APIs TO USE FOR SPECIFIC INFORMATION"]
+    + [
+        f"[api-{i:05d}] helpful={i} harmful=1 :: Call show_{i}(id={{x}}) for the {i}th: `a[0]` <b>"
+        for i in range(200, 323)
+    ]
+)
+"""A playbook of the size and shape of those that ACE's authors published; some of its bullets begin alike."""
+
+
+@pytest.mark.parametrize("start", ["file", "student"])
+def test_ace_goes_on_from_a_trained_playbook_and_loses_none_of_its_bullets(start, asked, tmp_path):
+    path = tmp_path / "playbook.txt"
+    path.write_text(TRAINED, encoding="utf-8")
+    student, given = make_solver(), Playbook.read(path)
+    if start == "student":
+        student, given = attach(student, read_library(path)), None
+    program = ACE(number, calls=30, playbook=given).compile(student, demo_examples(6, 0))
+    texts = [entry.text for entry in read_library(path)]
+    assert len(texts) == 319
+    assert [bullet.text for bullet in program.playbook.bullets][:319] == texts
+    assert len(program.playbook.bullets) > 319
+    told = program.predictors()[0].signature.instructions
+    assert all(told.count(text) == 1 for text in texts[:20])
+    program.playbook.write(tmp_path / "grown.txt")
+    back = Playbook.read(tmp_path / "grown.txt")
+    assert {bullet.id: bullet for bullet in back.bullets} == {bullet.id: bullet for bullet in program.playbook.bullets}
+    if start == "file":
+        assert back.rendered().startswith("## STRATEGIES AND HARD RULES\n[shr-00001] End code")
+        assert next(b for b in back.bullets if b.id == "api-00322").helpful >= 322
 
 
 @given(

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from tfgrpo_dspy.names.public import lazily
 
 if TYPE_CHECKING:
-    from tfgrpo_dspy.library.file import write_atomically
+    from tfgrpo_dspy.library.file import read_utf8, write_atomically
+    from tfgrpo_dspy.library.foreign.playbook import bullets_of
     from tfgrpo_dspy.lm.budget import OutOfBudget
     from tfgrpo_dspy.lm.metering import capped
     from tfgrpo_dspy.lm.usage import usage_of
@@ -28,6 +29,7 @@ __all__ = [
     "OutOfBudget",
     "Store",
     "SummarizeRollout",
+    "bullets_of",
     "capped",
     "copy_program",
     "count_words",
@@ -42,6 +44,7 @@ __all__ = [
     "one_line",
     "plugins",
     "put_aside",
+    "read_utf8",
     "render_values",
     "safe",
     "shorten",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from tfgrpo_dspy.errors import LibraryFormatError
 from tfgrpo_dspy.library.experience import Experience, id_number
@@ -23,23 +23,53 @@ _KEYS = ("skills", "bullets")
 """What the mapping of bullets is called, in the present and in earlier versions."""
 
 
+class Bullet(NamedTuple):
+    """One bullet of a playbook as it stands in a file."""
+
+    line: int
+    """From 1; in JSON its number."""
+    id: str
+    text: str
+    section: str
+    """The heading above it; empty without one."""
+    helpful: int | None
+    """Its counters; None where the file has none."""
+    harmful: int | None
+
+
 def is_playbook(text: str) -> bool:
     """Whether a text has a bullet."""
     return any(_BULLET.fullmatch(line.strip()) for line in text.splitlines())
 
 
-def from_playbook(text: str, name: str) -> ExperienceLibrary:
-    """The bullets in file order; section, id and counters go to the reason of each."""
-    section, entries = "", list[Entry]()
+def bullets_of(text: str, name: str) -> list[Bullet]:
+    """The bullets of a playbook, text or JSON, in file order.
+
+    Args:
+        text: Of the file.
+        name: Of the file, for messages.
+
+    Raises:
+        LibraryFormatError: A bullet of a JSON has no text.
+    """
+    if text.lstrip().startswith("{"):
+        document = json.loads(text)
+        return list(_json_bullets(document, name)) if is_playbook_json(document) else []
+    section, bullets = "", list[Bullet]()
     for number, line in enumerate(map(str.strip, text.splitlines()), start=1):
         if heading := _SECTION.fullmatch(line):
             section = heading[1]
-        elif bullet := _BULLET.fullmatch(line):
-            counters = {"helpful": bullet[2], "harmful": bullet[3]} if bullet[2] is not None else {}
-            entries.append(_entry(number, bullet[1], bullet[4], section, counters))
-        elif line and entries:  # a bullet that runs over several lines
-            entries[-1] = entries[-1]._replace(text=f"{entries[-1].text} {line}")
-    return library_of(entries, name, "no `[shr-00001] text` line")
+        elif found := _BULLET.fullmatch(line):
+            helpful, harmful = (None if counter is None else int(counter) for counter in found.group(2, 3))
+            bullets.append(Bullet(number, found[1], found[4], section, helpful, harmful))
+        elif line and bullets:  # a bullet that runs over several lines
+            bullets[-1] = bullets[-1]._replace(text=f"{bullets[-1].text} {line}")
+    return bullets
+
+
+def from_playbook(text: str, name: str) -> ExperienceLibrary:
+    """The bullets in file order; section, id and counters go to the reason of each."""
+    return library_of(map(_entry, bullets_of(text, name)), name, "no `[shr-00001] text` line")
 
 
 def to_playbook(library: ExperienceLibrary) -> str:
@@ -57,9 +87,7 @@ def is_playbook_json(document: object) -> bool:
 
 def from_playbook_json(document: Mapping[str, Any], name: str) -> ExperienceLibrary:
     """The bullets of a playbook's or a skillbook's JSON, in file order."""
-    held = next(document[key] for key in _KEYS if isinstance(document.get(key), dict | list))
-    items = held.items() if isinstance(held, dict) else ((str(at), one) for at, one in enumerate(held))
-    return library_of(_json_entries(items, name), name, "no bullet with a text")
+    return library_of(map(_entry, _json_bullets(document, name)), name, "no bullet with a text")
 
 
 def to_playbook_json(library: ExperienceLibrary) -> str:
@@ -84,22 +112,25 @@ def to_playbook_json(library: ExperienceLibrary) -> str:
     )
 
 
-def _json_entries(items: Any, name: str) -> Iterator[Entry]:
+def _json_bullets(document: Mapping[str, Any], name: str) -> Iterator[Bullet]:
+    held = next(document[key] for key in _KEYS if isinstance(document.get(key), dict | list))
+    items = held.items() if isinstance(held, dict) else ((str(at), one) for at, one in enumerate(held))
     for at, (key, item) in enumerate(items, start=1):
         content = item.get("content", item.get("text")) if isinstance(item, dict) else item
         if not isinstance(content, str):
             raise LibraryFormatError(f"{name}: bullet {key} has no text in `content`; give it one or take it out")
         told = item if isinstance(item, dict) else {}
-        counters = {word: told[word] for word in ("helpful", "harmful") if isinstance(told.get(word), int)}
-        yield _entry(at, str(told.get("id", key)), content, str(told.get("section", "")), counters)
+        helpful, harmful = (told[word] if isinstance(told.get(word), int) else None for word in ("helpful", "harmful"))
+        yield Bullet(at, str(told.get("id", key)), content, str(told.get("section", "")), helpful, harmful)
 
 
-def _entry(line: int, id: str, text: str, section: str, counters: Mapping[str, Any]) -> Entry:
-    own = _OURS.fullmatch(id)
-    scope = section.removeprefix(_SCOPED) if own and section.startswith(_SCOPED) else None
-    parts = ["imported from ACE playbook", *([f"section {section}"] if section else []), id]
-    parts += [f"{word} {number}" for word, number in counters.items()]
-    return Entry(line, f"G{own[1]}" if own else None, text, ", ".join(parts), scope)
+def _entry(bullet: Bullet) -> Entry:
+    own = _OURS.fullmatch(bullet.id)
+    scope = bullet.section.removeprefix(_SCOPED) if own and bullet.section.startswith(_SCOPED) else None
+    parts = ["imported from ACE playbook", *([f"section {bullet.section}"] if bullet.section else []), bullet.id]
+    counters = {"helpful": bullet.helpful, "harmful": bullet.harmful}
+    parts += [f"{word} {number}" for word, number in counters.items() if number is not None]
+    return Entry(bullet.line, f"G{own[1]}" if own else None, bullet.text, ", ".join(parts), scope)
 
 
 def _sections(library: ExperienceLibrary) -> dict[str, list[Experience]]:

@@ -2,7 +2,8 @@
 
 `dspy.clients.engines` names them, and their contract is public: `complete(Request) -> Response`. While a run is under
 way their methods go through `engine.ask`, whichever LM asks them: the user's own, a copy, a subclass, one that is
-wrapped by instrumentation, made within a program or kept in a global. Nothing of an LM is changed.
+wrapped by instrumentation, made within a program or kept in a global. Nothing of an LM is changed. Meanwhile DSPy's
+list of prices is looked through once a model, not once a reply.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from tfgrpo_dspy.lm.engine import ask, board, streaming
 from tfgrpo_dspy.lm.errands import Asked, errand_of
 from tfgrpo_dspy.lm.flight import flying
 from tfgrpo_dspy.lm.scope import Scope, scope_here, scope_of_stray
-from tfgrpo_dspy.lm.undocumented import engines_of
+from tfgrpo_dspy.lm.undocumented import PRICE_LIST, engines_of, remembered
 from tfgrpo_dspy.lm.ways import TASK, THREAD, drive
 
 _ENGINES = (LM15Engine, AsyncLM15Engine, LiteLLMEngine, AsyncLiteLLMEngine, LegacyEngine, AsyncLegacyEngine)
@@ -47,6 +48,7 @@ class _Held:
             self._users += 1
             for engine in _ENGINES:
                 self.hold(engine)
+            self._replace(*PRICE_LIST, remembered)
 
     def leave(self) -> None:
         with self._lock:
@@ -63,16 +65,19 @@ class _Held:
     def hold(self, owner: Any) -> None:
         """Let the requests of an engine, or of a class of engines, be metered."""
         for name in _METHODS:
-            original = getattr(owner, name, None)
-            if not callable(original) or hasattr(original, "original"):
-                continue
-            with self._lock:
-                if self._users:
-                    is_own = name in vars(owner)
-                    method = _method(name, original, owner)
-                    method.original = original
-                    setattr(owner, name, method)
-                    self._methods.append((owner, name, method, is_own))
+            self._replace(owner, name, partial(_method, name, owner))
+
+    def _replace(self, owner: Any, name: str, instead: Callable[[Any], Any]) -> None:
+        original = getattr(owner, name, None)
+        if not callable(original) or hasattr(original, "original"):
+            return
+        with self._lock:
+            if self._users:
+                is_own = name in vars(owner)
+                method = instead(original)
+                method.original = original
+                setattr(owner, name, method)
+                self._methods.append((owner, name, method, is_own))
 
 
 _HELD = _Held()
@@ -95,7 +100,7 @@ def hold_engines_of(lms: Iterable[object]) -> None:
             _HELD.hold(engine if "complete" in getattr(engine, "__dict__", {}) else type(engine))
 
 
-def _method(name: str, original: Callable[..., Any], owner: Any) -> Any:
+def _method(name: str, owner: Any, original: Callable[..., Any]) -> Any:
     """What stands in an engine's place: it makes a call of a run an errand, and lets any other through."""
     is_class = isinstance(owner, type)
     unbound = original if is_class else _unbound(original)

@@ -4,6 +4,8 @@
   takes a transport through its public `RouterConfig`; the ones here are its own, with sockets that look at the
   request's `Flight` at each read, and replies that can be read once more.
 - Prices, which a cap in US dollars needs before the first call, and context windows.
+- The list of prices, which DSPy looks through for each reply: of a model that is not on it, for longer than all else
+  that a call takes of it.
 - Which models take no temperature but their own.
 - The engines that an LM was given.
 - The marks around what is no text in DSPy's texts.
@@ -13,7 +15,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
@@ -27,7 +29,7 @@ from dspy._vendor.lm15.transports import (
     TransportResponse,
 )
 from dspy.adapters.types.base_type import CUSTOM_TYPE_END_IDENTIFIER, CUSTOM_TYPE_START_IDENTIFIER
-from dspy.clients import base_lm
+from dspy.clients import base_lm, costs
 from dspy.clients.capabilities import resolve
 from dspy.clients.costs import estimate_cost
 from dspy.clients.model_metadata import model_info, rate
@@ -202,6 +204,14 @@ async def _anothing(_: bool) -> None: ...
 
 
 # Prices.
+
+PRICE_LIST = costs, "model_info"
+"""Where DSPy looks what a reply's model costs."""
+
+
+def remembered(look_up: Callable[..., Any]) -> Callable[..., Any]:
+    """The same, with one look for each model; what it finds is only read."""
+    return lru_cache(maxsize=256)(look_up)
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,6 +132,19 @@ def test_prices_are_found_by_provider_and_model():
     assert {"provider", "requested_model", "request"} <= inspect.signature(costs.estimate_cost).parameters.keys()
 
 
+def test_while_a_run_is_under_way_the_price_list_is_looked_through_once_for_a_model(monkeypatch):
+    """If not: each reply of a model that is not on it takes DSPy a millisecond more; see `undocumented.PRICE_LIST`."""
+    owner, name = undocumented.PRICE_LIST
+    original, looks = getattr(owner, name), []
+    look = lambda *args, **kwargs: looks.append(args) or original(*args, **kwargs)  # noqa: E731
+    monkeypatch.setattr(owner, name, look)
+    with stub(lambda n: (200, OK, {})) as server, metered(lm(server.api_base)):
+        for _ in range(5):
+            ask()
+    assert 0 < len(looks) == len(set(looks))
+    assert getattr(owner, name) is look
+
+
 def test_the_engines_of_an_lm_are_kept_by_these_names():
     """If not: `undocumented.engines_of` finds the engines of the user's own by them."""
     engine = Engine(script())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import log
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -37,10 +37,11 @@ class Nearness:
         texts: The texts that will be asked about.
     """
 
-    def __init__(self, entries: Sequence[tuple[str, str]], texts: Iterable[str]) -> None:
+    def __init__(self, entries: Sequence[tuple[str, str]], texts: Sequence[str]) -> None:
         import numpy as np
 
         asked = [_words(text) for text in texts]
+        self._words = dict(zip(texts, asked, strict=True))
         wanted = frozenset[str]().union(*asked)
         self._ids = [id for id, _ in entries]
         places: dict[str, list[int]] = {word: [] for word in wanted}
@@ -57,7 +58,7 @@ class Nearness:
         """Ids of the entries near to one of the texts, at most k, nearest first, of equals the first."""
         import numpy as np
 
-        words = _words(text) & self._weights.keys()
+        words = self._words[text]
         scores = np.zeros(len(self._ids))
         for word in sorted(words):
             scores[self._places[word]] += self._weights[word]
@@ -66,7 +67,7 @@ class Nearness:
 
     def are_alike(self, a: str, b: str) -> bool:
         """Whether two of the texts share much of what they say."""
-        left, right = _words(a), _words(b)
+        left, right = self._words[a], self._words[b]
         longer = max(self._weight(left), self._weight(right))
         return self._weight(left & right) >= ALIKE * longer
 

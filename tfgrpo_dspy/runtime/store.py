@@ -47,6 +47,8 @@ T = TypeVar("T")
 
 START, OUTCOME = "start", "outcome"
 """What a run set out to do, and what it came to, among what is said of it as a whole."""
+_AT_HAND = 1_000_000
+"""Characters of the latest rollouts' texts that need not be read back."""
 _SHOWN = 60
 """Characters of a setting that a message shows at most."""
 
@@ -100,6 +102,8 @@ class Store:
         self._provisional: dict[str, tuple[Any, Any]] = {}
         self._pending: list[Spent] = []
         self._waiting: list[_Job] = []
+        self._recent: dict[int, Mapping[str, str]] = {}
+        self._at_hand = 0
         self._refused: sqlite3.Error | None = None
         if self.folder is None:
             self._use(database.connect(None))
@@ -191,6 +195,7 @@ class Store:
         number = self._write(record)
         if number is None or not isinstance(made, Scored):
             return made
+        self._remember(number, {text: getattr(made, text) for text in LONG})
         kept: Any = on_shelf(made, self, number)
         return kept  # type: ignore[no-any-return]
 
@@ -267,10 +272,23 @@ class Store:
     def part(self, number: int) -> Any:
         """What was written under a number: long texts of a rollout, a part of a step's record, as a JSON value."""
         with self._lock:
+            if (texts := self._recent.get(number)) is not None:
+                return texts
             record = database.record_at(self._connection, number)
         if record is None or not record.is_whole:
             raise StoreError(f"record {number} of {self.path} was damaged while the run went on; run the command again")
-        return json.loads(record.value)
+        value = json.loads(record.value)
+        if record.kind == TEXTS:
+            self._remember(number, value)
+        return value
+
+    def _remember(self, number: int, texts: Mapping[str, str]) -> None:
+        """Texts that were just written or read are asked for again soon, each by its name."""
+        with self._lock:
+            self._at_hand += sum(map(len, texts.values())) - sum(map(len, self._recent.pop(number, {}).values()))
+            self._recent[number] = texts
+            while self._at_hand > _AT_HAND:
+                self._at_hand -= sum(map(len, self._recent.pop(next(iter(self._recent))).values()))
 
     # Writing.
 

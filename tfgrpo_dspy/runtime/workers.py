@@ -32,6 +32,9 @@ from tfgrpo_dspy.text import fingerprint
 
 logger = logging.getLogger(__name__)
 
+_AT_ONCE = 0.02
+"""Seconds in which events are collected, once there was one."""
+
 P = ParamSpec("P")
 R = TypeVar("R")
 S = TypeVar("S")
@@ -177,11 +180,14 @@ class Workers:
 
     def results(self, futures: Sequence[Future[R]]) -> list[R]:
         """Wait for all results, in the given order, handing on events meanwhile; raises the first error at once."""
-        everything = self.gather(futures)
+        everything, is_over = self.gather(futures), threading.Event()
+        everything.add_done_callback(lambda _: is_over.set())
         everything.add_done_callback(self._announced.put)
         while (event := self._announced.get()) is not everything:
             if not isinstance(event, Future):  # of results that nobody waited for to the end
                 self._announce(event)
+            if self._announced.empty():
+                is_over.wait(_AT_ONCE)  # to be woken by each event costs more than to take it
         try:
             return everything.result()
         except CancelledError:

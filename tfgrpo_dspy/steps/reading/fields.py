@@ -25,6 +25,8 @@ _COMPLETED = re.compile(
 )
 """What may stand at the end of a reply, more than once, and is none of its text; a mark may have been cut."""
 _MOST_AT_END = 3
+_LONGEST_AT_END = 100
+"""Characters of such a mark at most, so that not all of a reply is searched for it."""
 _UNSEEN = re.compile("[\u200b\u2060\ufeff\r]")
 """Characters of no width that some endpoints and models put between others, but for those that join letters."""
 
@@ -46,7 +48,8 @@ def split_reply(reply: str, wanted: Collection[str]) -> Parts:
     text = _UNSEEN.sub("", without_thought(reply, wanted)).strip()
     text = text.replace("\\n", "\n") if "\\n[[ ##" in text else text
     for _ in range(_MOST_AT_END):
-        text = _COMPLETED.sub("", text).strip()
+        found = _COMPLETED.search(text, max(0, len(text) - _LONGEST_AT_END))
+        text = text if found is None else text[: found.start()].strip()
     named = _between_marks(text, wanted) or _between_tags(text, wanted)
     if named and len(named) == len(wanted) and all(value.strip() for value in named.values()):
         return Parts(named)
@@ -114,7 +117,7 @@ def _pieces(text: str, found: Sequence[re.Match[str]], by_key: Mapping[str, str]
         name = by_key.get(key_of([group for group in match.groups() if group][-1]))
         if name is not None:
             said = text[match.end() : end].strip()
-            is_shown = key_of(said) == key_of(name)  # `{name}`, as prompts show it
+            is_shown = len(said) <= 2 * len(name) + 8 and key_of(said) == key_of(name)  # `{name}`, as in prompts
             pieces[name] = pieces.get(name) or ("" if is_shown else said)
     return pieces
 

@@ -46,9 +46,7 @@ def spread_of(groups: Sequence[Sequence[float]]) -> float:
 def effects_of(measured: Sequence[Measured], spread: float) -> tuple[Effect, ...]:
     """The effect of each entry of which a group tells anything, in the given order.
 
-    Args:
-        measured: Those to be seen together: each is shrunken towards the mean of all.
-        spread: Standard deviation of the rewards of one question.
+    All are seen together: each is shrunken towards the mean of all. `spread` is that of `spread_of`.
     """
     found = [(m, where, overall) for m in measured if (seen := _within(m)) is not None for where, overall in [seen]]
     if not found:

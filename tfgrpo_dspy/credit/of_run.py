@@ -31,9 +31,6 @@ class Trials:
 
     An entry that an update added is held against nothing; one that it changed, against what it said before, once that
     had been established.
-
-    Args:
-        likeness: Of the run's tasks.
     """
 
     def __init__(self, likeness: Likeness) -> None:

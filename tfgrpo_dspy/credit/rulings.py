@@ -71,11 +71,6 @@ def within_verdicts(
 
     A text that a trial took out is not learned anew, in these words or nearly these, and an entry that helps is not
     deleted.
-
-    Args:
-        operations: Of the update.
-        effects: Of the present library's entries.
-        dismissed: Of texts that trials took out.
     """
     helpful = {effect.id: effect for effect in effects if effect.verdict == "helps"}
     gone = [(normalised_tokens(effect.text), effect) for effect in dismissed]

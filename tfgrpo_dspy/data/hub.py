@@ -16,13 +16,7 @@ _FORMATS = {"jsonl": "json", "json": "json", "csv": "csv", "tsv": "csv", "parque
 
 
 def hub_rows(source: str, split: str | None, limit: int | None) -> Iterator[Row]:
-    """Rows of a dataset of the Hub; where they have an end only so many are fetched.
-
-    Args:
-        source: `owner/name`, `owner/name:configuration`, each with `@revision` behind it or not.
-        split: E.g. `test` or `train[:100]`; None for the only one.
-        limit: Rows wanted at most.
-    """
+    """Rows of a dataset of the Hub; where they have an end only so many are fetched."""
     datasets = _package(f"loading {source} from the Hub")
     named, _, revision = source.partition("@")
     name, _, config = named.partition(":")

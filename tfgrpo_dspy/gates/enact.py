@@ -20,11 +20,7 @@ from tfgrpo_dspy.records.updates import Enacted, Ruling
 def enact(review: Review | None, gate: Gate | None, hearing: Hearing, known: Known) -> Enacted:
     """What becomes of a proposal.
 
-    Args:
-        review: A person, who rules first.
-        gate: Rules on what a person let pass.
-        hearing: The proposal, and what is known to who rules on it.
-        known: What the trainset says, for flags.
+    A person rules first, the gate on what they let pass.
 
     Raises:
         SettingsError: The review returned something else than a decision per proposal.

@@ -84,14 +84,7 @@ class Mandate:
 
 
 class Application:
-    """Operations on their way into a library: the entries so far, and what has become of each operation.
-
-    Args:
-        experiences: The library's entries.
-        next_id: Number of the next entry to be added.
-        mandate: Who asks.
-        limits: Bounds to enforce.
-    """
+    """Operations on their way into a library: the entries so far, and what has become of each operation."""
 
     def __init__(self, experiences: Sequence[Experience], next_id: int, mandate: Mandate, limits: Limits) -> None:
         self.entries = {e.id: e for e in experiences}

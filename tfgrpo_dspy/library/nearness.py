@@ -31,10 +31,6 @@ class Nearness:
     """Finds entries that share words with texts that are known beforehand: only their words are looked up.
 
     Time grows with the entries once, when it is made, and hardly with each question after that.
-
-    Args:
-        entries: Id and text of each entry.
-        texts: The texts that will be asked about.
     """
 
     def __init__(self, entries: Sequence[tuple[str, str]], texts: Sequence[str]) -> None:

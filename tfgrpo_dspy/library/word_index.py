@@ -44,9 +44,6 @@ class Match(NamedTuple):
 class WordIndex:
     """Texts, made ready to be searched; safe to share between threads.
 
-    Args:
-        texts: To be searched.
-
     Raises:
         MissingExtraError: bm25s is not installed.
     """

@@ -12,11 +12,7 @@ from typing import Any
 
 
 def lazily(room: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """The `__getattr__` and the `__dir__` of a package, whose `if TYPE_CHECKING:` says where its public names are.
-
-    Args:
-        room: The package, as its `__name__`.
-    """
+    """The `__getattr__` and the `__dir__` of a package, whose `if TYPE_CHECKING:` says where its public names are."""
 
     def load(name: str) -> Any:
         if name.startswith("__") or name not in _homes(room):

@@ -84,12 +84,7 @@ def askers(program: dspy.Module) -> list[dspy.Predict]:
 
 
 def say_elsewhere(program: dspy.Module, caps: Collection[str]) -> None:
-    """Say whose LM calls cannot be seen, and which caps therefore do not hold.
-
-    Args:
-        program: What is to be rolled out.
-        caps: Those that are set.
-    """
+    """Say whose LM calls cannot be seen, and which caps therefore do not hold."""
     named = ", ".join(p.called for p in program.predictors() if getattr(p, "asks_elsewhere", False))
     if named:
         seen = [cap for cap in caps if cap != "max_seconds"]

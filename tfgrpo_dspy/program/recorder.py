@@ -42,9 +42,6 @@ class Recorder(Listener, BaseCallback):
     """Records the calls of one rollout that are made in the context `recording`.
 
     It is a callback only for programs that do more than call a predictor: DSPy takes 0.1 ms a call to tell callbacks.
-
-    Args:
-        names: Predictor names by `id(predictor)`, for readable trajectories.
     """
 
     def __init__(self, names: Mapping[int, str] | None = None) -> None:

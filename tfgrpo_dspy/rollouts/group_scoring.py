@@ -90,13 +90,7 @@ class Jury(NamedTuple):
 
 
 def settled(made: Unscored, verdict: Verdict, position: int) -> Rollout:
-    """A rollout with what a verdict says of it.
-
-    Args:
-        made: The rollout.
-        verdict: On its group.
-        position: Its place among the rollouts that the metric was shown.
-    """
+    """A rollout with what a verdict says of it."""
     usage = made.usage if position else made.usage + verdict.usage
     if verdict.lost is not None:
         return Lost(made.name, *verdict.lost, usage, made.seconds)

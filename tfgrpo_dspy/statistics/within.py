@@ -56,9 +56,6 @@ class Within:
         1/c (Ville's inequality; Wald, "Sequential Tests of Statistical Hypotheses", 1945), as far as the estimate is
         about normal. The error is estimated; its variance counts for as much more as Student's distribution of so many
         degrees of freedom has than the normal one, three times at most.
-
-        Args:
-            size: The effect, positive or negative.
         """
         freedom = max(self.freedom, _FEWEST)
         variance = self.error**2 * freedom / (freedom - 2)

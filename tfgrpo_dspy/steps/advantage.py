@@ -44,14 +44,7 @@ def contrast(
 ) -> list[Future[Contrast]]:
     """Summarise and compare each group as soon as it is whole; groups that teach nothing are passed over.
 
-    Args:
-        groups: This step's groups, under way.
-        carried: Contrasts of the step before whose extraction failed; they are extracted again.
-        briefing: What the prompts are told.
-        workers: The run's pool.
-
-    Returns:
-        One future per carried contrast, then one per group, in order.
+    Those that the step before carried, whose extraction failed, are extracted again and come first.
     """
     again = briefing.asking_again()
     extracted = [_extract(again, workers, c.group, c.to_be_extracted_again.summaries) for c in carried]

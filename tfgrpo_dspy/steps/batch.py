@@ -69,10 +69,6 @@ def update_at_once(advantages: Sequence[SemanticAdvantage], briefing: Briefing) 
     """One question for the whole batch; one that is answered in part is asked again about what is left.
 
     Operations that can be read are kept, whatever stands beside them. A reply that broke off is asked again in halves.
-
-    Args:
-        advantages: Of the batch.
-        briefing: What the prompt is told.
     """
     labelled = by_label(advantages)
     if all(step_of(advantage.group) != briefing.step for advantage in advantages):

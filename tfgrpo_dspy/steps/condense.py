@@ -31,13 +31,7 @@ _SHOWN_TOKENS = 60_000
 
 
 def fit(draft: Draft, briefing: Briefing, workers: Workers) -> tuple[Draft, Update]:
-    """The draft within `max_library_tokens`, and what the LM said to that; as it is if it fits.
-
-    Args:
-        draft: The library after an update, under way.
-        briefing: Of the step; its effects decide what goes first.
-        workers: The run's pool.
-    """
+    """The draft within `max_library_tokens`, and what the LM said to that; as it is if it fits."""
     settings, step = briefing.settings, briefing.step
     most, count = settings.max_library_tokens, settings.count_tokens
     if most is None or tokens_of(draft.now, count) <= most:

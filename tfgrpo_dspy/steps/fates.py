@@ -32,14 +32,7 @@ class _Outcome(NamedTuple):
 def fates_of(
     contrasts: Sequence[Contrast], advantages: Sequence[SemanticAdvantage], proposal: Proposal, enacted: Enacted
 ) -> tuple[Fate, ...]:
-    """One fate per candidate: of those that extractions left out, then of those that went into the update.
-
-    Args:
-        contrasts: Of the step.
-        advantages: That went into its update, those carried from the step before first.
-        proposal: What the update made of them.
-        enacted: What became of it.
-    """
+    """One fate per candidate: of those that extractions left out, then of those that went into the update."""
     left_out = [fate for c in contrasts if c.extraction is not None for fate in c.extraction.left_out]
     given = [(advantage, text) for advantage in advantages for text in advantage.experiences]
     decided = {(fate.group, fate.text): fate for fate in proposal.decided}

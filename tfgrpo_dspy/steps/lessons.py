@@ -81,15 +81,8 @@ class Fault(NamedTuple):
 def revised(text: str, drawn_from: Drawn, why: str, most: int, reflection: Reflection) -> tuple[str, Usage]:
     """A lesson without its faults, as far as the LM can mend them: a short question for each, while tries are left.
 
-    Args:
-        text: The lesson, on one line.
-        drawn_from: The task.
-        why: What the comparison showed.
-        most: Words that a lesson should have.
-        reflection: The LM that answers.
-
-    Returns:
-        The lesson, as it was if nothing better could be had.
+    It should have at most `most` words, and teach what the comparison showed (`why`); it stays as it was if nothing
+    better could be had.
     """
     spent, left = Usage(), reflection.retries
     while left and (fault := fault_of(text, drawn_from, most)):

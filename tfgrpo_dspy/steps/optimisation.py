@@ -24,11 +24,6 @@ def propose(advantages: Sequence[SemanticAdvantage], briefing: Briefing, workers
     The LM turns the batch's semantic advantages into operations; what is on trial and has its verdict stays or goes;
     and what then exceeds `max_library_tokens` is condensed and trimmed. A failed update carries its advantages to the
     next step.
-
-    Args:
-        advantages: Of the batch, those carried from the step before first.
-        briefing: What the prompts are told; its effects decide what goes by trial, and what is trimmed.
-        workers: The run's pool.
     """
     library, settings, step = briefing.library, briefing.settings, briefing.step
     labelled = by_label(advantages)
@@ -80,12 +75,7 @@ def _ask(advantages: Sequence[SemanticAdvantage], briefing: Briefing, workers: W
 
 
 def _all_used(update: Update, labels: Mapping[str, str]) -> Update:
-    """What the last step makes of candidates about which nothing could be had: they are added, unless repeated.
-
-    Args:
-        update: As it was answered.
-        labels: Group to its label in operations.
-    """
+    """What the last step makes of candidates about which nothing could be had: they are added, unless repeated."""
     if not update.undecided:
         return update
     reason = "Nothing could be had about it, and no step is left."

@@ -89,13 +89,7 @@ class _Placing:
 
 
 def place_each(advantages: Sequence[SemanticAdvantage], briefing: Briefing, workers: Workers) -> Update:
-    """Decide about each candidate; where two change one entry, the second is asked about again, shown what it became.
-
-    Args:
-        advantages: Of the batch.
-        briefing: What the prompts are told.
-        workers: The run's pool.
-    """
+    """Decide about each candidate; of two that change one entry the second is asked about again, on what it became."""
     candidates = [_Candidate(label, a, text) for label, a in by_label(advantages).items() for text in a.experiences]
     library, made, rounds, decided = briefing.library, list[Update](), list[tuple[Operation, ...]](), list[Fate]()
     while candidates:

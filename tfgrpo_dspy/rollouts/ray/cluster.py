@@ -64,13 +64,7 @@ class _Handle:
 
 
 class Cluster:
-    """A Ray cluster for one run; `open` of `RayExecutor` makes it.
-
-    Args:
-        connection: To the cluster, and which workers there may be.
-        pace: For the meters of the workers.
-        settings: DSPy's, of which workers get all that makes sense there.
-    """
+    """A Ray cluster for one run; `open` of `RayExecutor` makes it."""
 
     def __init__(self, connection: Connection, pace: Pace, settings: Mapping[str, Any]) -> None:
         self._connection, self._pace, self._settings = connection, pace, settings
@@ -268,11 +262,7 @@ class Cluster:
 
 
 class Inbox:
-    """Takes in what workers tell: a method for each message, with the worker first.
-
-    Args:
-        meter: Of the run.
-    """
+    """Takes in what workers tell: a method for each message, with the worker first."""
 
     def __init__(self, meter: Meter) -> None:
         self.meter = meter

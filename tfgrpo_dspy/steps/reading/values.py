@@ -26,12 +26,7 @@ _SHOWN_TOKENS = 60
 
 
 def read_reply(reply: str, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Each wanted field of a reply as a value of its type, or `Odd`. Total: no reply raises.
-
-    Args:
-        reply: As the model wrote it.
-        fields: Name to annotation.
-    """
+    """Each wanted field of a reply as a value of its type, or `Odd`. Total: no reply raises."""
     parts = split_reply(reply, fields)
     missing = BROKE_OFF if not parts.is_whole else ""
     found: dict[str, Any] = {}

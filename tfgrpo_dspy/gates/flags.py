@@ -9,18 +9,13 @@ import dspy
 from tfgrpo_dspy.library import leaks
 from tfgrpo_dspy.library.apply import Change
 from tfgrpo_dspy.library.leaks import Flag, Known
-from tfgrpo_dspy.program.values import Things, as_text
+from tfgrpo_dspy.program.values import texts_of
 
 
 def known_of(trainset: Sequence[dspy.Example]) -> Known:
     """What the examples' inputs and labels say."""
-    tasks = ["\n".join(_texts(example.inputs().values())) for example in trainset]
-    return Known.of(tasks, [_texts(example.labels().values()) for example in trainset])
-
-
-def _texts(values: Iterable[object]) -> list[str]:
-    things = Things()
-    return [as_text(value, things) for value in values]
+    tasks = ["\n".join(texts_of(example.inputs().values())) for example in trainset]
+    return Known.of(tasks, [texts_of(example.labels().values()) for example in trainset])
 
 
 def flags_of(changes: Iterable[Change], known: Known) -> tuple[Flag, ...]:

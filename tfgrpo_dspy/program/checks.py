@@ -10,7 +10,7 @@ import dspy
 from tfgrpo_dspy.errors import DataError, SettingsError
 from tfgrpo_dspy.lm.undocumented import keeps_its_temperature, window_of
 from tfgrpo_dspy.program.instructions import library_of
-from tfgrpo_dspy.program.values import Things, as_text
+from tfgrpo_dspy.program.values import texts_of
 from tfgrpo_dspy.text import estimate_tokens
 
 logger = logging.getLogger(__name__)
@@ -168,8 +168,7 @@ def check_room(policy: dspy.Module, examples: Sequence[dspy.Example], called: st
         )
     long = []
     for at, example in enumerate(examples):
-        things = Things()
-        size = sum(estimate_tokens(as_text(value, things)) for value in example.inputs().values())
+        size = sum(map(estimate_tokens, texts_of(example.inputs().values())))
         if size > window - held:
             long.append(f"{called}[{at}], about {size:,}")
     if long:

@@ -87,7 +87,7 @@ class FunctionProgram(dspy.Predict):
     def forward(self, **inputs: Any) -> dspy.Prediction:
         """Call the function; one that is to be awaited is waited for."""
         output = self.function(*self._given(inputs))
-        return self._prediction(_waited_for(output) if inspect.isawaitable(output) else output)
+        return self._prediction(_LOOP.result_of(output) if inspect.isawaitable(output) else output)
 
     async def aforward(self, **inputs: Any) -> dspy.Prediction:
         """Call the function, without waiting in this thread."""
@@ -118,28 +118,23 @@ class FunctionProgram(dspy.Predict):
         return dspy.Prediction(**outputs)
 
 
-def _waited_for(output: Awaitable[Any]) -> Any:
-    """What it gives, in the one loop of functions: a client's connections do not outlive the loop they began in."""
-    return asyncio.run_coroutine_threadsafe(_awaited(output), _LOOP.started()).result()
-
-
 async def _awaited(output: Awaitable[Any]) -> Any:
     return await output
 
 
 class _Loop:
-    """An event loop in a thread of its own, started when it is first needed."""
+    """The one event loop of functions, in a thread of its own: a client's connections do not outlive their loop."""
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._starting = threading.Lock()
 
-    def started(self) -> asyncio.AbstractEventLoop:
+    def result_of(self, output: Awaitable[Any]) -> Any:
         with self._starting:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
                 threading.Thread(target=self._loop.run_forever, name="tfgrpo-functions", daemon=True).start()
-            return self._loop
+        return asyncio.run_coroutine_threadsafe(_awaited(output), self._loop).result()
 
 
 _LOOP = _Loop()

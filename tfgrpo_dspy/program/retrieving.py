@@ -20,7 +20,7 @@ from tfgrpo_dspy.library.retrieval import BM25, Cues, Retrieval, Shelf, Worth, c
 from tfgrpo_dspy.library.section import append_section, render_section
 from tfgrpo_dspy.lm.undocumented import Saved
 from tfgrpo_dspy.program.instructions import check_conditioned, copy_program, detach, read_instead
-from tfgrpo_dspy.program.values import Things, as_text
+from tfgrpo_dspy.program.values import texts_of
 
 NEEDS = "tfgrpo_dspy.Retrieving(program).load(path): what is read is retrieved for each query, which needs this package"
 
@@ -180,8 +180,7 @@ class Retrieving(dspy.Module):
 
 def query_of(inputs: Mapping[str, Any]) -> str:
     """The inputs of a program as a query."""
-    things = Things()
-    return "\n".join(as_text(value, things) for value in inputs.values())
+    return "\n".join(texts_of(inputs.values()))
 
 
 class _Reading:

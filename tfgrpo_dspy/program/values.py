@@ -121,6 +121,12 @@ def as_text(value: Any, things: Things) -> str:
     return _without_data(str(_with_names(value, things)), things)
 
 
+def texts_of(values: Iterable[Any]) -> list[str]:
+    """Several values as texts, in which the same thing has the same name."""
+    things = Things()
+    return [as_text(value, things) for value in values]
+
+
 class _Name:
     """Stands in a container for what is no text, and shows itself as its name."""
 

@@ -80,7 +80,10 @@ def pack(
     sent = replace(task, policy=Policy.of(program))
     kept = {name: value for name, value in settings.items() if name not in _STAYS}
     kept["lm"] = None if kept.get("lm") is None else _bare(kept["lm"])
-    contents = Contents(run, sent, kept, _cache_settings(), pace, environment)
+    cache = {"enable_disk_cache": dspy.cache.enable_disk_cache, "enable_memory_cache": dspy.cache.enable_memory_cache}
+    if dspy.cache.disk_cache_dir is not None:
+        cache["disk_cache_dir"] = dspy.cache.disk_cache_dir
+    contents = Contents(run, sent, kept, cache, pace, environment)
     modules = tuple(own_modules(program, task.metric))
     errors: list[Exception] = []
     for by_value in dict.fromkeys((modules, ())):
@@ -109,12 +112,6 @@ def _can_travel(part: Any) -> bool:
     except Exception:  # noqa: BLE001 - as above
         return False
     return True
-
-
-def _cache_settings() -> dict[str, Any]:
-    cache = dspy.cache
-    known = {"enable_disk_cache": cache.enable_disk_cache, "enable_memory_cache": cache.enable_memory_cache}
-    return known if cache.disk_cache_dir is None else {**known, "disk_cache_dir": cache.disk_cache_dir}
 
 
 def _bare(lm: dspy.BaseLM) -> dspy.BaseLM:

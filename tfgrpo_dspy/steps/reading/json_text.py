@@ -69,7 +69,8 @@ def parse_json(text: str) -> Parsed:
         scan = _scan(text, opening.start())
         if scan.end is None:
             value, is_whole = _unfinished(text, opening.start(), scan)
-            return Parsed(_one_or_all([*values, value]), is_whole)
+            values += [] if value is None else [value]
+            return Parsed(_one_or_all(values), is_whole)
         value = _loads(text[opening.start() : scan.end])
         if _tells(value):
             values.append(value)
@@ -113,8 +114,7 @@ def _tells(value: Any) -> bool:
 
 
 def _one_or_all(values: list[Any]) -> Any:
-    kept = [value for value in values if value is not None]
-    return None if not kept else kept[0] if len(kept) == 1 else kept
+    return values[0] if len(values) == 1 else values or None
 
 
 def _unfinished(text: str, start: int, scan: _Scan) -> tuple[Any, bool]:

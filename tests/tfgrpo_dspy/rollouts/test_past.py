@@ -73,7 +73,7 @@ def test_a_metric_scores_what_has_no_reward():
     [
         ({}, r"rollouts\[0\]: `inputs` must be an object"),
         ({"inputs": {}}, "`inputs` must be an object"),
-        ({"inputs": "1+1", "outputs": "2"}, "`inputs` must be an object of field names to values, got str"),
+        ({"inputs": "1+1", "outputs": "2"}, "'inputs' must be an object of field names to values, got str"),
         ({"inputs": {"q": 1}}, "it has no `outputs`; its columns are inputs"),
         ({"inputs": {"q": 1}, "outputs": "2"}, "it has no `reward`; add one, or pass a metric"),
         (
@@ -81,7 +81,7 @@ def test_a_metric_scores_what_has_no_reward():
             "`reward` must be a finite number or a bool, got 'good'",
         ),
         ({"inputs": {"q": 1}, "outputs": "2", "reward": float("nan")}, "got nan"),
-        ({"inputs": {"q": 1}, "outputs": "2", "reward": 1, "labels": 7}, "`labels` must be an object"),
+        ({"inputs": {"q": 1}, "outputs": "2", "reward": 1, "labels": 7}, "'labels' must be an object"),
     ],
 )
 def test_what_cannot_be_read_is_said_with_row_and_field(row, said):

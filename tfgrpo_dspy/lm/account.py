@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 from tfgrpo_dspy.lm.budget import Budget, OutOfBudget, Price, Spent
 
@@ -58,8 +58,6 @@ class Reservation:
     cost_usd: float
     owner: object = None
     """The thread or task that waits for the call."""
-    around: Reservation | None = None
-    """The same in the account that this one is within."""
 
 
 @dataclass(slots=True)
@@ -100,8 +98,6 @@ class Spending:
         self._lock = threading.Lock()
         self._waiting: dict[object, Callable[[], None]] = {}
         self._latency = 0.0
-        self.within: Spending | None = None
-        """The account in which all of this one counts too, and whose caps hold as well; None for none."""
         self._stopped: str | None = None
         self.refusal: str | None = None
         """Why a call was refused for the first time, or why the run was told to stop; None while it goes on."""
@@ -153,6 +149,10 @@ class Spending:
             self._stopped = self._stopped or reason
             self.refusal = self.refusal or reason
             self._wake()
+
+    def refuse(self, reason: str) -> None:
+        """A call was refused for this, by the cap of another account that it counts in."""
+        self.refusal = self.refusal or reason
 
     def reserve(self, claim: Claim, *, is_needed: bool = True) -> Reservation | None:
         """Set aside what a call will take; None where calls in flight may leave enough. Never waits.
@@ -207,8 +207,6 @@ class Spending:
         with self._lock:
             if not self._land(reservation):
                 return
-            counts = {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens}
-            self._likewise("settle", reservation, **counts, cost_usd=cost_usd, seconds=seconds)
             took = Spent(1, tokens, cost_usd)
             self._spent += took
             self._write(took - _reserved_by(reservation), is_due=False)
@@ -221,25 +219,18 @@ class Spending:
         """Settle a call of which nobody knows what it took (it was given up) with what was set aside for it."""
         with self._lock:
             if self._land(reservation):
-                self._likewise("charge", reservation)
                 self._spent += _reserved_by(reservation)
 
     def release(self, reservation: Reservation) -> None:
         """Give back what was set aside for a call that was not made after all."""
         with self._lock:
             if self._land(reservation):
-                self._likewise("release", reservation)
                 self._write(Spent() - _reserved_by(reservation), is_due=False)
 
     def price_of(self, model: str) -> Price | None:
         """Given with the budget, or known to DSPy."""
         given = self.budget.price_of(model) if self.budget is not None else None
         return given or self._prices.get(model)
-
-    def _likewise(self, how: str, reservation: Reservation, **took: Any) -> None:
-        """The same with what is reserved around it."""
-        if self.within is not None and reservation.around is not None:
-            getattr(self.within, how)(reservation.around, **took)
 
     def _land(self, reservation: Reservation) -> bool:
         """Whether the call was in flight until now."""
@@ -285,16 +276,7 @@ class Spending:
             if reason:
                 self.refusal = self.refusal or (reason if is_needed else None)
                 raise OutOfBudget(reason)
-        try:
-            around = None if self.within is None else self.within.reserve(claim, is_needed=is_needed)
-        except OutOfBudget as refused:
-            self.refusal = self.refusal or (str(refused) if is_needed else None)
-            raise
-        if around is None and self.within is not None:
-            if self._flying:
-                return None
-            raise OutOfBudget("calls in flight elsewhere may take what is left of the budget around this one")
-        reservation = Reservation(claim, tokens, cost, owner, around)
+        reservation = Reservation(claim, tokens, cost, owner)
         self._write(_reserved_by(reservation))
         self._flying[id(reservation)] = reservation
         self._reserved += _reserved_by(reservation)

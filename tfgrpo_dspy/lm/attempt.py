@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from dspy.lm15 import RateLimitError
 
@@ -58,15 +58,24 @@ class Errand:
     """How often a reply that is none is asked for again here; 0 where DSPy does that itself."""
 
 
-class Ticket:
-    """A reservation and a place among the calls in flight, both given back exactly once."""
+class Place(NamedTuple):
+    """A reservation and a place among the calls in flight."""
 
-    def __init__(self, meter: Meter, reservation: Reservation, begun: int) -> None:
-        self._meter, self._reservation, self._begun = meter, reservation, begun
+    scope: Scope
+    reservation: Reservation
+    begun: int
+
+
+class Ticket:
+    """The places of a request, in its run and in those that this is part of, all given back exactly once."""
+
+    def __init__(self, *places: Place) -> None:
+        self._places = places
         self._started = time.monotonic()
         self._open = True
         self._lock = threading.Lock()
-        meter.sent()
+        for place in places:
+            place.scope.meter.sent()
 
     def close(self) -> bool:
         """Whether it was open until now."""
@@ -74,25 +83,28 @@ class Ticket:
             was_open, self._open = self._open, False
         return was_open
 
-    def answered(self, kind: tuple[str, str], took: Usage) -> Usage:
-        """The endpoint replied; returns what that took, with its cost."""
+    def answered(self, model: str, took: Usage) -> None:
+        """The endpoint replied."""
         seconds = time.monotonic() - self._started
-        self._meter.answered(kind, seconds)
-        self._meter.limiter.leave(self._begun, refused=False)
-        return self._meter.settle(self._reservation, took, seconds)
+        for scope, reservation, begun in self._places:
+            scope.meter.answered((model, scope.kind), seconds)
+            scope.meter.limiter.leave(begun, refused=False)
+            scope.hear(scope.meter.settle(reservation, took, seconds))
 
     def failed(self, error: BaseException) -> bool:
         """It did not, or it was given up; whether that was not known yet."""
         if not self.close():
             return False
-        # An endpoint that is overloaded may also just fail or fall silent; only its word on the rate is taken for that.
-        self._meter.limiter.leave(self._begun, refused=True if isinstance(error, RateLimitError) else None)
-        if timed_out(error) or not isinstance(error, Exception):  # nobody knows what it took
-            self._meter.spending.charge(self._reservation)
-        else:
-            self._meter.spending.settle(self._reservation)
-        if isinstance(error, Exception):  # anything else came from outside
-            self._meter.failed(error)
+        for scope, reservation, begun in self._places:
+            # An endpoint that is overloaded may also just fail or fall silent; only its word on the rate counts here.
+            scope.meter.limiter.leave(begun, refused=True if isinstance(error, RateLimitError) else None)
+            if timed_out(error) or not isinstance(error, Exception):  # nobody knows what it took
+                scope.meter.spending.charge(reservation)
+            else:
+                scope.meter.spending.settle(reservation)
+            if isinstance(error, Exception):  # anything else came from outside
+                scope.meter.failed(error)
+                scope.hear(Usage(lm_calls=1))
         return True
 
 
@@ -150,7 +162,7 @@ class Attempt:
     def hedge_after(self) -> float | None:
         """Seconds after which a second one may be sent; None when none may."""
         meter = self.scope.meter
-        if not meter.can_hedge:
+        if not meter.can_hedge or self.scope.around is not None:
             return None
         delay = meter.hedging_delay((self.errand.model, self.scope.kind))
         return delay if delay is not None and delay < self.flight.seconds else None
@@ -168,7 +180,8 @@ class Attempt:
                 meter.spending.release(reservation)
             return None
         meter.hedged()
-        return Attempt(self.scope, self.errand, Ticket(meter, reservation, begun), self.flight.seconds)
+        place = Place(self.scope, reservation, begun)
+        return Attempt(self.scope, self.errand, Ticket(place), self.flight.seconds)
 
     async def make(self, way: Way) -> Any:
         """Send it, and write down what became of it."""
@@ -219,8 +232,7 @@ class Attempt:
         if not self.ticket.close():
             return
         meter, errand = self.scope.meter, self.errand
-        took = self.ticket.answered((errand.model, self.scope.kind), took)
-        self.hear(took)
+        self.ticket.answered(errand.model, took)
         rule = meter.judge(reply, errand.model, errand.bound)
         fault = fault_in(rule, reply)
         if fault is not None:
@@ -266,10 +278,3 @@ class Attempt:
         if self.offer.is_taken or not self.ticket.failed(error):
             return
         self.scope.meter.outages.failed(self.errand.model, self.errand.request, error)
-        if isinstance(error, Exception):
-            self.hear(Usage(lm_calls=1))
-
-    def hear(self, took: Usage) -> None:
-        """What it took is added to what is counted for whoever asked."""
-        if self.scope.listener is not None:
-            self.scope.listener.answered(took)

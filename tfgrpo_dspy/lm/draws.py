@@ -58,7 +58,9 @@ def _tell(request: Mapping[str, Any], found: Any) -> None:
             "dspy.Parallel, or give that LM cache=False"
         )
     elif scope is not None and scope.listener is not None:
-        scope.listener.answered(from_cache(_kept_usage(found), request.get("messages"), _outputs(found)))
+        spared = from_cache(_kept_usage(found), request.get("messages"), _outputs(found))
+        for each in scope.outwards:
+            each.hear(spared)
 
 
 def _kept_usage(found: Any) -> Reported:

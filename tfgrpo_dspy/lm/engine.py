@@ -19,7 +19,7 @@ from dspy.lm15 import Message, Response, TextPart
 from dspy.lm15 import Usage as Counts
 
 from tfgrpo_dspy.errors import StoreError
-from tfgrpo_dspy.lm.attempt import OFFER, Attempt, Errand, Ticket, Way, claim_of
+from tfgrpo_dspy.lm.attempt import OFFER, Attempt, Errand, Place, Ticket, Way, claim_of
 from tfgrpo_dspy.lm.budget import OutOfBudget
 from tfgrpo_dspy.lm.meter import LONGEST_WAIT, Meter
 from tfgrpo_dspy.lm.outage import STORE, is_absence
@@ -141,15 +141,37 @@ async def _admit(scope: Scope, errand: Errand, way: Way) -> Ticket:
     if offer is not None and not offer.is_taken:
         offer.is_taken = True
         return offer.ticket
-    meter = scope.meter
-    reserve = partial(meter.spending.reserve_or_wake, claim_of(scope, errand), way.me())
-    reservation = await written(meter, way, errand.request, partial(way.until, reserve))
+    places: list[Place] = []
+    inwards = [*scope.outwards][::-1]  # in this order all of them wait for one another
     try:
-        begun = await way.until(partial(_enter, meter))
-    except BaseException:
-        meter.spending.release(reservation)
+        for each in inwards:
+            places.append(await _place(each, errand, way))
+    except BaseException as signal:
+        for taken, reservation, begun in places:
+            taken.meter.limiter.leave(begun, refused=None)
+            taken.meter.spending.release(reservation)
+        if isinstance(signal, OutOfBudget):
+            for within in inwards[len(places) + 1 :]:
+                within.meter.spending.refuse(str(signal))
         raise
-    return Ticket(meter, reservation, begun)
+    return Ticket(*places)
+
+
+async def _place(scope: Scope, errand: Errand, way: Way) -> Place:
+    meter = scope.meter
+    try:
+        reserve = partial(meter.spending.reserve_or_wake, claim_of(scope, errand), way.me())
+        reservation = await written(meter, way, errand.request, partial(way.until, reserve))
+        try:
+            begun = await way.until(partial(_enter, meter))
+        except BaseException:
+            meter.spending.release(reservation)
+            raise
+    except OutOfBudget as refused:
+        if scope.listener is not None:
+            scope.listener.signal = refused
+        raise
+    return Place(scope, reservation, begun)
 
 
 async def written(meter: Meter, way: Way, who: object, write: Callable[[], Awaitable[T]]) -> T:

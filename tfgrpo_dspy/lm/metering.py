@@ -13,7 +13,7 @@ from tfgrpo_dspy.lm.budget import Budget, OutOfBudget, no_price
 from tfgrpo_dspy.lm.draws import drawn
 from tfgrpo_dspy.lm.host import held, hold_engines_of
 from tfgrpo_dspy.lm.meter import Meter
-from tfgrpo_dspy.lm.scope import Scope, active_meter, live
+from tfgrpo_dspy.lm.scope import Scope, active_meter, live, scope_here
 from tfgrpo_dspy.lm.undocumented import price_of
 from tfgrpo_dspy.looks.secrets import SECRETS
 
@@ -22,15 +22,17 @@ from tfgrpo_dspy.looks.secrets import SECRETS
 def metering(meter: Meter, lms: Sequence[dspy.BaseLM] = ()) -> Iterator[None]:
     """Calls in this context, in workers made meanwhile, and in threads that the program starts, are this meter's.
 
+    Those of a run within a rollout of another one are the other's as well, and end with it.
+
     Args:
         meter: Of the run.
         lms: Those that are known to be asked; the configured one is.
     """
     known = [lm for lm in (*lms, dspy.settings.lm) if lm is not None]
-    if (around := active_meter()) is not None:
-        meter.spending.within = around.spending
+    here = scope_here()
+    scope = Scope(meter, around=None if here is None or here.meter is meter else here)
     with ExitStack() as stack:
-        for context in (held(), drawn(), live(meter), Scope(meter).entered()):
+        for context in (_ending_with(scope.around, meter), held(), drawn(), live(scope), scope.entered()):
             stack.enter_context(context)
         hold_engines_of(known)
         SECRETS.learn_of(known, os.environ)
@@ -67,6 +69,19 @@ def _end_pools(signal: OutOfBudget) -> None:
             if isinstance(pool, ThreadPoolExecutor):
                 pool.shutdown(cancel_futures=True)
         traceback = traceback.tb_next
+
+
+@contextmanager
+def _ending_with(around: Scope | None, meter: Meter) -> Iterator[None]:
+    if around is None:
+        yield
+        return
+    outer = around.meter
+    outer.wake_at_stop(meter, lambda: meter.stop(outer.stopped_by or ""))
+    try:
+        yield
+    finally:
+        outer.wake_at_stop(meter, None)
 
 
 def metered(lms: Callable[[], Sequence[dspy.BaseLM]] = tuple) -> AbstractContextManager[None]:

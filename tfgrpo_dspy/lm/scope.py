@@ -11,7 +11,7 @@ import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import dspy
 
@@ -66,6 +66,10 @@ class Draw:
     seed: int
     """Stands in for the `seed` of an LM that has one, or a provider that honours it would answer the same G times."""
 
+    def within(self, other: Draw | None) -> Draw:
+        """What is drawn while another draw is made, anew for each of those."""
+        return self if other is None else Draw(f"{other.name}|{self.name}", (other.seed + self.seed) % 2**31)
+
 
 @dataclass(frozen=True, slots=True)
 class Scope:
@@ -78,6 +82,21 @@ class Scope:
     listener: Listener | None = None
     due: Due | None = None
     """What must be left of a budget for the group that is rolled out; None if it is not to be learned from."""
+    around: Scope | None = None
+    """That in which its run was begun, by a program or a metric of another run, whose limits hold for it, too."""
+
+    @property
+    def outwards(self) -> Iterator[Scope]:
+        """It, and those that its run is part of."""
+        here: Scope | None = self
+        while here is not None:
+            yield here
+            here = here.around
+
+    def hear(self, took: Usage) -> None:
+        """What a call took is added to what is counted for whoever asked."""
+        if self.listener is not None:
+            self.listener.answered(took)
 
     def entered(self, **settings: object) -> AbstractContextManager[None]:
         """DSPy's context with these settings, in which calls belong to this scope."""
@@ -105,17 +124,18 @@ def asking(
     if scope is None:
         context: AbstractContextManager[None] = dspy.context(**settings)
         return context
-    return Scope(scope.meter, kind, draw, listener, due).entered(**settings)
+    if scope.around is not None:
+        draw = scope.around.draw if draw is None else draw.within(scope.around.draw)
+    return Scope(scope.meter, kind, draw, listener, due, scope.around).entered(**settings)
 
 
 @dataclass(slots=True)
 class _Live:
     """A run under way."""
 
-    meter: Meter
+    scope: Scope
     older: weakref.WeakSet[threading.Thread]
     """Threads that were there before it."""
-    strays: Listener
     told: set[str]
 
 
@@ -123,9 +143,9 @@ _live: list[_Live] = []
 
 
 @contextmanager
-def live(meter: Meter) -> Iterator[None]:
+def live(scope: Scope) -> Iterator[None]:
     """Calls in threads that know of no run, because the program started them itself, are those of this one."""
-    run = _Live(meter, weakref.WeakSet(threading.enumerate()), Listener(), set())
+    run = _Live(replace(scope, listener=Listener()), weakref.WeakSet(threading.enumerate()), set())
     _live.append(run)
     try:
         yield
@@ -141,12 +161,12 @@ def scope_of_stray(model: str) -> Scope | None:
     """
     here = threading.current_thread()
     for run in reversed(_live):
-        if model in run.meter.models or here not in run.older:
-            return Scope(run.meter, listener=run.strays)
+        if model in run.scope.meter.models or here not in run.older:
+            return run.scope
     for run in _live:
         if model not in run.told:
             run.told.add(model)
-            run.meter.say(
+            run.scope.meter.say(
                 f"{model} is asked by a thread that was there before the run, and not in its context: these calls are "
                 "not counted, and no cap holds for them; if they are the program's, start its threads with "
                 "contextvars.copy_context().run, or use dspy.Parallel"

@@ -73,20 +73,6 @@ def test_a_call_that_was_not_made_after_all_gives_its_place_back():
     assert spending.spent.lm_calls == 1
 
 
-@pytest.mark.parametrize(("end", "left"), [("settle", 1), ("charge", 1), ("release", 2)])
-def test_an_account_counts_in_the_one_around_it_and_its_cap_holds_for_both(end, left):
-    around, within = Spending(Budget(max_lm_calls=2)), Spending(None)
-    within.within = around
-    getattr(within, end)(within.reserve(Claim("m")))
-    for _ in range(left):
-        within.settle(within.reserve(Claim("m")))
-    for account in (within, around):
-        with pytest.raises(OutOfBudget, match="max_lm_calls=2: 2 calls were made"):
-            account.reserve(Claim("m"))
-        assert (account.spent.lm_calls, account.in_flight) == (2, 0)
-        assert "max_lm_calls=2" in account.refusal
-
-
 def test_settling_twice_counts_once():
     spending = Spending(None)
     reservation = spending.reserve(Claim("m"))

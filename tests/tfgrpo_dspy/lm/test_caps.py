@@ -265,6 +265,19 @@ class Chooses(dspy.Module):
         return self.ask(question=question)
 
 
+class Evaluates(dspy.Module):
+    """Has a run within each rollout, with a budget of its own that would allow for more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ask = dspy.Predict(QA)
+
+    def forward(self, question):
+        data, budget = [dspy.Example(question=question, answer="1").with_inputs("question")], Budget(max_lm_calls=999)
+        made = evaluate(self.ask, data, exact, k=3, num_threads=3, budget=budget, display_progress=False)
+        return dspy.Prediction(answer=f"{made.mean.value:g}")
+
+
 class Stacks(dspy.Module):
     """Asks through an LM that asks another."""
 
@@ -285,7 +298,9 @@ class Asks:
 
 
 @pytest.mark.parametrize("engine", ["auto", "litellm"])
-@pytest.mark.parametrize("program", [Awaits, Fans, Chooses, Stacks, lambda: dspy.Predict(QA, n=3, temperature=0.7)])
+@pytest.mark.parametrize(
+    "program", [Awaits, Fans, Chooses, Evaluates, Stacks, lambda: dspy.Predict(QA, n=3, temperature=0.7)]
+)
 @pytest.mark.parametrize("hedge", [0.0, 1.0])
 def test_programs_of_every_kind_keep_the_cap_under_faults(program, engine, hedge):
     def faulty(n: int):

@@ -105,6 +105,16 @@ class OfThePredictor(InContext):
         return self.step(question=question)
 
 
+class InARunOfItsOwn(InContext):
+    """Which draws the same for every question, whatever the rollout."""
+
+    def forward(self, question):
+        asked = [dspy.Example(question="the same").with_inputs("question")]
+        with dspy.context(lm=self.own[0]):
+            made = evaluate(self.step, asked, exact, k=1, seed=3, num_threads=1, display_progress=False)
+        return dspy.Prediction(answer=made.groups[0].scored[0].answer)
+
+
 class Configured(InContext):
     def forward(self, question):
         return self.step(question=question)
@@ -121,6 +131,7 @@ KINDS = [
     InThreadsWithItsContext,
     BestOfTwo,
     WithAnIdOfItsOwn,
+    InARunOfItsOwn,
 ]
 
 

@@ -39,9 +39,9 @@ _OF_THE_PROCESS = frozenset({"cache", "callbacks", "history", "num_retries", "ti
 _MUTATORS = frozenset("add append clear extend insert pop popleft put remove setdefault update".split())
 _HANDLES = (
     *("_thread.", "threading.", "logging.", "concurrent.", "weakref", "asyncio.", "queue."),
-    *("_contextvars.ContextVar", "_abc."),
+    *("_contextvars.ContextVar", "_abc.", "builtins.object", "dataclasses._"),
 )
-"""Modules whose objects decide nothing."""
+"""Modules and types whose objects decide nothing."""
 
 
 class ByValue:
@@ -172,7 +172,7 @@ class ByValue:
         named = f"{kind.__module__}.{kind.__qualname__}"
         if named.startswith(_HANDLES):
             return ["handle", named]
-        for content in (_array, _frame, _picture):
+        for content in (_array, _frame, _picture, _value):
             if (told := content(value)) is not None:
                 return [named, *told]
         if is_dataclass(value):
@@ -340,6 +340,16 @@ def _picture(value: Any) -> list[Any] | None:
     if not (hasattr(value, "size") and hasattr(value, "mode") and hasattr(value, "tobytes")):
         return None
     return [repr(value.size), str(value.mode), fingerprint(value.tobytes().hex())]
+
+
+def _value(value: Any) -> list[Any] | None:
+    """An object of one of Python's own types that are equal by content, as addresses of networks are."""
+    kind = type(value)
+    hashed: object = kind.__hash__
+    if kind.__module__ not in sys.stdlib_module_names or hashed in {None, object.__hash__}:
+        return None
+    shown = repr(value)
+    return None if " at 0x" in shown else [shown]
 
 
 def lm_text(lm: Any) -> str:

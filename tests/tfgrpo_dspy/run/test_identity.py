@@ -11,6 +11,7 @@ import threading
 from abc import ABC
 from contextvars import ContextVar
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,6 +20,9 @@ import dspy
 import numpy as np
 import pytest
 
+from evals.verifiers.answers import math_equal
+from programs.math_solver import react as math_react
+from programs.web import react as web_react
 from tests.tfgrpo_dspy.scripted import examples
 from tfgrpo_dspy import BM25, Holdout, MajorityVote, SelfDiscrimination, Settings, TrainingFreeGRPO
 from tfgrpo_dspy.errors import StoreError
@@ -135,6 +139,7 @@ def same(one: str, other: str) -> bool:
         (Mixed({"a": (exact, 1.0)}), Mixed({"a": (exact, 2.0)})),
         (Mixed({"a": (exact, 1.0)}), Mixed({"a": (number, 1.0)})),
         (Mixed([exact]), Mixed([exact], weight=2)),
+        (Mixed([ip_network("10.0.0.0/8")]), Mixed([ip_network("10.0.0.0/9")])),
     ],
 )
 def test_metrics_that_differ_have_other_identities(one, other):
@@ -308,3 +313,12 @@ def test_what_cannot_be_told_is_named_and_can_be_told_by_hand(caplog):
     opened(identity="2026-05", accept_changes=True)
     opened(identity="2026-05")
     assert not [record for record in caplog.records if "cannot be told" in record.message]
+
+
+@pytest.mark.parametrize("make", [lambda: math_equal, math_react, lambda: web_react(search="local")])
+def test_all_that_the_papers_tables_run_can_be_told(make, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("page.md").write_text("a page to search in", encoding="utf-8")
+    tell = ByValue()
+    assert tell(make(), "") == ByValue()(make(), "")
+    assert not tell.untold

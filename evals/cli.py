@@ -12,7 +12,7 @@ import typer
 from evals.audit.options import AuditOptions
 from evals.compare.options import CompareOptions
 from evals.paper.options import PaperOptions
-from tfgrpo_dspy.cli import Commands, begin, taking
+from tfgrpo_dspy.cli import Commands, begin, serve, taking
 
 app = typer.Typer(
     cls=Commands,
@@ -80,4 +80,4 @@ def list_() -> None:
 
 def main() -> None:
     """Run `python -m evals` on the arguments of this process."""
-    app(prog_name="python -m evals")
+    serve(lambda: app, "python -m evals")

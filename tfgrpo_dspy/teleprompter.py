@@ -187,21 +187,21 @@ class TrainingFreeGRPO(Teleprompter):
         if rollouts is not None:
             settings = self._of_the_past(settings, rollouts)
         run = prepare(self._paid(), student, trainset, valset, settings, rollouts)
-        with (
-            self.setup.executor.open(run.pace) as place,
-            run.store as store,
-            run.recorded(),
-            Workers(run.num_threads, run.watch, store, place, run.dues) as workers,
-        ):
-            library, carried = run.initial_library(workers), Carried()
-            for step in run.plan():
-                library, carried = learn(run, step, library, carried, workers)
-            if run.trials is not None:
-                from tfgrpo_dspy.run.settling import settle
+        with run.store as store:  # nobody else has it until the run is recorded
+            with (
+                self.setup.executor.open(run.pace) as place,
+                run.recorded(),
+                Workers(run.num_threads, run.watch, store, place, run.dues) as workers,
+            ):
+                library, carried = run.initial_library(workers), Carried()
+                for step in run.plan():
+                    library, carried = learn(run, step, library, carried, workers)
+                if run.trials is not None:
+                    from tfgrpo_dspy.run.settling import settle
 
-                settle(run, library, workers)
-            result = run.outcome(carried, judge_gain(run, workers))
-        return run.program(result)
+                    settle(run, library, workers)
+                result = run.outcome(carried, judge_gain(run, workers))
+            return run.program(result)
 
     def forecast(
         self,

@@ -1,5 +1,6 @@
 """A comparison in MLflow: one parent run with the table, a nested run per row, each program a logged model.
 
+A thread of its own writes, so that a slow server costs a comparison nothing; its end waits for what is left.
 Everything is on disk before it is recorded, so a store that fails costs nothing but the record: what is missing is
 said, and the same command given again records it. All writes go by run ids through `MlflowClient`.
 """
@@ -9,7 +10,8 @@ from __future__ import annotations
 import re
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,18 +24,21 @@ from evals.scoring.study import Study
 from evals.scoring.table import Line
 from tfgrpo_dspy import MissingExtraError, MLflowTracking, Observer, Usage
 from tfgrpo_dspy.cli import SIMULATED
-from tfgrpo_dspy.kit import fingerprint, one_line, safe, shorten
+from tfgrpo_dspy.kit import fingerprint, safe, shorten
 from tfgrpo_dspy.observers.mlflow import (
+    Entry,
     RunStore,
+    Writer,
     bounded_waiting,
     estimate_metrics,
     heldout_metrics,
     log_model,
-    open_run,
     prompt_name,
+    run_store,
     source_tags,
     usage_numbers,
     versions,
+    wait_for,
 )
 from tfgrpo_dspy.statistics import mean_at_k, pass_at_k
 
@@ -68,13 +73,15 @@ class Tracking(Listener):
         self._rows = tuple(rows)
         self._parent: RunStore | None = None
         self._stores: dict[str, RunStore] = {}
-        self._observers: dict[str, MLflowTracking] = {}
-        self._missing: dict[str, str] = {}
+        self._recorded: list[str] = []
+        """Fingerprints of the rows that this comparison has recorded, also in an earlier process."""
+        self._writer = Writer()
+        self._bounds = ExitStack()
 
     @property
     def unrecorded(self) -> tuple[str, ...]:
         """What is not in the store, each with its reason; empty when all is well."""
-        return tuple(f"{what}: {why}" for what, why in self._missing.items())
+        return self._writer.unrecorded
 
     @property
     def page(self) -> str | None:
@@ -86,65 +93,59 @@ class Tracking(Listener):
 
     def begins(self, row: Row) -> Sequence[Observer]:
         """Open the row's run; a compile of Training-Free GRPO then writes to it step by step."""
-        if not self._wrote(f"the run of {row.name}", partial(self._open, row)):
-            return ()
-        store = self._stores.get(row.fingerprint)
-        if store is None:
-            return ()
         name = prompt_name(self.experiment, row.optimizer, f"seed{row.seed}")
-        observer = MLflowTracking(tracking_uri=store.place.uri, run_id=store.run_id, prompt=name)
-        self._observers[row.fingerprint] = observer
-        return (observer,)
+        return (MLflowTracking.within(self._store_of(row), self._writer, name),)
 
     def ends(self, row: Row, result: RowResult, program: dspy.Module | None) -> None:
         """Record what came of the row, unless an earlier run of the same comparison did."""
-        if not self._wrote(f"the run of {row.name}", partial(self._open, row)):
-            return
-        if row.fingerprint not in self._stores:
-            return
-        self._wrote(f"the result of {row.name}", partial(self._put_row, row, result, program))
-        observer = self._observers.get(row.fingerprint)
-        if observer is not None and not observer.retry():
-            self._missing[f"the learning of {row.name}"] = observer.unrecorded[0]
+        write = partial(self._put_row, row, result, program)
+        self._writer.put(self._store_of(row), [Entry("the result", write)], safe)
 
     def finish(self, study: Study, folder: Path, figures: Mapping[str, Figure]) -> None:
-        """Record table, reports and figures, and end the parent run."""
-        self._wrote("the comparison", partial(self._put_study, study, folder, figures))
+        """Record table, reports and figures, end the parent run, and wait for what is still to be written."""
+        write = partial(self._put_study, study, folder, figures)
+        self._writer.put(self._opened(), [Entry("the comparison", write)], safe)
+        wait_for(self._writer)
+        self._bounds.close()
 
-    def _wrote(self, what: str, write: Callable[[], None]) -> bool:
-        try:
-            with bounded_waiting():
-                write()
-        except Exception as error:  # noqa: BLE001 - whatever a store raises must not stop paid rows
-            self._missing[what] = safe(shorten(one_line(f"{type(error).__name__}: {error}"), 60))
-            return False
-        self._missing.pop(what, None)
-        return True
+    def _store_of(self, row: Row) -> RunStore:
+        """The run of a row, to be opened, unless the row was recorded before."""
+        if row.fingerprint not in self._stores:
+            self._opened()
+            token = fingerprint(self._token, row.fingerprint)
+            store = run_store(self.experiment, row.name, token=token, tracking_uri=self._uri)
+            store.about = row.name
+            self._stores[row.fingerprint] = store
+            tags = {**source_tags(Path.cwd()), **_tags(row)}
+            self._writer.put(store, [Entry("the run", partial(self._open_row, row, tags))], safe)
+        return self._stores[row.fingerprint]
 
-    def _open(self, row: Row) -> None:
-        if row.fingerprint in self._stores:
-            return
-        parent = self._opened_parent()
-        if row.fingerprint in self._recorded():
-            return
-        token, tags = fingerprint(self._token, row.fingerprint), {**source_tags(Path.cwd()), **_tags(row)}
-        self._stores[row.fingerprint] = open_run(self.experiment, row.name, token=token, tags=tags, parent=parent)
+    def _open_row(self, row: Row, tags: Mapping[str, str], store: RunStore) -> None:
+        parent = self._opened().known_id()
+        if row.fingerprint not in self._recorded:
+            store.open({**tags, "mlflow.parentRunId": parent})
 
-    def _opened_parent(self) -> RunStore:
+    def _opened(self) -> RunStore:
+        """The run of the comparison, to be opened."""
         if self._parent is None:
             names = list(dict.fromkeys(row.optimizer for row in self._rows))
-            title = f"{len(names)} optimizers: {', '.join(names)}"
-            self._parent = open_run(
-                self.experiment,
-                shorten(title, 40),
-                token=self._token,
-                tags={**source_tags(Path.cwd()), **_simulated(self._rows[0])},
-                tracking_uri=self._uri,
-            )
+            title = shorten(f"{len(names)} optimizers: {', '.join(names)}", 40)
+            self._parent = run_store(self.experiment, title, token=self._token, tracking_uri=self._uri)
+            with suppress(Exception):  # what is wrong with it is heard where it is written
+                self._parent.connect()  # here, as MLflow looks for Spark, which no other thread may import meanwhile
+            self._bounds.enter_context(bounded_waiting())
+            tags = {**source_tags(Path.cwd()), **_simulated(self._rows[0])}
+            self._writer.put(self._parent, [Entry("the run of the comparison", partial(self._open, tags))], safe)
         return self._parent
 
-    def _put_row(self, row: Row, result: RowResult, program: dspy.Module | None) -> None:
-        store = self._stores[row.fingerprint]
+    def _open(self, tags: Mapping[str, str], store: RunStore) -> None:
+        store.open(tags)
+        known = store.client.get_run(store.known_id()).data.tags
+        self._recorded = str(known.get(_RECORDED_TAG, "")).split()
+
+    def _put_row(self, row: Row, result: RowResult, program: dspy.Module | None, store: RunStore) -> None:
+        if row.fingerprint in self._recorded:
+            return
         at = _now()
         store.put_params(_params(row))
         if result.error is not None:
@@ -162,15 +163,12 @@ class Tracking(Listener):
         if program is not None:
             log_model(store, program, prompt_name(row.task.name, row.optimizer, f"seed{row.seed}"))
         store.complete(_note(row, result), _now())
-        self._opened_parent().put_tags({_RECORDED_TAG: " ".join([*self._recorded(), row.fingerprint])})
+        recorded = [*self._recorded, row.fingerprint]
+        self._opened().put_tags({_RECORDED_TAG: " ".join(recorded)})
+        self._recorded = recorded
 
-    def _recorded(self) -> list[str]:
-        """Fingerprints of the rows that this comparison has recorded, also in an earlier process."""
-        parent = self._opened_parent()
-        return str(parent.client.get_run(parent.run_id).data.tags.get(_RECORDED_TAG, "")).split()
-
-    def _put_study(self, study: Study, folder: Path, figures: Mapping[str, Figure]) -> None:
-        store, table = self._opened_parent(), study.table
+    def _put_study(self, study: Study, folder: Path, figures: Mapping[str, Figure], store: RunStore) -> None:
+        table = study.table
         first = study.rows[0]
         store.put_params(
             {
@@ -201,9 +199,9 @@ class Tracking(Listener):
         shared = heldout_metrics({}, line.gain.difference)
         shared |= {} if line.p_holm is None else {"heldout/p_holm": line.p_holm}
         for row, gain in zip(line.rows, line.gain.by_seed, strict=False):
-            if row.fingerprint in self._stores:
-                numbers = {"heldout/gain_of_seed": gain, **shared}
-                self._stores[row.fingerprint].put_metrics(numbers, step=0, at=_now(), tags={})
+            store = self._stores.get(row.fingerprint)
+            if store is not None and store.run_id is not None:
+                store.put_metrics({"heldout/gain_of_seed": gain, **shared}, step=0, at=_now(), tags={})
 
 
 def _tags(row: Row) -> dict[str, str]:

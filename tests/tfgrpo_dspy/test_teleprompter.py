@@ -21,7 +21,7 @@ from tfgrpo_dspy import (
     TrainingFreeGRPO,
     library_of,
 )
-from tfgrpo_dspy.errors import DataError, RequestError
+from tfgrpo_dspy.errors import DataError, RequestError, StoreError
 from tfgrpo_dspy.library.file import dump_library
 from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.records.events import (
@@ -34,6 +34,7 @@ from tfgrpo_dspy.records.events import (
     StepFinished,
     StepStarted,
 )
+from tfgrpo_dspy.runtime.store import Store
 from tfgrpo_dspy.teleprompter import TrainingFreeGRPO as FromModule
 
 QA = "question -> answer"
@@ -579,6 +580,19 @@ def test_an_interrupt_announces_the_end_with_what_was_learned_and_passes_through
     assert isinstance(finished.error, KeyboardInterrupt)
     assert len(finished.result.steps) == 1
     assert len(finished.result.library) > 0
+
+
+def test_nobody_else_has_a_run_before_its_end_was_told(tmp_path):
+    refused = []
+
+    def observe(event):
+        if isinstance(event, RunFinished):
+            with pytest.raises(StoreError, match="in use"), Store(tmp_path / "log"):
+                pass
+            refused.append(event)
+
+    compiled(Engine(script()), log_dir=tmp_path / "log", observers=[observe])
+    assert len(refused) == 1
 
 
 def test_the_same_optimizer_can_compile_again_after_a_stop():

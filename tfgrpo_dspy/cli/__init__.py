@@ -5,15 +5,13 @@ Its public names are what commands of one's own are made of.
 
 from __future__ import annotations
 
-import os
-import sys
-from contextlib import suppress
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tfgrpo_dspy.names.public import lazily
 
 if TYPE_CHECKING:
-    from tfgrpo_dspy.cli.boundary import UNRECORDED, Away, Commands, Interrupted
+    from tfgrpo_dspy.cli.boundary import UNRECORDED, Away, Commands, Interrupted, serve
     from tfgrpo_dspy.cli.lms import make_lm
     from tfgrpo_dspy.cli.options.taking import option, taking
     from tfgrpo_dspy.cli.references import examples_for, load_metric, load_program
@@ -49,6 +47,7 @@ __all__ = [
     "price_of",
     "say",
     "section",
+    "serve",
     "show_path",
     "show_warnings_of_the_library",
     "table_of",
@@ -61,20 +60,12 @@ __getattr__, __dir__ = lazily(__name__)
 
 def main() -> None:
     """Run `tfgrpo` on the arguments of this process."""
-    from tfgrpo_dspy.cli.boundary import BY_SIGNAL, code_of, heed_signals
+    from tfgrpo_dspy.cli.boundary import serve
 
-    heed_signals()
-    try:
-        from tfgrpo_dspy.cli.app import app
+    serve(_app, "tfgrpo")
 
-        app(prog_name="tfgrpo")
-    except KeyboardInterrupt as early:  # before there was a command to end in order
-        sys.exit(code_of(early))
-    except SystemExit as leaving:
-        if isinstance(leaving.code, int) and leaving.code in BY_SIGNAL:
-            # All files are written; Python would go on to wait for calls in flight, which nobody wants any more.
-            with suppress(OSError):
-                sys.stdout.flush()
-                sys.stderr.flush()
-            os._exit(leaving.code)
-        raise
+
+def _app() -> Callable[..., object]:
+    from tfgrpo_dspy.cli.app import app
+
+    return app

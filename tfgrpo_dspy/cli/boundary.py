@@ -19,7 +19,9 @@ from __future__ import annotations
 import errno
 import os
 import signal
-from collections.abc import Collection
+import sys
+import threading
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -37,7 +39,15 @@ from tfgrpo_dspy.text import one_line
 MISTAKE, BAD_INPUT, UNRECORDED, WAITING, ENDED_EARLY, UNUSED, AWAY, TOO_LOW, INTERRUPTED = 1, 2, 3, 4, 5, 6, 7, 8, 130
 _SIGNALS = ("SIGTERM", "SIGHUP")
 """What a scheduler sends whose time is up, and a terminal that is closed; not every system has both."""
-BY_SIGNAL = {INTERRUPTED, *(128 + getattr(signal, name) for name in _SIGNALS if hasattr(signal, name))}
+_FROM_SIGNAL = 128
+"""An exit code less this is the number of the signal."""
+_AT_ONCE = {
+    *(UNRECORDED, INTERRUPTED),
+    *(_FROM_SIGNAL + getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)),
+}
+"""Exit codes of processes that wait for nothing more."""
+_MOMENT = 0.02
+"""Seconds."""
 
 _MOST_CHARACTERS = 1200
 
@@ -48,6 +58,8 @@ class Signalled(KeyboardInterrupt):
 
 def heed_signals() -> None:
     """From now on signals that would end this process interrupt it; not those that it was started to ignore."""
+    if hasattr(signal, "pthread_kill"):
+        sys.unraisablehook = partial(_come_again, sys.unraisablehook)
     for number in [getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)]:
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, partial(_interrupt, os.getpid()))
@@ -60,11 +72,48 @@ def _interrupt(ours: int, number: int, frame: object) -> None:
     os.kill(os.getpid(), number)
 
 
+def _come_again(otherwise: Callable[[Any], object], ignored: Any) -> None:
+    """An interrupt that came where Python lets nothing be raised, in a finalizer say, comes again a moment later."""
+    if not issubclass(ignored.exc_type, KeyboardInterrupt):
+        otherwise(ignored)
+        return
+    again = code_of(ignored.exc_value) - _FROM_SIGNAL
+    timer = threading.Timer(_MOMENT, signal.pthread_kill, (threading.main_thread().ident, again))
+    timer.daemon = True
+    timer.start()
+
+
+def serve(find: Callable[[], Callable[..., object]], name: str) -> None:
+    """Be the process of a command, and end with its exit code; a signal ends it in good order, whenever it comes.
+
+    Args:
+        find: Brings the command, which may take a while to load.
+        name: What it is called.
+    """
+    code: str | int | None = 0
+    try:
+        heed_signals()
+        find()(prog_name=name)
+    except KeyboardInterrupt as early:  # before there was a command to end in order
+        code = code_of(early)
+    except SystemExit as leaving:
+        code = leaving.code
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # all is said and written: nothing is left to be ended in order
+    if isinstance(code, int) and code in _AT_ONCE:
+        # All files are written; Python would go on to wait for calls in flight, which nobody wants any more.
+        with suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
 def code_of(interrupt: BaseException | None) -> int:
     """The exit code of an interrupt, or of the error that came of one."""
     while interrupt is not None and not isinstance(interrupt, Signalled):
         interrupt = interrupt.__cause__ or interrupt.__context__
-    return INTERRUPTED if interrupt is None else 128 + int(interrupt.args[0])
+    return INTERRUPTED if interrupt is None else _FROM_SIGNAL + int(interrupt.args[0])
 
 
 class Interrupted(TFGRPOError):

@@ -158,7 +158,7 @@ def learn(job: Job, measure: Callable[[dspy.Module], Comparison] | None = None) 
     note_run(job.tracking, job.keeper.folder)
     if measure is not None:
         try:
-            gain = measure(better)
+            gain = _measured(job, better, measure)
         except KeyboardInterrupt as error:
             program = show_path(job.keeper.folder / PROGRAM)
             said = f"what was learned is in {show_path(job.keeper.folder)}/, and was not compared yet"
@@ -169,6 +169,12 @@ def learn(job: Job, measure: Callable[[dspy.Module], Comparison] | None = None) 
         story = job.story(gain=gain) or story
         write_story(story, job.keeper.folder)
     return story
+
+
+def _measured(job: Job, better: dspy.Module, measure: Callable[[dspy.Module], Comparison]) -> Comparison:
+    if job.tracking is not None and job.tracking.was_left:
+        raise KeyboardInterrupt  # whoever waits no longer for records waits for no comparison
+    return measure(better)
 
 
 def measured(job: Job, learned: dspy.Module) -> Comparison:

@@ -106,8 +106,8 @@ class Meter:
             left = budget.max_seconds - self.spending.spent.seconds
             CLOCK.at(time.monotonic() + left, lambda: _stop_late(known))
 
-    def stop(self, reason: str) -> None:
-        """Let nothing new start, end every wait, and, after a grace, what is still in flight."""
+    def stop(self, reason: str, grace: float | None = None) -> None:
+        """Let nothing new start, end every wait, and, after a grace of so many seconds, what is still in flight."""
         self.spending.stop(reason)
         self.limiter.wake_all()
         self.outages.wake_all()
@@ -115,7 +115,7 @@ class Meter:
             pauses, self._pauses = self._pauses, {}
         for wake in pauses.values():
             wake()
-        CLOCK.at(time.monotonic() + GRACE, lambda: self._cut(OutOfBudget(reason)))
+        CLOCK.at(time.monotonic() + (GRACE if grace is None else grace), lambda: self._cut(OutOfBudget(reason)))
 
     def _cut(self, reason: OutOfBudget) -> None:
         for flight in list(self._flights):

@@ -6,10 +6,9 @@ they are done. Events that tasks announce are handed to the observer in the thre
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
@@ -19,7 +18,6 @@ from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar
 
 from tfgrpo_dspy.lm.budget import OutOfBudget
 from tfgrpo_dspy.lm.engine import written
-from tfgrpo_dspy.lm.meter import GRACE
 from tfgrpo_dspy.lm.scope import active_meter
 from tfgrpo_dspy.lm.ways import THREAD, drive
 from tfgrpo_dspy.looks.secrets import SECRETS
@@ -27,10 +25,9 @@ from tfgrpo_dspy.records.advantages import Extraction, Summary
 from tfgrpo_dspy.records.events import Event, ReflectionFinished
 from tfgrpo_dspy.records.updates import Update
 from tfgrpo_dspy.runtime.executor import Here, Place
+from tfgrpo_dspy.runtime.pool import Pool
 from tfgrpo_dspy.runtime.store import Store
 from tfgrpo_dspy.text import fingerprint
-
-logger = logging.getLogger(__name__)
 
 _AT_ONCE = 0.02
 """Seconds in which events are collected, once there was one."""
@@ -38,6 +35,9 @@ _AT_ONCE = 0.02
 P = ParamSpec("P")
 R = TypeVar("R")
 S = TypeVar("S")
+
+_PARTING = 0.1
+"""Seconds that what is in flight has when a person interrupts a run: it is made again when the run is taken up."""
 
 
 class Recalled(NamedTuple, Generic[R]):
@@ -68,7 +68,7 @@ class Workers:
         place: Place | None = None,
         at_once: Callable[[Event], None] = lambda event: None,
     ) -> None:
-        self._pool = ThreadPoolExecutor(num_threads, thread_name_prefix="tfgrpo")
+        self._pool = Pool(num_threads)
         self.store = store or Store()
         self.place = place or Here()
         self._context = copy_context()
@@ -81,16 +81,15 @@ class Workers:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         # After an error, what has not started never starts, and nobody waits for what is in flight; a person who
-        # interrupts the run keeps what is in flight, and interrupts again to leave that as well.
+        # interrupts the run is gone within half a second, and what comes back until then is kept.
+        if error is None:
+            self._pool.close()
+            return
         interrupted = isinstance(error, KeyboardInterrupt)
-        if error is not None and (meter := active_meter()) is not None:
-            meter.stop("the run was interrupted" if interrupted else "the run was stopped by an error")
-        if interrupted:
-            logger.warning(
-                "interrupted: what is in flight is kept if it comes back within %g s; interrupt again to leave at once",
-                GRACE,
-            )
-        self._pool.shutdown(wait=error is None or interrupted, cancel_futures=error is not None)
+        if (meter := active_meter()) is not None:
+            why = "the run was interrupted" if interrupted else "the run was stopped by an error"
+            meter.stop(why, _PARTING if interrupted else None)
+        self._pool.close(1.5 * _PARTING if interrupted else 0.0, drop=True)
 
     def announce(self, event: Event) -> None:
         """Hand an event to the observer; from any thread."""
@@ -99,13 +98,7 @@ class Workers:
 
     def submit(self, task: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         """Run a task in the pool."""
-        try:
-            return self._pool.submit(self._context.copy().run, self._run, partial(task, *args, **kwargs))
-        except RuntimeError:  # the pool has been shut down by an error elsewhere
-            future: Future[R] = Future()
-            future.cancel()
-            future.set_running_or_notify_cancel()
-            return future
+        return self._pool.submit(partial(self._context.copy().run, self._run, partial(task, *args, **kwargs)))
 
     def task(self, name: str, kind: Any, make: Callable[[], R], *, reads: Iterable[str] = ()) -> Future[R]:
         """Ask the reflection LM in the pool: what is made is remembered, and announced.

@@ -188,7 +188,7 @@ def test_a_full_disk_is_told_with_what_to_do_where_the_error_names_no_file():
 
 
 SIGNALS = """
-import os, signal
+import os, signal, threading
 from tfgrpo_dspy.cli.boundary import Signalled, heed_signals
 signal.signal(signal.SIGHUP, signal.SIG_IGN)
 heed_signals()
@@ -197,29 +197,44 @@ if not os.fork():
     os.kill(os.getpid(), signal.SIGTERM)
     os._exit(0)
 print(os.WTERMSIG(os.wait()[1]))
-try:
-    os.kill(os.getpid(), signal.SIGTERM)
-except Signalled as error:
-    print(*error.args)
+class Finalized:
+    def __del__(self):
+        os.kill(os.getpid(), self.number)
+        self.number = None  # where the interrupt is raised, and can go nowhere
+for number, interrupt in ((signal.SIGTERM, Signalled), (signal.SIGINT, KeyboardInterrupt)):
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        one = Finalized()
+        one.number = number
+        del one
+        threading.Event().wait(20)
+        print("lost")
+    except interrupt as error:
+        print(*error.args or [2])
 """
 
 
-def test_a_signal_interrupts_the_command_itself_and_neither_what_it_forked_nor_one_that_was_to_ignore_it():
+def test_a_signal_interrupts_the_command_wherever_it_is_not_what_it_forked_nor_one_that_is_to_ignore_it():
     done = subprocess.run([sys.executable, "-c", SIGNALS], capture_output=True, text=True, check=True, cwd=ROOT)
-    assert done.stdout.split() == ["15", "15"]
+    assert (done.stdout.split(), done.stderr) == (["15", "15", "2"], "")
 
 
-EARLY = """
-import os, signal, sys
-import tfgrpo_dspy.cli.app
-from tfgrpo_dspy import cli
+COMMAND = """
+import atexit, importlib, os, signal, sys
+app, main, when, sent = sys.argv[1:]
 signal.signal(signal.SIGINT, signal.default_int_handler)
-tfgrpo_dspy.cli.app.app = lambda **given: os.kill(os.getpid(), getattr(signal, sys.argv[1]))
-cli.main()
+send = lambda **given: os.kill(os.getpid(), getattr(signal, sent))
+importlib.import_module(app).app = send if when == "before" else lambda **given: atexit.register(send)
+importlib.import_module(main).main()
 """
 
 
-@pytest.mark.parametrize(("sent", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
-def test_a_signal_that_comes_before_there_is_a_command_ends_the_process_without_a_traceback(sent, code):
-    done = subprocess.run([sys.executable, "-c", EARLY, sent], capture_output=True, text=True, check=False, cwd=ROOT)
+@pytest.mark.parametrize(("app", "main"), [("tfgrpo_dspy.cli.app", "tfgrpo_dspy.cli"), ("evals.cli", "evals.cli")])
+@pytest.mark.parametrize(
+    ("when", "sent", "code"),
+    [("before", "SIGINT", 130), ("before", "SIGTERM", 143), ("after", "SIGINT", -2)],
+)
+def test_a_signal_before_or_after_the_command_ends_the_process_without_a_traceback(app, main, when, sent, code):
+    asked = [sys.executable, "-c", COMMAND, app, main, when, sent]
+    done = subprocess.run(asked, capture_output=True, text=True, check=False, cwd=ROOT)
     assert (done.returncode, done.stderr) == (code, "")

@@ -193,8 +193,7 @@ def interruptible():
 
 
 @pytest.mark.parametrize("waits", ["for a Retry-After", "for an answer"])
-def test_one_interrupt_ends_waits_at_once_and_calls_after_a_grace(waits, monkeypatch, interruptible):
-    monkeypatch.setattr(metering_module, "GRACE", 0.3)
+def test_one_interrupt_ends_waits_and_calls_at_once(waits, interruptible):
     begun = threading.Event()
 
     def behave(connection, number, server):

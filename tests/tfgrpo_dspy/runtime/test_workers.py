@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from concurrent.futures import CancelledError, Future
 from contextvars import ContextVar
 from functools import partial
 from itertools import permutations
+from pathlib import Path
 
 import dspy
 import pytest
@@ -247,3 +250,34 @@ def test_hundreds_of_groups_stream_through_a_pool_of_two():
         groups = [workers.gather([workers.submit(pow, i, 2) for i in range(g % 4)]) for g in range(300)]
         sums = workers.results([workers.then(group, sum) for group in groups])
     assert sums == [sum(i * i for i in range(g % 4)) for g in range(300)]
+
+
+def test_whoever_interrupts_a_run_waits_for_no_task():
+    begun, over, ended = threading.Event(), threading.Event(), []
+
+    def task() -> None:
+        begun.set()
+        wait(over)
+        ended.append(True)
+
+    workers = Workers(1)
+    first, second = workers.submit(task), workers.submit(task)
+    wait(begun)
+    workers.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)  # returns, or this test hangs
+    assert not ended
+    assert second.cancelled()
+    over.set()
+    first.result(SECONDS)
+
+
+SLEEPS = """
+import threading
+from tfgrpo_dspy.runtime.pool import Pool
+pool, begun = Pool(1), threading.Event()
+pool.submit(lambda: (begun.set(), threading.Event().wait()))
+begun.wait()
+"""
+
+
+def test_a_process_ends_whatever_its_tasks_wait_for():
+    subprocess.run([sys.executable, "-c", SLEEPS], check=True, timeout=10 * SECONDS, cwd=Path(__file__).parents[3])

@@ -124,34 +124,21 @@ def run_of_token(uri: str, token: str) -> str | None:
     return str(found[0].info.run_id) if found else None
 
 
-def open_run(
-    experiment: str | None,
-    name: str,
-    *,
-    token: str,
-    tags: Mapping[str, str],
-    tracking_uri: str | None = None,
-    parent: RunStore | None = None,
-) -> RunStore:
-    """A run of one's own, new or continued, to be written to by its id.
+def run_store(experiment: str | None, name: str, *, token: str, tracking_uri: str | None = None) -> RunStore:
+    """A run of one's own, which is made or continued once it is opened; to be written to by its id.
 
     Args:
         experiment: Made if there is none; None as `MLflowTracking`.
         name: Of a new run.
         token: Names the run for ever; one that bears it already is continued.
-        tags: Of the run.
         tracking_uri: The store or server; None takes what `MLflowTracking` would.
-        parent: The run that it is shown below, in whose store it is; None for none.
 
     Raises:
         MissingExtraError: MLflow is not installed.
     """
-    nested = {} if parent is None else {"mlflow.parentRunId": str(parent.run_id)}
-    destination = Destination(experiment=experiment, tracking_uri=tracking_uri, tags=nested)
-    place = locate(destination) if parent is None else replace(parent.place, run_id=None, active=False)
-    store = RunStore(place, destination, name, time.time_ns() // 1_000_000, token)
-    store.open(tags)
-    return store
+    destination = Destination(experiment=experiment, tracking_uri=tracking_uri)
+    place = replace(locate(destination), run_id=None, active=False)
+    return RunStore(place, destination, name, time.time_ns() // 1_000_000, token)
 
 
 class RunStore:
@@ -174,6 +161,8 @@ class RunStore:
         self.model_id: str | None = None
         """The model that was recorded as the run's outcome, if one was."""
         self.is_ours = not place.active
+        self.about = ""
+        """What it is the run of, where there are several."""
         self.committed = 0
         """Last step that an earlier process recorded in this run; 0 for none."""
         self._destination, self._run_name, self._started = destination, run_name, started
@@ -210,7 +199,7 @@ class RunStore:
             MlflowException: There is none of that id.
         """
         self.connect()
-        self.experiment_id = self.client.get_run(self._id()).info.experiment_id
+        self.experiment_id = self.client.get_run(self.known_id()).info.experiment_id
 
     def check(self) -> None:
         """Find the experiment or the run; raises whatever the store raises, and makes neither.
@@ -226,39 +215,48 @@ class RunStore:
 
     def ping(self) -> None:
         """Read the run; raises whatever the store raises if it cannot be reached."""
-        self.client.get_run(self._id())
+        self.client.get_run(self.known_id())
 
     def put_params(self, params: Mapping[str, object]) -> None:
         """Record parameters. One that this run has with another value is recorded as `tfgrpo.<name>` as well."""
-        known = self.client.get_run(self._id()).data.params
+        known = self.client.get_run(self.known_id()).data.params
         texts = {name: str(value) for name, value in params.items()}
         names = {name: name if known.get(name, text) == text else f"tfgrpo.{name}" for name, text in texts.items()}
         from mlflow.entities import Param
 
         rows = [Param(names[name], text) for name, text in texts.items() if names[name] not in known]
         for start in range(0, len(rows), _BATCH):
-            self.client.log_batch(self._id(), params=rows[start : start + _BATCH])
+            self.client.log_batch(self.known_id(), params=rows[start : start + _BATCH])
 
     def put_metrics(self, metrics: Mapping[str, float], *, step: int, at: int, tags: Mapping[str, str]) -> None:
-        """Record metrics and tags in one write. With the same `at` (ms since 1970) a repetition changes nothing."""
+        """Record metrics, `at` in ms since 1970, and tags; a value that stands at that step already is there once.
+
+        The metrics of one write are all there or none is, whenever a process is killed: the first tells.
+        """
         from mlflow.entities import Metric, RunTag
 
         rows = [Metric(name, float(value), at, step) for name, value in metrics.items()]
-        self.client.log_batch(self._id(), metrics=rows, tags=[RunTag(*tag) for tag in tags.items()])
+        if rows and self._standing(rows[0].key, step):
+            rows = [row for row in rows if row.value not in self._standing(row.key, step)]
+        self.client.log_batch(self.known_id(), metrics=rows, tags=[RunTag(*tag) for tag in tags.items()])
+
+    def _standing(self, name: str, step: int) -> list[float]:
+        """Values of a metric that the run has at a step."""
+        return [point.value for point in self.client.get_metric_history(self.known_id(), name) if point.step == step]
 
     def put_tags(self, tags: Mapping[str, str]) -> None:
         """Record tags."""
         from mlflow.entities import RunTag
 
-        self.client.log_batch(self._id(), tags=[RunTag(*tag) for tag in tags.items()])
+        self.client.log_batch(self.known_id(), tags=[RunTag(*tag) for tag in tags.items()])
 
     def put_text(self, path: str, text: str) -> None:
         """Record a text file."""
-        self.client.log_text(self._id(), text, path)
+        self.client.log_text(self.known_id(), text, path)
 
     def put_figure(self, path: str, figure: Figure) -> None:
         """Record a figure."""
-        self.client.log_figure(self._id(), figure, path)
+        self.client.log_figure(self.known_id(), figure, path)
 
     def put_table(self, path: str, table: Mapping[str, Sequence[object]]) -> None:
         """Record a table (column name to cells) as `MlflowClient.log_table` would, but replacing what is there.
@@ -271,13 +269,13 @@ class RunStore:
         tables = [t for t in self._listed_tables() if t != entry] + [entry]
         while len(text := json.dumps(tables)) > _TAG_ROOM:
             tables.pop(0)  # the oldest table is shown as JSON from then on
-        self.client.set_tag(self._id(), _TABLES_TAG, text)
+        self.client.set_tag(self.known_id(), _TABLES_TAG, text)
         self._tables = tables
 
     def _listed_tables(self) -> list[dict[str, str]]:
         """As the run has them; read once if it is ours, as nobody else adds to them then."""
         if self._tables is None or not self.is_ours:
-            self._tables = json.loads(self.client.get_run(self._id()).data.tags.get(_TABLES_TAG, "[]"))
+            self._tables = json.loads(self.client.get_run(self.known_id()).data.tags.get(_TABLES_TAG, "[]"))
         return self._tables
 
     def put_datasets(self, datasets: Sequence[DatasetFacts]) -> None:
@@ -292,7 +290,7 @@ class RunStore:
             texts = [json.dumps(value) for value in (source, {"mlflow_colspec": spec}, profile)]
             dataset = Dataset(data.name, data.digest, "code", *texts)
             inputs.append(DatasetInput(dataset, [InputTag("mlflow.data.context", data.context)]))
-        self.client.log_inputs(self._id(), datasets=inputs)
+        self.client.log_inputs(self.known_id(), datasets=inputs)
 
     def complete(self, note: str, at: int) -> None:
         """End the run as one that did all it was to do, with a note that its page shows."""
@@ -302,9 +300,10 @@ class RunStore:
     def end(self, status: str, at: int) -> None:
         """End the run, unless it is the caller's to end."""
         if self.is_ours:
-            self.client.set_terminated(self._id(), status, at)
+            self.client.set_terminated(self.known_id(), status, at)
 
-    def _id(self) -> str:
+    def known_id(self) -> str:
+        """Its id; raises `ConnectionError` before it was opened."""
         if self.run_id is None:
             raise ConnectionError("the MLflow run has not been started yet")
         return self.run_id

@@ -27,8 +27,10 @@ from tfgrpo_dspy.reports.redaction import safe
 logger = logging.getLogger(__name__)
 
 _RECORDED = (RolloutFinished, StepFinished, EpochFinished, RunFinished)
-_PARTING = 2.0
-"""Seconds that an interrupted run waits for its records: whoever interrupts wants to go."""
+_PARTING = 0.15
+"""Seconds that an interrupted run waits for its end to be recorded: whoever interrupts wants to go."""
+_LAST_WORDS = 2
+"""Entries at the end of a run that say how it ended: its totals, and its state."""
 _SCORES = "Held-out scores; each question: `tables/heldout.json`."
 _SETTINGS = ("_destination", "_prompt", "_log_model", "_traces", "_rollout_traces")
 
@@ -103,10 +105,19 @@ class MLflowTracking:
     def _forget(self) -> None:
         self._store: RunStore | None = None
         self._records: Records | None = None
-        self._writers: list[Writer] = []
+        self._writer, self._shared = Writer(), False
+        self.was_left = False
+        """Whether a person interrupted the waiting for what is to be written, and wants to go."""
         self._is_kept = False
         self._past: int | None = None
         self._bounds = ExitStack()
+
+    @classmethod
+    def within(cls, store: RunStore, writer: Writer, prompt: str) -> MLflowTracking:
+        """One for a run that is part of a larger record, whose writer writes and is waited for by others."""
+        made = cls(prompt=prompt)
+        made._store, made._writer, made._shared = store, writer, True
+        return made
 
     def __getstate__(self) -> dict[str, object]:
         """Where and what it records: the run under way, its thread and what is due stay in this process."""
@@ -143,7 +154,7 @@ class MLflowTracking:
     @property
     def unrecorded(self) -> tuple[str, ...]:
         """What is not in the store, in order: what failed, each with its reason, and how much was not tried yet."""
-        return tuple(line for writer in self._writers for line in writer.unrecorded)
+        return () if self._shared else self._writer.unrecorded
 
     def check(self) -> None:
         """Find out whether a run could be recorded, before it is paid for; a store that is away for now may come back.
@@ -186,8 +197,8 @@ class MLflowTracking:
         Returns:
             Whether everything is recorded; `unrecorded` says what is not.
         """
-        ending = []
-        if not self._writers:
+        hide, ending = safe if self._records is None else self._records.safe, []
+        if self._store is None:
             store = RunStore(locate(self._destination), self._destination, "held-out scores", now(), uuid4().hex)
             with suppress(Exception):  # see `_begin`
                 store.connect()
@@ -195,22 +206,25 @@ class MLflowTracking:
             if self._destination.run_id is None:
                 join = partial(RunStore.open, tags=source_tags(Path.cwd()))
                 ending = [Entry("the end of the run", partial(RunStore.complete, note=_SCORES, at=now()))]
-            self._write_to(store, [Entry("the run itself", join)])
-        hide = self._records.safe if self._records is not None else safe
-        self._writers[-1].put(heldout_writes(evaluations, gain, hide, now()))
-        self._writers[-1].put(ending)
-        if self._records is not None and gain is not None:
-            self._writers[-1].put(self._records.retell(gain))
+            self._store = store
+            self._writer.put(store, [Entry("the run itself", join)], hide)
+        retold = self._records.retell(gain) if self._records is not None and gain is not None else ()
+        self._writer.put(self._store, [*heldout_writes(evaluations, gain, hide, now()), *ending, *retold], hide)
         return self.retry()
 
     def __call__(self, event: Event) -> None:
         """Take one event; only the end of a run waits for what is still to be written."""
         if isinstance(event, RunStarted):
             self._begin(event)
-        elif self._records is not None and isinstance(event, _RECORDED):
-            self._writers[-1].put(_entries(self._records, event))
-            if isinstance(event, RunFinished):
-                self._finish(self._writers[-1], event)
+        elif self._records is not None and self._store is not None and isinstance(event, _RECORDED):
+            entries, hide = list(_entries(self._records, event)), self._records.safe
+            is_urgent = isinstance(event, RunFinished) and isinstance(event.error, KeyboardInterrupt)
+            if is_urgent and self._store.run_id is not None:  # how it ended, before what nobody waits for
+                entries, last = entries[:-_LAST_WORDS], entries[-_LAST_WORDS:]
+                self._writer.put(self._store, last, hide, first=True)
+            self._writer.put(self._store, entries, hide)
+            if isinstance(event, RunFinished) and not self._shared:
+                self._finish(is_urgent=is_urgent)
 
     def record(self, past: Iterable[tuple[int, Event]]) -> bool:
         """Record a run that is over, as `run.recall.recall` reads it from the run's store, and wait for it.
@@ -228,8 +242,8 @@ class MLflowTracking:
             for self._past, event in past:
                 if isinstance(event, RunStarted):
                     self._begin(event)
-                elif self._records is not None:
-                    self._writers[-1].put(_entries(self._records, event))
+                elif self._records is not None and self._store is not None:
+                    self._writer.put(self._store, _entries(self._records, event), self._records.safe)
         finally:
             self._past = None
         return self.retry()
@@ -241,53 +255,51 @@ class MLflowTracking:
             Whether everything is recorded now.
         """
         with bounded_waiting():
-            for writer in self._writers:
-                if writer.unrecorded:
-                    wait_for(writer)
+            self.was_left = bool(self.unrecorded) and not wait_for(self._writer)
         return not self.unrecorded
 
     def _begin(self, event: RunStarted) -> None:
         prompt = self._prompt or prompt_name(self._destination.name, type(event.student).__name__)
-        is_past = self._past is not None
         self._records = Records(
             event,
             prompt,
             wanted=Wanted(self._log_model, self._traces, self._rollout_traces),
             clock=self._time,
-            again=is_past,
+            again=self._past is not None,
         )
-        place = locate(self._destination)
-        if is_past and event.token is not None and place.run_id is None:
-            place = replace(place, run_id=run_of_token(place.uri, event.token))
         self._is_kept = event.token is not None
+        if self._store is None or not self._shared:
+            self._store = self._found(event)
+        self._writer.put(self._store, self._records.start(), self._records.safe)
+
+    def _found(self, event: RunStarted) -> RunStore:
+        """The run that is begun, or continued."""
+        assert self._records is not None
+        place = locate(self._destination)
+        if self._past is not None and event.token is not None and place.run_id is None:
+            place = replace(place, run_id=run_of_token(place.uri, event.token))
         store = RunStore(place, self._destination, self._records.run_name, self._records.started, event.token)
         with suppress(Exception):  # what is wrong with it is heard where it is written
             store.connect()  # here, as MLflow looks for Spark: that import and its own hooks lock each other out
         if not sqlite_path(place.uri):  # of a server, an answer is waited for
             self._bounds.close()
             self._bounds.enter_context(bounded_waiting())
-        self._write_to(store, self._records.start())
+        return store
 
     def _time(self) -> int:
         return self._past or now()
 
-    def _write_to(self, store: RunStore, entries: Iterable[Entry]) -> None:
-        hide = self._records.safe if self._records is not None else safe
-        self._writers = [writer for writer in self._writers if writer.unrecorded]
-        self._writers.append(Writer(store, hide))
-        self._store = store
-        self._writers[-1].put(entries)
-
-    def _finish(self, writer: Writer, event: RunFinished) -> None:
+    def _finish(self, *, is_urgent: bool) -> None:
         """Wait for what is still to be written; whoever interrupted a run waits for little."""
-        is_over = wait_for(writer, _PARTING if isinstance(event.error, KeyboardInterrupt) else None)
+        is_over = wait_for(self._writer, _PARTING if is_urgent else None)
+        self.was_left = not is_over
         self._bounds.close()
-        if not writer.unrecorded:
+        if not self.unrecorded:
             return
         kept = "`tfgrpo log RUN --to-mlflow` records what the run's store holds" if self._is_kept else ""
         mend = kept or "`retry()` of this `MLflowTracking` tries again while the process lasts"
         why = "MLflow has no record of: %s; %s" if is_over else "MLflow was left before it had recorded: %s; %s"
-        logger.warning(why, "; ".join(writer.unrecorded), mend)
+        logger.warning(why, "; ".join(self.unrecorded), mend)
 
 
 def _entries(records: Records, event: Event) -> Iterable[Entry]:

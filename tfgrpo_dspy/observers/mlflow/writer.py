@@ -1,4 +1,4 @@
-"""Writes on a thread of its own, in order: a run never waits for its tracking server, and nothing it says is lost."""
+"""Writes on a thread of its own, in order: no run waits for its tracking server, and nothing that it says is lost."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from tfgrpo_dspy.observers.mlflow.store import RunStore
@@ -19,7 +20,7 @@ Write = Callable[[RunStore], None]
 
 _SLOW = 3.0
 """Seconds after which a failure means that the store is not there."""
-_PARTING = 2.0
+_PARTING = 0.4
 """Seconds that the end of the process waits for a write under way: a thread that it cuts off in a library of C++ ends
 the process with an abort."""
 _PATIENCE = 10.0
@@ -45,22 +46,31 @@ class Progress(NamedTuple):
     """Whether all that was left when it was asked for has been written or tried once more."""
 
 
+@dataclass(eq=False, slots=True)
+class _Due:
+    """An entry that is not written yet."""
+
+    store: RunStore
+    entry: Entry
+    safe: Callable[[str], str]
+    reason: str = ""
+    """Why it could not be written when it was tried; empty as long as it was not."""
+
+    @property
+    def description(self) -> str:
+        about = self.store.about
+        return f"{self.entry.description} of {about}" if about and self.entry.description else self.entry.description
+
+
 class Writer:
-    """Writes to a run on a thread that is there as long as there is something to write.
+    """Writes to runs on a thread that is there as long as there is something to write.
 
     What fails is kept and tried again, in order, when more comes and whenever it is asked for. A refused write does not
     hold up the others; a store that is away is not asked for each of them. Thread-safe.
-
-    Args:
-        store: The run; from now on only this thread speaks to it.
-        safe: Takes credentials out of what an error says.
     """
 
-    def __init__(self, store: RunStore, safe: Callable[[str], str]) -> None:
-        self.store = store
-        self._safe = safe
-        self._due: list[Entry] = []
-        self._reasons: dict[str, str] = {}
+    def __init__(self) -> None:
+        self._due: list[_Due] = []
         self._changed = threading.Condition()
         self._asked, self._made, self._written = 0, 0, 0
         self._not_before = 0.0
@@ -68,12 +78,27 @@ class Writer:
         self._thread: threading.Thread | None = None
         _WRITERS.add(self)
 
-    def put(self, entries: Iterable[Entry]) -> None:
-        """Have these written after all that was put before; returns at once."""
-        added = list(entries)
+    def put(
+        self,
+        store: RunStore,
+        entries: Iterable[Entry],
+        safe: Callable[[str], str] = str,
+        *,
+        first: bool = False,
+    ) -> None:
+        """Have these written after all that was put before; returns at once.
+
+        Args:
+            store: The run; from now on only the writer's thread speaks to it.
+            entries: What is to be written.
+            safe: Takes credentials out of what an error says.
+            first: Before all that is still due, as nothing of that may be written any more.
+        """
+        added = [_Due(store, entry, safe) for entry in entries]
         with self._changed:
-            self._due.extend(added)
-            if added and time.monotonic() >= self._not_before:
+            place = 0 if first else len(self._due)
+            self._due[place:place] = added
+            if added and (first or time.monotonic() >= self._not_before):
                 self._ask()
 
     def ask(self) -> int:
@@ -91,16 +116,12 @@ class Writer:
     def unrecorded(self) -> tuple[str, ...]:
         """What is not in the store: each that failed with its reason, and how many more were not tried."""
         with self._changed:
-            failed = self._failed()
-            untried = [e.description for e in self._due if e.description not in self._reasons]
+            failed = [f"{due.description}: {due.reason}" for due in self._due if due.reason]
+            untried = [due.description for due in self._due if not due.reason]
         if not untried:
             return tuple(failed)
         named = untried[0] if len(untried) == 1 else f"{len(untried)} more, {untried[0]} to {untried[-1]}"
         return (*failed, f"{named}: not tried yet")
-
-    def _failed(self) -> list[str]:
-        names = (e.description for e in self._due if e.description in self._reasons)
-        return [f"{name}: {self._reasons[name]}" for name in names]
 
     def leave(self) -> None:
         """Write nothing more but what is being written, which is waited for a little."""
@@ -124,43 +145,49 @@ class Writer:
                 if self._made == self._asked:
                     self._thread = None
                     return
-                ticket, due = self._asked, tuple(self._due)
+                ticket = self._asked
             began = time.monotonic()
-            is_there = self._go_through(due)
+            is_there = self._go_through()
             now = time.monotonic()
             with self._changed:
                 self._made, self._not_before = ticket, now if is_there else now + _PATIENCE * (now - began)
-                failed = self._failed()
+                failed = next((f"{due.description}: {due.reason}" for due in self._due if due.reason), None)
                 self._changed.notify_all()
-            if failed and not self._was_told:
+            if failed is not None and not self._was_told:
                 self._was_told = True
-                logger.warning("MLflow does not record now, the run goes on and records are kept: %s", failed[0])
+                logger.warning("MLflow does not record now, the run goes on and records are kept: %s", failed)
 
-    def _go_through(self, due: Iterable[Entry]) -> bool:
+    def _go_through(self) -> bool:
         """Try each; whether the store was there to the end."""
-        for entry in due:
+        tried: set[_Due] = set()
+        while (due := self._next(tried)) is not None:
             if self._is_leaving:
                 return False
             asked = time.monotonic()
-            if self._wrote(entry):
+            tried.add(due)
+            if self._wrote(due):
                 with self._changed:
-                    self._due.remove(entry)
+                    self._due.remove(due)
                     self._written += 1
                     self._changed.notify_all()
             # A refused one must not hold up the others, a dead store must not be asked for them.
-            elif time.monotonic() - asked >= _SLOW or not self._wrote(Entry("", RunStore.ping)):
+            elif time.monotonic() - asked >= _SLOW or not self._wrote(_Due(due.store, Entry("", RunStore.ping), str)):
                 return False
         return True
 
-    def _wrote(self, entry: Entry) -> bool:
-        if entry.step is not None and entry.step <= self.store.committed:
+    def _next(self, tried: set[_Due]) -> _Due | None:
+        with self._changed:
+            return next((due for due in self._due if due not in tried), None)
+
+    def _wrote(self, due: _Due) -> bool:
+        store, entry = due.store, due.entry
+        if entry.step is not None and entry.step <= store.committed:
             return True
         try:
-            entry.write(self.store)
+            entry.write(store)
         except Exception as error:  # noqa: BLE001 - whatever a store raises must not stop a paid run
-            if entry.description:
-                with self._changed:
-                    self._reasons[entry.description] = shorten(self._safe(f"{type(error).__name__}: {error}"), 60)
+            with self._changed:
+                due.reason = shorten(due.safe(f"{type(error).__name__}: {error}"), 60)
             return False
         return True
 

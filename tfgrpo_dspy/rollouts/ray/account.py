@@ -96,7 +96,7 @@ class MeterThere(Meter):
     def begin(self) -> None:
         """The run watches its seconds itself."""
 
-    def stop(self, reason: str) -> None:
+    def stop(self, reason: str, grace: float | None = None) -> None:
         """End the run, for what was found out here."""
         self._tell("stop", reason)
         self.end(reason)

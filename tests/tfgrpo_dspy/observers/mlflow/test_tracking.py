@@ -569,6 +569,17 @@ def test_what_was_written_twice_is_there_once(monkeypatch):
     assert len(client_of(tracking).get_metric_history(tracking.run_id, "reward/mean")) == 2
 
 
+@in_a_ready_store
+def test_what_a_later_process_records_again_stands_once():
+    run, tracking = MadeRun(steps=2), MLflowTracking()
+    for _ in range(2):
+        follow(tracking, run).record_heldout({"bare": run.evaluation(0), "learned": run.evaluation(1)})
+        tracking = MLflowTracking(run_id=tracking.run_id)
+    for name in run_of(tracking := follow(tracking, run)).data.metrics:
+        points = [(m.step, m.value) for m in client_of(tracking).get_metric_history(tracking.run_id, name)]
+        assert sorted(set(points)) == sorted(points), name
+
+
 def test_an_event_before_the_start_is_passed_over():
     tracking = MLflowTracking()
     tracking(next(e for e in MadeRun(steps=1).events() if isinstance(e, StepFinished)))

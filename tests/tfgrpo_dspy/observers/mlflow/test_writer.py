@@ -28,7 +28,7 @@ class Server(RunStore):
     """A store that answers when it is told to, and notes who wrote what."""
 
     def __init__(self) -> None:
-        self.committed, self.run_id, self.place = 0, "r1", None
+        self.committed, self.run_id, self.place, self.about = 0, "r1", None, ""
         self.answers, self.was_asked = threading.Event(), threading.Event()
         self.wrote: list[tuple[str, str]] = []
         self.is_away = False
@@ -56,8 +56,8 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def writer(server: Server) -> Writer:
-    return Writer(server, str)
+def writer() -> Writer:
+    return Writer()
 
 
 def names(server: Server) -> list[str]:
@@ -67,7 +67,7 @@ def names(server: Server) -> list[str]:
 def test_what_is_put_is_written_in_order_by_one_thread_that_then_goes(server, writer):
     server.answers.set()
     for number in range(20):
-        writer.put(server.entries(f"{number}a", f"{number}b"))
+        writer.put(server, server.entries(f"{number}a", f"{number}b"))
     assert wait_for(writer)
     assert names(server) == [f"{number}{part}" for number in range(20) for part in "ab"]
     assert {thread for _, thread in server.wrote} == {"tfgrpo-mlflow"}
@@ -76,9 +76,9 @@ def test_what_is_put_is_written_in_order_by_one_thread_that_then_goes(server, wr
 
 
 def test_putting_returns_while_the_server_does_not_answer(server, writer):
-    writer.put(server.entries("first"))
+    writer.put(server, server.entries("first"))
     assert server.was_asked.wait(PATIENCE)
-    writer.put(server.entries(*"abc"))  # returns, or this test hangs
+    writer.put(server, server.entries(*"abc"))  # returns, or this test hangs
     assert server.wrote == []
     assert writer.unrecorded == ("4 more, first to c: not tried yet",)
     server.answers.set()
@@ -87,7 +87,7 @@ def test_putting_returns_while_the_server_does_not_answer(server, writer):
 
 
 def test_a_wait_that_is_over_in_time_or_interrupted_takes_nothing_from_what_is_due(server, writer, monkeypatch):
-    writer.put(server.entries(*"ab"))
+    writer.put(server, server.entries(*"ab"))
     assert not wait_for(writer, 0.0)
     monkeypatch.setattr(Writer, "progress", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     assert not wait_for(writer)
@@ -99,7 +99,7 @@ def test_a_wait_that_is_over_in_time_or_interrupted_takes_nothing_from_what_is_d
 
 def test_a_long_wait_is_said_once(server, writer, monkeypatch, caplog):
     monkeypatch.setattr(waiting, "_SILENT", 0.0)
-    writer.put(server.entries(*"ab"))
+    writer.put(server, server.entries(*"ab"))
     assert server.was_asked.wait(PATIENCE)
     with caplog.at_level(logging.WARNING, "tfgrpo_dspy"):
         assert not wait_for(writer, 0.35)
@@ -112,7 +112,7 @@ def test_a_failure_is_told_once_and_what_failed_is_tried_again_in_order(server, 
     server.is_away = True
     with caplog.at_level(logging.WARNING, "tfgrpo_dspy"):
         for name in "abc":
-            writer.put(server.entries(name))
+            writer.put(server, server.entries(name))
             assert wait_for(writer)
     assert len(caplog.messages) == 1
     assert writer.unrecorded == ("a: ConnectionError: refused", "2 more, b to c: not tried yet")
@@ -127,17 +127,17 @@ def test_a_thread_that_something_ended_is_replaced(server, writer, monkeypatch):
 
     server.answers.set()
     monkeypatch.setattr(threading, "excepthook", lambda _: None)
-    writer.put([Entry("x", end)])
+    writer.put(server, [Entry("x", end)])
     assert wait_for(writer)
     assert writer.unrecorded == ("x: not tried yet",)
     writer._due.clear()
-    writer.put(server.entries("y"))
+    writer.put(server, server.entries("y"))
     assert wait_for(writer)
     assert names(server) == ["y"]
 
 
 def test_a_process_that_ends_waits_for_the_write_under_way_and_begins_no_other(server, writer, monkeypatch):
-    writer.put(server.entries(*"ab"))
+    writer.put(server, server.entries(*"ab"))
     assert server.was_asked.wait(PATIENCE)
     monkeypatch.setattr(threading.Thread, "join", lambda thread, timeout: server.answers.set())
     writer.leave()
@@ -200,6 +200,7 @@ def test_an_interrupt_while_records_are_waited_for_ends_the_waiting_and_says_how
             for event in MadeRun(steps=1, validated=False).events():
                 tracking(event)
         assert tracking.unrecorded[0].endswith("the run itself to the end of the run (FINISHED): not tried yet")
+        assert tracking.was_left
     assert "MLflow was left before it had recorded: " in caplog.text
     assert "`retry()`" in caplog.text
     monkeypatch.undo()
@@ -213,6 +214,29 @@ def test_whoever_interrupted_a_run_does_not_wait_for_a_slow_server(monkeypatch):
         for event in MadeRun(steps=1, validated=False).events(error=KeyboardInterrupt()):
             tracking(event)  # returns, or this test hangs
         assert tracking.unrecorded
+
+
+def test_how_an_interrupted_run_ended_is_written_before_what_is_still_due(monkeypatch):
+    monkeypatch.setattr(tracking_module, "_PARTING", 0.0)
+    wrote, answers = [], threading.Event()
+    put_text, end = RunStore.put_text, RunStore.end
+
+    def put_late(self: RunStore, path: str, text: str) -> None:
+        assert answers.wait(PATIENCE)
+        put_text(self, path, text)
+        wrote.append(path)
+
+    monkeypatch.setattr(RunStore, "end", lambda self, status, at: (end(self, status, at), wrote.append(status)))
+    tracking, run = MLflowTracking("e", traces=0), MadeRun(steps=1, validated=False)
+    first, *events = run.events(error=KeyboardInterrupt())
+    tracking(first)
+    assert tracking.retry()
+    monkeypatch.setattr(RunStore, "put_text", put_late)
+    for event in events:
+        tracking(event)
+    answers.set()
+    assert tracking.retry()
+    assert wrote.index("KILLED") < wrote.index("library/returned.json")
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda made: pickle.loads(pickle.dumps(made))])

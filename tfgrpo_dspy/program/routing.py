@@ -13,7 +13,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import dspy
 
@@ -28,12 +28,8 @@ Choose: TypeAlias = Callable[..., str | None]
 """Names the library for a call, by the inputs of the call; None for none."""
 
 _KEY = "tfgrpo_library"
-
-
-class _Choice(NamedTuple):
-    """What `use_library` was given."""
-
-    library: str | ExperienceLibrary | None
+_OPEN: Any = object()
+"""No `use_library` is in effect."""
 
 
 def use_library(library: str | ExperienceLibrary | None) -> AbstractContextManager[None]:
@@ -42,7 +38,7 @@ def use_library(library: str | ExperienceLibrary | None) -> AbstractContextManag
     Args:
         library: Its name, or a library that the program need not know; None for none.
     """
-    context: AbstractContextManager[None] = dspy.context(**{_KEY: _Choice(library)})
+    context: AbstractContextManager[None] = dspy.context(**{_KEY: library})
     return context
 
 
@@ -103,22 +99,21 @@ class Pluggable(dspy.Module):
 
     def forward(self, **inputs: Any) -> Any:
         """Call the program with the library that is chosen for this call."""
-        chosen = _chosen_here()
-        if chosen is None:
-            chosen = _Choice(self.choose(**inputs) if self.choose is not None else self.default)
+        chosen = dspy.settings.get(_KEY, _OPEN)
+        if chosen is _OPEN:
+            chosen = self.choose(**inputs) if self.choose is not None else self.default
         return self._reading(chosen)(**inputs)
 
     async def aforward(self, **inputs: Any) -> Any:
         """As `forward`, without waiting in this thread."""
-        chosen = _chosen_here()
-        if chosen is None and self.choose is not None:
+        chosen = dspy.settings.get(_KEY, _OPEN)
+        if chosen is _OPEN and self.choose is not None:
             ask = self.choose.acall if isinstance(self.choose, dspy.Module) else self.choose
             named = ask(**inputs)
-            chosen = _Choice(await named if inspect.isawaitable(named) else named)
-        return await self._reading(chosen or _Choice(self.default)).acall(**inputs)
+            chosen = await named if inspect.isawaitable(named) else named
+        return await self._reading(self.default if chosen is _OPEN else chosen).acall(**inputs)
 
-    def _reading(self, choice: _Choice) -> dspy.Module:
-        library = choice.library
+    def _reading(self, library: str | ExperienceLibrary | None) -> dspy.Module:
         if library is None:
             return self.bare
         if isinstance(library, ExperienceLibrary):
@@ -126,8 +121,3 @@ class Pluggable(dspy.Module):
         if library not in self.programs:
             raise SettingsError(f"there is no library {library!r}; this program has {', '.join(self.programs)}")
         return self.programs[library]
-
-
-def _chosen_here() -> _Choice | None:
-    chosen: _Choice | None = dspy.settings.get(_KEY)
-    return chosen

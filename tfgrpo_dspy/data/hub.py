@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -23,17 +24,18 @@ def hub_rows(source: str, split: str | None, limit: int | None) -> Iterator[Row]
     pinned = {"revision": revision} if revision else {}
     said = (
         "no such file, and it could not be loaded from the Hugging Face Hub ({}); check the id (`owner/name:config`), "
+        "the network and your access, or give a file"
     )
-    said += "the network and your access, or give a file"
     with _errors(source, said):
         splits = datasets.get_dataset_split_names(name, config or None, **pinned)
     chosen = _split(source, split, splits)
-    return _loaded(source, said, (name, config or None), pinned, (chosen, limit))
+    load = partial(datasets.load_dataset, name, config or None, **pinned)
+    return _loaded(source, said, chosen, limit, load)
 
 
 def address_rows(source: str, split: str | None, limit: int | None) -> Iterator[Row]:
     """Rows of a file at an address, `hf://datasets/owner/name/train.parquet` or `https://...`."""
-    _package(f"reading {source}")
+    datasets = _package(f"reading {source}")
     path = re.split(r"[?#]", source)[0].lower()
     suffix = next((part for part in reversed(path.split(".")) if part in _FORMATS), None)
     if suffix is None:
@@ -41,27 +43,19 @@ def address_rows(source: str, split: str | None, limit: int | None) -> Iterator[
     more: dict[str, Any] = {"delimiter": "\t"} if suffix == "tsv" else {}
     chosen = split if split is not None and not split.startswith("[") else f"train{split or ''}"
     said = "it could not be read ({}); check address, access and what the file holds"
-    return _loaded(source, said, (_FORMATS[suffix],), {"data_files": source, **more}, (chosen, limit))
+    load = partial(datasets.load_dataset, _FORMATS[suffix], data_files=source, **more)
+    return _loaded(source, said, chosen, limit, load)
 
 
-def _loaded(
-    source: str, said: str, named: tuple[Any, ...], more: Mapping[str, Any], wanted: tuple[str, int | None]
-) -> Iterator[Row]:
+def _loaded(source: str, said: str, split: str, limit: int | None, load: Callable[..., Any]) -> Iterator[Row]:
     """Rows that `load_dataset` gives; streamed where their number has an end, so that what comes after is not fetched.
 
-    Args:
-        source: For messages.
-        said: What to say of an error, which takes the place of `{}`.
-        named: What `load_dataset` takes first.
-        more: Its further arguments.
-        wanted: Split or part of one, and rows at most.
+    In `said`, for people, an error takes the place of `{}`.
     """
-    datasets = _package(f"reading {source}")
-    split, limit = wanted
     streamed = has_end(split) or (limit is not None and "[" not in split)
     taken = {"split": whole_of(split), "streaming": True} if streamed else {"split": split}
     with _errors(source, said):
-        rows = iter(datasets.load_dataset(*named, **taken, **more))
+        rows = iter(load(**taken))
         numbered = (Row(f"{source}, {split}, row {number}", values) for number, values in enumerate(rows, start=1))
         yield from part_of(numbered, split if streamed else None)
 

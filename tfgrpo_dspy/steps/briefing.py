@@ -59,19 +59,12 @@ class Briefing:
         """For what failed in an earlier step, see `Reflection.again`."""
         return replace(self, reflection=self.reflection.again(self.step))
 
-    @property
-    def experiences(self) -> str:
-        """The present library, one entry a line."""
-        return render_lines(self.library) or "(none yet)"
-
     def experiences_about(self, *texts: str) -> str:
         """The present library; of one that is retrieved from what fits the texts, and how much there is besides."""
-        if self.shelf is None:
-            return self.experiences
-        found = self.shelf.select(*texts)
+        found = self.library.experiences if self.shelf is None else self.shelf.select(*texts)
         left_out = len(self.library) - len(found)
-        more = [f"(and {left_out} more about other things, not shown)"] if left_out else []
-        return "\n".join([*([render_lines(found)] if found else []), *more]) or "(none yet)"
+        more = f"(and {left_out} more about other things, not shown)" if left_out else ""
+        return "\n".join(filter(None, [render_lines(found), more])) or "(none yet)"
 
     def effects_of(self, entries: Iterable[Experience]) -> str:
         """What was measured of entries, one a line; empty for nothing."""

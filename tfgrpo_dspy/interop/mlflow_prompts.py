@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -110,7 +112,7 @@ class TrainingFreeGRPOPromptOptimizer(BasePromptOptimizer):
             objective=self.objective or student.instructions,
             **{"tracking": enable_tracking, **self.settings, "num_threads": threads, "temperature": None},
         )
-        with dspy.context(lm=self.reflection_lm):
+        with dspy.context(lm=self.reflection_lm), without_import_hooks():
             better = optimizer.compile(student, train, valset=held_out or None)
             prompts = better.candidate()
             judged = [student, *([better] if prompts != target_prompts else [])] if held_out else []
@@ -122,6 +124,21 @@ class TrainingFreeGRPOPromptOptimizer(BasePromptOptimizer):
             initial_eval_score=means[0] if means else None,
             final_eval_score=means[-1] if means else None,
         )
+
+
+@contextmanager
+def without_import_hooks() -> Iterator[None]:
+    """Takes MLflow's hooks out of the way of imports, whose modules the application has imported by its first call.
+
+    Each evaluation of MLflow's imports while it holds the lock of its hooks. Any other thread's import takes the
+    interpreter's lock first and asks for that one then, so both would wait for ever.
+    """
+    hooks = [finder for finder in sys.meta_path if type(finder).__module__ == "mlflow.utils.import_hooks"]
+    sys.meta_path[:] = [finder for finder in sys.meta_path if finder not in hooks]
+    try:
+        yield
+    finally:
+        sys.meta_path[:0] = hooks
 
 
 class Application(dspy.Predict):

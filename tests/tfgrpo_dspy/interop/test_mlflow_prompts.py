@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import importlib.util
 import json
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -10,10 +12,11 @@ import httpx
 import mlflow
 import pytest
 from mlflow.genai.scorers import scorer
+from mlflow.utils import import_hooks
 
 from tests.tfgrpo_dspy.loopback import PATIENCE, until
 from tfgrpo_dspy import DataError, SettingsError, compare, evaluate
-from tfgrpo_dspy.interop.mlflow_prompts import Application, TrainingFreeGRPOPromptOptimizer
+from tfgrpo_dspy.interop.mlflow_prompts import Application, TrainingFreeGRPOPromptOptimizer, without_import_hooks
 from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.program.attach import attach
 from tfgrpo_dspy.rewards.metrics import number
@@ -78,6 +81,13 @@ def test_a_registered_prompt_gets_better_through_mlflow_optimize_prompts(tmp_pat
     assert judged(CHAT[0]["content"], learned[0]["content"]).verdict == "better"
     [run] = [run for run in mlflow.search_runs(search_all_experiments=True, output_format="list") if run.data.metrics]
     assert {"brief/mean_reward", "library/entries"} <= set(run.data.metrics), "the library and its curve are recorded"
+
+
+def test_an_import_beside_an_evaluation_does_not_wait_for_the_lock_that_mlflow_imports_under():
+    before = list(sys.meta_path)
+    with ThreadPoolExecutor(1) as pool, without_import_hooks(), import_hooks._post_import_hooks_lock:
+        assert pool.submit(importlib.util.find_spec, "no_such_module").result(timeout=PATIENCE) is None
+    assert sorted(map(repr, sys.meta_path)) == sorted(map(repr, before))
 
 
 def judged(*instructions):

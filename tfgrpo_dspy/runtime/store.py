@@ -361,7 +361,10 @@ class Store:
         if earlier is not None:
             differing = (name for name in sorted({*earlier, *now}) if earlier.get(name) != now.get(name))
             changes = [f"{name} was {_short(earlier.get(name))}, is {_short(now.get(name))}" for name in differing]
-        if changes and not self._accept_changes:
+        holds = (
+            database.number_of(self._connection, RESULT) > 0
+        )  # else it is a key, a name or an address that was mended
+        if changes and holds and not self._accept_changes:
             raise StoreError(
                 f"{self.folder} holds another run: {'; '.join(changes)}; give this run another folder, go on with that "
                 "one all the same (`accept_changes=True`), or restart (`restart=True`) to put "
@@ -370,7 +373,8 @@ class Store:
         if changes:
             self._say_what_it_is()
             said = f"it was taken up with changes: {'; '.join(changes)}"
-            logger.warning("%s: %s", self.folder, said)
+            if holds:
+                logger.warning("%s: %s", self.folder, said)
             self.note(said)
 
     def _say_what_it_is(self, **more: str) -> None:

@@ -490,6 +490,14 @@ def test_a_change_is_refused_with_the_differences(tmp_path):
         assert way_out in str(caught.value)
 
 
+def test_a_run_that_holds_nothing_yet_gives_way_to_the_one_whose_key_or_name_was_mended(tmp_path, caplog):
+    with Store(tmp_path, IDENTITY):
+        pass
+    with Store(tmp_path, {**IDENTITY, "epochs": 4}):
+        pass
+    assert not caplog.records
+
+
 def test_an_accepted_change_is_noted_and_not_asked_about_again(tmp_path):
     names = filled(tmp_path)
     changed = {**IDENTITY, "epochs": 4}

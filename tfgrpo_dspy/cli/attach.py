@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -16,9 +16,6 @@ from tfgrpo_dspy.library.combine import combine
 from tfgrpo_dspy.library.formats import write_library
 from tfgrpo_dspy.library.section import find_section
 from tfgrpo_dspy.text import counted, one_line, show_path, visible
-
-if TYPE_CHECKING:
-    import dspy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +68,12 @@ def attach_libraries(options: AttachOptions) -> None:
     for reason in dict.fromkeys(left.reason for left in made.left_out):
         out_of_it = [left.origin for left in made.left_out if left.reason == reason]
         warn(f"{len(out_of_it)} left out, {reason}: {visible(', '.join(out_of_it))}")
-    _show(options, attached, len(made.library), made.library.tokens)
+    readers = [name for name, p in attached.named_predictors() if find_section(p.signature.instructions)]
+    count = counted(len(made.library), "experience")
+    say(f"{count} (about {made.library.tokens} tokens) attached to {options.program}", style="bold")
+    where, words = show_path(options.out), " ".join(options.program_options)
+    use = f"{us()} evaluate {options.program} <examples> --load {where} {words}".strip()
+    out().print(facts([("read by", ", ".join(readers)), ("written", where), ("to use it", use)]))
     if len(paths) > 1:
         ids: dict[str, list[tuple[str, str]]] = {}
         for entry in made.library:
@@ -79,11 +81,3 @@ def attach_libraries(options: AttachOptions) -> None:
             ids.setdefault(origin.rpartition(":")[0], []).append((entry.id, origin))
         rows = [(f"{of[0][0]} to {of[-1][0]}", visible(f"{of[0][1]} to {of[-1][1]}")) for of in ids.values()]
         section("Where the ids come from", table_of(("in the prompt", "was"), rows))
-
-
-def _show(options: AttachOptions, attached: dspy.Module, entries: int, tokens: int) -> None:
-    readers = [name for name, p in attached.named_predictors() if find_section(p.signature.instructions)]
-    say(f"{counted(entries, 'experience')} (about {tokens} tokens) attached to {options.program}", style="bold")
-    words = " ".join(options.program_options)
-    use = f"{us()} evaluate {options.program} <examples> --load {show_path(options.out)} {words}".strip()
-    out().print(facts([("read by", ", ".join(readers)), ("written", show_path(options.out)), ("to use it", use)]))

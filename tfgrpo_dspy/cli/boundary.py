@@ -164,7 +164,6 @@ def _leaving(error: BaseException, ctx: typer.Context) -> typer.Exit:
 
 
 def _options_of(ctx: typer.Context) -> set[str]:
-    """The options of the command that was called."""
     command: Any = ctx.command
     for name in (ctx.invoked_subcommand, *ctx.args):
         command = getattr(command, "commands", {}).get(name, command)

@@ -88,11 +88,9 @@ class Job:
         return f"{more} --accept-changes" if ended.how == "patience" else more
 
     def story(self, why: str = "", gain: Comparison | None = None) -> Story | None:
-        """What is known of the run; None if no rollout of a finished step took place.
+        """What is known of the run, with why it ended if that can be said better than by its records.
 
-        Args:
-            why: It ended, if that can be said better than by its records.
-            gain: Bare against learned program on held-out questions, if they were evaluated.
+        None if no rollout of a finished step took place.
         """
         result = self.keeper.result
         if result is None or nothing_was_scored(result):
@@ -129,11 +127,7 @@ def compile_program(options: CompileOptions) -> None:
 
 
 def learn(job: Job, measure: Callable[[dspy.Module], Comparison] | None = None) -> Story:
-    """Compile, and write what was learned, also if the run stops early.
-
-    Args:
-        job: What to compile.
-        measure: Compares the learned program, which has been written by then, with the bare one.
+    """Compile, and write what was learned, also if the run stops early; then `measure` it against the bare program.
 
     Raises:
         RunStopped: It did; the message says why and where everything is.

@@ -52,17 +52,13 @@ def confirm(made: Forecast, above: float) -> None:
 def _table(made: Forecast) -> Table:
     whole = _weight(made.total)
     named = [*((name, stage) for name, stage in made.stages.items() if stage.calls.high), ("total", made.total)]
-    rows = [
-        (
-            "pilot only" if name == "pilot" else name,
-            _cell(stage.calls, _count),
-            _cell(stage.prompt_tokens, _count),
-            _cell(stage.completion_tokens, _count),
-            "unknown" if stage.cost_usd is None else _cell(stage.cost_usd, _usd),
-            f"{100 * _weight(stage, made) / whole:.0f}%" if whole else "",
-        )
-        for name, stage in named
-    ]
+    rows = []
+    for name, stage in named:
+        counts = [_range(figure, _count) for figure in (stage.calls, stage.prompt_tokens, stage.completion_tokens)]
+        figures = [*counts, "unknown" if stage.cost_usd is None else _range(stage.cost_usd, _usd)]
+        cells = [text.replace(" (", "\n").rstrip(")") for text in figures]  # the range below what is expected
+        share = f"{100 * _weight(stage, made) / whole:.0f}%" if whole else ""
+        rows.append(("pilot only" if name == "pilot" else name, *cells, share))
     return table_of(COLUMNS, rows, numeric=(1, 2, 3, 4, 5))
 
 
@@ -83,11 +79,6 @@ def _pilot_text(made: Forecast) -> str:
         return f"{text}; DSPy's cache answered all of it"
     extra = made.stages["pilot"].calls.expected if "pilot" in made.stages else 0
     return f"{text}; all of it is in the total, and {_count(extra)} of its calls the run cannot use"
-
-
-def _cell(figure: Range, text: _Text) -> str:
-    """The expected figure, and below it the range."""
-    return _range(figure, text).replace(" (", "\n").rstrip(")")
 
 
 def _range(figure: Range, text: _Text) -> str:

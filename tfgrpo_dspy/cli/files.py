@@ -31,9 +31,7 @@ REPORT, PAGE = "report.md", "run.html"
 class Keeper:
     """An observer that keeps what is known of a run, and writes the library and how it is made after every step.
 
-    Args:
-        folder: Where to.
-        base: The history of the library that the run starts from, if it has one.
+    Its history goes on with the `base` of the library that the run starts from, if that has one.
     """
 
     def __init__(self, folder: Path, base: History | None = None) -> None:

@@ -52,11 +52,6 @@ def was_named(*what: Any) -> bool:
 def check_named(recipe: Mapping[str, Any], typed: Mapping[str, Any], of: Path) -> None:
     """Check that what a folder's recipe names, and is not typed now, was named here before.
 
-    Args:
-        recipe: What it says.
-        typed: What the command line says.
-        of: The program's state, for the message.
-
     Raises:
         SettingsError: It was not; the message holds the command in which a person names it.
     """

@@ -27,11 +27,7 @@ if TYPE_CHECKING:
 
 
 def load_program(reference: str, given: Sequence[str] = ()) -> dspy.Module:
-    """The program of a reference: a module instance, a class of one, or a function that returns one.
-
-    Args:
-        reference: Where it is.
-        given: Options for the class or function, as they were typed.
+    """The program of a reference: a module instance, or what makes one of `given` options, as they were typed.
 
     Raises:
         ProgramError: It cannot be found, or is no program.
@@ -63,7 +59,6 @@ def load_program(reference: str, given: Sequence[str] = ()) -> dspy.Module:
 
 
 def _needed(factory: Callable[..., Any]) -> list[str]:
-    """Parameters without a default."""
     try:
         parameters = inspect.signature(factory).parameters.values()
     except (TypeError, ValueError):  # a builtin without a signature

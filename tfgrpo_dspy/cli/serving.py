@@ -6,7 +6,6 @@ import signal
 import sys
 import webbrowser
 from contextlib import suppress
-from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -36,20 +35,18 @@ def simulate(
     from tfgrpo_dspy.observers.mlflow.ui import free_port
     from tfgrpo_dspy.simulated.endpoint.server import Latency, serve
 
-    latency = Latency(latency_median, latency_p99)
-    port = free_port(port, host)
-    announce = partial(_announce, f"http://{host}:{port}/v1", api_key)
+    latency, port = Latency(latency_median, latency_p99), free_port(port, host)
+
+    def announce() -> None:
+        url, key = f"http://{host}:{port}/v1", "<the key you gave>" if api_key else "any"
+        say(f"The embedded LM listens on {url} (stop it with Ctrl-C)", style="bold")
+        say(SIMULATED, style="yellow")
+        say(f"Try it: OPENAI_API_KEY={key} tfgrpo compile ... --lm openai/simulated --api-base {url}")
+
     try:
         serve(port, host, seed=seed, latency=latency, api_key=api_key, announce=announce)
     except KeyboardInterrupt:
         say("stopped")
-
-
-def _announce(url: str, api_key: str | None) -> None:
-    say(f"The embedded LM listens on {url} (stop it with Ctrl-C)", style="bold")
-    say(SIMULATED, style="yellow")
-    key = "<the key you gave>" if api_key else "any"
-    say(f"Try it: OPENAI_API_KEY={key} tfgrpo compile ... --lm openai/simulated --api-base {url}")
 
 
 def ui(

@@ -88,13 +88,7 @@ def facts(rows: Iterable[tuple[str, str]]) -> Table:
 
 
 def table_of(columns: Sequence[str], rows: Iterable[Sequence[str]], *, numeric: Iterable[int] = ()) -> Table:
-    """A table without vertical lines.
-
-    Args:
-        columns: Headings.
-        rows: Cells, as plain text.
-        numeric: Positions of the columns to align on the right.
-    """
+    """A table without vertical lines, of plain texts; columns at the `numeric` positions are aligned on the right."""
     table, rows = Table(box=None, header_style="bold", padding=(0, 2, 0, 0)), list(rows)
     are_names = all(len(row[0]) <= _NAME for row in rows)
     for position, name in enumerate(columns):

@@ -41,8 +41,6 @@ Learn = Callable[[Run, Step, ExperienceLibrary, Carried, Workers], object]
 
 
 class _Heard:
-    """Takes the pilot's events."""
-
     def __init__(self) -> None:
         self.summaries: defaultdict[str, Usage] = defaultdict(Usage)
         """By group; so are the extractions."""

@@ -168,7 +168,6 @@ def _stage(made: Mapping[tuple[str, str], Range], name: str, plan: Plan) -> Stag
 
 
 def _project(pilot: Pilot, plan: Plan, guess: _Guess) -> tuple[dict[str, Amount], float]:
-    """Follow a run step by step."""
     groups, telling = pilot.groups, [group for group in pilot.groups if group.is_informative]
     group = _mean([each.rollouts for each in groups]).times(guess.calls, guess.tokens)
     size = fmean(each.size for each in groups)
@@ -249,7 +248,6 @@ def _times(pilot: Pilot, guess: _Guess, taught: float) -> float:
 
 
 def _growth(pilot: Pilot, guess: _Guess, taught: float) -> float:
-    """Tokens by which the library has grown."""
     entry = pilot.learned_tokens / pilot.learned_entries if pilot.learned_entries else _ENTRY
     return entry * (pilot.learned_entries + 0.5) * _times(pilot, guess, taught)
 
@@ -282,7 +280,6 @@ def _unused(pilot: Pilot, plan: Plan) -> dict[str, Amount]:
 
 
 def _notes(pilot: Pilot, plan: Plan) -> Iterator[str]:
-    """What a reader should know."""
     informative = sum(group.is_informative for group in pilot.groups)
     yield f"{informative} of the pilot's {len(pilot.groups)} groups were informative: a larger pilot narrows the ranges"
     if not informative:

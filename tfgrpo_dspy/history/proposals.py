@@ -47,13 +47,7 @@ def proposals_path(library: str | os.PathLike[str]) -> Path:
 
 
 def propose(library: ExperienceLibrary, operation: Add | Modify, by: str, path: Path) -> None:
-    """Put an operation down for review.
-
-    Args:
-        library: As it is now.
-        operation: What is proposed.
-        by: Who proposes it.
-        path: Of the library's file.
+    """Put an operation down for review, beside the library's file.
 
     Raises:
         SettingsError: The library would refuse it, it waits already, or too many do.

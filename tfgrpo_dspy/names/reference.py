@@ -16,13 +16,7 @@ from tfgrpo_dspy.names.modules import find_module, is_about
 
 
 def load_attribute(reference: str, kind: str, refusal: type[TFGRPOError]) -> Any:
-    """What stands at `package.module:attribute` or `path/to/file.py:attribute`.
-
-    Args:
-        reference: The place.
-        kind: What it is to be, for messages.
-        refusal: The error that says why it cannot be had.
-    """
+    """What stands at `package.module:attribute` or `path/to/file.py:attribute`; a `refusal` if it is no such kind."""
     source, colon, name = reference.rpartition(":")
     if not colon or not source or not name:
         raise refusal(f"{reference!r} names no {kind}; write package.module:attribute or path/to/file.py:attribute")

@@ -54,38 +54,53 @@ def mean_parts(groups: Sequence[Group]) -> dict[str, float]:
 def step_metrics(record: StepRecord, settings: Settings) -> dict[str, float]:
     """All metrics of a step. What is unknown, e.g. a price, is left out, never 0."""
     usage = record.usage + record.validation.usage if record.validation else record.usage
-    rewards, groups = _rewards(record), _groups(record.groups, settings.tolerance)
-    scored = [r for g in record.groups for r in g.scored]
-    failed = sum(r.policy_failure is not None for r in scored)
-    counts: dict[str, float] = {
-        "rollouts/ok": len(scored) - failed,
-        "rollouts/policy_failed": failed,
-        "rollouts/lost": sum(len(g.lost) for g in record.groups),
-    }
-    if scored:
+    known = _outcomes(record, settings.tolerance)
+    counts: dict[str, float] = {}
+    if scored := [r for g in record.groups for r in g.scored]:
         counts["tools/calls_per_rollout"] = sum(r.tool_calls for r in scored) / len(scored)
-    known = {**rewards, **groups}
+    failed = sum(r.policy_failure is not None for r in scored)
+    effects: dict[str, float] = {}
+    if record.effects:
+        said = Counter(effect.verdict for effect in record.effects)
+        ended = {verdict.replace(" ", "_"): said[verdict] for verdict in get_args(Verdict)}
+        effects = {"measured": len(record.effects), **ended, "by_trial": len(record.by_trial)}
     return {
         # The same numbers once more: the UI sorts sections by name, and what matters most should come first.
         **{f"brief/{name}": known[key] for name, key in _HEADLINE.items() if key in known},
         "brief/size_of_library": len(record.library),
-        **rewards,
-        **groups,
+        **known,
+        "rollouts/ok": len(scored) - failed,
+        "rollouts/policy_failed": failed,
+        "rollouts/lost": sum(len(g.lost) for g in record.groups),
         **counts,
         **_section("reward_parts", mean_parts(record.groups)),
         "library/entries": len(record.library),
         "library/tokens": record.library.tokens,
         **_section("operations", record.operation_counts),
         **_section("candidates", {became.replace(" ", "_"): n for became, n in record.fate_counts.items()}),
-        **_section("effects", _effects(record)),
+        **_section("effects", effects),
         **_section("usage", usage_numbers(usage)),
         **_section("usage_policy", usage_numbers(record.policy_usage)),
         **_section("usage_reflection", usage_numbers(record.reflection_usage)),
         "reflection/failures": len(record.failures),
-        **_gate(record),
+        **_section("gate", _gate(record)),
         **_section("flags", Counter(_NOT_IN_NAMES.sub("_", flag.kind.replace(" ", "_")) for flag in record.flags)),
         "time/step_seconds": record.seconds,
         LAST_OF_STEP: record.epoch,
+    }
+
+
+def _outcomes(record: StepRecord, tolerance: float) -> dict[str, float]:
+    """Rewards, validation, and how the groups turned out."""
+    groups, passed, judged = record.groups, pass_at_g(record.groups), record.validation
+    counts = count_groups(groups, tolerance)
+    return {
+        **estimate_metrics("reward/mean", reward_estimate(groups)),
+        **({} if passed is None else {"reward/pass_at_g": passed}),
+        **estimate_metrics("validation/mean", judged.mean if judged else None),
+        **({"validation/lost": sum(judged.lost.values())} if judged else {}),
+        **_section("groups", counts._asdict()),
+        **({"groups/informative_share": counts.informative / len(groups)} if groups else {}),
     }
 
 
@@ -94,16 +109,14 @@ def _gate(record: StepRecord) -> dict[str, float]:
     refused = sum(refusal.reason.startswith("the gate refused it") for refusal in record.refusals)
     if not (record.trials or refused or record.gate_usage.lm_calls):
         return {}
-    numbers: dict[str, float] = {
+    whole = record.trials[0].difference if record.trials else None
+    return {
         "trials": len(record.trials),
         "rollouts": sum(trial.rollouts for trial in record.trials),
         "refused": refused,
         **usage_numbers(record.gate_usage),
+        **estimate_metrics("difference", whole),
     }
-    whole = record.trials[0].difference if record.trials else None
-    if whole is not None:
-        numbers |= {"difference": whole.value, "difference_low": whole.low, "difference_high": whole.high}
-    return _section("gate", numbers)
 
 
 def initial_metrics(validation: Evaluation) -> dict[str, float]:
@@ -114,13 +127,8 @@ def initial_metrics(validation: Evaluation) -> dict[str, float]:
 def final_metrics(result: CompileResult) -> dict[str, float]:
     """Totals of a run."""
     numbers = {**usage_numbers(result.usage), "seconds": sum(s.seconds for s in result.steps)}
-    sent = result.traffic
-    passed = {
-        "sent": sent.calls,
-        "repeated": sent.retries,
-        "hedges": sent.hedges,
-        "failed": sum(sent.failures.values()),
-    }
+    sent, failed = result.traffic, sum(result.traffic.failures.values())
+    passed = {"sent": sent.calls, "repeated": sent.retries, "hedges": sent.hedges, "failed": failed}
     made = {**_section("total", numbers), "total/unused_insights": len(result.unused), **_section("requests", passed)}
     gain = result.gain.difference if result.gain is not None else None
     return {**made, **heldout_metrics({}, gain)}
@@ -133,16 +141,10 @@ def heldout_metrics(evaluations: Mapping[str, Evaluation], gain: Difference | No
         numbers |= {f"brief/heldout_{name}": made.mean.value, **estimate_metrics(f"heldout/{name}", made.mean)}
         numbers |= {f"heldout/{name}_lost": sum(made.lost.values()), f"heldout/{name}_failed": made.policy_failures}
         numbers["heldout/n"] = made.mean.n
-    if gain is None:
-        return numbers
-    shown = {"brief/heldout_gain": gain.value, "heldout/p": gain.p_value, "heldout/n": gain.n}
-    return {
-        **numbers,
-        **shown,
-        "heldout/gain": gain.value,
-        "heldout/gain_low": gain.low,
-        "heldout/gain_high": gain.high,
-    }
+    if gain is not None:
+        numbers |= {"brief/heldout_gain": gain.value, "heldout/p": gain.p_value, "heldout/n": gain.n}
+        numbers |= estimate_metrics("heldout/gain", gain)
+    return numbers
 
 
 def usage_numbers(usage: Usage) -> dict[str, float]:
@@ -165,42 +167,11 @@ def usage_numbers(usage: Usage) -> dict[str, float]:
     return numbers if usage.cost_usd is None else {**numbers, "cost_usd": usage.cost_usd}
 
 
-def estimate_metrics(name: str, estimate: Estimate | None) -> dict[str, float]:
+def estimate_metrics(name: str, estimate: Estimate | Difference | None) -> dict[str, float]:
     """A value with its interval as `<name>`, `<name>_low` and `<name>_high`; the UI knows no error bars."""
     if estimate is None:
         return {}
     return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
-
-
-def _rewards(record: StepRecord) -> dict[str, float]:
-    passed = pass_at_g(record.groups)
-    validation = record.validation
-    return {
-        **estimate_metrics("reward/mean", reward_estimate(record.groups)),
-        **({} if passed is None else {"reward/pass_at_g": passed}),
-        **estimate_metrics("validation/mean", validation.mean if validation else None),
-        **({"validation/lost": sum(validation.lost.values())} if validation else {}),
-    }
-
-
-def _effects(record: StepRecord) -> dict[str, float]:
-    """How many experiences were measured, to what end; nothing where none was."""
-    if not record.effects:
-        return {}
-    return {
-        "measured": len(record.effects),
-        **{
-            verdict.replace(" ", "_"): sum(e.verdict == verdict for e in record.effects)
-            for verdict in get_args(Verdict)
-        },
-        "by_trial": len(record.by_trial),
-    }
-
-
-def _groups(groups: Sequence[Group], tolerance: float) -> dict[str, float]:
-    counts = count_groups(groups, tolerance)
-    share = {"groups/informative_share": counts.informative / len(groups)} if groups else {}
-    return {**_section("groups", counts._asdict()), **share}
 
 
 def _section(name: str, values: Mapping[str, float]) -> dict[str, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -91,31 +91,28 @@ class WandbTracking:
         if isinstance(event, RunStarted):
             self._started, self._run, self._due, self._reason = event, None, [], ""
             self._safe = redactor_of(event.student)
-        self._due.extend(self._writes(event))
+        if (started := self._started) is not None:
+            self._due += self._writes(event, started)
         try:
             while self._due:
                 self._due[0]()
                 del self._due[0]
         except Exception as error:  # noqa: BLE001 - whatever W&B raises must not stop a paid run
-            self._say(f"{type(error).__name__}: {self._safe(str(error))}")
+            before, self._reason = self._reason, f"{type(error).__name__}: {self._safe(str(error))}"
+            if self._reason != before:
+                logger.warning("W&B does not record now, the run goes on and records are kept: %s", self._reason)
 
-    def _say(self, reason: str) -> None:
-        if reason != self._reason:
-            logger.warning("W&B does not record now, the run goes on and records are kept: %s", reason)
-        self._reason = reason
-
-    def _writes(self, event: Event) -> Iterator[Callable[[], object]]:
-        started = self._started
-        if started is None:
-            return
-        if isinstance(event, RunStarted):
-            yield partial(self._begin, event)
-        elif isinstance(event, StepFinished):
-            yield partial(self._log, step_metrics(event.record, started.settings), event.record.step)
-        elif isinstance(event, EpochFinished):
-            yield partial(self._put_library, event.library, f"epoch-{event.epoch}")
-        elif isinstance(event, RunFinished):
-            yield partial(self._end, started, event)
+    def _writes(self, event: Event, started: RunStarted) -> list[Callable[[], object]]:
+        match event:
+            case RunStarted():
+                return [partial(self._begin, event)]
+            case StepFinished(record=record):
+                return [partial(self._log, step_metrics(record, started.settings), record.step)]
+            case EpochFinished(epoch=epoch, library=library):
+                return [partial(self._put_library, library, f"epoch-{epoch}")]
+            case RunFinished():
+                return [partial(self._end, started, event)]
+        return []
 
     def _begin(self, event: RunStarted) -> None:
         safe = self._safe

@@ -78,12 +78,9 @@ def read_recipe(path: Path, known: Mapping[str, Setting]) -> Recipe:
 
 
 def render_recipe(options: Taken, settings: Settings, path: Path) -> str:
-    """The recipe that makes a run again.
+    """The recipe, to stand at that path, that makes a run again.
 
-    Args:
-        options: What was asked for.
-        path: Where it will be.
-        settings: Those that the run has: what was left out is written down too, lest another default change it.
+    What was left out is written down too, as the run's `settings` have it, lest another default change it.
     """
     lines = [_HEAD.format(name=path).rstrip()]
     group = ""

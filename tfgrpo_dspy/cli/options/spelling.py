@@ -16,9 +16,7 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*")
 def spelled(text: str, options: Collection[str]) -> str:
     """The text with `epochs` as --epochs, `require_contrast=False` as --no-require-contrast, `None` as none.
 
-    Args:
-        text: Of an error or a help, its Python between backticks.
-        options: Names of the command's options, e.g. `--epochs`; other names are left as they are.
+    Names that are none of the command's options, e.g. `--epochs`, are left as they are.
     """
 
     def typed(python: re.Match[str]) -> str:

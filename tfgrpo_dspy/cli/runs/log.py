@@ -113,13 +113,5 @@ def _step(stored: Stored, number: int, step: Mapping[str, Any]) -> tuple[str, ..
     mean = f"{sum(rewards) / len(rewards):.3f}" if rewards else "none"
     operations = ", ".join(f"{count} {kind}" for kind, count in Counter(step["changes"]).items()) or "none"
     lost = len(rollouts) - len(rewards)
-    return (
-        str(number),
-        str(step["epoch"]),
-        str(len(rollouts)),
-        str(lost),
-        mean,
-        operations,
-        str(step["experiences"]),
-        f"{step['seconds']:.1f} s",
-    )
+    cells = (number, step["epoch"], len(rollouts), lost, mean, operations, step["experiences"])
+    return (*map(str, cells), f"{step['seconds']:.1f} s")

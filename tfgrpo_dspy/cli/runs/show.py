@@ -90,14 +90,7 @@ def _found(folder: Path, names: Sequence[str], purpose: str) -> list[Recorded]:
 
 
 def _show_one(each: Recorded, library: ExperienceLibrary | None, *, full: bool, marked: int | None = None) -> None:
-    """A rollout, turn by turn.
-
-    Args:
-        each: The rollout.
-        library: Where the experiences that it cites stand, if known.
-        full: Whether long texts are shown to their end.
-        marked: Position of the first turn in which it differs from another one.
-    """
+    """A rollout, turn by turn, with the texts that it cites; `marked` is where it leaves the one compared with it."""
     from tfgrpo_dspy.program.transcript import citations, parse_trajectory
 
     turns, console = parse_trajectory(getattr(each.rollout, "trajectory", "")), out()

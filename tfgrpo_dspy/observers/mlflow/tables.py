@@ -13,10 +13,9 @@ from tfgrpo_dspy.library.operations import operation_id
 from tfgrpo_dspy.looks import look
 from tfgrpo_dspy.observers.mlflow.store import DatasetFacts
 from tfgrpo_dspy.program.values import Things, as_text
-from tfgrpo_dspy.records.rollouts import Group, Lost, Rollout
+from tfgrpo_dspy.records.rollouts import Group, Lost
 
 if TYPE_CHECKING:
-    from tfgrpo_dspy.library.apply import Change, Refusal
     from tfgrpo_dspy.records.effects import Effect
     from tfgrpo_dspy.records.evaluation import Evaluation
     from tfgrpo_dspy.records.result import StepRecord
@@ -38,16 +37,50 @@ def table(columns: Sequence[str], rows: Iterable[Row], safe: Safe) -> Table:
 
 def operations_table(record: StepRecord, safe: Safe) -> Table:
     """Every operation of a step: what it changed and on which evidence, or why it was refused."""
-    columns = ("operation", "id", "outcome", "before", "after", "reason", "sources")
-    rows = [*map(_change_row, record.changes), *map(_refusal_row, record.refusals)]
-    return table(columns, rows, safe)
+    rows: list[Row] = [
+        {
+            "operation": change.kind,
+            "id": change.id or "",
+            "outcome": _OUTCOMES.get(change.by, "done"),
+            "before": change.before or "",
+            "after": change.after or "",
+            "reason": change.reason,
+            "sources": "; ".join(
+                f"{s.example} ({', '.join(s.rollouts)})" if s.rollouts else s.example for s in change.sources
+            ),
+        }
+        for change in record.changes
+    ]
+    rows += [
+        {
+            "operation": refused.op,
+            "id": operation_id(refused) or "",
+            "outcome": f"refused: {reason}",
+            "before": "",
+            "after": getattr(refused, "text", ""),
+            "reason": refused.reason,
+            "sources": ", ".join(refused.sources),
+        }
+        for refused, reason in ((refusal.operation, refusal.reason) for refusal in record.refusals)
+    ]
+    return table(("operation", "id", "outcome", "before", "after", "reason", "sources"), rows, safe)
 
 
 def rollouts_table(groups: Sequence[Group], safe: Safe) -> Table:
     """Every rollout of a step, lost ones included; with the parts of its reward if that is a composite one."""
     parts = ("parts",) if any(r.parts for g in groups for r in g.scored) else ()
     columns = ("rollout", "reward", *parts, "outcome", "inputs", "answer", "feedback", "tool_calls", "seconds")
-    return table(columns, (_rollout_row(g, r) for g in groups for r in g.rollouts), safe)
+    rows: list[Row] = []
+    for group, made in ((each, made) for each in groups for made in each.rollouts):
+        row: dict[str, Cell] = {"rollout": made.name, "seconds": round(made.seconds, 3), "inputs": _inputs(group)}
+        if isinstance(made, Lost):
+            row |= {"answer": "", "feedback": "", "outcome": f"lost ({made.cause}): {made.error}"}
+        else:
+            row |= {"reward": made.reward, "parts": ", ".join(f"{name} {value:g}" for name, value in made.parts)}
+            row |= {"feedback": made.feedback, "answer": made.answer, "tool_calls": made.tool_calls}
+            row["outcome"] = f"policy failed: {made.policy_failure}" if made.policy_failure is not None else "scored"
+        rows.append(row)
+    return table(columns, rows, safe)
 
 
 def advantages_table(record: StepRecord, safe: Safe) -> Table:
@@ -134,49 +167,6 @@ def _shown(example: Mapping[str, object]) -> dict[str, str]:
 
 
 _OUTCOMES = {"trial": "by trial", "condense": "condensed", "trim": "trimmed", "person": "edited"}
-
-
-def _change_row(change: Change) -> Row:
-    return {
-        "operation": change.kind,
-        "id": change.id or "",
-        "outcome": _OUTCOMES.get(change.by, "done"),
-        "before": change.before or "",
-        "after": change.after or "",
-        "reason": change.reason,
-        "sources": "; ".join(
-            f"{s.example} ({', '.join(s.rollouts)})" if s.rollouts else s.example for s in change.sources
-        ),
-    }
-
-
-def _refusal_row(refusal: Refusal) -> Row:
-    operation = refusal.operation
-    return {
-        "operation": operation.op,
-        "id": operation_id(operation) or "",
-        "outcome": f"refused: {refusal.reason}",
-        "before": "",
-        "after": getattr(operation, "text", ""),
-        "reason": operation.reason,
-        "sources": ", ".join(operation.sources),
-    }
-
-
-def _rollout_row(group: Group, rollout: Rollout) -> Row:
-    shared: dict[str, Cell] = {"rollout": rollout.name, "seconds": round(rollout.seconds, 3), "inputs": _inputs(group)}
-    if isinstance(rollout, Lost):
-        return {**shared, "answer": "", "feedback": "", "outcome": f"lost ({rollout.cause}): {rollout.error}"}
-    failure = rollout.policy_failure
-    return {
-        **shared,
-        "reward": rollout.reward,
-        "parts": ", ".join(f"{name} {value:g}" for name, value in rollout.parts),
-        "feedback": rollout.feedback,
-        "answer": rollout.answer,
-        "outcome": "scored" if failure is None else f"policy failed: {failure}",
-        "tool_calls": rollout.tool_calls,
-    }
 
 
 def _inputs(group: Group) -> str:

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.text import Text
 
 from tfgrpo_dspy.cli.terminal import out, say, us, warn
 from tfgrpo_dspy.errors import DataError, HistoryError
 from tfgrpo_dspy.history.commits import Commit, Note
 from tfgrpo_dspy.history.file import Tracked, extend, history_path, load_tracked
-from tfgrpo_dspy.history.history import History, diff
+from tfgrpo_dspy.history.history import History, LibraryDiff, diff
 from tfgrpo_dspy.history.of_run import begin
 from tfgrpo_dspy.library.foreign.skill import SKILL
 from tfgrpo_dspy.library.formats import read_library
 from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.text import one_line, show_path
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+LibraryFile = Annotated[Path, typer.Argument(metavar="FILE", help="library.json, or the folder of one.")]
+ExperienceId = Annotated[str, typer.Argument(metavar="ID", help="Id of an experience, e.g. G7.")]
+Reason = Annotated[str, typer.Option("--reason", "-m", metavar="TEXT", help="Why; kept in the history.")]
 
 
 def library_file(path: Path) -> Path:
@@ -117,3 +124,10 @@ def diff_text(lines: str) -> Text:
     """A diff in colours."""
     shown = [Text(line, style="green" if line.startswith("+") else "red") for line in lines.splitlines()]
     return Text("\n").join(shown)
+
+
+def show_changes(changes: LibraryDiff) -> None:
+    """A diff and its counts."""
+    out().print(diff_text(changes.to_text()))
+    counts = f"{len(changes.added)} added, {len(changes.removed)} removed, {len(changes.modified)} changed"
+    say(f"{counts}, {len(changes.kept)} as before", style="bold")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from tfgrpo_dspy.lm.budget import Price, Spent
@@ -14,6 +14,9 @@ OF_REFLECTION = frozenset({"summaries", "extractions", "update"})
 LEVEL = 0.9
 """Share of the runs that the ranges are meant to hold. Of 50 runs of the embedded LM's demo (five settings, seeds 0 to
 9 each) all lay within, in calls and in tokens, which says little of other programs and LMs."""
+
+_MINUTE, _HOUR, _LONG = 60, 3600, 99.5
+_THOUSAND, _MILLION, _DIME = 1e3, 1e6, 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +117,11 @@ class Range:
     expected: float
     high: float
 
+    def to_text(self, text: Callable[[float], str]) -> str:
+        """What is expected, and the range where there is one: `120 (95 – 150)`."""
+        low, expected, high = text(self.low), text(self.expected), text(self.high)
+        return expected if low == high else f"{expected} ({low} – {high})"
+
     def covers(self, value: float) -> bool:
         """Whether a value lies within."""
         return self.low <= value <= self.high
@@ -128,6 +136,12 @@ class StageForecast:
     completion_tokens: Range
     cost_usd: Range | None
     """None when a price is unknown, which is not 0."""
+
+    def weight(self, *, by_cost: bool) -> float:
+        """What is expected of its cost, or of its tokens."""
+        if by_cost and self.cost_usd is not None:
+            return self.cost_usd.expected
+        return self.prompt_tokens.expected + self.completion_tokens.expected
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -149,19 +163,59 @@ class Forecast(Shown):
     simulated: bool = False
     """Whether any LM was the embedded one, whose figures say nothing of a real one."""
 
+    def table(self) -> Table:
+        """A row per stage and one for all: what is expected with its range, and its share of the whole.
+
+        The share is one of the cost where that is known, else of the tokens.
+        """
+        costs = self.total.cost_usd is not None and self.total.cost_usd.expected
+        shown = {"pilot only" if name == "pilot" else name: of for name, of in self.stages.items() if of.calls.high}
+        rows, whole = [], self.total.weight(by_cost=bool(costs))
+        for name, stage in {**shown, "total": self.total}.items():
+            figures = (stage.calls, stage.prompt_tokens, stage.completion_tokens)
+            cost = "unknown" if stage.cost_usd is None else stage.cost_usd.to_text(usd_text)
+            share = f"{100 * stage.weight(by_cost=bool(costs)) / whole:.0f}%" if whole else ""
+            rows.append((name, *(figure.to_text(count_text) for figure in figures), cost, share))
+        columns = ("stage", "calls", "tokens in", "tokens out", "cost", "share")
+        return Table(columns, tuple(rows), columns[1:])
+
+    def remarks(self) -> tuple[str, ...]:
+        """The time it will take, what the pilot took, and what else a reader should know."""
+        time = "unknown, as DSPy's cache answered the pilot"
+        if self.seconds is not None:
+            time = (
+                f"{self.seconds.to_text(time_text)} with {self.plan.threads} calls at once, at the latency of the pilot"
+            )
+        took = sum((group.took for group in self.pilot.groups), self.pilot.update)
+        tokens = f"{count_text(took.prompt_tokens)} + {count_text(took.completion_tokens)} tokens"
+        extra = count_text(self.stages["pilot"].calls.expected if "pilot" in self.stages else 0)
+        of_it = f"all of it is in the total, and {extra} of its calls the run cannot use"
+        of_it = "DSPy's cache answered all of it" if took.calls and self.spent.lm_calls == 0 else of_it
+        pilot = f"the pilot took {count_text(took.calls)} calls, {tokens}; {of_it}"
+        return (f"wall-clock time: {time}", pilot, *self.notes)
+
     def look(self) -> Look:
         """What is expected, of all and of each stage, with the range."""
-        columns = ("stage", "LM calls", "tokens in", "tokens out", "cost")
-        rows = [(stage, *_figures(taken)) for stage, taken in {**self.stages, "total": self.total}.items()]
-        seconds = f"about {self.seconds.expected:,.0f} s" if self.seconds is not None else ""
-        title = f"Forecast: {_range(self.total.calls)} LM calls{' (simulated)' if self.simulated else ''}"
-        return Look(title, (seconds, *self.notes), Table(columns, tuple(rows), columns[1:]))
+        calls = self.total.calls.to_text(count_text)
+        return Look(
+            f"Forecast: {calls} LM calls{' (simulated)' if self.simulated else ''}", self.remarks(), self.table()
+        )
 
 
-def _figures(taken: StageForecast) -> tuple[str, str, str, str]:
-    cost = "unknown" if taken.cost_usd is None else f"${taken.cost_usd.expected:.4f}"
-    return _range(taken.calls), _range(taken.prompt_tokens), _range(taken.completion_tokens), cost
+def count_text(number: float) -> str:
+    """`999`, `12k`, `38.0M`."""
+    if number >= _LONG * _THOUSAND * 10:
+        return f"{number / _MILLION:.1f}M"
+    return f"{number / _THOUSAND:.0f}k" if number >= 10 * _THOUSAND else f"{number:,.0f}"
 
 
-def _range(range_: Range) -> str:
-    return f"{range_.expected:,.0f} [{range_.low:,.0f}, {range_.high:,.0f}]"
+def usd_text(dollars: float) -> str:
+    """`$18.00`, and less than a dime in three digits."""
+    return f"${dollars:.2f}" if dollars >= _DIME or dollars == 0 else f"${dollars:.3g}"
+
+
+def time_text(seconds: float) -> str:
+    """`1.2 s`, `40 s`, `2 min`, `6.0 h`."""
+    if seconds < _LONG:
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"  # noqa: PLR2004 - two digits
+    return f"{seconds / _MINUTE:.0f} min" if seconds < 1.5 * _HOUR else f"{seconds / _HOUR:.1f} h"

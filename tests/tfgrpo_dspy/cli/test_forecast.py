@@ -9,10 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.tfgrpo_dspy.command_line import SOLVER, problems, run, the_error
-from tfgrpo_dspy.cli import dry_run
 from tfgrpo_dspy.cli.app import app
 from tfgrpo_dspy.cli.boundary import ENDED_EARLY
-from tfgrpo_dspy.forecast.forecast import Range
+from tfgrpo_dspy.forecast.forecast import Range, count_text, time_text, usd_text
 from tfgrpo_dspy.runtime.stored import reading, spent_in
 
 COMPILE = ("compile", SOLVER, "train.jsonl", "--metric", "number", "--lm", "simulated", "--no-tracking")
@@ -95,6 +94,6 @@ def test_the_pilot_before_the_question_counts_against_the_cap():
 
 
 def test_figures_are_short():
-    assert [dry_run._count(n) for n in (0, 999, 9_999, 12_345, 38e6)] == ["0", "999", "9,999", "12k", "38.0M"]
-    assert [dry_run._time(s) for s in (1.25, 40, 120, 21_600)] == ["1.2 s", "40 s", "2 min", "6.0 h"]
-    assert dry_run._range(Range(0.005, 18, 25), dry_run._usd) == "$18.00 ($0.005 – $25.00)"
+    assert [count_text(n) for n in (0, 999, 9_999, 12_345, 38e6)] == ["0", "999", "9,999", "12k", "38.0M"]
+    assert [time_text(s) for s in (1.25, 40, 120, 21_600)] == ["1.2 s", "40 s", "2 min", "6.0 h"]
+    assert Range(0.005, 18, 25).to_text(usd_text) == "$18.00 ($0.005 – $25.00)"

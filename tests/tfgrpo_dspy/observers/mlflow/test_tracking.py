@@ -172,7 +172,7 @@ def test_an_unknown_price_is_no_zero():
     run = run_of(tracking)
     assert not [name for name in run.data.metrics if "cost" in name]
     assert run.data.tags["cost"] == "unknown"
-    assert "cost unknown" in artifact(tracking, "summary.md")
+    assert "| unknown |" in artifact(tracking, "summary.md")
 
 
 @in_a_ready_store

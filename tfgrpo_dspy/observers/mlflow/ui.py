@@ -117,8 +117,7 @@ def open_ui(
     process = subprocess.Popen(
         command.argv, env=command.env, stdout=log, stderr=subprocess.STDOUT, start_new_session=os.name == "posix"
     )
-    name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # as one reaches it
-    running = RunningUI(process, log, f"http://{name}:{command.argv[command.argv.index('--port') + 1]}")
+    running = RunningUI(process, log, f"http://{_reachable(host)}:{command.argv[command.argv.index('--port') + 1]}")
     try:
         running.wait_until_ready(timeout)
         running.links = running.find_links(experiment)
@@ -221,6 +220,10 @@ class RunningUI:
             os.killpg(self.process.pid, number)  # the server runs workers, which outlive it otherwise
         else:
             self.process.terminate()
+
+
+def _reachable(host: str) -> str:
+    return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
 
 
 def free_port(port: int, host: str) -> int:

@@ -359,8 +359,8 @@ def test_a_revision_and_a_part_of_a_split_go_to_the_hub(monkeypatch: pytest.Monk
     for split in ("train[:2]", "train[1:2]", "train[-2:]", "train[:10%]"):
         list(read_rows("owner/name:main@v1.2", split=split, limit=2))
     assert calls == [
-        ("owner/name", "main", "train", ("streaming", True), ("revision", "v1.2")),
-        ("owner/name", "main", "train", ("streaming", True), ("revision", "v1.2")),
+        ("owner/name", "main", "train", ("revision", "v1.2"), ("streaming", True)),
+        ("owner/name", "main", "train", ("revision", "v1.2"), ("streaming", True)),
         ("owner/name", "main", "train[-2:]", ("revision", "v1.2")),
         ("owner/name", "main", "train[:10%]", ("revision", "v1.2")),
     ], "a part whose end is known is streamed, so that what comes after is not fetched"

@@ -83,6 +83,7 @@ def evaluate(  # noqa: PLR0913, D417 - flat keywords, as DSPy users expect; `doc
 
     Raises:
         DataError: The devset is empty or an example has no inputs.
+        ProgramError: The program is no `dspy.Module`.
         SettingsError: An argument is out of range, or no LM is configured.
         TooManyErrors: More examples went wrong than `max_errors`, or every rollout was lost.
         BudgetError: The budget did not allow a single rollout.

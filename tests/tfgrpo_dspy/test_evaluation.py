@@ -9,7 +9,7 @@ import pytest
 from dspy import lm15
 
 from tests.tfgrpo_dspy.scripted import Asked, Engine, exact, examples, script
-from tfgrpo_dspy import DataError, SettingsError, TooManyErrors, TrainingFreeGRPO, compare, evaluate
+from tfgrpo_dspy import DataError, ProgramError, SettingsError, TooManyErrors, TrainingFreeGRPO, compare, evaluate
 from tfgrpo_dspy.errors import RequestError
 from tfgrpo_dspy.lm.scope import scope_here
 from tfgrpo_dspy.lm.usage import Usage
@@ -174,6 +174,8 @@ def test_it_is_run_in_threads_of_its_own_with_the_callers_context():
         ({"num_threads": 0}, SettingsError, "num_threads"),
         ({"metric": None}, SettingsError, "metric must be a function"),
         ({"devset": [{}]}, DataError, r"devset\[0\] is a dict"),
+        ({"program": print}, ProgramError, "the program must be a dspy.Module instance"),
+        ({"program": dspy.Predict}, ProgramError, "got the class Predict: call it"),
     ],
 )
 def test_what_cannot_be_used_is_one_sentence_before_any_call(arguments, error, sentence):

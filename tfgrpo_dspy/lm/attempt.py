@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from asyncio import CancelledError
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -267,6 +268,8 @@ class Attempt:
 
     def told(self, error: BaseException) -> BaseException:
         """Why it came to nothing."""
+        if isinstance(self.flight.reason, Beaten) and isinstance(error, CancelledError):
+            return error  # asyncio would tell people of any other
         if not self._came_whole or self.flight.status is None or not isinstance(error, Exception):
             return self.flight.reason or error
         from tfgrpo_dspy.lm.verdicts.bodies import heard

@@ -28,7 +28,7 @@ from tfgrpo_dspy.lm.engine import ask, board, streaming
 from tfgrpo_dspy.lm.errands import Asked, errand_of
 from tfgrpo_dspy.lm.flight import flying
 from tfgrpo_dspy.lm.scope import Scope, scope_here, scope_of_stray
-from tfgrpo_dspy.lm.undocumented import PRICE_LIST, engines_of, remembered
+from tfgrpo_dspy.lm.undocumented import PRICE_LIST, engines_of, keep_bars_apart, remembered
 from tfgrpo_dspy.lm.ways import TASK, THREAD, drive
 
 _ENGINES = (LM15Engine, AsyncLM15Engine, LiteLLMEngine, AsyncLiteLLMEngine, LegacyEngine, AsyncLegacyEngine)
@@ -44,6 +44,7 @@ class _Held:
         self._methods: list[tuple[Any, str, Any, bool]] = []
 
     def enter(self) -> None:
+        keep_bars_apart()
         with self._lock:
             self._users += 1
             for engine in _ENGINES:

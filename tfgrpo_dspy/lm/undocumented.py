@@ -11,6 +11,7 @@
 - The marks around what is no text in DSPy's texts.
 - What a program keeps in its file besides predictors.
 - The list of the last 10 000 calls, with their prompts, which only `disable_history` bounds.
+- The progress bars of other threads, which `dspy.Parallel` forgets.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
+from weakref import WeakSet
 
 import dspy
 from dspy._vendor.lm15.transports import (
@@ -36,6 +38,7 @@ from dspy.clients.model_metadata import model_info, rate
 from dspy.lm15 import LM15Error, Request, Response
 from dspy.predict.parameter import Parameter
 from dspy.utils.exceptions import LMConfigurationError, LMError
+from dspy.utils.parallelizer import tqdm
 
 from tfgrpo_dspy.lm.budget import Price
 from tfgrpo_dspy.lm.flight import FLIGHT, Flight, shut
@@ -60,6 +63,22 @@ def forget_calls_before(last: int) -> None:
     A DSPy that keeps them elsewhere keeps more of them, and that is all.
     """
     del getattr(base_lm, "GLOBAL_HISTORY", [])[:-last]
+
+
+class _Bars(WeakSet[Any]):
+    """Progress bars, of which one that is forgotten already may be taken out: `dspy.Parallel` forgets all there are.
+
+    Else one that another thread just makes raises a KeyError, for which a rollout would be scored.
+    """
+
+    remove = WeakSet.discard
+
+
+def keep_bars_apart() -> None:
+    """From now on, `dspy.Parallel` may be used in several threads."""
+    bars = getattr(tqdm.tqdm, "_instances", ())
+    if not isinstance(bars, _Bars):
+        tqdm.tqdm._instances = _Bars(bars)
 
 
 class _Socket:

@@ -9,7 +9,7 @@ import dspy
 
 from tfgrpo_dspy.errors import DataError, SettingsError
 from tfgrpo_dspy.lm.undocumented import keeps_its_temperature, window_of
-from tfgrpo_dspy.program.instructions import library_of
+from tfgrpo_dspy.program.instructions import check_program, library_of
 from tfgrpo_dspy.program.values import texts_of
 from tfgrpo_dspy.text import estimate_tokens
 
@@ -48,8 +48,10 @@ def check_lms(program: dspy.Module, reflection_lm: dspy.BaseLM | None = None) ->
     """The LM that is given, the configured one and the program's own, as far as there are any.
 
     Raises:
+        ProgramError: It is no program.
         SettingsError: A predictor has no LM, or an LM is not a `dspy.BaseLM`.
     """
+    check_program(program)
     configured = dspy.settings.lm
     own = [predictor.lm for predictor in askers(program)]
     if configured is None and any(lm is None for lm in own):

@@ -104,18 +104,24 @@ def default_conditioned(program: dspy.Module) -> tuple[str, ...]:
     return tuple(name for name, predictor in program.named_predictors() if id(predictor) not in extractors)
 
 
-def check_conditioned(program: dspy.Module, conditioned: Sequence[str] | None) -> tuple[str, ...]:
-    """The names of the predictors that will read a library; raises as `attach` does."""
+def check_program(program: object) -> None:
+    """Raises `ProgramError` for what is none."""
     if not isinstance(program, dspy.Module):
         got = f"the class {program.__name__}: call it" if isinstance(program, type) else type(program).__name__
         raise ProgramError(f"the program must be a dspy.Module instance, got {got}")
+
+
+def check_conditioned(program: dspy.Module, conditioned: Sequence[str] | None) -> tuple[str, ...]:
+    """The names of the predictors that will read a library; raises as `attach` does."""
+    check_program(program)
     if hasattr(program, "without_library"):
         program = program.program  # a retrieving program is known by the names of the one it calls
     names = [name for name, _ in program.named_predictors()]
     if not names:
         raise ProgramError(
-            f"{type(program).__name__} has no predictor that could read a library; "
-            "a program needs at least one dspy.Predict among its attributes"
+            f"{type(program).__name__} has no predictor that could read a library; a program needs at least one "
+            "dspy.Predict among its attributes, or in a list or dictionary that is one: DSPy lists none that is deeper "
+            "in, or made in each call"
         )
     unknown = [name for name in conditioned or () if name not in names]
     if unknown:

@@ -156,7 +156,9 @@ def _positional_arguments(metric: SingleMetric) -> int:
 
 
 def _as_number(returned: Any) -> float:
-    value = returned.item() if hasattr(returned, "item") and getattr(returned, "ndim", 0) == 0 else returned
+    value = returned
+    with suppress(AttributeError, TypeError, ValueError, RuntimeError):  # no array or tensor, or one of several
+        value = returned.item()
     if isinstance(value, Real | Decimal):
         with suppress(OverflowError, ValueError):  # an int or a fraction that no float can hold, or a NaN that signals
             if math.isfinite(number := float(value)):

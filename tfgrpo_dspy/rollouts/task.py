@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -189,9 +190,8 @@ class _Boundary:
 def call(program: dspy.Module, example: dspy.Example, recorder: Recorder) -> Any:
     """The program's prediction for an example; an async-only program runs in an event loop of its own."""
     inputs = whole_values(dict(example.inputs()))
-    if not hasattr(type(program), "forward"):
-        return asyncio.run(program.acall(**inputs))
-    return recorder.run(program, inputs)
+    made = recorder.run(program, inputs) if hasattr(type(program), "forward") else program.acall(**inputs)
+    return asyncio.run(made) if inspect.iscoroutine(made) else made
 
 
 def render_answer(prediction: Any, things: Things | None = None) -> str:

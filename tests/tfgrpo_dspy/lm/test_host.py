@@ -14,6 +14,7 @@ import pytest
 from dspy._vendor.lm15.providers.openai_chat import OpenAIChatLM
 from dspy.clients import base_lm, capabilities, costs, engines, execution, model_metadata
 from dspy.lm15 import RouterConfig
+from tqdm import tqdm
 
 from tests.tfgrpo_dspy.lm.test_engine import ask, metered
 from tests.tfgrpo_dspy.lm.test_over_http import OK, failing, lm, stub
@@ -60,6 +61,19 @@ def test_dspys_list_of_calls_goes_by_this_name_and_is_not_missed(monkeypatch):
     assert base_lm.GLOBAL_HISTORY == [7, 8, 9]
     monkeypatch.delattr(base_lm, "GLOBAL_HISTORY")
     undocumented.forget_calls_before(3)
+
+
+def test_a_bar_that_dspys_parallel_forgot_in_another_thread_fails_no_rollout():
+    """Should tqdm name them otherwise, `undocumented.keep_bars_apart` can go if this passes without."""
+
+    class Forgotten(tqdm):
+        @classmethod
+        def _get_free_pos(cls, instance=None):
+            tqdm._instances.clear()
+            return super()._get_free_pos(instance)
+
+    with metered(Engine(script()).lm()):
+        Forgotten(disable=True)
 
 
 @pytest.mark.parametrize("name", ["LM15Engine", "LiteLLMEngine", "LegacyEngine"])

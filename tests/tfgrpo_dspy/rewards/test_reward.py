@@ -36,6 +36,7 @@ def returning(value):
         (np.int64(2), 2.0),
         (np.bool_(True), 1.0),
         (np.array(0.75), 0.75),
+        (np.array([[0.75]]), 0.75),
         (dspy.Prediction(score=0.25), 0.25),
         (dspy.Prediction(score=True), 1.0),
         (dspy.Prediction(score=np.float64(0.5), feedback=None), 0.5),

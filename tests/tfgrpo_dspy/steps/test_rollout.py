@@ -310,6 +310,13 @@ class AsyncOnly(dspy.Module):
         return await self.ask.acall(question=question)
 
 
+class Coroutine(AsyncOnly):
+    """As some write a program that awaits."""
+
+    async def forward(self, question):
+        return await self.aforward(question)
+
+
 class RunsCode(dspy.Module):
     """As `dspy.ProgramOfThought` works, without its interpreter: code, its result, then an answer."""
 
@@ -357,6 +364,7 @@ async def slowly_double(n: int) -> int:
         (dspy.ChainOfThought(QA), 1, 0),
         (SyncOnly(), 1, 0),
         (AsyncOnly(), 1, 0),
+        (Coroutine(), 1, 0),
         (dspy.ReAct(QA, tools=[double]), 3, 1),
         (dspy.ReActV2(QA, tools=[double]), 2, 1),
         (dspy.ReAct(QA, tools=[dspy.Tool(slowly_double, name="double")]), 3, 1),

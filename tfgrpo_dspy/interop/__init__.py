@@ -1,4 +1,4 @@
-"""The method where people already are: MLflow's prompt registry, GEPA."""
+"""The method where people already are: MLflow's prompt registry, GEPA, agents that speak MCP."""
 
 from __future__ import annotations
 

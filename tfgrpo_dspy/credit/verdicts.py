@@ -53,12 +53,7 @@ def verdict_of(where: Within | None, overall: Within | None, spread: float, *, p
 
 
 def odds_of_helping(found: Sequence[Within], spread: float) -> float:
-    """Log odds, >= 0, that an entry helps where it applies, by all that were measured: a mixture of some size and none.
-
-    Args:
-        found: Effects of specific entries where they apply.
-        spread: Standard deviation of the rewards of one question.
-    """
+    """Log odds, >= 0, that a specific entry helps where it applies: all are a mixture of some size and none."""
     ratios = [exp(max(min(one.log_odds(WHERE * spread), 50.0), -50.0)) for one in found] if spread > 0 else []
     share = 0.5
     for _ in range(_ROUNDS):

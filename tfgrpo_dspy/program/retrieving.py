@@ -28,12 +28,7 @@ NEEDS = "tfgrpo_dspy.Retrieving(program).load(path): what is read is retrieved f
 class Memory(Saved):
     """The library of a retrieving program, and how it is retrieved: what DSPy saves and loads beside the predictors.
 
-    Args:
-        library: The library E.
-        retrieval: How experiences are chosen; None for `BM25()`.
-        conditioned: Names of the predictors that read them.
-        cues: Tasks by which experiences are found, besides their texts.
-        worth: What they were measured to be worth.
+    See `Retrieving` for what it is made of.
     """
 
     def __init__(

@@ -27,10 +27,7 @@ class Loss(NamedTuple):
 def guarded(attempt: Callable[[], T], listeners: Sequence[Listener], timeout: float | None) -> T | Loss:
     """What an attempt returns, if it takes no longer than it may; not made at all when nothing new may start.
 
-    Args:
-        attempt: What is to be done.
-        listeners: Those that hear the calls which it makes, and refuse further ones once it is given up.
-        timeout: Seconds that it may take; None for no limit.
+    Listeners hear the calls that it makes, and refuse further ones once it is given up, after `timeout` seconds.
     """
     meter = active_meter()
     if meter is not None and meter.stopped_by is not None:

@@ -30,10 +30,6 @@ class Pooled(NamedTuple):
 def pooled(values: Sequence[float], errors: Sequence[float]) -> Pooled:
     """Pool estimates with their standard errors, > 0, as effects drawn from one population.
 
-    Args:
-        values: At least one.
-        errors: One each.
-
     Source: DerSimonian and Laird, "Meta-analysis in clinical trials", Controlled Clinical Trials 7 (1986).
     """
     weights = [error**-2 for error in errors]

@@ -62,16 +62,9 @@ def derive(
 ) -> Objective:
     """Ask what the program is meant to do, and what of it is to be learned, where nobody says and the run is not short.
 
-    Args:
-        examples: The trainset; the first few are shown.
-        metric: Its name and the first paragraph of its docstring are shown.
-        said: The objective so far: the program's own instructions, if it was not given.
-        settings: Of the run.
-        reflection: The LM that answers.
-        workers: The run's pool, whose store keeps the answer.
-
-    Returns:
-        An empty one where there is nothing to ask.
+    Shown are the first few examples, the metric by its name and the first paragraph of its docstring, and what is
+    `said` of the objective so far: the program's own instructions, if it was not given. An empty one where there is
+    nothing to ask.
     """
     is_short = len(examples) * settings.epochs * settings.group_size < LEAST_ROLLOUTS
     if is_short or settings.objective or settings.learning_objective or not said.startswith(_UNSAID):

@@ -33,7 +33,7 @@ PAPER, AUTHORS, OURS = "paper", "authors' code", "ours"
 """Where a default comes from."""
 GROUPS = {
     "data": "the examples, and how answers are scored",
-    "models": "the language models; keys are read from the environment, e.g. OPENAI_API_KEY",
+    "models": "keys come from the environment, e.g. OPENAI_API_KEY",
     "method": "what is learned from, and how: part of a run's identity",
     "safeguards": "what must be shown before something enters the library or is returned: part of a run's identity",
     "limits": "where a run ends early",

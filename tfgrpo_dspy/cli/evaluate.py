@@ -12,7 +12,7 @@ from rich.text import Text
 from tfgrpo_dspy.cli import view
 from tfgrpo_dspy.cli.boundary import AWAY, ENDED_EARLY, TOO_LOW
 from tfgrpo_dspy.cli.compile import budget_of
-from tfgrpo_dspy.cli.files import add_gain
+from tfgrpo_dspy.cli.files import PROGRAM, add_gain
 from tfgrpo_dspy.cli.heldout import add_to_run, run_of
 from tfgrpo_dspy.cli.lms import check_configured, lm_of
 from tfgrpo_dspy.cli.named import check_named, note_named
@@ -53,6 +53,8 @@ def evaluate_program(options: EvaluateOptions) -> None:
     with dspy.context(**lm_of(options, options.settings.get("seed", Settings.seed))):
         check_configured(learned or bare)
         devset = examples_for(bare, options.devset, options)
+        if options.no_worse_than is not None:
+            earlier_rewards(options.no_worse_than, (one.inputs() for one in devset))  # told before anything is paid
         lms = {"policy": policy_name(bare)}
         temperature = options.settings.get("temperature", Settings.temperature)
         rows = [("data", described(options.devset, devset)), ("metric", options.metric), ("LM", lms["policy"])]
@@ -92,7 +94,9 @@ def _check(made: Evaluation, options: EvaluateOptions) -> None:
     if options.fail_under is not None and made.mean.value < options.fail_under:
         short.append(f"the mean reward {made.mean.value:.3f} is below {options.fail_under:g}")
     if options.no_worse_than is not None:
-        difference = paired_difference(earlier_rewards(options.no_worse_than, made), made.rewards)
+        difference = paired_difference(
+            earlier_rewards(options.no_worse_than, (group.example.inputs() for group in made.groups)), made.rewards
+        )
         said = f"against {show_path(options.no_worse_than)}: {gain_text(difference)}"
         say(said)
         short += [said] if difference.verdict == "worse" else []
@@ -115,12 +119,14 @@ def _record(options: EvaluateOptions, made: Mapping[str, Evaluation], gain: Comp
 
 
 def _completed(options: EvaluateOptions) -> EvaluateOptions:
-    """With a `program.json` in place of a program, what the recipe beside it says where the command line does not."""
-    if not options.program.endswith(".json"):
+    """With a `program.json`, or its folder, for a program: what its recipe says where the command line does not."""
+    path = Path(options.program)
+    if path.is_dir():
+        path /= PROGRAM
+    if path.suffix != ".json":
         if options.load is not None and not options.load.is_file():
             raise DataError(f"there is no file {options.load} to load; check the path")
         return options
-    path = Path(options.program)
     if not path.is_file():
         raise DataError(f"there is no file {path}; tfgrpo compile writes one into its --out folder")
     beside = path.with_name(RECIPE)

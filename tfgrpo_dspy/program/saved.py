@@ -12,7 +12,7 @@ import dspy
 
 from tfgrpo_dspy.errors import DataError, ProgramError
 from tfgrpo_dspy.library.experience import Experience, Provenance, id_number
-from tfgrpo_dspy.library.file import write_atomically
+from tfgrpo_dspy.library.file import FORMAT, write_atomically
 from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.library.section import append_section, find_section, parse_lines, render_section
 from tfgrpo_dspy.program.retrieving import Retrieving, holds_memory, library_in, with_library_in
@@ -44,6 +44,8 @@ def load_state(program: dspy.Module, path: Path) -> dspy.Module:
         ProgramError: It is the state of another program.
     """
     state = read_json(path)
+    if state.get("format") == FORMAT:
+        raise ProgramError(f"{path} is a library, not a program that reads it; that is the program.json beside it")
     copy = Retrieving(program) if holds_memory(state) else program.deepcopy()
     names = {name for name, _ in copy.named_parameters()}
     saved = {"self"} if _has_signature(state) else set(state) - {"metadata"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +55,8 @@ def scores_document(evaluations: Mapping[str, Evaluation], gain: Comparison | No
     }
 
 
-def earlier_rewards(path: Path, evaluation: Evaluation) -> Sequence[Sequence[float]]:
-    """The rewards of the same questions in a `scores_document` that was kept, of its learned program if any.
+def earlier_rewards(path: Path, inputs: Iterable[object]) -> Sequence[Sequence[float]]:
+    """The rewards of these questions in a `scores_document` that was kept, of its learned program if any.
 
     Raises:
         DataError: The file holds no evaluation, or one of other questions.
@@ -72,7 +72,7 @@ def earlier_rewards(path: Path, evaluation: Evaluation) -> Sequence[Sequence[flo
             f"{show_path(path)} holds no evaluation ({type(error).__name__}); `tfgrpo evaluate ... --json > FILE` "
             "writes one"
         ) from error
-    asked = [json.dumps(plain(group.example.inputs()), sort_keys=True) for group in evaluation.groups]
+    asked = [json.dumps(plain(one), sort_keys=True) for one in inputs]
     if missing := [text for text in asked if text not in known]:
         raise DataError(
             f"{show_path(path)} is an evaluation of other questions: {len(missing)} of {len(asked)} are not in it; "

@@ -41,7 +41,8 @@ def test_a_compiled_program_needs_no_further_word_to_show_its_gain():
     report = Path("out/report.md").read_text(encoding="utf-8")
     assert "## Did it help?\n\nOn test.jsonl:" in report
     assert "gain was added to out/report.md" in text
-    said("evaluate", "out/program.json", "test.jsonl", "-k", "2")
+    said("evaluate", "out", "test.jsonl", "-k", "2")
+    assert "is a library, not a program" in run("evaluate", "out/library.json", "test.jsonl").output
     again = Path("out/report.md").read_text(encoding="utf-8")
     assert again.count("## Did it help?") == 1
     assert "## Library" in again

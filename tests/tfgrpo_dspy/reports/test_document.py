@@ -95,7 +95,9 @@ def test_a_program_is_held_to_an_earlier_evaluation_of_the_same_questions():
         ),
     ],
 )
-def test_a_file_that_cannot_be_compared_with_is_said(text, message):
+def test_a_file_that_cannot_be_compared_with_is_said_before_anything_is_asked(text, message):
     if text is not None:
         Path("before.json").write_text(text, encoding="utf-8")
-    assert message in the_error(run(*EVALUATE, "--no-worse-than", "before.json"))
+    refused = run(*EVALUATE, "--no-worse-than", "before.json")
+    assert message in the_error(refused)
+    assert "Mean@" not in refused.output

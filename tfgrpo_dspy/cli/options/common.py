@@ -196,7 +196,9 @@ class EvaluateOptions(Taken, ProgramOptions, DataOptions, LMOptions, StoreOption
     arguments = ("program", "devset")
 
     program: str = setting(
-        "", "package.module:attribute, file.py:attribute, or a program.json of tfgrpo compile.", group="data"
+        "",
+        "package.module:attribute, file.py:attribute, or a program.json of tfgrpo compile or its folder.",
+        group="data",
     )
     devset: str = setting("", f"{_EXAMPLES}.", group="data")
     load: Path | None = setting(

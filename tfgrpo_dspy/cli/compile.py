@@ -13,7 +13,6 @@ import typer
 
 from tfgrpo_dspy.cli import view
 from tfgrpo_dspy.cli.boundary import AWAY, ENDED_EARLY, UNUSED, Interrupted, Waiting, check_recorded, why
-from tfgrpo_dspy.cli.dry_run import confirm, show_forecast
 from tfgrpo_dspy.cli.files import PROGRAM, Keeper, check_folder, write_run, write_story
 from tfgrpo_dspy.cli.heldout import note_run
 from tfgrpo_dspy.cli.lms import check_configured, lm_named, lm_of
@@ -110,13 +109,13 @@ def compile_program(options: CompileOptions) -> None:
         show_plan(job, options)
         if options.dry_run:
             forecast = job.forecast()
-            show_forecast(forecast)
+            view.show_forecast(forecast)
             if options.json:
                 write_json(forecast)
             return
         if options.confirm_above is not None:
             made = job.forecast()
-            confirm(made, options.confirm_above)
+            view.confirm(made, options.confirm_above)
             job.optimizer.spent = made.spent
         story = learn(job, partial(measured, job) if job.testset is not None else None)
     view.show_story(story, job.keeper.folder, job.tracking)

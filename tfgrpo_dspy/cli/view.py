@@ -1,4 +1,4 @@
-"""How a run is shown in the terminal."""
+"""How a run is shown in the terminal, and before it what it will take."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import typer
 from rich.padding import Padding
 from rich.table import Table as Grid
 from rich.text import Text
@@ -14,6 +15,7 @@ from rich.text import Text
 from tfgrpo_dspy.cli.files import LIBRARY, LIBRARY_TEXT, PROGRAM, REPORT
 from tfgrpo_dspy.cli.options.recipe import RECIPE
 from tfgrpo_dspy.cli.terminal import SIMULATED, facts, out, say, section, table_of, us
+from tfgrpo_dspy.forecast.forecast import Forecast, usd_text
 from tfgrpo_dspy.library.experience import Experience
 from tfgrpo_dspy.looks.look import Table
 from tfgrpo_dspy.records.effects import Effect
@@ -73,6 +75,34 @@ def _shown(block: Block) -> Sequence[object]:
         shown = entries(block.library.experiences[:_ENTRIES_SHOWN], effects=block.effects or None)
         more, file = len(block.library) - _ENTRIES_SHOWN, LIBRARY_TEXT
     return [shown, *([f"and {more} more, see {file}"] if more > 0 else [])]
+
+
+def show_forecast(made: Forecast) -> None:
+    """The whole run by stage, and what the pilot took."""
+    simulated, table = " (simulated)" if made.simulated else "", made.table()
+    rows = [[cell.replace(" (", "\n").rstrip(")") for cell in row] for row in table.rows]  # the range stands below
+    shown = table_of(table.columns, rows, numeric=range(1, len(table.columns)))
+    section(f"Forecast of the whole run{simulated}, expected and 90% range", shown)
+    remarks = [*made.remarks()]
+    if made.total.cost_usd is None:
+        remarks.insert(2, "the price of an LM is unknown, so the cost is too: give it with --price-per-million IN,OUT")
+    section("Of these figures", *remarks)
+    kept = "; DSPy's cache keeps what the pilot paid" if made.plan.reused else ""
+    say(f"\nNothing was written{kept}. Without --dry-run the run begins.")
+
+
+def confirm(made: Forecast, above: float) -> None:
+    """Ask whether to go on, if the run is expected to cost more than so many US dollars, or nobody knows what.
+
+    Raises:
+        typer.Abort: The answer is no, or nobody is there to ask.
+    """
+    cost = made.total.cost_usd
+    if cost is not None and cost.expected <= above:
+        return
+    known = "at a price that is unknown (--price-per-million)"
+    known = known if cost is None else f"expected to cost {cost.to_text(usd_text)}"
+    typer.confirm(f"The run is {known}; go on?", abort=True, err=True)
 
 
 def show_change(head: str, before: str | None, after: str | None, grounds: Iterable[tuple[str, str]]) -> None:

@@ -78,7 +78,9 @@ def fields_of(
     if inputs is not None and not inputs:
         raise SettingsError("inputs names no field; name at least one, or leave it out to have it guessed")
     named = [parse_field(text) for text in inputs or ()]
-    if inputs is None and fit.reads and all(name in first.values for name in fit.reads):
+    if inputs is None and first.inputs:
+        named = [Field(name, name) for name in first.inputs]
+    elif inputs is None and fit.reads and all(name in first.values for name in fit.reads):
         named = [Field(name, name) for name in fit.reads]
     label = parse_field(answer) if answer is not None else _guess_label(first, named, fit.gives)
     named = named or _guess_inputs(first, label)

@@ -39,8 +39,8 @@ def load_examples(
     they are: a worked solution that ends in `#### 18` stays whole, and the metric `number` reads it.
 
     Args:
-        source: Path of a file (.jsonl, .json, .csv, .tsv, .parquet, .arrow, each also as .gz), of a folder of
-            shards or of a `save_to_disk` folder, a pattern (`data/train-*.parquet`), `-` for standard input, an
+        source: Path of a file (.jsonl, .json, .csv, .tsv, .parquet, .arrow, each also as .gz, .bz2, .xz), of a folder
+            of shards or of a `save_to_disk` folder, a pattern (`data/train-*.parquet`), `-` for standard input, an
             address (`hf://`, `https://`), or a dataset id, `owner/name:configuration@revision`, of which the last two
             may be left out (`openai/gsm8k:main`). Or rows: a list of mappings or of Examples, a `datasets.Dataset`, a
             `DataFrame`, any iterable.
@@ -65,10 +65,23 @@ def load_examples(
     rows = iter(islice(read_rows(source, split=split, limit=limit), limit))
     first = next(rows, None)
     if first is None:
-        named = "standard input" if source == STDIN else source if isinstance(source, str) else "the data"
+        named = (
+            "standard input"
+            if isinstance(source, str) and source == STDIN
+            else source
+            if isinstance(source, str)
+            else "the data"
+        )
         raise DataError(f"{named}: there is no row in it; it must hold at least one example")
     fields, label = fields_of(first, inputs, answer, fit)
-    return [_example(row, fields, label) for row in chain([first], rows)]
+    return [_example(_alike(row, first), fields, label) for row in chain([first], rows)]
+
+
+def _alike(row: Row, first: Row) -> Row:
+    if row.inputs is not None and first.inputs is not None and set(row.inputs) != set(first.inputs):
+        told = " and ".join(f"{', '.join(one.inputs or ())} in {one.where}" for one in (first, row))
+        raise DataError(f"the inputs of these Examples differ: {told}; set the same by with_inputs in all of them")
+    return row
 
 
 def _example(row: Row, fields: Sequence[Field], label: Field | None) -> dspy.Example:

@@ -6,11 +6,13 @@ extra `datasets`.
 
 from __future__ import annotations
 
+import bz2
 import csv
 import gzip
 import io
 import itertools
 import json
+import lzma
 import re
 import sys
 import zlib
@@ -31,6 +33,8 @@ class Row(NamedTuple):
     where: str
     """For messages, e.g. `train.jsonl, line 17`."""
     values: Mapping[str, Any]
+    inputs: tuple[str, ...] | None = None
+    """The columns that an Example says are its inputs; None for rows that say nothing."""
 
 
 NEEDED = "{what} needs the package {package}: pip install 'tfgrpo-dspy[datasets]'"
@@ -49,26 +53,40 @@ _BEGINNINGS = {
 }
 """How files begin that are something else than a text, and what to do with them."""
 
-_PART = re.compile(r"([\w.-]+)?\[(-?\d*):(-?\d*)\]")
-"""A part of the rows of a split: `train[:100]`, `[100:200]`, `test[-10:]`."""
+_PART = re.compile(r"([\w.-]+)?\[(-?\d*%?):(-?\d*%?)\]")
+"""A part of the rows of a split: `train[:100]`, `[100:200]`, `test[-10:]`, `train[:10%]`."""
+
+_COMPRESSED: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+_PACKED = frozenset({".zst", ".zip", ".7z", ".rar", ".lz4", ".br"})
 
 
 def reader_of(name: str) -> Callable[[Path], Iterator[Row]] | None:
     """What reads a file of that name, by its suffix; None for a suffix that is not known."""
     path = Path(name)
-    suffix = (path.with_suffix("") if path.suffix.lower() == ".gz" else path).suffix.lower()
+    suffix = (path.with_suffix("") if path.suffix.lower() in _COMPRESSED else path).suffix.lower()
     return _READERS.get(suffix)
 
 
+def is_packed(name: str) -> bool:
+    """Whether a file of that name would be read if it were unpacked first, by hand."""
+    path = Path(name)
+    return path.suffix.lower() in _PACKED and path.with_suffix("").suffix.lower() in _READERS
+
+
 def stdin_rows() -> Iterator[Row]:
-    """Rows of standard input: JSON lines, a JSON document, CSV or TSV, told by how it begins.
+    """Rows of standard input, as `piped_rows` reads them."""
+    piped = getattr(sys.stdin, "buffer", None)
+    return piped_rows(
+        piped.read() if piped is not None else sys.stdin.read().encode("utf-8", "surrogatepass"), "standard input"
+    )
+
+
+def piped_rows(raw: bytes, where: str) -> Iterator[Row]:
+    """Rows of what has no name: JSON lines, a JSON document, CSV or TSV, told by how it begins.
 
     Raises:
         DataError: It is none of these.
     """
-    where = "standard input"
-    piped = getattr(sys.stdin, "buffer", None)
-    raw = piped.read() if piped is not None else sys.stdin.read().encode("utf-8", "surrogatepass")
     with _unpacking(where):
         text = _decoded(gzip.decompress(raw) if raw.startswith(_GZIP) else raw, where)
     first = text.lstrip().partition("\n")[0]
@@ -101,10 +119,31 @@ def _rows_of_lines(lines: Iterable[bytes], name: str) -> Iterator[Row]:
             yield _row(_loads(text, where), where)
 
 
+def rows_of_columns(columns: Mapping[Any, Any], name: str) -> list[dict[Any, Any]] | None:
+    """The rows of `{"question": [...], "answer": [...]}`; None if not all of it is lists, or lists of rows.
+
+    Raises:
+        DataError: They are of different lengths.
+    """
+    if not all(isinstance(cells, list) for cells in columns.values()):
+        return None
+    if all(isinstance(cell, Mapping) for cells in columns.values() for cell in cells):  # splits, or nothing
+        return None
+    if len({len(cells) for cells in columns.values()}) > 1:
+        lengths = ", ".join(f"{column} {len(cells)}" for column, cells in columns.items())
+        raise DataError(f"{name}: its columns are of different lengths ({lengths}); a row has a cell of each")
+    return [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
+
+
 def _rows_of_document(document: Any, name: str) -> Iterator[Row]:
-    rows = document.get("data") if isinstance(document, dict) else document
+    rows = document
+    if isinstance(document, dict):
+        rows = document["data"] if isinstance(document.get("data"), list) else rows_of_columns(document, name)
     if not isinstance(rows, list):
-        raise DataError(f'{name}: expected a list of objects or {{"data": [...]}}; one object a line is .jsonl')
+        raise DataError(
+            f'{name}: expected a list of objects, {{"data": [...]}} or {{"question": [...], "answer": [...]}}; one '
+            "object a line is .jsonl"
+        )
     return (_row(row, f"{name}, item {number}") for number, row in enumerate(rows, start=1))
 
 
@@ -152,7 +191,7 @@ def _table_rows(path: Path, what: str, batches: Callable[[Any], Iterator[Any]]) 
     try:
         with _opened(path) as file:  # what is compressed is unpacked in memory, as readers go back and forth
             number = itertools.count(1)
-            for batch in batches(io.BytesIO(file.read()) if path.suffix.lower() == ".gz" else file):
+            for batch in batches(io.BytesIO(file.read()) if path.suffix.lower() in _COMPRESSED else file):
                 names = batch.schema.names
                 if twice := sorted({column for column in names if names.count(column) > 1}):
                     told = ", ".join(twice)
@@ -182,16 +221,19 @@ def _arrow_batches(source: Any) -> Iterator[Any]:
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
     """A file, or what is compressed in it."""
-    with _unpacking(path.name), gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb") as file:
-        yield file  # type: ignore[misc]
+    with _unpacking(path.name), _COMPRESSED.get(path.suffix.lower(), open)(path, "rb") as file:
+        yield file
 
 
 @contextmanager
 def _unpacking(name: str) -> Iterator[None]:
     try:
         yield
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{name}: no readable gzip file ({first_line(error)}); compress it anew") from error
+    except (EOFError, zlib.error, lzma.LZMAError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise DataError(f"{name}: it cannot be read ({error.strerror}); check the file and your rights") from error
+        kind = {".bz2": "bzip2", ".xz": "xz"}.get(Path(name).suffix.lower(), "gzip")
+        raise DataError(f"{name}: no readable {kind} file ({first_line(error)}); compress it anew") from error
 
 
 def _row(value: object, where: str) -> Row:
@@ -221,7 +263,7 @@ def _decoded(raw: bytes, name: str, line: int = 1) -> str:
 
 def _loads(text: str, where: str) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_once)
     except json.JSONDecodeError as error:
         of_a_line = "line" in where
         place = f"column {error.colno}" if of_a_line else f"line {error.lineno}, column {error.colno}"
@@ -230,6 +272,15 @@ def _loads(text: str, where: str) -> Any:
         raise DataError(f"{where}: no valid JSON at {place} ({error.msg}); mend it or take it out{hint}") from error
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of brackets
         raise DataError(f"{where}: this JSON cannot be read ({error})") from error
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON, whose keys must be different: of two values one would be lost."""
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"an object has the key {next(key for key in keys if keys.count(key) > 1)!r} twice")
+    return made
 
 
 def first_line(error: Exception) -> str:
@@ -250,7 +301,7 @@ def is_part(split: str) -> bool:
 def has_end(split: str) -> bool:
     """Whether it takes rows up to one that is counted from the first, so that later ones need not be read."""
     match = _PART.fullmatch(split)
-    return match is not None and match[3].isdigit() and not match[2].startswith("-")
+    return match is not None and match[3].isdigit() and not match[2].startswith("-") and "%" not in split
 
 
 def part_of(rows: Iterator[Row], split: str | None) -> Iterator[Row]:
@@ -263,11 +314,19 @@ def part_of(rows: Iterator[Row], split: str | None) -> Iterator[Row]:
         return rows
     match = _PART.fullmatch(split)
     if match is None:
-        raise DataError(f"split={split!r} cannot be taken of files; write rows as numbers, e.g. [:100] or [100:200]")
-    first, last = (int(number) if number else None for number in match.groups()[1:])
-    if (first or 0) < 0 or (last or 0) < 0:
-        return iter(list(rows)[first:last])
+        raise DataError(f"split={split!r} cannot be taken; write rows as numbers, e.g. [:100], [100:200] or [:10%]")
+    if "%" in split or "-" in "".join(filter(None, match.groups()[1:])):
+        known = list(rows)
+        return iter(known[slice(*(_position(number, len(known)) for number in match.groups()[1:]))])
+    first, last = (_position(number, 0) for number in match.groups()[1:])
     return islice(rows, first, last)
+
+
+def _position(number: str, size: int) -> int | None:
+    """Of a slice: `10%` is the row nearest to that share, as for `datasets`."""
+    if not number:
+        return None
+    return round(int(number[:-1]) * size / 100) if number.endswith("%") else int(number)
 
 
 _READERS: dict[str, Callable[[Path], Iterator[Row]]] = {

@@ -69,7 +69,7 @@ def _errors(source: str, said: str) -> Iterator[None]:
         yield
     except DataError:
         raise
-    except (OSError, ValueError, *of_datasets) as error:
+    except (OSError, ValueError, ImportError, *of_datasets) as error:
         raise DataError(f"{source}: {said.format(first_line(error.__cause__ or error))}") from error
 
 

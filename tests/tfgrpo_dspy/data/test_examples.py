@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -186,7 +187,7 @@ def test_a_missing_file_is_said_with_the_folder_it_was_sought_in(tmp_path: Path)
     ("options", "message"),
     [
         ({"limit": 0}, "at least 1 row, got 0"),
-        ({"split": "test"}, r"says nothing about a file; leave it out for train.jsonl, or take a part of it: \[:100\]"),
+        ({"split": "test"}, r"says nothing about train.jsonl, which has none; leave it out, or take a part: \[:100\]"),
         ({"inputs": []}, "inputs names no field"),
         ({"inputs": ["prompt.0.content"]}, r"give it one in front of the column, e.g. question=prompt.0.content"),
         ({"inputs": ["question="]}, "names no column; write question=<column>"),
@@ -233,6 +234,9 @@ def test_files_as_people_have_them_are_read_alike(tmp_path: Path, monkeypatch: p
         ("data", "test", EXPECTED[:1]),
         ("data", "train[1:]", EXPECTED[1:]),
         ("data", "train[-1:]", EXPECTED[1:]),
+        ("data", "train[:50%]", EXPECTED[:1]),
+        ("data", "test+train[1:]", EXPECTED),
+        ("data/train-00000.jsonl", "[:49%]+[:100%]", EXPECTED[:1]),
         ("data/train-*.jsonl", None, EXPECTED),
         ("data/train-*.jsonl", "[:1]", EXPECTED[:1]),
         ("data/train-00000.jsonl", "[:1]", EXPECTED[:1]),
@@ -245,6 +249,8 @@ def test_shards_of_a_folder_are_one_dataset_by_the_splits_in_their_names(
     monkeypatch.chdir(tmp_path)
     for folder, name, row in (
         ("data", "train-00000.jsonl", ROWS[0]),
+        ("data/.ipynb_checkpoints", "train-00000-checkpoint.jsonl", ROWS[0]),
+        ("data", "._train-00000.jsonl", "\0"),
         ("data", "train-00001.jsonl", ROWS[1]),
         ("data/test", "part.json", [ROWS[0]]),
         ("plain", "a.jsonl", ROWS[0]),
@@ -266,7 +272,13 @@ def test_a_folder_says_which_splits_it_has(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="there is nothing to read in this folder"):
         load_examples(str(tmp_path / "empty"))
     with pytest.raises(DataError, match=r"write rows as numbers, e.g. \[:100\]"):
-        load_examples(str(tmp_path), split="train[:10%]")
+        load_examples(str(tmp_path), split="train[a:b]")
+    (tmp_path / "test.jsonl").rename(tmp_path / "more.jsonl")
+    with pytest.raises(DataError, match=r"they are train; got None; of no split: more.jsonl, which a pattern"):
+        load_examples(str(tmp_path))
+    (tmp_path / "extra.csv.zst").write_bytes(b"")
+    with pytest.raises(DataError, match=r"extra\.csv\.zst cannot be read; unpack it first"):
+        load_examples(str(tmp_path), split="train")
 
 
 def test_what_the_datasets_package_saves_is_read(tmp_path: Path) -> None:
@@ -281,6 +293,20 @@ def test_what_the_datasets_package_saves_is_read(tmp_path: Path) -> None:
     assert pairs(str(shard)) == EXPECTED
 
 
+@dataclass
+class Ticket:
+    question: str
+    answer: str
+
+
+def test_the_inputs_that_examples_were_given_are_kept() -> None:
+    made = [dspy.Example(ticket="t", shop="s", label="x").with_inputs("ticket", "shop") for _ in range(2)]
+    (first, _) = load_examples(made)
+    assert (set(first.inputs().keys()), first.answer) == ({"ticket", "shop"}, "x")
+    with pytest.raises(DataError, match="inputs of these Examples differ: ticket, shop in row 1 and ticket in row 2"):
+        load_examples([made[0], made[1].with_inputs("ticket")])
+
+
 def test_rows_in_python_are_read_whatever_holds_them() -> None:
     datasets, pandas = pytest.importorskip("datasets"), pytest.importorskip("pandas")
     examples = [dspy.Example(**row).with_inputs("question") for row in ROWS]
@@ -290,13 +316,23 @@ def test_rows_in_python_are_read_whatever_holds_them() -> None:
         (row for row in ROWS),
         pandas.DataFrame(ROWS),
         datasets.Dataset.from_list(ROWS),
+        datasets.Dataset.from_list(ROWS).with_format("pandas"),
+        datasets.DatasetDict({"train": datasets.Dataset.from_list(ROWS)}),
+        {name: [row[name] for row in ROWS] for name in ROWS[0]},
+        pandas.DataFrame(ROWS).set_index("question"),
+        [Ticket(**row) for row in ROWS],
         examples,
     ):
         assert pairs(rows) == EXPECTED
     with pytest.raises(DataError, match="row 2 is a str; a row maps the name of each column"):
         load_examples([ROWS[0], "x"])
-    with pytest.raises(DataError, match="a dataset of several splits; give one of them: train"):
-        load_examples(datasets.DatasetDict({"train": datasets.Dataset.from_list(ROWS)}))
+    several = {"train": datasets.Dataset.from_list(ROWS), "test": datasets.Dataset.from_list(ROWS[:1])}
+    assert pairs(datasets.DatasetDict(several), split="test") == EXPECTED[:1]
+    assert pairs(datasets.DatasetDict(several), split="train[1:]") == EXPECTED[1:]
+    with pytest.raises(
+        DataError, match=r"a dataset of several splits; choose one with split=..., they are train, test"
+    ):
+        load_examples(datasets.DatasetDict(several))
     with pytest.raises(DataError, match="examples cannot be made of a int"):
         load_examples(7)
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
+import lzma
+import os
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +51,14 @@ def from_stdin(monkeypatch: pytest.MonkeyPatch, content: bytes, **options: Any) 
         ("an index by name.csv", "index,question,answer\n0,q,a\n"),
         ("two cases.csv", "Question,question,Answer,answer\nx,q,x,a\n"),
         ("text and label.csv", "id,text,label\n0,q,a\n"),
+        ("columns.json", '{"question": ["q"], "answer": ["a"]}'),
+        ("packed.csv.xz", lzma.compress(b"question,answer\nq,a\n")),
+        ("packed.jsonl.bz2", bz2.compress(ROW.encode())),
         ("prompt and completion.jsonl", '{"prompt": "q", "completion": "a"}'),
         ("instruction and response.jsonl", '{"instruction": "q", "response": "a"}'),
     ],
 )
-def test_what_other_programs_write_is_read_as_it_is_meant(tmp_path: Path, name: str, content: str) -> None:
+def test_what_other_programs_write_is_read_as_it_is_meant(tmp_path: Path, name: str, content: str | bytes) -> None:
     assert rows_of(raw(tmp_path, name, content)) == ONE
 
 
@@ -84,7 +91,7 @@ def test_standard_input_is_told_by_how_it_begins(monkeypatch: pytest.MonkeyPatch
 
 def test_of_standard_input_a_part_is_taken_and_no_split(monkeypatch: pytest.MonkeyPatch) -> None:
     assert from_stdin(monkeypatch, (ROW * 3).encode(), split="[1:]") == ONE * 2
-    with pytest.raises(SettingsError, match="split='train' says nothing about a file; leave it out for standard input"):
+    with pytest.raises(SettingsError, match="split='train' says nothing about standard input, which has none; leave"):
         from_stdin(monkeypatch, ROW.encode(), split="train")
     with pytest.raises(DataError, match="standard input: no readable gzip file"):
         from_stdin(monkeypatch, gzip.compress(ROW.encode())[:-9])
@@ -118,6 +125,12 @@ def test_of_standard_input_a_part_is_taken_and_no_split(monkeypatch: pytest.Monk
         ("a.csv", lambda: b'question,answer\n"a\nb",y\n,z\n', "a.csv, line 4: the input 'question' .* is empty"),
         ("a.jsonl", lambda: b'{"question": "q", "answer": NaN}', "a.jsonl, line 1: the answer 'answer' .* is empty"),
         ("a.jsonl", lambda: ROW.encode() + b'{"problem": "p"}', "a.jsonl, line 2: there is no column 'question'"),
+        ("a.jsonl", lambda: b'{"question": "q", "answer": "a", "answer": "b"}', "a.jsonl, line 1: .* 'answer' twice"),
+        ("a.jsonl.xz", lambda: b"text", "a.jsonl.xz: no readable xz file"),
+        ("a.csv.bz2", lambda: b"text", "a.csv.bz2: no readable bzip2 file"),
+        ("a.csv.zst", lambda: b"text", "a.csv.zst: examples are read from .*; unpack it first"),
+        ("a.json", lambda: b'{"question": ["q"], "answer": []}', "different lengths .question 1, answer 0."),
+        ("a.json", lambda: b'{"train": [{"question": "q"}]}', "a.json: expected a list of objects"),
         ("a.parquet", lambda: parquet(names=("a", "a")), "a.parquet: several columns are named a; give every column"),
         ("a.parquet", lambda: parquet([*ONE, {"question": "q"}]), "a.parquet, row 2: the answer 'answer' .* is empty"),
     ],
@@ -219,11 +232,24 @@ def test_any_iterable_of_rows_will_do_and_text_is_none() -> None:
     datasets = pytest.importorskip("datasets")
     data = datasets.Dataset.from_list(ONE)
     assert rows_of(data.to_iterable_dataset()) == ONE
-    with pytest.raises(DataError, match="a dataset of several splits; give one of them: train"):
-        rows_of(datasets.IterableDatasetDict({"train": data.to_iterable_dataset()}))
-    for source in (b"question", None, {"question": ["q"]}):
+    assert rows_of(datasets.IterableDatasetDict({"train": data.to_iterable_dataset()})) == ONE
+    for source in (b"question", None, {"question": "q"}):
         with pytest.raises(DataError, match=f"examples cannot be made of a {type(source).__name__}"):
             rows_of(source)
+
+
+@pytest.mark.parametrize("source", ["", "  "])
+def test_no_source_is_not_the_folder_one_stands_in(source: str) -> None:
+    with pytest.raises(DataError, match="the source of the examples is empty"):
+        rows_of(source)
+
+
+def test_a_pipe_is_read_like_standard_input(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "63")
+    writer = threading.Thread(target=(tmp_path / "63").write_text, args=("question,answer\nq,a\n",), daemon=True)
+    writer.start()
+    assert rows_of(str(tmp_path / "63")) == ONE
+    writer.join()
 
 
 def test_a_home_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

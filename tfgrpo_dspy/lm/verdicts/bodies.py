@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
+from http import HTTPStatus
 from typing import Any
 
-from dspy.lm15 import CapabilityError, ConfigurationError, ProviderError, TimeoutError, TransportError
+from dspy.lm15 import (
+    CapabilityError,
+    ConfigurationError,
+    InvalidRequestError,
+    ProviderError,
+    RateLimitError,
+    TimeoutError,
+    TransportError,
+)
 
-from tfgrpo_dspy.lm.verdicts.facts import SUCCESS
+from tfgrpo_dspy.lm.verdicts.facts import SUCCESS, facts_of
 from tfgrpo_dspy.lm.verdicts.replies import NoReply
-from tfgrpo_dspy.lm.verdicts.wordings import NO_REPLY
+from tfgrpo_dspy.lm.verdicts.wordings import NO_REPLY, is_too_long
 from tfgrpo_dspy.text import shorten
 
 _SHOWN_TOKENS = 300
@@ -27,10 +36,15 @@ def heard(error: Exception, status: int, body: bytes) -> Exception:
     with success and is none of its replies, whose words are then lost among its own.
     """
     told = error
-    if status in SUCCESS and not isinstance(error, _OURS):
-        told = _no_reply(error, status, body)
-    elif isinstance(error, ProviderError):
+    is_blocked = isinstance(error, InvalidRequestError) and not said_in(_document(body))  # by Gemini
+    if status in SUCCESS and not is_blocked and not isinstance(error, _OURS):
+        return _no_reply(error, status, body)
+    if isinstance(error, ProviderError):
         _add_words(error, body)
+    is_too_often = status == HTTPStatus.TOO_MANY_REQUESTS and isinstance(error, InvalidRequestError)
+    if is_too_often and not is_too_long(facts_of(error)):  # tokens of the minute, which DSPy takes for a long prompt
+        said, later = str(error).partition("\n\n")[0], getattr(error, "retry_after", None)
+        told = RateLimitError(said, status=status, retry_after=later)
     return told
 
 

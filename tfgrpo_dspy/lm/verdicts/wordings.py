@@ -68,7 +68,8 @@ CONTENT = _found(
     r"\bmoderation\b",
     r"responsible ?ai|violat\w+ (?:our|the|usage|content|guardrail)|guardrail|inappropriate content|contentpolicy",
     "prohibited content|sensitive ?(?:content|information)|new_sensitive|敏感内容|content exists risk",
-    "data_inspection_failed|invalid_prompt",
+    "data_inspection_failed|invalid_prompt|(?:candidate|prompt) blocked",
+    "^(?:safety|recitation|language|blocklist|prohibited_content|spii|promptfeedback)$",
 )
 _too_long = _found(
     "context[ _-]?(?:length|window|size|limit)|maximum (?:context|model|prompt|sequence|input) ?length",
@@ -111,7 +112,10 @@ NO_TEMPLATE = _found(
     "chat template|chat_template|jinja template|template error|system (?:role|messages?) (?:is |are )?not supported",
     "n[o']t support system|developer instruction|roles? (?:must|should)(?: be)? alternat|expected last role",
 )
-BAD_GENERATION = _found("failed_generation|json_validate_failed|tool_use_failed")
+BAD_GENERATION = _found(
+    "failed_generation|json_validate_failed|tool_use_failed",
+    "malformed_(?:function_call|response)|unexpected_tool_call|too_many_tool_calls",
+)
 _no_route = _found(
     r"unexpected endpoint or method|invalid url \(|http request (?:was sent )?to (?:an )?https|api-version",
     "api version not supported|no route for that uri",
@@ -227,12 +231,13 @@ def bound_is_too_large(facts: Facts) -> bool:
 
 def is_too_long(facts: Facts) -> bool:
     """Whether the prompt is longer than the context."""
-    known = ("dspy.ContextWindowExceededError", "dspy.ContextLengthError", "litellm.ContextWindowExceededError")
-    if facts.is_a(*known) or facts.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-        return True
     if "request too large" in facts.text:  # for what the account may send in a minute: it will be in the next one, too
         return True
-    return facts.status != _ASKED_TOO_OFTEN and says(_too_long)(facts)
+    if facts.status == _ASKED_TOO_OFTEN:
+        return False
+    known = ("dspy.ContextWindowExceededError", "dspy.ContextLengthError", "litellm.ContextWindowExceededError")
+    is_known = facts.is_a(*known) or facts.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    return is_known or says(_too_long)(facts)
 
 
 def has_no_credit(facts: Facts) -> bool:

@@ -34,6 +34,7 @@ from mcp.shared.exceptions import MCPError
 from tests import verdicts_page
 from tests.tfgrpo_dspy.lm.test_engine import metered
 from tests.tfgrpo_dspy.lm.test_over_http import lm, stub
+from tfgrpo_dspy.lm.verdicts.replies import may_pass
 from tfgrpo_dspy.lm.verdicts.table import RULES, verdict_of
 
 QA = "question -> answer"
@@ -674,6 +675,39 @@ def test_an_endpoints_words_are_taken_for_what_the_table_says(shape, engine):
             dspy.Predict(QA)(question="q?")
         assert verdict_of(caught.value).rule.name == rule, verdict_of(caught.value).sentence
         assert server.requests == 1
+
+
+ANTHROPIC, GEMINI = "anthropic/claude-3-5-haiku-latest", "gemini/gemini-2.0-flash"
+NATIVE = {
+    "anthropic: tokens of the minute": (
+        ANTHROPIC, 429,
+        {"error": {"type": "rate_limit_error",
+                   "message": "This would exceed your rate limit of 40,000 input tokens per minute"}},
+        "overloaded",
+    ),
+    "gemini: prompt": (GEMINI, 200, {"promptFeedback": {"blockReason": "SAFETY"}}, "filtered"),
+    "gemini: answer": (GEMINI, 200, {"candidates": [{"finishReason": "RECITATION"}]}, "filtered"),
+    "gemini: answer, in words": (
+        GEMINI, 200, {"candidates": [{"finishReason": "SPII", "finishMessage": "There was an address"}]}, "filtered",
+    ),
+    "gemini: no call": (
+        GEMINI, 200,
+        {"candidates": [{"finishReason": "MALFORMED_FUNCTION_CALL", "finishMessage": "Malformed function call: f("}]},
+        "bad generation",
+    ),
+    "gemini: nothing": (GEMINI, 200, {"candidates": []}, "overloaded"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", NATIVE)
+def test_what_a_provider_says_in_its_own_api_is_taken_for_what_the_table_says(shape):
+    model, status, body, rule = NATIVE[shape]
+    with stub(lambda n: (status, body, {})) as server:
+        asked = dspy.LM(model, api_base=server.api_base, api_key="x", num_retries=0, cache=False)
+        with metered(asked), pytest.raises(Exception) as caught:  # noqa: PT011 - of every class
+            dspy.Predict(QA)(question="q?")
+    assert verdict_of(caught.value).rule.name == rule
+    assert may_pass(caught.value) is (rule == "overloaded")
 
 
 def test_a_request_that_cannot_succeed_says_what_to_change_in_one_line():

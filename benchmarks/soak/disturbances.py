@@ -121,7 +121,7 @@ def second_process(scene: Scene) -> int:
         code = other.ends()
     if code == REFUSED:
         return 0
-    scene.child.ends(1)  # it was letting go of the run when it was held: what came after it had the run to itself
+    scene.child.ends()  # it had not begun when it was held, or was letting go: the other one had the run to itself
     return scene.calls
 
 

@@ -22,8 +22,6 @@ from tfgrpo_dspy.text import counted
 if TYPE_CHECKING:
     import dspy
 
-    from tfgrpo_dspy.records.evaluation import Gain
-
 
 @dataclass(frozen=True, slots=True, repr=False)
 class RunStarted(Shown):
@@ -113,13 +111,6 @@ class EpochFinished:
 
 
 @dataclass(frozen=True, slots=True)
-class GainJudged:
-    """With `require_gain`, the last word before the run is over: whether the learned library is returned."""
-
-    gain: Gain
-
-
-@dataclass(frozen=True, slots=True)
 class RunFinished:
     """The run is over: complete, or stopped by `error`."""
 
@@ -138,7 +129,6 @@ Event = (
     | ReflectionFinished
     | StepFinished
     | EpochFinished
-    | GainJudged
     | RunFinished
 )
 Observer = Callable[[Event], None]

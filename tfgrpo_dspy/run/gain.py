@@ -13,7 +13,6 @@ import dspy
 from tfgrpo_dspy.errors import SettingsError
 from tfgrpo_dspy.gates.gate import All, Gate, Tried
 from tfgrpo_dspy.records.evaluation import Gain
-from tfgrpo_dspy.records.events import GainJudged
 from tfgrpo_dspy.runtime.workers import Workers
 from tfgrpo_dspy.settings import Settings
 from tfgrpo_dspy.statistics.estimates import Difference, paired_difference
@@ -62,7 +61,6 @@ def judge_gain(run: Run, workers: Workers) -> Gain | None:
         gain = Gain(*_measured(*tried), usage)
     if gain.withheld:
         logger.warning("the student is returned as it was: %s", gain.withheld)
-    run.announcer(GainJudged(gain))
     return gain
 
 

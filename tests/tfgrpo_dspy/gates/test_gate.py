@@ -21,7 +21,6 @@ from tfgrpo_dspy.gates.holdout import Holdout
 from tfgrpo_dspy.library.file import dump_library
 from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.observers.metrics import final_metrics, step_metrics
-from tfgrpo_dspy.records.events import GainJudged
 from tfgrpo_dspy.records.updates import Proposal, Ruling
 from tfgrpo_dspy.run.ending import epochs_without_progress
 from tfgrpo_dspy.run.gain import gain_rollouts, gate_rollouts, powers
@@ -284,16 +283,14 @@ def test_a_gated_run_that_was_cut_off_ends_in_the_same_library_and_pays_for_noth
 
 
 def test_a_required_gain_that_does_not_show_returns_the_untouched_student(caplog):
-    seen: list[Any] = []
     with caplog.at_level(logging.WARNING, "tfgrpo_dspy"):
         valset = {"valset": examples(20), "require_gain": True}
         start = ExperienceLibrary.from_texts(["When asked, answer."])
-        program = learned(update(IDLE), compiled=valset, library=start, observers=[seen.append], validation_rollouts=2)
+        program = learned(update(IDLE), compiled=valset, library=start, validation_rollouts=2)
     result = program.detailed_results
     assert program.experience_library.experiences == start.experiences
     assert result.gain.withheld
     assert "the student is returned as it was" in caplog.text
-    assert [e.gain for e in seen if isinstance(e, GainJudged)] == [result.gain]
     assert history_of(result).library.experiences == start.experiences
     assert program.experience_library.next_id == 2, "ids are never used again"
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,22 @@ from tfgrpo_dspy.library.experience import Circumstances, Experience, Provenance
 from tfgrpo_dspy.library.leaks import Flag
 from tfgrpo_dspy.library.library import Change
 from tfgrpo_dspy.lm.usage import Traffic, Usage
+from tfgrpo_dspy.observers import wandb_tracking
 from tfgrpo_dspy.observers.mlflow.records import Records, Wanted
+from tfgrpo_dspy.observers.mlflow.tracking import _entries as entries_of
+from tfgrpo_dspy.observers.progress import ProgressBar
+from tfgrpo_dspy.observers.wandb_tracking import WandbTracking
 from tfgrpo_dspy.records.advantages import SemanticAdvantage, Summary
 from tfgrpo_dspy.records.ended import Ended
 from tfgrpo_dspy.records.evaluation import Evaluation, Gain
-from tfgrpo_dspy.records.events import EpochFinished, RunFinished
+from tfgrpo_dspy.records.events import (
+    EpochFinished,
+    Event,
+    ObjectiveDerived,
+    RolloutFinished,
+    RunFinished,
+    StepFinished,
+)
 from tfgrpo_dspy.records.result import CompileResult, StepRecord
 from tfgrpo_dspy.records.rollouts import Group, Lost, Scored
 from tfgrpo_dspy.records.updates import Trial
@@ -94,6 +106,42 @@ def recorded(result: CompileResult) -> tuple[str, str]:
     return "".join(pages), "".join(line for line in store.written if line not in pages)
 
 
+class _Wandb:
+    """W&B, as far as a run makes use of it, that remembers what it is given."""
+
+    def __init__(self) -> None:
+        self.written: list[str] = []
+        self.summary, self.id = self, "1"
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def take(*args: Any, **more: Any) -> Any:
+            self.written.append(f"{name}{args[:1] if name != 'log_artifact' else ''}{more}")
+            return self
+
+        return take
+
+    def __enter__(self) -> _Wandb:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+def in_wandb(events: Iterable[Event]) -> str:
+    wandb = _Wandb()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(wandb_tracking, "_wandb", lambda: wandb)
+        tracking = WandbTracking("algebra")
+        for event in events:
+            tracking(event)
+    assert tracking.unrecorded == ()
+    return "".join(wandb.written)
+
+
+def events_of(result: CompileResult) -> list[Event]:
+    steps = [(StepFinished(step), EpochFinished(step.epoch, step.library)) for step in result.steps]
+    return [START, *(event for step in steps for event in step), RunFinished(result, None)]
+
+
 def in_the_terminal(result: CompileResult) -> str:
     written = io.StringIO()
     with pytest.MonkeyPatch.context() as patched:
@@ -108,6 +156,7 @@ def shown(result: CompileResult, path: Sequence[Any]) -> dict[str, str]:
     return {
         "page": page,
         "MLflow": mlflow,
+        "W&B": in_wandb(events_of(result)),
         "terminal": in_the_terminal(result),
         "repr": repr(at(result, path)),
         "--json": repr(run_document(story_of(result, START, TOLD), Path("out"))),
@@ -300,8 +349,103 @@ def test_each_field_is_seen_on_each_surface_or_there_is_a_reason(kind, tmp_path,
         name = f"{kind.__name__}.{field.name}"
         if name not in NOT_ALONE:
             known = set(UNSEEN.get(name, ("", ""))[0].split())
-            assert unseen(kind, field.name) - left_out == known - left_out, name
+            found = unseen(kind, field.name)
+            assert (found - left_out) - {"W&B"} == known - left_out, name
+            assert "W&B" not in found or "page" in found, f"{name}: W&B has the page"
 
 
 def test_each_reason_is_of_a_field_that_there_is():
     assert set(UNSEEN) | set(OTHER) | NOT_ALONE <= {f"{k.__name__}.{f.name}" for k in KINDS for f in fields(k)}
+
+
+# Events
+
+
+RUN = MadeRun(queries=3, group_size=3, steps=2)
+EVENTS: list[Event] = [
+    replace(RUN.start, token="t1", resumed="3 results of before"),
+    ObjectiveDerived("To add."),
+    *list(RUN.events())[1:-1],
+    RunFinished(RESULT, None),
+]
+FIRST = {type(event): place for place, event in reversed(list(enumerate(EVENTS)))}
+"""Where an event of each type is first."""
+OTHER_EVENTS: Mapping[str, Any] = {
+    "RunStarted.settings": replace(START.settings, seed=7, group_size=4),
+    "RunStarted.student": dspy.Predict("question -> answer"),
+    "RunStarted.trainset": (*START.trainset, START.trainset[0]),
+    "RunStarted.valset": (*(START.valset or ()), START.trainset[0]),
+    "RunStarted.library": ExperienceLibrary.from_texts(["Read twice."]),
+    "RolloutFinished.rollout": RUN.records[0].groups[2].rollouts[0],
+    "RunStarted.lms": {"policy": "openai/m"},
+    "RolloutFinished.dataset": "trainset",
+    "StepFinished.record": RUN.records[1],
+    "GroupFinished.group": RUN.records[0].groups[2],
+    "ReflectionFinished.made": Summary("s1/e1/r0", 1.0, "text", (), SPENT),
+    "EpochFinished.library": ExperienceLibrary.from_texts(["Read twice."]),
+    "RunFinished.program": RUN.student,
+    "RunFinished.error": KeyboardInterrupt(),
+}
+
+
+def told_of(events: Sequence[Event]) -> dict[str, str]:
+    """What each surface that hears a run shows of it."""
+    written, moments = io.StringIO(), iter(range(0, 10**9, 61))
+    bar = ProgressBar(Console(file=written, width=400), lines=True, clock=lambda: next(moments))
+    for event in events:
+        bar(event)
+    start, *rest = events
+    records = Records(start, wanted=Wanted(True, 1, True), clock=lambda: 0)
+    entries, store = list(records.start()), Recorded()
+    for event in rest:
+        if isinstance(event, RolloutFinished | StepFinished | EpochFinished | RunFinished):
+            entries += entries_of(records, event)
+    for entry in entries:
+        if entry.description.startswith(("prompt", "the trace", "the model", "figures")):
+            store.written.append(f"{entry.description} {getattr(entry.write, 'keywords', '')}")
+        else:
+            entry.write(store)
+    mlflow = re.sub(r" at 0x\w+", "", "".join(store.written))
+    return {"terminal": written.getvalue(), "MLflow": mlflow, "W&B": in_wandb(events)}
+
+
+MOMENTS = "it has what a step came to, not each of its moments"
+PLAN = "what is planned stands before the run's first line; the report has it"
+UNHEARD: Mapping[str, tuple[str, str]] = {
+    "RunStarted.settings": ("terminal", PLAN),
+    "RunStarted.student": ("terminal", PLAN),
+    "RunStarted.library": ("terminal W&B", "each step's record has the library that came of it"),
+    "RunStarted.token": ("terminal MLflow", "it names the run in the store, whose tag the store itself writes"),
+    "ObjectiveDerived.objective": ("MLflow W&B", "the library's circumstances have it"),
+    "StepStarted.epoch": ("terminal MLflow W&B", "the step's record has it"),
+    "StepStarted.step": ("MLflow W&B", MOMENTS),
+    "StepStarted.examples": ("terminal MLflow W&B", "a group's size is told from it where groups may grow"),
+    "StepStarted.rollouts": ("MLflow W&B", MOMENTS),
+    "RolloutFinished.step": ("terminal MLflow W&B", "the rollout's name has it"),
+    "RolloutFinished.rollout": ("W&B", MOMENTS),
+    "RolloutFinished.is_remembered": ("terminal W&B", "the first line of a run that is taken up counts them"),
+    "RolloutFinished.dataset": ("terminal W&B", "a validation is a phase of its own"),
+    "GroupFinished.step": ("terminal MLflow W&B", "the group's name has it"),
+    "GroupFinished.group": ("MLflow W&B", MOMENTS),
+    "ReflectionFinished.made": ("MLflow W&B", MOMENTS),
+    "ReflectionFinished.is_remembered": ("terminal MLflow W&B", "for observers of one's own"),
+    "EpochFinished.epoch": ("terminal", "the line of its last step tells"),
+    "EpochFinished.library": ("terminal", "the line of its last step tells"),
+    "RunFinished.program": ("terminal W&B", "the command says where it is"),
+    "RunFinished.error": ("terminal MLflow", "how the run ended says it, in `result.ended`"),
+}
+"""By field of an event: surfaces that do not show it, and why."""
+
+
+@pytest.mark.parametrize("kind", FIRST, ids=lambda kind: kind.__name__)
+def test_each_field_of_an_event_is_heard_on_each_surface_or_there_is_a_reason(kind, monkeypatch):
+    monkeypatch.setattr("time.strftime", lambda *_: "now")
+    place = FIRST[kind]
+    before = told_of(EVENTS)
+    for field in fields(kind):
+        name = f"{kind.__name__}.{field.name}"
+        new = OTHER_EVENTS[name] if name in OTHER_EVENTS else another(getattr(EVENTS[place], field.name))
+        changed = replace(EVENTS[place], **{field.name: new})
+        after = told_of([*EVENTS[:place], changed, *EVENTS[place + 1 :]])
+        unheard = {surface for surface in before if before[surface] == after[surface]}
+        assert unheard == set(UNHEARD.get(name, ("", ""))[0].split()), name

@@ -98,7 +98,7 @@ class Workers:
 
     def submit(self, task: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         """Run a task in the pool."""
-        return self._pool.submit(partial(self._context.copy().run, self._run, partial(task, *args, **kwargs)))
+        return self._pool.submit(partial(self._run, partial(task, *args, **kwargs)))
 
     def task(self, name: str, kind: Any, make: Callable[[], R], *, reads: Iterable[str] = ()) -> Future[R]:
         """Ask the reflection LM in the pool: what is made is remembered, and announced.
@@ -192,7 +192,7 @@ class Workers:
         if self._error is not None:  # no task starts after one has failed, however late the caller notices
             raise CancelledError("the run was stopped")
         try:
-            return task()
+            return self._context.copy().run(task)
         except BaseException as error:
             self._error = error
             raise
@@ -229,7 +229,8 @@ class _Gathering(Generic[R]):
         if failed_now:
             self.result.set_exception(error)
         elif complete:
-            self.result.set_result([f.result() for f in self._futures])
+            futures, self._futures = self._futures, ()  # which know this by their callbacks, and would stay with it
+            self.result.set_result([f.result() for f in futures])
 
 
 def _error_of(future: Future[R]) -> BaseException | None:

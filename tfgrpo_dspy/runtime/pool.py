@@ -10,9 +10,26 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 R = TypeVar("R")
+T_contra = TypeVar("T_contra", contravariant=True)
+
+
+class Outcome(Protocol[T_contra]):
+    """What a task is to come to: a future, or what there is of one."""
+
+    def set_running_or_notify_cancel(self) -> bool:
+        """Whether it is still wanted."""
+
+    def set_result(self, result: T_contra) -> None:
+        """It came to this."""
+
+    def set_exception(self, exception: BaseException) -> None:
+        """It failed."""
+
+    def cancel(self) -> bool:
+        """It never begins."""
 
 
 class Pool:
@@ -24,24 +41,28 @@ class Pool:
 
     def __init__(self, most: int) -> None:
         self._most, self._idle, self._is_closed = most, 0, False
-        self._waiting: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
+        self._waiting: deque[tuple[Outcome[Any], Callable[[], Any]]] = deque()
         self._threads: list[threading.Thread] = []
         self._changed = threading.Condition()
 
     def submit(self, task: Callable[[], R]) -> Future[R]:
         """Run it as soon as a thread is free; cancelled if the pool is closed."""
         future: Future[R] = Future()
+        self.put(task, future)
+        return future
+
+    def put(self, task: Callable[[], R], outcome: Outcome[R]) -> None:
+        """The same, with a place for what it comes to."""
         with self._changed:
             if not self._is_closed:
-                self._waiting.append((future, task))
+                self._waiting.append((outcome, task))
                 if self._idle < len(self._waiting) and len(self._threads) < self._most:
                     thread = threading.Thread(target=self._work, name="tfgrpo", daemon=True)
                     thread.start()
                     self._threads.append(thread)
                 self._changed.notify()
-                return future
-        _cancel(future)
-        return future
+                return
+        _cancel(outcome)
 
     def close(self, seconds: float | None = None, *, drop: bool = False) -> None:
         """Take no more tasks, and wait until those that were taken are over.
@@ -55,23 +76,23 @@ class Pool:
             if drop:
                 self._waiting.clear()
             self._changed.notify_all()
-        for future, _ in dropped:
-            _cancel(future)
+        for outcome, _ in dropped:
+            _cancel(outcome)
         ends = None if seconds is None else time.monotonic() + seconds
         for thread in self._threads:
             thread.join(None if ends is None else max(ends - time.monotonic(), 0.0))
 
     def _work(self) -> None:
         while (taken := self._next()) is not None:
-            future, task = taken
-            if future.set_running_or_notify_cancel():
+            outcome, task = taken
+            if outcome.set_running_or_notify_cancel():
                 try:
-                    future.set_result(task())
+                    outcome.set_result(task())
                 except BaseException as error:  # noqa: BLE001 - whoever waits for the result must see it
-                    future.set_exception(error)
-            del taken, future, task  # nothing is held while it waits
+                    outcome.set_exception(error)
+            del taken, outcome, task  # nothing is held while it waits
 
-    def _next(self) -> tuple[Future[Any], Callable[[], Any]] | None:
+    def _next(self) -> tuple[Outcome[Any], Callable[[], Any]] | None:
         with self._changed:
             self._idle += 1
             self._changed.wait_for(lambda: self._waiting or self._is_closed)
@@ -79,6 +100,6 @@ class Pool:
             return self._waiting.popleft() if self._waiting else None
 
 
-def _cancel(future: Future[Any]) -> None:
-    future.cancel()
-    future.set_running_or_notify_cancel()
+def _cancel(outcome: Outcome[Any]) -> None:
+    outcome.cancel()
+    outcome.set_running_or_notify_cancel()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
 from typing import Any
@@ -55,17 +55,17 @@ def _contrast_group(briefing: Briefing, workers: Workers, group: Group) -> Futur
     if not group.may_teach(briefing.settings):
         return done(Contrast(group))
 
-    def summary(rollout: Scored) -> Future[Summary]:
+    def summary(rollout: Scored) -> Callable[[], Summary]:
         make = partial(_summarise, briefing, group.example, rollout)
         reads = (rollout.trajectory, rollout.feedback, str(rollout.reward))
-        return workers.task(f"summary {rollout.name}", Summary, make, reads=reads)
+        return workers.asking(f"summary {rollout.name}", Summary, make, reads=reads)
 
     def compare(summaries: Sequence[Summary]) -> Future[Contrast]:
         if all(one.was_tried for one in summaries):
             return _extract(briefing, workers, group, summaries)
         return done(Contrast(group, tuple(summaries)))  # what is left of the budget goes to groups that are whole
 
-    return workers.bind(workers.gather([summary(rollout) for rollout in group.scored]), compare)
+    return workers.bind(workers.submit_all([summary(rollout) for rollout in group.scored]), compare)
 
 
 def _summarise(briefing: Briefing, example: dspy.Example, rollout: Scored) -> Summary:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING
@@ -50,18 +50,18 @@ def _roll_out_group(task: RolloutTask, make: Roll, query: Query, workers: Worker
     sampling, example = task.sampling, query.example
     name, stopping = f"s{sampling.step}/e{query.position}", sampling.stopping
 
-    def roll(index: int) -> Future[Made]:
-        return workers.submit(_roll, task, make, example, workers, f"{name}/r{index}")
+    def roll(index: int) -> Callable[[], Made]:
+        return partial(_roll, task, make, example, workers, f"{name}/r{index}")
 
     def complete(finished: Sequence[Made]) -> Future[Group]:
         scored = tuple(rollout for rollout in finished if not isinstance(rollout, Unscored))
         group = Group(name, example, scored, sampling.first)
         if stopping is not None and len(finished) < sampling.size and not stopping.is_enough(group):
-            return workers.bind(roll(len(finished)), lambda one: complete([*finished, one]))
+            return workers.bind(workers.submit(roll(len(finished))), lambda one: complete([*finished, one]))
         workers.announce(GroupFinished(sampling.step, group))
         return done(group)
 
-    rollouts = workers.gather([roll(index) for index in range(sampling.first)])
+    rollouts = workers.submit_all([roll(index) for index in range(sampling.first)])
     if task.jury is not None:
         rollouts = workers.then(rollouts, partial(_score_together, task, task.jury, example, workers))
     return workers.bind(rollouts, complete)

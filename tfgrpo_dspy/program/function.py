@@ -48,13 +48,21 @@ def student_from(function: StudentFunction, signature: str | type[dspy.Signature
             the LM that compares attempts.
 
     Raises:
-        ProgramError: It cannot be called.
+        ProgramError: It cannot be called with these two.
     """
     if not callable(function):
         raise ProgramError(
             f"a student is made from a function of inputs and experiences, got {type(function).__name__}: write one "
             "that calls it"
         )
+    try:
+        inspect.signature(function).bind({}, "")
+    except TypeError as error:
+        raise ProgramError(
+            f"a student is made from a function that is called with inputs and experiences: {error}"
+        ) from error
+    except ValueError:
+        pass  # what is not written in Python may not tell what it takes
     return FunctionProgram(function, signature)
 
 

@@ -115,6 +115,14 @@ def test_what_is_missing_from_the_output_is_named(output):
         student_from(lambda *_: output, "question -> answer, why")(question="q")
 
 
+@pytest.mark.parametrize(
+    ("function", "why"), [(lambda inputs: "4", "too many"), (lambda a, b, c: "4", "missing a required")]
+)
+def test_a_function_that_takes_something_else_is_refused_before_it_is_asked(function, why):
+    with pytest.raises(ProgramError, match=f"inputs and experiences: {why}"):
+        student_from(function, "question -> answer")
+
+
 def test_what_is_no_function_is_refused():
     with pytest.raises(ProgramError, match="got str"):
         student_from("my_agent", "question -> answer")

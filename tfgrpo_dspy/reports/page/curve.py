@@ -80,7 +80,7 @@ def series_of(result: CompileResult) -> list[Series]:
     judged = [(0, result.initial_validation), *((step.step, step.validation) for step in result.steps)]
     trained = [(step.step, mean) for step in result.steps if (mean := reward_estimate(step.groups)) is not None]
     made = (
-        Series("train", "trainset, library before the step", trained),
-        Series("val", "validation, library after the step", [(step, v.mean) for step, v in judged if v is not None]),
+        Series("train", "trainset, before the step", trained),
+        Series("val", "validation, after it", [(step, v.mean) for step, v in judged if v is not None]),
     )
     return [each for each in made if each.points]

@@ -52,6 +52,8 @@ class Recorder(Listener, BaseCallback):
         """What LMs and modules raised, though the program may have made something else of it, in that order."""
         self.is_answered = False
         """Whether any LM answered, of which DSPy tells."""
+        self.unlisted: set[str] = set()
+        """Predictors that were called and are none of `names`, nor copies of them, nor DSPy's own."""
         self._names = names or {}
         self._predictor: dspy.Predict | None = None
         """What is called, if it is but a predictor: DSPy need not tell of it."""
@@ -102,6 +104,10 @@ class Recorder(Listener, BaseCallback):
 
     def on_module_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:  # noqa: D102
         if isinstance(instance, dspy.Predict):
+            signature = instance.signature
+            is_listed = id(instance) in self._names or id(signature) in self._names
+            if not is_listed and not signature.__module__.startswith("dspy.predict"):
+                self.unlisted.add(signature.signature)
             given = inputs.get("kwargs", inputs)
             left_out = _AGENT_LOGS if id(instance) in self._of_agents else frozenset()
             self._open[call_id] = instance, {name: value for name, value in given.items() if name not in left_out}

@@ -34,7 +34,7 @@ class Policy(NamedTuple):
 
     program: dspy.Module
     names: Mapping[int, str]
-    """Its predictors' names by `id(predictor)`."""
+    """Its predictors' names by `id(predictor)`, and by that of what each is told, which its copies share."""
     fingerprint: str
     """Changes with what its predictors are told, the library included."""
 
@@ -44,7 +44,7 @@ class Policy(NamedTuple):
         named = program.named_predictors()
         retrieved = [program.told] if hasattr(program, "without_library") else []
         told = fingerprint(*(p.signature.instructions for _, p in named), *retrieved)
-        return cls(program, {id(p): name for name, p in named}, told)
+        return cls(program, {id(known): name for name, p in named for known in (p, p.signature)}, told)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -17,6 +17,7 @@ from pydantic_core import to_jsonable_python
 from tfgrpo_dspy.errors import OF_PROGRAMS, MetricError
 from tfgrpo_dspy.lm.draws import ensure_drawn
 from tfgrpo_dspy.lm.metering import metered
+from tfgrpo_dspy.lm.scope import active_meter
 from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.lm.verdicts.facts import causes
 from tfgrpo_dspy.program.instructions import withhold
@@ -72,6 +73,8 @@ class RolloutTask:
             boundary = _Boundary(self, policy.program, example, things)
             attempt = partial(boundary.attempt, recorder, judge, rolling, judge.recording(due=due))
             outcome = guarded(attempt, (recorder, judge), sampling.timeout)
+            if recorder.unlisted and sampling.is_learned_from and not hasattr(policy.program, "without_library"):
+                _say_unlisted(recorder.unlisted)
             if isinstance(outcome, Loss):
                 outcome = _Outcome(lost=outcome)
             made = outcome.finished(name, recorder, things, recorder.usage + judge.usage, time.perf_counter() - started)
@@ -111,6 +114,15 @@ def _withheld(task: RolloutTask, example: dspy.Example, name: str) -> dict[str, 
         return drawn
     found = {experience.id for experience in find(**example.inputs())}
     return {id: text for id, text in drawn.items() if id in found}
+
+
+def _say_unlisted(unlisted: Collection[str]) -> None:
+    if (meter := active_meter()) is not None:
+        meter.say(
+            f"the program calls predictors that DSPy does not list among its: {'; '.join(sorted(unlisted))}. They "
+            "read no library: make each an attribute of a module that is not frozen, or an element of a list or "
+            "dictionary that is one, and not anew in each call"
+        )
 
 
 _NO_REWARD = Reward(0.0, "")

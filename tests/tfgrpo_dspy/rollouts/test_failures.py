@@ -11,7 +11,7 @@ import pytest
 
 from tests.tfgrpo_dspy.lm.test_over_http import OK, failing, lm, stub
 from tests.tfgrpo_dspy.scripted import exact, examples
-from tfgrpo_dspy import Budget, evaluate
+from tfgrpo_dspy import Budget, TrainingFreeGRPO, evaluate
 from tfgrpo_dspy.errors import RequestError
 
 QA = "question -> answer"
@@ -87,6 +87,25 @@ class Retrieves(Asks):
     def after(self, question):
         found = dspy.Parallel(num_threads=1, disable_progress_bar=True)([(self.find, {"question": question})])
         return self.ask(question=f"{question} {found[0].strip()}")
+
+
+class Made(Asks):
+    def after(self, question):
+        return dspy.Predict(QA)(question=question)
+
+
+class Deep(Asks):
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps = {"a": [dspy.Predict(QA)]}
+
+    def after(self, question):
+        return self.steps["a"][0](question=question)
+
+
+class Copies(Asks):
+    def after(self, question):
+        return self.ask.deepcopy()(question=question)
 
 
 PROGRAMS = [Fans, FansUntilOneFails, Chooses, GoesOnWithNothing, AnswersAnyway]
@@ -181,3 +200,13 @@ def test_a_budget_that_ends_among_tasks_is_no_failure_of_theirs():
         )
     assert (made.rewards, dict(made.lost)) == (((1.0,), (), ()), {"budget": 2})
     assert server.requests <= 3  # the group cancels what was not sent yet
+
+
+@pytest.mark.parametrize(
+    ("program", "is_said"), [(Made, True), (Deep, True), (Copies, False), (Fans, False), (Chooses, False)]
+)
+def test_predictors_that_can_read_no_library_are_said_when_one_is_learned(program, is_said, caplog):
+    with stub(lambda n: (200, OK, {})) as server, dspy.context(lm=lm(server.api_base)):
+        TrainingFreeGRPO(exact, epochs=1, group_size=2, display_progress=False).compile(program(), examples(2))
+    said = "the program calls predictors that DSPy does not list among its: question -> answer. They read no library"
+    assert (said in caplog.text) is is_said

@@ -6,11 +6,13 @@ the file and the field, never mended by guessing.
 
 from __future__ import annotations
 
+import errno
 import gc
 import json
 import os
 import re
 import reprlib
+import shutil
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -170,11 +172,15 @@ def write_atomically(text: str, path: str | os.PathLike[str]) -> None:
     target = Path(path).resolve()  # a symbolic link stays one
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{os.getpid()}-{threading.get_ident()}.tmp")
+    if target.is_file() and not os.access(target, os.W_OK):  # to replace it asks for no right on it
+        raise PermissionError(errno.EACCES, "the file is read-only", str(target))
     try:
         with temporary.open("w", encoding="utf-8", newline="\n") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
+        if target.is_file():
+            shutil.copymode(target, temporary)
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)

@@ -18,6 +18,7 @@ from tfgrpo_dspy.library.file import (
     to_markdown,
     to_text,
     unescape_markdown,
+    write_atomically,
 )
 from tfgrpo_dspy.library.library import Experience, ExperienceLibrary, Provenance, Source
 from tfgrpo_dspy.text import one_line
@@ -110,6 +111,21 @@ def test_a_symbolic_link_stays_one(tmp_path: Path) -> None:
     save_library(LIBRARY, tmp_path / "link.json")
     assert (tmp_path / "link.json").is_symlink()
     assert load_library(tmp_path / "real.json") == LIBRARY
+
+
+def test_a_file_that_is_written_again_keeps_its_mode_and_a_read_only_one_its_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "AGENTS.md"
+    path.write_text("ours\n", encoding="utf-8")
+    path.chmod(0o640)
+    write_atomically("mine\n", path)
+    assert path.stat().st_mode & 0o777 == 0o640
+    monkeypatch.setattr("tfgrpo_dspy.library.file.os.access", lambda *_: False)
+    with pytest.raises(PermissionError, match="read-only"):
+        write_atomically("other\n", path)
+    assert path.read_text(encoding="utf-8") == "mine\n"
+    assert [one.name for one in tmp_path.iterdir()] == ["AGENTS.md"]
 
 
 def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:

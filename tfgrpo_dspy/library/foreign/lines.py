@@ -10,7 +10,7 @@ from tfgrpo_dspy.library.foreign.entries import Entry, library_of
 from tfgrpo_dspy.library.library import ExperienceLibrary
 
 _MARKDOWN_LINE = re.compile(r"- \*\*(G\d+)\*\* (.*)")
-_PLAIN_LINE = re.compile(r"\s*(?:[-*+•](?:\s+|$))?(?:\[(G\d+)\]\.?\s*)?(.*)")
+_PLAIN_LINE = re.compile(r"\s*(?:(?:[-*+•]|\d+[.)])(?:\s+|$))?(?:\[(G\d+)\]\.?\s*)?(.*)")
 
 
 def from_markdown(text: str, name: str) -> ExperienceLibrary:

@@ -55,11 +55,13 @@ def bullets_of(text: str, name: str) -> list[Bullet]:
     if text.lstrip().startswith("{"):
         document = json.loads(text)
         return list(_json_bullets(document, name)) if is_playbook_json(document) else []
-    section, bullets = "", list[Bullet]()
+    section, bullets, is_code = "", list[Bullet](), False
     for number, line in enumerate(map(str.strip, text.splitlines()), start=1):
-        if heading := _SECTION.fullmatch(line):
+        is_code = is_code != line.startswith("```")  # a comment in code is no heading
+        if not is_code and (heading := _SECTION.fullmatch(line)):
             section = heading[1]
         elif found := _BULLET.fullmatch(line):
+            is_code = False
             helpful, harmful = (None if counter is None else int(counter) for counter in found.group(2, 3))
             bullets.append(Bullet(number, found[1], found[4], section, helpful, harmful))
         elif line and bullets:  # a bullet that runs over several lines
@@ -120,6 +122,8 @@ def _json_bullets(document: Mapping[str, Any], name: str) -> Iterator[Bullet]:
         if not isinstance(content, str):
             raise LibraryFormatError(f"{name}: bullet {key} has no text in `content`; give it one or take it out")
         told = item if isinstance(item, dict) else {}
+        if told.get("status") == "invalid":  # deleted there, and kept for the record
+            continue
         helpful, harmful = (told[word] if isinstance(told.get(word), int) else None for word in ("helpful", "harmful"))
         yield Bullet(at, str(told.get("id", key)), content, str(told.get("section", "")), helpful, harmful)
 

@@ -75,6 +75,49 @@ def test_a_section_is_replaced_where_it_stands(tmp_path):
     assert "- **G0** Only one.\n<!-- experience-library: end -->" in text
 
 
+BEGIN, END = "<!-- experience-library: begin (x) -->\n", "<!-- experience-library: end -->\n"
+OLD = f"{BEGIN}- **G0** old\n{END}"
+
+
+@pytest.mark.parametrize(
+    ("before", "kept"),
+    [
+        (f"# Ours\r\n\r\n{OLD}after\r\n".replace("\n", "\r\n").replace("\r\r", "\r"), ["# Ours\r\n", "after\r\n"]),
+        (f"{OLD}mid\n{OLD}after\n", ["mid\n", "after\n"]),
+        (f"{END}mid\n{BEGIN}after\n", [END, f"mid\n{BEGIN}", "after\n"]),
+        (f"{BEGIN}ours\n{OLD}after\n", [f"{BEGIN}ours\n", "after\n"]),
+        (f"As:\n```\n{OLD}```\nafter\n", [f"As:\n```\n{OLD}```\nafter\n"]),
+        (f"~~~\n{OLD}~~~\n{OLD}after\n", [f"~~~\n{OLD}~~~\n", "after\n"]),
+        (f"  {OLD}".replace(END, f"  {END}"), []),
+        (f"before\n{OLD.rstrip()}", ["before\n"]),
+        ("```\nnever closed\n", ["```\nnever closed\n"]),
+    ],
+    ids=[
+        "CRLF",
+        "twice",
+        "reversed",
+        "a beginning alone",
+        "in a fence",
+        "in a fence and after",
+        "indented",
+        "last",
+        "open",
+    ],
+)
+def test_markers_as_people_leave_them_cost_nothing_of_theirs(before, kept, tmp_path):
+    path = tmp_path / "AGENTS.md"
+    path.write_bytes(before.encode())
+    write_library(LIBRARY, path)
+    once = path.read_bytes()
+    write_library(LIBRARY, path)
+    text = once.decode()
+    assert path.read_bytes() == once
+    assert all(part in text for part in kept)
+    assert text.count("**G0** old") == "".join(kept).count("**G0** old")
+    assert [e.text for e in read_library(path)] == [e.text for e in LIBRARY]
+    assert text.count("\r\n") in {0, text.count("\n")}
+
+
 def test_a_skill_has_what_general_readers_need_in_front(tmp_path):
     folder = tmp_path / "skills" / "style"
     write_library(LIBRARY, folder)
@@ -112,6 +155,11 @@ def test_a_skill_written_again_leaves_no_reference_of_the_earlier_library(tmp_pa
             "imported from ACE playbook, section units, s-1, helpful 3, harmful 1",
         ),
         ({"bullets": [{"id": "b-7", "text": "Check."}]}, ["Check."], "imported from ACE playbook, b-7"),
+        (
+            {"skills": {"s-1": {"content": "Kept."}, "s-2": {"content": "Deleted there.", "status": "invalid"}}},
+            ["Kept."],
+            "imported from ACE playbook, s-1",
+        ),
         ({"bullets": {"b-1": "Plain.", "b-2": "Second."}}, ["Plain.", "Second."], "imported from ACE playbook, b-1"),
     ],
 )
@@ -120,6 +168,20 @@ def test_playbooks_and_skillbooks_as_json_are_read(document, texts, reason, tmp_
     library = read_library(tmp_path / "p.json")
     assert [e.text for e in library] == texts
     assert library.experiences[0].provenance.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("text", "texts"),
+    [
+        ("1. first\n2) second\n\n* third\n", ["first", "second", "third"]),
+        ("[G0] 1. numbered\n", ["1. numbered"]),
+        ("## A\n[b-1] do:\n```\n## step\nx\n```\n## B\n[b-2] y\n", ["do: ``` ## step x ```", "y"]),
+        ("## A\n[b-1] never closed:\n```\n[b-2] y\n", ["never closed: ```", "y"]),
+    ],
+)
+def test_lists_and_code_are_read_as_they_are_meant(text, texts, tmp_path):
+    (tmp_path / "p.txt").write_text(text, encoding="utf-8")
+    assert [e.text for e in read_library(tmp_path / "p.txt")] == texts
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,12 @@ class StepRecord(Shown):
         return tuple(change for change in self.changes if change.by == "trial")
 
     @property
+    def is_whole(self) -> bool:
+        """Whether no limit cut it short."""
+        lost = any(rollout.cause == "budget" for group in self.groups for rollout in group.lost)
+        return not lost and all(failure.is_error for failure in self.failures)
+
+    @property
     def usage(self) -> Usage:
         """All calls of the step, its gate's included; those of its validation are in `validation.usage`."""
         return self.policy_usage + self.reflection_usage + self.gate_usage

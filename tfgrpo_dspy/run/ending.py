@@ -56,7 +56,7 @@ def what_was_next(records: Sequence[StepRecord], steps: int) -> str:
         *(f"{count} {stage} calls of step {len(records)}" for stage, count in undone.items()),
         *([f"{left} more of {steps} steps"] if left else []),
     ]
-    return ", ".join(next_up) or "the last validation"
+    return ", ".join(next_up) or "what follows the last step"
 
 
 def ended(

@@ -18,7 +18,13 @@ from tfgrpo_dspy.library.file import dump_library, to_markdown
 from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.observers.about import name_of, params_of, redactor_of, source_tags
-from tfgrpo_dspy.observers.metrics import final_metrics, heldout_metrics, initial_metrics, step_metrics
+from tfgrpo_dspy.observers.metrics import (
+    LAST_OF_STEP,
+    final_metrics,
+    heldout_metrics,
+    initial_metrics,
+    step_metrics,
+)
 from tfgrpo_dspy.observers.mlflow import tables
 from tfgrpo_dspy.observers.mlflow.figures import heldout_figure, learning_curve
 from tfgrpo_dspy.observers.mlflow.model import log_model
@@ -156,9 +162,17 @@ class Records:
         yield self._text("library/latest.json", partial(dump_library, record.library), step)
         if self._wanted.traces and are_wanted():
             yield Entry(f"the trace of step {record.step}", partial(self._put_trace, record, at), step)
-        metrics = partial(step_metrics, record, self._event.settings)
+        metrics = partial(self._metrics_of, record)
         write = partial(_put_metrics, metrics, record.step, at, _cost_tag(record.usage))
         yield Entry(f"metrics of step {record.step}", write, step)
+
+    def _metrics_of(self, record: StepRecord) -> dict[str, float]:
+        """Without the mark for a step that a limit cut short: it is recorded again once it is whole."""
+        numbers = step_metrics(record, self._event.settings)
+        is_judged = record.validation is not None and record.validation.stopped_by is None
+        if not record.is_whole or (self._event.valset and not is_judged):
+            del numbers[LAST_OF_STEP]
+        return numbers
 
     def epoch(self, event: EpochFinished) -> Iterator[Entry]:
         """The library after an epoch, and how it differs from the epoch before."""

@@ -29,6 +29,7 @@ from tfgrpo_dspy.errors import MissingExtraError, SettingsError
 from tfgrpo_dspy.history.file import parse_history
 from tfgrpo_dspy.history.of_run import history_of
 from tfgrpo_dspy.library.file import parse_library
+from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.observers.metrics import step_metrics
 from tfgrpo_dspy.observers.mlflow import database, store, writer
 from tfgrpo_dspy.observers.mlflow.tracking import MLflowTracking
@@ -567,6 +568,21 @@ def test_what_was_written_twice_is_there_once(monkeypatch):
     tracking = follow(MLflowTracking(), MadeRun(steps=2, validated=False))
     assert tracking.retry()
     assert len(client_of(tracking).get_metric_history(tracking.run_id, "reward/mean")) == 2
+
+
+@in_a_ready_store
+def test_a_step_that_a_limit_cut_short_is_recorded_again_once_it_is_whole():
+    run, first = MadeRun(steps=2), MLflowTracking()
+    lost = Lost("s2/e0/r0", "budget", "max_lm_calls=9", Usage(), 0.0)
+    group, *others = run.records[1].groups
+    cut = replace(run.records[1], groups=(replace(group, rollouts=(lost, *group.rollouts[1:])), *others))
+    for event in run.events():
+        is_cut = isinstance(event, StepFinished) and event.record.step == 2
+        first(StepFinished(cut) if is_cut else event)
+    again = follow(MLflowTracking(run_id=first.run_id), run)
+    whole = step_metrics(run.records[1], run.settings)["rollouts/lost"]
+    assert run_of(again).data.metrics["rollouts/lost"] == whole
+    assert len(client_of(again).get_metric_history(again.run_id, "rollouts/lost")) == 3
 
 
 @in_a_ready_store

@@ -34,6 +34,7 @@ from tfgrpo_dspy.rollouts.sampling import Query, Sampling
 from tfgrpo_dspy.run.settling import LEAST
 from tfgrpo_dspy.runtime.losses import Watch
 from tfgrpo_dspy.runtime.workers import Workers
+from tfgrpo_dspy.settings import Settings
 from tfgrpo_dspy.simulated import demo_examples, simulated_lm
 from tfgrpo_dspy.simulated.student import make_solver
 from tfgrpo_dspy.simulated.understanding import meaning
@@ -67,16 +68,18 @@ def left_of_planted(seed: int, problems: int = PROBLEMS) -> tuple[Counter[str], 
     """How many of each kind are left at the end, and the rollouts that it took."""
     library = as_learned(plant(*COUNTS.values(), seed), seed, problems)
     kinds, examples = kinds_of(library), demo_examples(problems, seed)
+    settings = Settings(epochs=EPOCHS, trials=True)
+    learning, last = settings.learning_epochs, settings.learning_epochs + settings.settling_rounds
     trials, rollouts = Trials(Likeness({f"e{i}": e.question for i, e in enumerate(examples)})), 0
     with dspy.context(lm=simulated_lm(seed, cache=False)), Workers(THREADS, Watch(10, lambda event: None)) as workers:
-        for step in range(1, EPOCHS + 2):
-            asked = {f"e{i}" for i in range(problems)} if step <= EPOCHS else trials.doubtful(library, LEAST)
+        for step in range(1, last + 1):
+            asked = {f"e{i}" for i in range(problems)} if step <= learning else trials.doubtful(library, LEAST)
             queries = [Query(i, example) for i, example in enumerate(examples) if f"e{i}" in asked]
             sampling = Sampling(f"training seed {seed}", step, GROUP, 0.7, 0.0, on_trial=trials.on_trial(library))
             policy = attach(make_solver(), library)
             groups = workers.results(roll_out(policy, queries, number, workers, sampling))
             rollouts += len(queries) * GROUP
-            ruled = verdicts_on(library, trials.take(groups, library), trial_ends=step > EPOCHS)
+            ruled = verdicts_on(library, trials.take(groups, library), trial_ends=step == last)
             library = library.apply(ruled).library
     return Counter(kinds[entry.id] for entry in library), rollouts
 

@@ -191,7 +191,8 @@ class SafeguardSettings:
         False,
         "Whether new and changed experiences are on trial: of each group some rollouts read one and some do not, "
         "which measures what it does at no further call. What hurts or does nothing is taken out, a change that hurts "
-        "is taken back; after the last step what is still in doubt is rolled out once more on the examples that tell.",
+        "is taken back. Of several epochs the last is for what is in doubt by then: it is rolled out three times "
+        "at most, twice with adaptive groups, on the examples that tell, and nothing is learned from that.",
     )
     patience: int | None = setting(
         None,
@@ -324,6 +325,18 @@ class Settings(DecidingSettings, LimitSettings, EndpointSettings):
         Words are none of them: a longer text is asked to be shortened, and no lesson is dropped for its length.
         """
         return Limits(self.max_experiences, None, None)
+
+    @property
+    def learning_epochs(self) -> int:
+        """Epochs that are learned from: what the last of several taught would be tried by none (ours)."""
+        return self.epochs - (self.trials and self.epochs > 1)
+
+    @property
+    def settling_rounds(self) -> int:
+        """Times at most that what is in doubt after these is rolled out; 0 without `trials`."""
+        if self.learning_epochs == self.epochs:
+            return int(self.trials)
+        return 3 if self.min_group_size is None else 2  # adaptive groups are for who would rather save
 
     def as_params(self, declared_by: type | None = None) -> dict[str, object]:
         """Name to value, for records, of all settings or those of one class; of objects what can be told of them."""

@@ -223,4 +223,4 @@ def test_a_run_with_a_whole_says_what_that_means_in_calls():
     assert "at most 1,056 LM calls" in light
     assert "1,584 with the paper's settings" in light
     assert "light (min_group_size=2): 96 to 240 rollouts" in said(auto="light", epochs=1)
-    assert "at most 1,824 LM calls and the updates if a rollout is one call, 1,584 with the paper" in said(auto="heavy")
+    assert "at most 1,776 LM calls and the updates if a rollout is one call, 1,584 with the paper" in said(auto="heavy")

@@ -281,15 +281,16 @@ def show_plan(job: Job, options: CompileOptions, title: str = "") -> None:
     """What is about to be done."""
     settings, examples = job.optimizer.settings, len(job.trainset)
     batches = -(-examples // (settings.batch_size or examples))
-    rollouts = Planned.of(settings, examples).rollouts
+    planned = Planned.of(settings, examples)
     lms = lm_names(job.program, reflection_of(job.program, job.optimizer.setup.reflection_lm))
     size, most = str(settings.group_size), ""
     if settings.min_group_size is not None:
         size, most = f"{settings.min_group_size} to {size}", "at most "
     plan = (
-        f"{counted(settings.epochs, 'epoch')} of {counted(batches, 'step')}, groups of {size} at temperature "
-        f"{settings.temperature}: {most}{rollouts:,} rollouts, then reflection on those that differ"
+        f"{counted(settings.learning_epochs, 'epoch')} of {counted(batches, 'step')}, groups of {size} at temperature "
+        f"{settings.temperature}: {most}{planned.rollouts:,} rollouts, then reflection on those that differ"
     )
+    plan += f"; at most {planned.settled:,} more of what is in doubt" if planned.settled else ""
     data = described(options.trainset, job.trainset)
     data += f"; validation on {len(job.valset)} of {options.valset}" if job.valset is not None else ""
     asked = [f"{role} {name}" for role, name in lms.items()] if len(set(lms.values())) > 1 else lms.values()

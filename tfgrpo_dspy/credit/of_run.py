@@ -7,11 +7,15 @@ from typing import NamedTuple
 
 from tfgrpo_dspy.credit.effects import Measured, effects_of, split_of, spread_of
 from tfgrpo_dspy.credit.likeness import Likeness
+from tfgrpo_dspy.credit.verdicts import CLEAR
 from tfgrpo_dspy.library.experience import Experience
 from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.records.effects import Effect
 from tfgrpo_dspy.records.rollouts import Group
 from tfgrpo_dspy.statistics.within import Split
+
+_SURE = 1 - 1 / CLEAR
+"""Chance of helping, given how its like fare, from which an entry is read by all without a verdict (ours)."""
 
 
 class Text(NamedTuple):
@@ -27,7 +31,7 @@ class Text(NamedTuple):
 
 
 class Trials:
-    """What is on trial, and the evidence so far. What is established, by a verdict, is read by all.
+    """What is on trial, and the evidence so far. What is established is read by all.
 
     An entry that an update added is held against nothing; one that it changed, against what it said before, once that
     had been established.
@@ -59,7 +63,7 @@ class Trials:
                 if (split := split_of(group, id)) is not None:
                     self._splits.setdefault(known[id], []).append(split)
         self.latest = self.of(library)
-        self._settled |= {Text(e.id, e.text): e for e in self.latest if e.id in on_trial and e.verdict != "undecided"}
+        self._settled |= {Text(e.id, e.text): e for e in self.latest if e.id in on_trial and is_settled(e)}
         return self.latest
 
     def of(self, library: ExperienceLibrary) -> tuple[Effect, ...]:
@@ -90,6 +94,12 @@ class Trials:
             return None
         last = Text(entry.id, before)
         return before if last in self._settled else self._against.get(last)
+
+
+def is_settled(effect: Effect) -> bool:
+    """Whether more rollouts would change nothing: there is a verdict, or what is added is next to sure to help."""
+    is_sure = effect.against is None and effect.chance_among_its_like >= _SURE
+    return is_sure or effect.verdict != "undecided"
 
 
 def is_dismissed(effect: Effect) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from math import exp
 
 from tfgrpo_dspy.credit.of_run import is_dismissed
 from tfgrpo_dspy.library.apply import Refusal
@@ -57,9 +56,7 @@ def _doubted(effects: Sequence[Effect]) -> frozenset[Effect]:
 
     def is_doubted(effect: Effect) -> bool:
         is_covered = effect.against is None and nearness.near(effect.text, 1)
-        for_it = effect.chance_of_helping * exp(effect.prior)  # by its own evidence and by how many of its like help
-        chance = for_it / (for_it + 1 - effect.chance_of_helping)
-        return chance < (_LEAST_BESIDE if is_covered else _LEAST_CHANCE)
+        return effect.chance_among_its_like < (_LEAST_BESIDE if is_covered else _LEAST_CHANCE)
 
     return frozenset(filter(is_doubted, open_))
 

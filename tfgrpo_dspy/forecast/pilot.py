@@ -157,11 +157,11 @@ def _plan(run: Run, steps: Sequence[Step], record: StepRecord, prices: Prices | 
     readers = check_conditioned(run.student, settings.conditioned)
     return Plan(
         steps=tuple(len(step.queries) for step in steps),
-        epochs=settings.epochs,
+        epochs=settings.learning_epochs,
         threads=run.num_threads,
         validation=len(run.valset or ()),
         gate=gate_rollouts(run.gate),
-        settled=len(run.trainset) * settings.group_size if settings.trials else 0,
+        settled=len(run.trainset) * settings.group_size * settings.settling_rounds,
         gain=gain_rollouts(settings, run.gate, run.judging),
         readers=len(readers) / max(len(run.student.predictors()), 1),
         room=_room(run),

@@ -289,7 +289,7 @@ def _notes(pilot: Pilot, plan: Plan) -> Iterator[str]:
     if plan.gate[1]:
         yield f"the gate makes {plan.gate[0]:,} to {plan.gate[1]:,} rollouts a step, as its looks turn out"
     if plan.settled:
-        yield f"what is in doubt after the last step is rolled out once more, at most {plan.settled:,} rollouts"
+        yield f"what is in doubt after the last step is rolled out again, at most {plan.settled:,} rollouts"
     if not plan.reused:
         yield "DSPy's cache does not keep the pilot's rollouts, so the run pays for them again"
     if not any(group.seconds for group in pilot.groups):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import exp
 from statistics import NormalDist
 from typing import Literal
 
@@ -52,6 +53,12 @@ class Effect:
         if error <= 0:
             return 0.5 if self.value == 0 else float(self.value > 0)
         return _NORMAL.cdf(self.value / error)
+
+    @property
+    def chance_among_its_like(self) -> float:
+        """That it helps, by its own evidence and by how many of its like do."""
+        for_it = self.chance_of_helping * exp(self.prior)
+        return for_it / (for_it + 1 - self.chance_of_helping)
 
     def to_text(self) -> str:
         """`helps: +0.321 [+0.154, +0.488] where it applies, +0.021 [...] overall, shrunken +0.250; ...`."""

@@ -23,9 +23,9 @@ class Planned:
     @classmethod
     def of(cls, settings: Settings, examples: int) -> Self:
         """What a run with these settings makes of so many examples, if nothing ends it early."""
-        groups = examples * settings.epochs
+        groups = examples * settings.learning_epochs
         least, most = groups * (settings.min_group_size or settings.group_size), groups * settings.group_size
-        return cls(least, most, groups, examples * settings.group_size if settings.trials else 0)
+        return cls(least, most, groups, examples * settings.group_size * settings.settling_rounds)
 
     @property
     def calls(self) -> int:

@@ -117,7 +117,8 @@ class Run:
     @property
     def steps(self) -> int:
         """Steps planned."""
-        return -(-len(self.trainset) // (self.settings.batch_size or len(self.trainset))) * self.settings.epochs
+        examples = len(self.trainset)
+        return -(-examples // (self.settings.batch_size or examples)) * self.settings.learning_epochs
 
     @contextmanager
     def recorded(self) -> Iterator[None]:
@@ -191,10 +192,10 @@ class Run:
         )
 
     def plan(self) -> Iterator[Step]:
-        """The batches of all epochs; with a batch size, each epoch is shuffled by seed and epoch."""
+        """The batches of the epochs that are learned from; with a batch size, shuffled by seed and epoch."""
         size = self.settings.batch_size or len(self.trainset)
         number = 0
-        for epoch in range(1, self.settings.epochs + 1):
+        for epoch in range(1, self.settings.learning_epochs + 1):
             if self._is_out_of_patience:
                 return
             queries = [Query(i, example) for i, example in enumerate(self.trainset)]

@@ -1,4 +1,4 @@
-"""After the last step: what is still on trial is rolled out once more where it should show, and nothing is learned."""
+"""After the last step: what is still on trial is rolled out again where it should show, and nothing is learned."""
 
 from __future__ import annotations
 
@@ -23,16 +23,26 @@ def settle(run: Run, library: ExperienceLibrary, workers: Workers) -> None:
 
     It takes rollouts of a part of the trainset and no reflection; it is left out once a limit has ended the run.
     """
-    doubtful = frozenset() if run.trials is None else run.trials.doubtful(library, LEAST)
-    queries = tuple(Query(i, example) for i, example in enumerate(run.trainset) if f"e{i}" in doubtful)
-    if not queries or run.meter.stopped_by is not None:
-        return
-    step = Step(run.settings.epochs, len(run.records) + 1, queries, ends_epoch=False)
+    rounds = run.settings.settling_rounds
+    for number in range(1, rounds + 1):
+        doubtful = frozenset() if run.trials is None else run.trials.doubtful(library, LEAST)
+        queries = tuple(Query(i, example) for i, example in enumerate(run.trainset) if f"e{i}" in doubtful)
+        if not queries or run.meter.stopped_by is not None:
+            return
+        step = Step(run.settings.epochs, len(run.records) + 1, queries, ends_epoch=False)
+        library = _measured(run, step, library, workers, trial_ends=number == rounds)
+
+
+def _measured(
+    run: Run, step: Step, library: ExperienceLibrary, workers: Workers, *, trial_ends: bool
+) -> ExperienceLibrary:
+    """A step that learns nothing: the library without what its rollouts speak against."""
     run.start(step)
-    sampling = replace(run.sampling(step, library), is_learned_from=False, stopping=None)
+    sampling = replace(run.sampling(step, library), is_learned_from=False)
     groups = workers.results(roll_out(run.policy(library), step.queries, run.metric, workers, sampling))
     contrasts = [Contrast(group) for group in groups]
-    briefing = replace(run.weigh(contrasts, run.briefing(step, library)), trial_ends=True)
+    briefing = replace(run.weigh(contrasts, run.briefing(step, library)), trial_ends=trial_ends)
     proposal = propose((), briefing, workers)
     enacted = enact(run.review, run.gate, run.hearing(proposal, (), briefing, workers), run.known)
     run.record(step, contrasts, (), proposal, enacted, workers)
+    return enacted.library

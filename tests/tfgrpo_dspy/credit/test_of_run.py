@@ -13,7 +13,7 @@ import pytest
 from tests.tfgrpo_dspy.scripted import Asked, Engine, exact, examples, script
 from tfgrpo_dspy import BM25, ExperienceLibrary, MajorityVote, SettingsError, TrainingFreeGRPO, evaluate
 from tfgrpo_dspy.credit.likeness import Likeness
-from tfgrpo_dspy.credit.of_run import Trials
+from tfgrpo_dspy.credit.of_run import Trials, is_settled
 from tfgrpo_dspy.credit.rulings import verdicts_on
 from tfgrpo_dspy.history.commits import Note
 from tfgrpo_dspy.history.file import dump_history, parse_history
@@ -27,6 +27,7 @@ from tfgrpo_dspy.observers.mlflow.tables import effects_table, operations_table
 from tfgrpo_dspy.program.attach import attach
 from tfgrpo_dspy.program.instructions import withhold
 from tfgrpo_dspy.program.retrieving import Retrieving
+from tfgrpo_dspy.records.effects import Effect
 from tfgrpo_dspy.records.rollouts import Group, Scored
 from tfgrpo_dspy.rollouts.sampling import Sampling
 from tfgrpo_dspy.rollouts.task import RolloutTask
@@ -263,15 +264,26 @@ def step_of(trials: Trials, library: ExperienceLibrary, better: str = "", worse:
     return [Group(f"s1/e{i}", dspy.Example(), tuple(rollout(i, j) for j in range(4))) for i in range(20)]
 
 
-def test_what_is_in_doubt_after_the_last_step_is_rolled_out_once_more_without_reflection():
-    engine = Engine(script(policy=echo))
-    program = compiled(engine, trials=True, count=4, epochs=1)
+@pytest.mark.parametrize(("epochs", "made"), [(1, [1, 1]), (2, [1, 2, 2, 2]), (3, [1, 2, 3, 3, 3])])
+def test_the_last_of_several_epochs_is_for_what_is_in_doubt_and_reflects_on_nothing(epochs, made):
+    program = compiled(Engine(script(policy=echo)), trials=True, count=4, epochs=epochs)
     steps = program.detailed_results.steps
-    assert [step.step for step in steps] == [1, 2]
-    assert steps[1].advantages == ()
-    assert steps[1].reflection_usage.lm_calls == 0
+    assert [step.epoch for step in steps] == made
+    for step in steps[max(epochs - 1, 1) :]:
+        assert step.advantages == ()
+        assert step.reflection_usage.lm_calls == 0
     settled = compiled(Engine(script(policy=echo)), trials=True, library=ExperienceLibrary())
     assert len(settled.detailed_results.steps) == 1, "nothing is in doubt"
+
+
+@pytest.mark.parametrize(
+    ("value", "prior", "against", "settled"),
+    [(0.1, 0.0, None, False), (0.1, 3.0, None, True), (-0.2, 3.0, None, False), (0.1, 3.0, "Guess.", False)],
+)
+def test_an_entry_whose_like_help_is_read_by_all_on_less_evidence_but_a_change_is_not(value, prior, against, settled):
+    measured = Effect("G0", "Check.", value, value - 0.3, value + 0.3, 0.0, -0.1, 0.1, value, 20, 20)
+    assert is_settled(replace(measured, prior=prior, against=against)) is settled
+    assert is_settled(replace(measured, verdict="hurts"))
 
 
 def test_records_hold_what_was_measured_and_taken_out():

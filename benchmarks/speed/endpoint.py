@@ -127,10 +127,10 @@ def _served(exchange: Exchange) -> Served:
     return Served(kind, "" if kind in ("update", "revision") else task, exchange.arrived, exchange.answered)
 
 
-def http_lm(server: Endpoint, seed: int | None = None) -> dspy.LM:
+def http_lm(server: Endpoint, seed: int | None = None, model: str = "simulated") -> dspy.LM:
     """A `dspy.LM` on a server, without DSPy's cache."""
     given = {} if seed is None else {"seed": seed}
-    return dspy.LM("openai/simulated", api_base=server.url, api_key="x", cache=False, **given)
+    return dspy.LM(f"openai/{model}", api_base=server.url, api_key="x", cache=False, **given)
 
 
 if __name__ == "__main__":

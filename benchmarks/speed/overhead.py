@@ -31,7 +31,9 @@ from tfgrpo_dspy import TrainingFreeGRPO
 from tfgrpo_dspy.simulated import SimulatedEngine, answers_match, demo_examples
 from tfgrpo_dspy.simulated.student import make_solver
 
-MOST = 1.3
+MOST = 1.15
+PRICED = "gpt-4.1-nano"
+"""A model on DSPy's list of prices; one that is not takes a bare call twice as long, while DSPy looks for it."""
 LATENCY = 0.02
 """Seconds of each reply over HTTP: threads wait, as they do for a real endpoint."""
 
@@ -191,8 +193,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     rows = [measure(inside, *sizes)]
     with endpoint(median=LATENCY) as server:
-        rows.append(measure(Setting("over HTTP", http_lm(server, seed=0), lambda: 0.0), *sizes))
-    targets = [Target("compile / bare, over HTTP", float(str(rows[-1]["ratio"])), MOST)]
+        for name, model in (("over HTTP, no known price", "simulated"), ("over HTTP, priced", PRICED)):
+            rows.append(measure(Setting(name, http_lm(server, seed=0, model=model), lambda: 0.0), *sizes))
+    targets = [Target(f"compile / bare, {row['LM']}", float(str(row["ratio"])), MOST) for row in rows[1:]]
     return report("overhead", [Figures("CPU per LM call", rows)], targets)
 
 

@@ -75,6 +75,11 @@ class RolloutTask:
             outcome = guarded(attempt, (recorder, judge), sampling.timeout)
             if recorder.unlisted and sampling.is_learned_from and not hasattr(policy.program, "without_library"):
                 _say_unlisted(recorder.unlisted)
+            if recorder.usage == Usage() and any(c.kind == "predictor" and c.error is None for c in recorder.calls):
+                _say(
+                    "predictors were answered though no call was seen: if they asked a language model past DSPy's "
+                    "engines, as one with a `__call__` of its own may, that is not counted, and no cap holds for it"
+                )
             if isinstance(outcome, Loss):
                 outcome = _Outcome(lost=outcome)
             made = outcome.finished(name, recorder, things, recorder.usage + judge.usage, time.perf_counter() - started)
@@ -116,13 +121,17 @@ def _withheld(task: RolloutTask, example: dspy.Example, name: str) -> dict[str, 
     return {id: text for id, text in drawn.items() if id in found}
 
 
-def _say_unlisted(unlisted: Collection[str]) -> None:
+def _say(sentence: str) -> None:
     if (meter := active_meter()) is not None:
-        meter.say(
-            f"the program calls predictors that DSPy does not list among its: {'; '.join(sorted(unlisted))}. They "
-            "read no library: make each an attribute of a module that is not frozen, or an element of a list or "
-            "dictionary that is one, and not anew in each call"
-        )
+        meter.say(sentence)
+
+
+def _say_unlisted(unlisted: Collection[str]) -> None:
+    _say(
+        f"the program calls predictors that DSPy does not list among its: {'; '.join(sorted(unlisted))}. They "
+        "read no library: make each an attribute of a module that is not frozen, or an element of a list or "
+        "dictionary that is one, and not anew in each call"
+    )
 
 
 _NO_REWARD = Reward(0.0, "")

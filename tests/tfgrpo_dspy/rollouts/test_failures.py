@@ -210,3 +210,15 @@ def test_predictors_that_can_read_no_library_are_said_when_one_is_learned(progra
         TrainingFreeGRPO(exact, epochs=1, group_size=2, display_progress=False).compile(program(), examples(2))
     said = "the program calls predictors that DSPy does not list among its: question -> answer. They read no library"
     assert (said in caplog.text) is is_said
+
+
+class PastDSPy(dspy.BaseLM):
+    def __call__(self, prompt=None, messages=None, **options):
+        return ["[[ ## answer ## ]]\n1"]
+
+
+@pytest.mark.parametrize("is_past", [True, False])
+def test_an_lm_whose_calls_cannot_be_seen_is_said(is_past, caplog):
+    with stub(lambda n: (200, OK, {})) as server, dspy.context(lm=PastDSPy("own") if is_past else lm(server.api_base)):
+        evaluate(Chooses(), examples(2), exact, k=1, num_threads=1, display_progress=False)
+    assert ("no cap holds for it" in caplog.text) is is_past

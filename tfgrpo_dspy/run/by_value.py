@@ -153,8 +153,9 @@ class ByValue:
         return self._within(name, value)
 
     def _builtin(self, value: Any) -> Any:
-        owner = getattr(value, "__self__", None)
-        return ["builtin", getattr(value, "__qualname__", repr(type(value))), type(owner).__name__]
+        owner, name = getattr(value, "__self__", None), getattr(value, "__qualname__", repr(type(value)))
+        is_bound = not isinstance(owner, types.ModuleType | type) and value.__name__ not in _MUTATORS
+        return ["builtin", name, self._within("self", owner) if is_bound else type(owner).__name__]
 
     def _class(self, value: type) -> Any:
         if not is_own(value.__module__, value):
@@ -211,7 +212,7 @@ _KINDS: tuple[tuple[Any, Callable[[ByValue, Any], Any]], ...] = (
     (types.MemberDescriptorType | types.GetSetDescriptorType, ByValue._builtin),
     (type, ByValue._class),
     (Mapping, lambda by, value: ["mapping", sorted(by._named(value), key=repr)]),
-    (Set, lambda _, value: ["set", sorted((ByValue()._tell(one) for one in value), key=repr)]),
+    (Set, lambda by, value: ["set", sorted(by._each(value), key=repr)]),
     (list | tuple, lambda by, value: ["sequence", type(value).__name__, *by._each(value)]),
 )
 """How each kind is told; the first that fits counts."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -140,6 +141,8 @@ def same(one: str, other: str) -> bool:
         (Mixed({"a": (exact, 1.0)}), Mixed({"a": (number, 1.0)})),
         (Mixed([exact]), Mixed([exact], weight=2)),
         (Mixed([ip_network("10.0.0.0/8")]), Mixed([ip_network("10.0.0.0/9")])),
+        (re.compile("yes").search, re.compile("no").search),
+        ({"a": 1.0}.get, {"a": 2.0}.get),
     ],
 )
 def test_metrics_that_differ_have_other_identities(one, other):

@@ -116,9 +116,9 @@ def coverage(repeats: int, seed: int) -> Iterator[dict[str, object]]:
     """Coverage of both intervals at 30 questions."""
     for k in (5, 32):
         progress(f"coverage at {QUESTIONS} x {k}")
-        cells = [measure_mean(AIME_LIKE, QUESTIONS, k, repeats, seed)]
+        cells = [measure_mean(AIME_LIKE, (QUESTIONS, k), repeats, seed)]
         gains = (0.0, 0.03)
-        cells += [measure_difference(AIME_LIKE, QUESTIONS, k, g, repeats=repeats, seed=seed) for g in gains]
+        cells += [measure_difference(AIME_LIKE, (QUESTIONS, k), g, repeats=repeats, seed=seed) for g in gains]
         for cell in cells:
             what = "Mean@k" if cell.gain is None else f"gain {cell.gain:+.2f}"
             yield {"interval": what, "questions x k": f"{QUESTIONS} x {k}", "coverage": cell.coverage}

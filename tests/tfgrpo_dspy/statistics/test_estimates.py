@@ -206,12 +206,12 @@ def test_the_same_gain_on_every_question_needs_six_questions(n: int, verdict: st
 
 @pytest.mark.parametrize("k", [1, 5, 32])
 def test_the_interval_of_the_mean_holds_the_truth_in_about_95_of_100(k: int) -> None:
-    assert 0.92 <= measure_mean(AIME_LIKE, 30, k, repeats=800, seed=1).coverage <= 0.98
+    assert 0.92 <= measure_mean(AIME_LIKE, (30, k), repeats=800, seed=1).coverage <= 0.98
 
 
 @pytest.mark.parametrize("k", [1, 5, 32])
 @pytest.mark.parametrize("gain", [0.0, 0.03])
 def test_the_interval_of_the_difference_holds_the_truth_in_about_95_of_100(k: int, gain: float) -> None:
-    found = measure_difference(AIME_LIKE, 30, k, gain, repeats=800, seed=2)
+    found = measure_difference(AIME_LIKE, (30, k), gain, repeats=800, seed=2)
     assert 0.92 <= found.coverage <= 0.98
     assert gain or found.significant <= 0.075

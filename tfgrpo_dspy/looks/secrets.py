@@ -6,18 +6,23 @@ or a message, so that they reach no store, no prompt, no report and no screen.
 
 from __future__ import annotations
 
+import base64
+import json
 import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
 
 T = TypeVar("T")
 
 REDACTED = "[redacted]"
 SHORTEST = 6
 """Characters of a credential that is looked for: shorter ones are parts of ordinary words."""
+_SHORTEST_ENCODED = 10
+_IN_ADDRESSES = str.maketrans("+/", "-_")
+"""Base64 for addresses has other characters."""
 _SENSITIVE = re.compile(r"key|token|secret|password|credential|auth|header", re.IGNORECASE)
 _ADDRESS = re.compile(r"api_base|base_url|url|endpoint", re.IGNORECASE)
 _OF_THE_ENVIRONMENT = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD)$", re.IGNORECASE)
@@ -28,7 +33,8 @@ class Secrets:
 
     def __init__(self) -> None:
         self._values: set[str] = set()
-        self._pattern: re.Pattern[str] | None = None
+        self._known: tuple[str, ...] = ()
+        """In each way in which they may be written, the longest first."""
         self._lock = threading.Lock()
 
     def learn_of(self, lms: Iterable[Any], environment: Mapping[str, str] | None = None) -> None:
@@ -46,16 +52,19 @@ class Secrets:
             news = {value for value in values if len(value) >= SHORTEST} - self._values
             if news:
                 self._values |= news
-                longest_first = sorted(self._values, key=lambda value: (-len(value), value))
-                self._pattern = re.compile("|".join(map(re.escape, longest_first)))
+                written = {form for value in self._values for form in _forms(value)}
+                self._known = tuple(sorted(written, key=lambda form: (-len(form), form)))
 
     def hide(self, text: str) -> str:
-        """The text without them."""
-        return text if self._pattern is None else self._pattern.sub(REDACTED, text)
+        """The text without them, however they are written there: as they are, in an address, in JSON, in Base64."""
+        for known in self._known:
+            if known in text:
+                text = text.replace(known, REDACTED)
+        return text
 
     def hide_in(self, value: T) -> T:
         """A frozen value without them in any of its texts; the same one if there are none."""
-        if self._pattern is None:
+        if not self._known:
             return value
         made: T = self._hidden(value)
         return made
@@ -107,6 +116,17 @@ def in_address(address: str) -> Iterator[str]:
 def of_environment(environment: Mapping[str, str]) -> Iterator[str]:
     """Values of variables that are called a key, a token, a secret or a password."""
     return (value for name, value in environment.items() if _OF_THE_ENVIRONMENT.search(name))
+
+
+def _forms(value: str) -> Iterator[str]:
+    """A credential as it stands, in an address, in JSON, and within a text in Base64, which may begin before it."""
+    yield from (value, quote(value), quote(value, safe=""), quote_plus(value), json.dumps(value)[1:-1])
+    raw = value.encode(errors="replace")
+    for before in range(3):
+        encoded = base64.b64encode(bytes(before) + raw).decode().rstrip("=")
+        whole = encoded[-(-8 * before // 6) : (before + len(raw)) * 8 // 6]
+        if len(whole) >= _SHORTEST_ENCODED:
+            yield from (whole, whole.translate(_IN_ADDRESSES))
 
 
 def _texts(value: object) -> Iterator[str]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote, quote_plus
 
 import dspy
 import pytest
@@ -14,7 +16,7 @@ from tests.tfgrpo_dspy.lm.test_over_http import failing, stub
 from tests.tfgrpo_dspy.scripted import examples
 from tfgrpo_dspy import RunStopped, TrainingFreeGRPO
 from tfgrpo_dspy.library.operations import Add
-from tfgrpo_dspy.looks.secrets import Secrets, in_options
+from tfgrpo_dspy.looks.secrets import REDACTED, Secrets, in_options
 
 KEY, HEADER, QUERY, ENVIRONMENT = (
     "kk-of-the-lm-0001",
@@ -95,6 +97,24 @@ def test_what_of_the_options_of_an_lm_is_a_credential(options, found):
 class Held:
     text: str
     parts: tuple[object, ...] = ()
+
+
+SECRET = 'p@ss/"wörd+key==x1'
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        *(SECRET, quote(SECRET), quote(SECRET, safe=""), quote_plus(SECRET), json.dumps({"said": [SECRET]})),
+        *(base64.b64encode(f"{'user:'[:before]}{SECRET}".encode()).decode() for before in range(4)),
+        base64.urlsafe_b64encode(f"user:{SECRET}, and more".encode()).decode(),
+    ],
+)
+def test_a_credential_is_found_however_it_is_written(written):
+    secrets = Secrets()
+    secrets.learn([SECRET])
+    assert REDACTED in secrets.hide(f"refused: {written}")
+    assert secrets.hide("an ordinary text, cGFzc3dvcmQ=") == "an ordinary text, cGFzc3dvcmQ="
 
 
 def test_values_lose_credentials_in_all_their_texts_and_stay_the_same_otherwise():

@@ -47,6 +47,6 @@ def most_useful(entries: Sequence[Experience], task: str | None, budget: int) ->
     if entries and not chosen:
         needed = budget + (3 - left) // 4
         raise SettingsError(
-            f"`budget={budget}` tokens hold no experience: the first one takes about {needed} with what is around it"
+            f"a budget of {budget} tokens holds no experience: the first takes about {needed} with what is around it"
         )
     return (*(known[id] for id in pinned if id in chosen), *(e for e in free if e.id in chosen))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import re
 import threading
 import time
 import weakref
@@ -17,6 +18,7 @@ from tfgrpo_dspy.lm.flight import CLOCK, Flight
 from tfgrpo_dspy.lm.outage import Outages
 from tfgrpo_dspy.lm.pacing import UNKNOWN, Latencies, Limiter
 from tfgrpo_dspy.lm.usage import Traffic, Usage
+from tfgrpo_dspy.lm.verdicts.facts import causes
 from tfgrpo_dspy.lm.verdicts.replies import CutReply, EmptyReply, Reply, ReplyRule, Sight, reason_of, rule_of, timed_out
 
 logger = logging.getLogger(__name__)
@@ -208,6 +210,10 @@ class Meter:
             what: Tells calls apart, for the jitter.
         """
         asked: object = getattr(error, "retry_after", None)
+        if asked is None:  # LiteLLM keeps it in the headers of what is behind
+            answers = (getattr(one, "response", None) for one in causes(error))
+            told = (dict(getattr(one, "headers", None) or {}).get("retry-after") for one in answers)
+            asked = next((float(one) for one in told if one and re.fullmatch(r"\d+(\.\d+)?", one)), None)
         if isinstance(asked, int | float) and asked >= 0:  # which NaN is not
             return float(asked)
         if timed_out(error) or isinstance(error, EmptyReply | CutReply):

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import dspy
+import httpx
 import pytest
 from dspy.lm15 import Message, RateLimitError, Request, ServerError, response_to_events
 from dspy.utils import DummyLM
@@ -282,6 +283,9 @@ def test_waits_grow_are_jittered_by_the_seed_and_obey_the_endpoint():
     assert all(0.125 * 4**i <= wait <= 0.25 * 4**i for i, wait in enumerate(waits[:4]))
     assert max(waits) <= 30
     assert Meter().wait_for(RateLimitError("no", retry_after=1.5), 0, "m") == 1.5
+    by_litellm, answer = RateLimitError("no"), httpx.Response(429, headers={"Retry-After": "1.5"})
+    by_litellm.__cause__ = httpx.HTTPStatusError("no", request=httpx.Request("POST", "http://x"), response=answer)
+    assert Meter().wait_for(by_litellm, 0, "m") == 1.5
 
 
 @pytest.mark.parametrize("way", ["thread", "task"])

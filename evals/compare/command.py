@@ -19,7 +19,7 @@ from evals.compare.forecast import Forecast, RowsForecast, forecast_of
 from evals.compare.options import ROW_FAILED, CompareOptions
 from evals.compare.own_task import task_at, task_of_files
 from evals.harness.rows import Row
-from evals.harness.running import Bench
+from evals.harness.running import Harness
 from evals.harness.tasks import Task, find_task
 from evals.reports.report import report_of
 from evals.reports.written import HTML, MARKDOWN, as_json, write_reports
@@ -94,14 +94,14 @@ def _study(options: CompareOptions, task: Task, rows: Sequence[Row], folder: Pat
     tracking = _tracking(options, task, rows)
     with holding(folder), Display(rows) as display, aside(folder):
         listeners = [display, *([tracking] if tracking is not None else [])]
-        bench = Bench(
+        harness = Harness(
             out=folder,
             num_threads=options.threads,
             max_errors=options.max_errors,
             listeners=listeners,
             fresh=options.fresh,
         )
-        study = run_study(rows, bench, options.baseline)
+        study = run_study(rows, harness, options.baseline)
         figures = write_reports(study, folder)
         if tracking is not None:
             tracking.finish(study, folder, figures)

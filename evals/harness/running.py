@@ -55,7 +55,7 @@ class Listener:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bench:
+class Harness:
     """Where and how rows are run; none of this changes what comes out."""
 
     out: Path
@@ -86,62 +86,62 @@ class Programs:
         return student
 
 
-def run_rows(rows: Iterable[Row], bench: Bench, programs: Programs) -> list[RowResult]:
+def run_rows(rows: Iterable[Row], harness: Harness, programs: Programs) -> list[RowResult]:
     """Run every row, or read back what is finished.
 
     Raises:
         LMError, RequestError, Unanswered: No row can succeed; finished ones are on disk.
     """
-    return [_run_row(row, bench, programs) for row in rows]
+    return [_run_row(row, harness, programs) for row in rows]
 
 
-def score_again(row: Row, bench: Bench, programs: Programs) -> list[Question] | None:
+def score_again(row: Row, harness: Harness, programs: Programs) -> list[Question] | None:
     """Score a finished row's program on other rollouts than those it was picked by; None if it cannot be had."""
-    folder = row.folder(bench.out)
+    folder = row.folder(harness.out)
     done = read_questions(folder / AGAIN)
     if len(done) == len(row.data.test):
         return done
     program = programs.of(row, folder)
-    return None if program is None else _score(row, program, bench, "again")
+    return None if program is None else _score(row, program, harness, "again")
 
 
-def _run_row(row: Row, bench: Bench, programs: Programs) -> RowResult:
-    folder = row.folder(bench.out)
-    if bench.fresh:
+def _run_row(row: Row, harness: Harness, programs: Programs) -> RowResult:
+    folder = row.folder(harness.out)
+    if harness.fresh:
         put_aside(folder)
     found = read_row(folder)
     if found is not None and len(found.questions) == len(row.data.test):
-        _tell(bench, lambda listener: listener.ends(row, found, None))
+        _tell(harness, lambda listener: listener.ends(row, found, None))
         return found
     program, result, fatal = None, _blank(row), None
     try:
-        trained = _train(row, bench)
+        trained = _train(row, harness)
         program = programs.made[row.fingerprint] = trained.program
         result = _with(result, trained)
         if not trained.is_same:  # scores that an interrupted run left are of another program
             _forget_scores(folder)
-        result = replace(result, questions=tuple(_score(row, program, bench, "evaluation")))
+        result = replace(result, questions=tuple(_score(row, program, harness, "evaluation")))
     except (Exception, OutOfBudget) as error:  # noqa: BLE001 - an optimizer, a program or a metric may raise anything
         result, program = replace(result, error=_described(error)), None
         fatal = error if _is_fatal(error) else None
     write_row(result, folder)
-    _tell(bench, lambda listener: listener.ends(row, result, program))
+    _tell(harness, lambda listener: listener.ends(row, result, program))
     if fatal is not None:
         raise fatal
     return result
 
 
-def _train(row: Row, bench: Bench) -> Trained:
+def _train(row: Row, harness: Harness) -> Trained:
     def show(calls: int) -> None:
-        _tell(bench, lambda listener: listener.advances(row, "training", calls, row.calls))
+        _tell(harness, lambda listener: listener.advances(row, "training", calls, row.calls))
 
-    observers = [observer for listener in bench.listeners for observer in _asked(listener, row)]
-    return train(row, row.folder(bench.out), num_threads=bench.num_threads, observers=observers, show=show)
+    observers = [observer for listener in harness.listeners for observer in _asked(listener, row)]
+    return train(row, row.folder(harness.out), num_threads=harness.num_threads, observers=observers, show=show)
 
 
-def _score(row: Row, program: dspy.Module, bench: Bench, purpose: str) -> list[Question]:
+def _score(row: Row, program: dspy.Module, harness: Harness, purpose: str) -> list[Question]:
     """Score the questions that are not on disk yet, a block at a time; a block's rollouts are kept until it is done."""
-    task, test, folder = row.task, row.data.test, row.folder(bench.out)
+    task, test, folder = row.task, row.data.test, row.folder(harness.out)
     path = folder / {"evaluation": QUESTIONS, "again": AGAIN}[purpose]
     questions = read_questions(path)
     while (start := len(questions)) < len(test):
@@ -154,8 +154,8 @@ def _score(row: Row, program: dspy.Module, bench: Bench, purpose: str) -> list[Q
                 k=task.k,
                 temperature=row.temperature,
                 seed=seed,
-                num_threads=bench.num_threads,
-                max_errors=bench.max_errors,
+                num_threads=harness.num_threads,
+                max_errors=harness.max_errors,
                 display_progress=False,
                 store=store,
             )
@@ -164,7 +164,7 @@ def _score(row: Row, program: dspy.Module, bench: Bench, purpose: str) -> list[Q
             questions += [_question(group, made) for group in made.groups]
             write_questions(questions, path)
         done = len(questions)
-        _tell(bench, lambda listener, done=done: listener.advances(row, purpose, done, len(test)))
+        _tell(harness, lambda listener, done=done: listener.advances(row, purpose, done, len(test)))
     shutil.rmtree(folder / SCORING, ignore_errors=True)
     return questions
 
@@ -224,8 +224,8 @@ def _asked(listener: Listener, row: Row) -> Sequence[Observer]:
         return ()
 
 
-def _tell(bench: Bench, what: Callable[[Listener], None]) -> None:
-    for listener in bench.listeners:
+def _tell(harness: Harness, what: Callable[[Listener], None]) -> None:
+    for listener in harness.listeners:
         try:
             what(listener)
         except Exception as error:  # noqa: BLE001 - as above

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from evals.compare.display import Display, aside
 from evals.compare.options import ROW_FAILED
 from evals.harness.rows import Row, RowResult
-from evals.harness.running import Bench, Listener
+from evals.harness.running import Harness, Listener
 from evals.paper.data import EMBEDDED, Sets, nominal_sets, sets_of
 from evals.paper.forecast_shown import show_forecast
 from evals.paper.grids import OUR_MODEL, VERDICT, grids_of
@@ -117,14 +117,14 @@ def _run(table: PaperTable, plans: Sequence[PartPlan], options: PaperOptions, re
     recorded = [_tracking(options, table, plan, len(plans) > 1) for plan in plans]
     rows = [row for plan in plans for row in plan.rows]
     with holding(options.out), Display(rows) as display, aside(folder):
-        bench = Bench(
+        harness = Harness(
             out=options.out,
             num_threads=options.threads,
             max_errors=options.max_errors,
             listeners=[display, *(_Only(t, p.rows) for t, p in zip(recorded, plans, strict=True) if t is not None)],
             fresh=options.fresh,
         )
-        outcome = run_table(table, plans, bench)
+        outcome = run_table(table, plans, harness)
         report = report_of_table(outcome, remarks)
         figures = write_report(report, outcome, folder)
         for tracking, part in zip(recorded, outcome.parts, strict=True):

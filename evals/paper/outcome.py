@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from evals.harness.rows import Row, RowResult
-from evals.harness.running import Bench, Programs, run_rows
+from evals.harness.running import Harness, Programs, run_rows
 from evals.paper.optimizers import FromElsewhere
 from evals.paper.rows import PartPlan
 from evals.paper.tables import PROGRAMS, RL_TRAINED, Column, PaperTable
@@ -63,14 +63,14 @@ class Outcome:
         return next(part for part in self.parts if part.plan.domain == column.domain)
 
 
-def run_table(table: PaperTable, plans: Sequence[PartPlan], bench: Bench) -> Outcome:
+def run_table(table: PaperTable, plans: Sequence[PartPlan], harness: Harness) -> Outcome:
     """Run what is not on disk yet; rows that carry a library over come after those it is from.
 
     Raises:
         LMError, RequestError: No row can succeed.
     """
     rows = sorted((row for plan in plans for row in plan.rows), key=lambda row: isinstance(row.make, FromElsewhere))
-    found = run_rows(rows, bench, Programs())
+    found = run_rows(rows, harness, Programs())
     results = {row.fingerprint: result for row, result in zip(rows, found, strict=True)}
     return Outcome(table, tuple(_part(plan, results) for plan in plans))
 

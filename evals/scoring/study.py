@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from evals.harness.rows import Question, Row, RowResult
-from evals.harness.running import Bench, Programs, run_rows, score_again
+from evals.harness.running import Harness, Programs, run_rows, score_again
 from evals.harness.tasks import Task
 from evals.scoring.table import Line, Table, leader, tabulate, with_winner
 from optimizers.registry import find_entry
@@ -65,12 +65,12 @@ def rows_of(
     return list(made)
 
 
-def run_study(rows: Sequence[Row], bench: Bench, baseline: str | None = None) -> Study:
+def run_study(rows: Sequence[Row], harness: Harness, baseline: str | None = None) -> Study:
     """Run the rows, or read back what is finished, and make their table.
 
     Args:
         rows: See `rows_of`; rows of several models or programs are made by hand.
-        bench: Where and how.
+        harness: Where and how.
         baseline: The optimizer that the others of its model and program are compared with; None takes `none` if it
             is there, else the first row's.
 
@@ -81,16 +81,16 @@ def run_study(rows: Sequence[Row], bench: Bench, baseline: str | None = None) ->
     names = [row.optimizer for row in rows]
     chosen = baseline or (BASELINE if BASELINE in names else names[0])
     programs = Programs()
-    results = run_rows(rows, bench, programs)
+    results = run_rows(rows, harness, programs)
     table = tabulate(rows, results, chosen)
     best = leader(table)
     if best is not None:
-        table = with_winner(table, best, _again(rows, best, bench, programs))
+        table = with_winner(table, best, _again(rows, best, harness, programs))
     return Study(tuple(rows), tuple(results), table)
 
 
-def _again(rows: Sequence[Row], line: Line, bench: Bench, programs: Programs) -> dict[int, list[Question]]:
+def _again(rows: Sequence[Row], line: Line, harness: Harness, programs: Programs) -> dict[int, list[Question]]:
     made = {row.seed for row in line.rows}
     chosen = [row for row in rows if row.line == line.triple and row.seed in made]
-    scored = {row.seed: score_again(row, bench, programs) for row in chosen}
+    scored = {row.seed: score_again(row, harness, programs) for row in chosen}
     return {seed: questions for seed, questions in scored.items() if questions is not None}

@@ -38,7 +38,7 @@ class Tried(NamedTuple):
         return Side(self.rewards, self.lost or [0] * len(self.rewards))
 
 
-class Bench(Protocol):
+class Evaluator(Protocol):
     """What a run lends to a gate: its student, metric and settings."""
 
     def try_out(
@@ -69,7 +69,7 @@ class Hearing:
     reflection: Reflection
     """The run's LM for reflection."""
     workers: Workers
-    bench: Bench
+    evaluator: Evaluator
 
     @property
     def library(self) -> ExperienceLibrary:

@@ -126,7 +126,7 @@ class Holdout:
         size = -(-len(problems) // self.looks)
         rows: tuple[list[Sequence[float]], list[Sequence[float]]] = [], []
         for looks, start in enumerate(range(0, len(problems), size), start=1):
-            made = hearing.bench.try_out(
+            made = hearing.evaluator.try_out(
                 (before, after),
                 problems[start : start + size],
                 purpose=f"gate {start} seed {seed}",

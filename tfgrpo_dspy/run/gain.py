@@ -56,7 +56,7 @@ def judge_gain(run: Run, workers: Workers) -> Gain | None:
     gain = Gain(None, "the run learned nothing that it kept")
     if initial.experiences != learned.experiences:
         purpose, last = f"gain seed {run.settings.seed}", len(run.records)
-        tried = run.bench(workers).try_out((initial, learned), examples, purpose=purpose, step=last, k=k)
+        tried = run.evaluator(workers).try_out((initial, learned), examples, purpose=purpose, step=last, k=k)
         usage = tried[0].usage + tried[1].usage
         gain = Gain(*_measured(*tried), usage)
     if gain.withheld:

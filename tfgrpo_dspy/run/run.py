@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from tfgrpo_dspy.records.decisions import Review
     from tfgrpo_dspy.rollouts.adaptive import Stopping
     from tfgrpo_dspy.rollouts.past import PastRollouts
-    from tfgrpo_dspy.run.bench import RunBench
+    from tfgrpo_dspy.run.evaluator import RunEvaluator
 
 logger = logging.getLogger(__name__)
 
@@ -273,14 +273,14 @@ class Run:
     ) -> Hearing:
         """What those who rule on a proposal are told."""
         operations = tuple(operation for operation in proposal.operations if not isinstance(operation, Keep))
-        cited, bench = by_label(advantages), self.bench(workers)
-        return Hearing(proposal, operations, briefing, cited, self.trainset, self.reflection, workers, bench)
+        cited, evaluator = by_label(advantages), self.evaluator(workers)
+        return Hearing(proposal, operations, briefing, cited, self.trainset, self.reflection, workers, evaluator)
 
-    def bench(self, workers: Workers) -> RunBench:
+    def evaluator(self, workers: Workers) -> RunEvaluator:
         """Where libraries are tried out on examples with fresh rollouts."""
-        from tfgrpo_dspy.run.bench import RunBench
+        from tfgrpo_dspy.run.evaluator import RunEvaluator
 
-        return RunBench(self.finished, self.metric, self.settings, workers)
+        return RunEvaluator(self.finished, self.metric, self.settings, workers)
 
     def record(
         self,

@@ -12,7 +12,7 @@ import pytest
 
 from evals.compare import tracking as tracking_module
 from evals.compare.tracking import Tracking
-from evals.harness.running import Bench
+from evals.harness.running import Harness
 from evals.reports.written import write_reports
 from evals.scoring.study import run_study
 from tests.evals.small import make, small_row
@@ -20,7 +20,7 @@ from tests.evals.small import make, small_row
 
 def recorded(rows, **more) -> tuple[Tracking, mlflow.MlflowClient]:
     tracking = Tracking("evals-test", rows, **more)
-    study = run_study(rows, Bench(out=Path("out"), num_threads=2, listeners=[tracking]))
+    study = run_study(rows, Harness(out=Path("out"), num_threads=2, listeners=[tracking]))
     tracking.finish(study, Path("out"), write_reports(study, Path("out")))
     return tracking, mlflow.MlflowClient(tracking_uri=f"sqlite:///{Path.cwd()}/mlruns/mlflow.db")
 
@@ -116,7 +116,7 @@ def test_a_store_that_is_not_there_costs_no_row_and_is_told(tmp_path):
     (tmp_path / "file").write_text("")
     rows = [small_row("advising", make=make)]
     tracking = Tracking("evals-test", rows, tracking_uri=f"sqlite:///{tmp_path}/file/mlflow.db")
-    study = run_study(rows, Bench(out=tmp_path / "out", num_threads=2, listeners=[tracking]))
+    study = run_study(rows, Harness(out=tmp_path / "out", num_threads=2, listeners=[tracking]))
     tracking.finish(study, tmp_path / "out", write_reports(study, tmp_path / "out"))
     assert study.results[0].error is None
     assert any("the run of advising, seed 0" in line for line in tracking.unrecorded)

@@ -9,7 +9,7 @@ from dspy.utils.exceptions import LMAuthError
 
 from evals.harness import running
 from evals.harness.rows import AGAIN, PROGRAM, QUESTIONS, ROW, SCORING, Row, read_questions, read_row
-from evals.harness.running import Bench, Listener, Programs, run_rows, score_again
+from evals.harness.running import Harness, Listener, Programs, run_rows, score_again
 from evals.harness.tasks import TASKS
 from evals.harness.training import Unanswered
 from tests.evals.small import ADVICE, Advising, Breaking, Heard, constant_lm, make, small_row, small_task
@@ -19,8 +19,8 @@ from tfgrpo_dspy.records.ended import Ended
 from tfgrpo_dspy.simulated import simulated_lm
 
 
-def run(row, tmp_path, **bench):
-    return run_rows([row], Bench(**{"num_threads": 2, **bench}, out=tmp_path), Programs())[0]
+def run(row, tmp_path, **harness):
+    return run_rows([row], Harness(**{"num_threads": 2, **harness}, out=tmp_path), Programs())[0]
 
 
 def test_a_row_is_trained_and_scored_on_k_rollouts_per_question(tmp_path):
@@ -54,7 +54,7 @@ def test_fresh_puts_a_finished_row_aside(tmp_path):
 
 def test_a_row_that_fails_is_recorded_without_secrets_and_the_others_go_on(tmp_path):
     rows = [small_row(name, make=make) for name in ("breaking", "advising")]
-    broken, fine = run_rows(rows, Bench(out=tmp_path, num_threads=2), Programs())
+    broken, fine = run_rows(rows, Harness(out=tmp_path, num_threads=2), Programs())
     assert broken.error == "RuntimeError: the optimizer broke, key [redacted]"
     assert fine.error is None
     assert "sk-abc" not in (rows[0].folder(tmp_path) / ROW).read_text()
@@ -101,7 +101,7 @@ def test_a_row_that_an_outage_or_a_full_disk_cut_short_has_no_score_and_goes_on(
 
     monkeypatch.setattr(running, "evaluate", cut_short)
     with pytest.raises(Unanswered, match="the endpoint was away"):
-        run_rows([row, small_row("none", make=make)], Bench(out=tmp_path, num_threads=2), Programs())
+        run_rows([row, small_row("none", make=make)], Harness(out=tmp_path, num_threads=2), Programs())
     assert asked == ["rollouts"], "no other row can succeed either"
     assert read_row(row.folder(tmp_path)) is None
     assert not (row.folder(tmp_path) / QUESTIONS).exists()
@@ -210,20 +210,20 @@ def test_a_killed_compile_of_ours_is_taken_up_from_its_store(tmp_path):
 
 def test_every_row_has_rollouts_of_its_own(tmp_path):
     rows = [small_row(name, make=make) for name in ("none", "advising")]  # both give the same program
-    a, b = run_rows(rows, Bench(out=tmp_path, num_threads=2), Programs())
+    a, b = run_rows(rows, Harness(out=tmp_path, num_threads=2), Programs())
     assert [q.answers for q in a.questions] != [q.answers for q in b.questions]
 
 
 def test_a_winner_is_scored_again_on_other_rollouts(tmp_path):
     row, programs = small_row("advising", make=make), Programs()
-    bench = Bench(out=tmp_path, num_threads=2)
-    first = run_rows([row], bench, programs)[0]
-    again = score_again(row, bench, programs)
+    harness = Harness(out=tmp_path, num_threads=2)
+    first = run_rows([row], harness, programs)[0]
+    again = score_again(row, harness, programs)
     assert again is not None
     assert [q.answers for q in again] != [q.answers for q in first.questions]
-    assert score_again(row, bench, Programs()) == again, "kept on disk"
+    assert score_again(row, harness, Programs()) == again, "kept on disk"
     (row.folder(tmp_path) / AGAIN).unlink()
-    assert score_again(row, bench, Programs()) is not None, "the saved program is read back"
+    assert score_again(row, harness, Programs()) is not None, "the saved program is read back"
 
 
 def test_failures_and_losses_are_told_apart_from_wrong_answers(tmp_path):

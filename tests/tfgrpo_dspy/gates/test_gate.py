@@ -37,7 +37,7 @@ def by_text(library: ExperienceLibrary) -> float:
     return 0.5 + 0.4 * ("say one" in texts) - 0.4 * ("say zero" in texts)
 
 
-class FakeBench:
+class FakeEvaluator:
     """Rewards drawn by a chance that the library's texts decide; remembers the purposes."""
 
     def __init__(self, chance: Chance = by_text, seed: int = 0, *, whole: bool = True) -> None:
@@ -56,12 +56,12 @@ class FakeBench:
         return [[float(self.rng.random() < chance) for _ in range(k)] for _ in range(questions)]
 
 
-def hearing(*texts: str, bench: Any = None, library: ExperienceLibrary | None = None, step: int = 1) -> Hearing:
+def hearing(*texts: str, evaluator: Any = None, library: ExperienceLibrary | None = None, step: int = 1) -> Hearing:
     nobody: Any = SimpleNamespace()
     briefing = Briefing("do well", library or ExperienceLibrary(), Settings(), step, nobody)
     operations = tuple(Add(text=text) for text in texts)
     proposal = Proposal(briefing.library, step, operations)
-    return Hearing(proposal, operations, briefing, {}, tuple(examples(3)), nobody, nobody, bench or FakeBench())
+    return Hearing(proposal, operations, briefing, {}, tuple(examples(3)), nobody, nobody, evaluator or FakeEvaluator())
 
 
 def held(n: int = 80, **settings: Any) -> Holdout:
@@ -106,7 +106,9 @@ def test_the_power_that_is_said_beforehand_is_the_share_that_passes(n, k, gain):
         return 2 / 3 + gain * bool(library.experiences)
 
     gate = held(n, k=k, looks=1)
-    passed = sum(bool(gate.rule(hearing(IDLE, bench=FakeBench(chance, seed))).operations) for seed in range(150))
+    passed = sum(
+        bool(gate.rule(hearing(IDLE, evaluator=FakeEvaluator(chance, seed))).operations) for seed in range(150)
+    )
     assert abs(passed / 150 - gate.power(gain)) < 0.12
 
 
@@ -127,15 +129,15 @@ def test_a_gate_that_lets_little_pass_is_warned_of_before_the_run(caplog):
 
 
 def test_lost_rollouts_count_against_whoever_would_profit():
-    class Losing(FakeBench):
+    class Losing(FakeEvaluator):
         """Loses the wrong answers of what has a library."""
 
         def try_out(self, libraries, examples, *, purpose, step, k):
             before, after = super().try_out(libraries, examples, purpose=purpose, step=step, k=k)
             return [before, after._replace(rewards=[[r for r in row if r == 1.0] for row in after.rewards])]
 
-    bench = Losing(lambda library: 0.5)
-    (trial,) = held(100, margin=0.0).rule(hearing(IDLE, bench=bench)).trials
+    evaluator = Losing(lambda library: 0.5)
+    (trial,) = held(100, margin=0.0).rule(hearing(IDLE, evaluator=evaluator)).trials
     assert trial.difference.low > 0, "as if it were better"
     assert trial.verdict == "not shown"
 
@@ -148,7 +150,7 @@ def test_a_worse_library_enters_in_no_more_than_alpha_of_the_steps_however_often
     wrong = sum(
         bool(
             gate.rule(
-                hearing(RIGHT, WRONG, IDLE, "When so, so.", bench=FakeBench(worse_by_the_margin, seed))
+                hearing(RIGHT, WRONG, IDLE, "When so, so.", evaluator=FakeEvaluator(worse_by_the_margin, seed))
             ).operations
         )
         for seed in range(150)
@@ -157,31 +159,31 @@ def test_a_worse_library_enters_in_no_more_than_alpha_of_the_steps_however_often
 
 
 def test_no_trial_is_answered_from_the_rollouts_of_another():
-    bench = FakeBench()
+    evaluator = FakeEvaluator()
     for step in (1, 2):
-        held().rule(hearing(WRONG, IDLE, WRONG + " Now.", IDLE + " Or not.", bench=bench, step=step))
-    assert len(set(bench.purposes)) == len(bench.purposes) >= 2
+        held().rule(hearing(WRONG, IDLE, WRONG + " Now.", IDLE + " Or not.", evaluator=evaluator, step=step))
+    assert len(set(evaluator.purposes)) == len(evaluator.purposes) >= 2
 
 
 def test_a_trial_that_the_budget_did_not_allow_keeps_the_library():
-    ruling = held().rule(hearing(RIGHT, IDLE, bench=FakeBench(whole=False)))
+    ruling = held().rule(hearing(RIGHT, IDLE, evaluator=FakeEvaluator(whole=False)))
     assert ruling.operations == ()
     assert [trial.verdict for trial in ruling.trials] == ["not measured"], "and nothing more is tried"
 
 
 def test_operations_that_change_nothing_are_left_to_the_library_to_refuse():
-    bench = FakeBench()
-    ruling = held().rule(replace(hearing(bench=bench), operations=(Delete(id="G9"),)))
+    evaluator = FakeEvaluator()
+    ruling = held().rule(replace(hearing(evaluator=evaluator), operations=(Delete(id="G9"),)))
     assert ruling.operations == (Delete(id="G9"),)
-    assert bench.purposes == []
+    assert evaluator.purposes == []
 
 
 def test_rewards_beyond_the_bounds_widen_the_bet_rather_than_end_the_run():
-    class Tenfold(FakeBench):
+    class Tenfold(FakeEvaluator):
         def _rewards(self, chance, questions, k):
             return [[10 * r for r in row] for row in super()._rewards(chance, questions, k)]
 
-    assert texts(held().rule(hearing(RIGHT, bench=Tenfold())).operations) == [RIGHT]
+    assert texts(held().rule(hearing(RIGHT, evaluator=Tenfold())).operations) == [RIGHT]
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,8 @@ from tfgrpo_dspy.steps.rollout import roll_out
 
 
 @dataclass(frozen=True, slots=True)
-class RunBench:
-    """The `gate.Bench` of a run."""
+class RunEvaluator:
+    """The `gate.Evaluator` of a run."""
 
     policy: Callable[[ExperienceLibrary], dspy.Module]
     """The student reading a library."""
@@ -37,7 +37,7 @@ class RunBench:
         step: int,
         k: int,
     ) -> list[Tried]:
-        """See `gate.Bench`; the libraries are tried at the same time."""
+        """See `gate.Evaluator`; the libraries are tried at the same time."""
         sampling = Sampling.of(self.settings, purpose, step, k, "examples of the gate")
         queries = [Query(i, example) for i, example in enumerate(examples)]
         futures = [

@@ -14,8 +14,9 @@ import dspy
 from tfgrpo_dspy.declaration import documented
 from tfgrpo_dspy.errors import BudgetError, DataError, SettingsError
 from tfgrpo_dspy.library.section import find_section
-from tfgrpo_dspy.lm.budget import Budget
+from tfgrpo_dspy.lm.budget import Budget, Reason
 from tfgrpo_dspy.lm.metering import find_prices, metering
+from tfgrpo_dspy.lm.scope import active_meter
 from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.observers.progress import rollout_bar
 from tfgrpo_dspy.program.checks import check_examples, check_lms, check_room, lms_of, say_elsewhere, say_temperatures
@@ -167,7 +168,10 @@ def evaluate_with(
     usage = sum((rollout.usage for group in groups for rollout in group.rollouts), Usage())
     mean = mean_at_k([group.rewards for group in groups])
     refused = [rollout.error for rollout in lost if rollout.cause == "budget"]
-    stopped_by = f"{refused[0]}; not done: {len(refused)} rollouts" if refused else None
+    stopped_by, meter = None, active_meter()
+    if refused:
+        how = meter.stopped_by.how if meter is not None and meter.stopped_by is not None else "limit"
+        stopped_by = Reason(f"{refused[0]}; not done: {len(refused)} rollouts", how)
     return Evaluation(groups, sampling.size, mean, usage, time.perf_counter() - started, stopped_by)
 
 

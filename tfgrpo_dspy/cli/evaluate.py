@@ -25,12 +25,11 @@ from tfgrpo_dspy.declaration import settings_of
 from tfgrpo_dspy.errors import DataError
 from tfgrpo_dspy.evaluation import compare, evaluate
 from tfgrpo_dspy.library.section import find_section
-from tfgrpo_dspy.lm.budget import Budget
+from tfgrpo_dspy.lm.budget import Budget, Reason
 from tfgrpo_dspy.observers.mlflow.tracking import MLflowTracking
 from tfgrpo_dspy.program.checks import policy_name
 from tfgrpo_dspy.program.instructions import detach
 from tfgrpo_dspy.program.saved import load_state
-from tfgrpo_dspy.records.ended import how_of
 from tfgrpo_dspy.records.evaluation import Comparison, Evaluation
 from tfgrpo_dspy.records.wording import gain_text
 from tfgrpo_dspy.reports.document import earlier_rewards, scores_document
@@ -85,7 +84,7 @@ def evaluate_program(options: EvaluateOptions) -> None:
     _check(made.get("learned", next(iter(made.values()))), options)
     if reasons := [each.stopped_by for each in made.values() if each.stopped_by]:
         warn(f"not evaluated to the end: {safe(reasons[0])}")
-        raise typer.Exit(AWAY if how_of(reasons[0]) in {"outage", "disk"} else ENDED_EARLY)
+        raise typer.Exit(AWAY if Reason(reasons[0]).how in {"outage", "disk"} else ENDED_EARLY)
 
 
 def _check(made: Evaluation, options: EvaluateOptions) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from tfgrpo_dspy.lm.budget import Budget, OutOfBudget, Price, Spent
+from tfgrpo_dspy.lm.budget import Budget, OutOfBudget, Price, Reason, Spent
 
 _FIRST_REPLY_TOKENS = 1_024
 """What a reply is taken to need before one of its model has been seen (ours)."""
@@ -98,8 +98,8 @@ class Spending:
         self._lock = threading.Lock()
         self._waiting: dict[object, Callable[[], None]] = {}
         self._latency = 0.0
-        self._stopped: str | None = None
-        self.refusal: str | None = None
+        self._stopped: Reason | None = None
+        self.refusal: Reason | None = None
         """Why a call was refused for the first time, or why the run was told to stop; None while it goes on."""
 
     @property
@@ -146,13 +146,13 @@ class Spending:
     def stop(self, reason: str) -> None:
         """Let nothing new start, whatever the budget."""
         with self._lock:
-            self._stopped = self._stopped or reason
-            self.refusal = self.refusal or reason
+            self._stopped = self._stopped or Reason(reason)
+            self.refusal = self.refusal or self._stopped
             self._wake()
 
     def refuse(self, reason: str) -> None:
         """A call was refused for this, by the cap of another account that it counts in."""
-        self.refusal = self.refusal or reason
+        self.refusal = self.refusal or Reason(reason)
 
     def reserve(self, claim: Claim, *, is_needed: bool = True) -> Reservation | None:
         """Set aside what a call will take; None where calls in flight may leave enough. Never waits.
@@ -274,7 +274,7 @@ class Spending:
             if reason and may_pass and self._flying:
                 return None
             if reason:
-                self.refusal = self.refusal or (reason if is_needed else None)
+                self.refusal = self.refusal or (Reason(reason) if is_needed else None)
                 raise OutOfBudget(reason)
         reservation = Reservation(claim, tokens, cost, owner)
         self._write(_reserved_by(reservation))

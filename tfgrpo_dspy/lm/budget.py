@@ -32,6 +32,19 @@ class Due:
     calls: int
 
 
+class Reason(str):
+    """Why nothing new starts any more, in words."""
+
+    how: Literal["limit", "patience", "outage", "disk"]
+    """Which way of ending that is."""
+
+    def __new__(cls, words: str, how: Literal["limit", "patience", "outage", "disk"] = "limit") -> Reason:
+        """Those words; a reason given for words stays what it is."""
+        made = super().__new__(cls, words)
+        made.how = words.how if isinstance(words, Reason) else how
+        return made
+
+
 class OutOfBudget(BaseException):
     """A call that was not made, or not waited for to its end, because nothing new may start.
 

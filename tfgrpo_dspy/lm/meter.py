@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from tfgrpo_dspy.lm.account import Reservation, Spending
-from tfgrpo_dspy.lm.budget import POLICY, SUMMARY, UPDATE, Budget, Due, Kind, OutOfBudget, Unpriced, cost_at
+from tfgrpo_dspy.lm.budget import POLICY, SUMMARY, UPDATE, Budget, Due, Kind, OutOfBudget, Reason, Unpriced, cost_at
 from tfgrpo_dspy.lm.flight import CLOCK, Flight
 from tfgrpo_dspy.lm.outage import Outages
 from tfgrpo_dspy.lm.pacing import UNKNOWN, Latencies, Limiter
@@ -75,7 +75,7 @@ class Meter:
         self._said: set[str] = set()
 
     @property
-    def stopped_by(self) -> str | None:
+    def stopped_by(self) -> Reason | None:
         """Why nothing new starts any more; None while it does."""
         return self.spending.refusal
 

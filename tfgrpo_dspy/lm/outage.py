@@ -18,6 +18,7 @@ from dspy.lm15 import ServerError, TimeoutError, TransportError
 from dspy.utils.exceptions import LMServerError, LMTimeoutError, LMTransportError
 
 from tfgrpo_dspy.errors import StoreError
+from tfgrpo_dspy.lm.budget import Reason
 from tfgrpo_dspy.lm.flight import CLOCK
 from tfgrpo_dspy.lm.verdicts.replies import CutReply, EmptyReply, may_pass, reason_of, timed_out
 
@@ -151,7 +152,7 @@ class Outages:
         with self._lock:
             self._count(self._known(STORE), STORE, request, error)
         if self.limit is None:
-            self._give_up(f"disk: {error}")
+            self._give_up(Reason(str(error), "disk"))
 
     def wake_all(self) -> None:
         """Let everyone who waits look again."""
@@ -228,7 +229,8 @@ class Outages:
         if late:
             away = f"the endpoint of {model} was away for {now - endpoint.since:.0f} s"
             reason = f"max_outage={self.limit:g}: {away}"
-            self._give_up(reason if model else f"disk: {endpoint.why}; it was waited for max_outage={self.limit:g} s")
+            full = f"{endpoint.why}; it was waited for max_outage={self.limit:g} s"
+            self._give_up(Reason(reason, "outage") if model else Reason(full, "disk"))
         if wake is not None:
             wake()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -31,12 +30,6 @@ _MENDING: dict[How, str] = {
     "review": "To go on, decide and run the same again",
     "error": "To go on once that is mended, run the same again",
 }
-
-
-def how_of(stopped_by: str) -> How:
-    """How something ended that nothing new was started in any more, by the reason."""
-    others: dict[str, How] = {"max_outage": "outage", "disk": "disk", "patience": "patience"}
-    return others.get(re.split("[=:]", stopped_by)[0], "limit")
 
 
 @dataclass(frozen=True, slots=True, repr=False)

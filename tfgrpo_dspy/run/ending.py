@@ -8,8 +8,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tfgrpo_dspy.errors import ReviewStop
+from tfgrpo_dspy.lm.budget import Reason
 from tfgrpo_dspy.looks.secrets import SECRETS
-from tfgrpo_dspy.records.ended import Ended, How, how_of
+from tfgrpo_dspy.records.ended import Ended, How
 from tfgrpo_dspy.records.result import CompileResult, StepRecord
 from tfgrpo_dspy.records.rollouts import example_of
 from tfgrpo_dspy.statistics.estimates import paired_difference
@@ -60,7 +61,7 @@ def what_was_next(records: Sequence[StepRecord], steps: int) -> str:
 
 
 def ended(
-    error: BaseException | None, stopped_by: str | None, records: Sequence[StepRecord], steps: int, kept: str
+    error: BaseException | None, stopped_by: Reason | None, records: Sequence[StepRecord], steps: int, kept: str
 ) -> Ended:
     """How a run ended.
 
@@ -77,7 +78,7 @@ def ended(
     return Ended(how, why, len(records), steps, what_was_next(records, steps), kept)
 
 
-def _how(error: BaseException | None, stopped_by: str | None) -> tuple[How, str]:
+def _how(error: BaseException | None, stopped_by: Reason | None) -> tuple[How, str]:
     if isinstance(error, ReviewStop):
         return "review", str(error)
     if isinstance(error, KeyboardInterrupt | SystemExit):
@@ -86,7 +87,7 @@ def _how(error: BaseException | None, stopped_by: str | None) -> tuple[How, str]
         return "error", SECRETS.hide(f"{type(error).__name__}: {error}")
     if stopped_by is None:
         return "done", ""
-    return how_of(stopped_by), stopped_by.removeprefix("disk: ")
+    return stopped_by.how, str(stopped_by)
 
 
 def stopped(error: BaseException, steps: int, result: CompileResult) -> str:

@@ -18,6 +18,7 @@ from tfgrpo_dspy.gates.gate import Gate, Hearing
 from tfgrpo_dspy.library.library import ExperienceLibrary
 from tfgrpo_dspy.library.operations import Keep
 from tfgrpo_dspy.library.retrieval import Shelf
+from tfgrpo_dspy.lm.budget import Reason
 from tfgrpo_dspy.lm.metering import metering
 from tfgrpo_dspy.lm.usage import Usage
 from tfgrpo_dspy.program.checks import lm_names, lms_of
@@ -383,7 +384,7 @@ class Run:
         library = replace(libraries[-1 if best is None else best], next_id=libraries[-1].next_id)
         stopped_by = self.meter.stopped_by
         if stopped_by is None and self._is_out_of_patience and len(self.records) < self.steps:
-            stopped_by = f"patience={self.settings.patience}: no progress in so many epochs"
+            stopped_by = Reason(f"patience={self.settings.patience}: no progress in so many epochs", "patience")
         return CompileResult(
             library=library,
             steps=tuple(self.records),

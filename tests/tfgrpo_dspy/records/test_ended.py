@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import pytest
 
 from tfgrpo_dspy import ReviewStop
+from tfgrpo_dspy.lm.budget import Reason
 from tfgrpo_dspy.records.ended import Ended
 from tfgrpo_dspy.run.ending import ended
 
@@ -16,13 +20,33 @@ AWAY = "max_outage=3600: the endpoint of openai/m was away for 3600 s"
     ("error", "stopped_by", "state", "sentence"),
     [
         (None, None, "done", "Done"),
-        (None, LIMIT, "stopped by a limit", "Stopped by max_lm_calls=300 before the end of step 1 of 3"),
-        (None, "patience=2: no progress in so many epochs", "out of patience", "Stopped by patience=2 before"),
-        (None, AWAY, "the endpoint was away", "The endpoint was away before the end of step 1 of 3"),
-        (None, "disk: run.db cannot be written: no room", "the disk took no more", "The disk took no more before"),
-        (KeyboardInterrupt(), "a person interrupted the run", "interrupted", "Interrupted before the end of step 1"),
+        (None, Reason(LIMIT), "stopped by a limit", "Stopped by max_lm_calls=300 before the end of step 1 of 3"),
+        (
+            None,
+            Reason("patience=2: no progress in so many epochs", "patience"),
+            "out of patience",
+            "Stopped by patience=2 before",
+        ),
+        (None, Reason(AWAY, "outage"), "the endpoint was away", "The endpoint was away before the end of step 1 of 3"),
+        (
+            None,
+            Reason("run.db cannot be written: no room", "disk"),
+            "the disk took no more",
+            "The disk took no more before",
+        ),
+        (
+            KeyboardInterrupt(),
+            Reason("a person interrupted the run"),
+            "interrupted",
+            "Interrupted before the end of step 1",
+        ),
         (ReviewStop("decide in review.json"), None, "waiting for review", "Waiting for review before the end of"),
-        (RuntimeError("no\ncredit"), "an error stopped it", "stopped by an error", "Stopped by an error before the"),
+        (
+            RuntimeError("no\ncredit"),
+            Reason("an error stopped it"),
+            "stopped by an error",
+            "Stopped by an error before the",
+        ),
     ],
 )
 def test_each_end_is_told_by_a_sentence_and_a_state_of_its_own(error, stopped_by, state, sentence):
@@ -50,3 +74,9 @@ def test_where_nothing_is_kept_nothing_goes_on():
     assert Ended("interrupted", "", 1, 3, "2 more of 3 steps").details("tfgrpo compile") == [
         "Not done: 2 more of 3 steps."
     ]
+
+
+@pytest.mark.parametrize("copied", [copy.copy, lambda reason: pickle.loads(pickle.dumps(reason)), Reason])
+def test_a_reason_stays_what_it_is_wherever_it_is_handed(copied):
+    assert (copied(Reason(AWAY, "outage")), copied(Reason(AWAY, "outage")).how) == (AWAY, "outage")
+    assert Reason(LIMIT).how == "limit"

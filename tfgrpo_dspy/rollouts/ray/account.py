@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from tfgrpo_dspy.lm.account import Claim, Reservation, Spending
-from tfgrpo_dspy.lm.budget import Budget, Due, Kind, OutOfBudget
+from tfgrpo_dspy.lm.budget import Budget, Due, Kind, OutOfBudget, Reason
 from tfgrpo_dspy.lm.meter import Meter
 from tfgrpo_dspy.runtime.executor import Pace
 
@@ -62,7 +62,7 @@ class Leased(Spending):
                 return None
             del self._asked[owner, claim]
             if (refusal := self._answers.pop(number)) is not None:
-                self.refusal = self.refusal or (refusal if is_needed else None)
+                self.refusal = self.refusal or (Reason(refusal) if is_needed else None)
                 raise OutOfBudget(refusal)
             reservation = Reservation(claim, 0, 0.0, number)
             self._flying[id(reservation)] = reservation

@@ -67,7 +67,7 @@ class Place(NamedTuple):
     begun: int
 
 
-class Ticket:
+class Admission:
     """The places of a request, in its run and in those that this is part of, all given back exactly once."""
 
     def __init__(self, *places: Place) -> None:
@@ -111,9 +111,9 @@ class Ticket:
 
 @dataclass(slots=True)
 class Offer:
-    """The ticket of an engine that may ask another: the first request which that makes is the one it is for."""
+    """The admission of an engine that may ask another: the first request which that makes is the one it is for."""
 
-    ticket: Ticket
+    admission: Admission
     is_taken: bool = False
 
 
@@ -154,10 +154,10 @@ class Beaten(BaseException):
 class Attempt:
     """One request on its way."""
 
-    def __init__(self, scope: Scope, errand: Errand, ticket: Ticket, allowed: float) -> None:
-        self.scope, self.errand, self.ticket = scope, errand, ticket
+    def __init__(self, scope: Scope, errand: Errand, admission: Admission, allowed: float) -> None:
+        self.scope, self.errand, self.admission = scope, errand, admission
         self.flight = Flight(allowed, (errand.model, scope.kind))
-        self.offer = Offer(ticket)
+        self.offer = Offer(admission)
 
     @property
     def hedge_after(self) -> float | None:
@@ -182,7 +182,7 @@ class Attempt:
             return None
         meter.hedged()
         place = Place(self.scope, reservation, begun)
-        return Attempt(self.scope, self.errand, Ticket(place), self.flight.seconds)
+        return Attempt(self.scope, self.errand, Admission(place), self.flight.seconds)
 
     async def make(self, way: Way) -> Any:
         """Send it, and write down what became of it."""
@@ -205,7 +205,7 @@ class Attempt:
 
     @contextmanager
     def offering(self) -> Iterator[None]:
-        """The first request that is made within it by another engine, which this one asks, is the one of its ticket."""
+        """The first request that is made within it by another engine, which this one asks, is the one it was admitted for."""
         if not self.errand.may_ask_others:
             yield
             return
@@ -230,10 +230,10 @@ class Attempt:
 
     def came(self, reply: Reply, took: Usage) -> None:
         """Raises if the answer is none that can be used, though it is paid."""
-        if not self.ticket.close():
+        if not self.admission.close():
             return
         meter, errand = self.scope.meter, self.errand
-        self.ticket.answered(errand.model, took)
+        self.admission.answered(errand.model, took)
         rule = meter.judge(reply, errand.model, errand.bound)
         fault = fault_in(rule, reply)
         if fault is not None:
@@ -278,6 +278,6 @@ class Attempt:
 
     def failed(self, error: BaseException) -> None:
         """It is written down that it failed, unless it is already what became of it."""
-        if self.offer.is_taken or not self.ticket.failed(error):
+        if self.offer.is_taken or not self.admission.failed(error):
             return
         self.scope.meter.outages.failed(self.errand.model, self.errand.request, error)

@@ -19,7 +19,7 @@ from dspy.lm15 import Message, Response, TextPart
 from dspy.lm15 import Usage as Counts
 
 from tfgrpo_dspy.errors import StoreError
-from tfgrpo_dspy.lm.attempt import OFFER, Attempt, Errand, Place, Ticket, Way, claim_of
+from tfgrpo_dspy.lm.attempt import OFFER, Admission, Attempt, Errand, Place, Way, claim_of
 from tfgrpo_dspy.lm.budget import OutOfBudget
 from tfgrpo_dspy.lm.meter import LONGEST_WAIT, Meter
 from tfgrpo_dspy.lm.outage import STORE, is_absence
@@ -135,12 +135,12 @@ def _arrive(meter: Meter, place: str, who: object, wake: Callable[[], None]) -> 
     return meter.outages.enter(place, who, wake)
 
 
-async def _admit(scope: Scope, errand: Errand, way: Way) -> Ticket:
-    """A ticket: that of the engine which makes this request, or a new one."""
+async def _admit(scope: Scope, errand: Errand, way: Way) -> Admission:
+    """An admission: that of the engine which makes this request, or a new one."""
     offer = OFFER.get()
     if offer is not None and not offer.is_taken:
         offer.is_taken = True
-        return offer.ticket
+        return offer.admission
     places: list[Place] = []
     inwards = [*scope.outwards][::-1]  # in this order all of them wait for one another
     try:
@@ -154,7 +154,7 @@ async def _admit(scope: Scope, errand: Errand, way: Way) -> Ticket:
             for within in inwards[len(places) + 1 :]:
                 within.meter.spending.refuse(str(signal))
         raise
-    return Ticket(*places)
+    return Admission(*places)
 
 
 async def _place(scope: Scope, errand: Errand, way: Way) -> Place:

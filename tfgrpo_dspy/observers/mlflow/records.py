@@ -206,7 +206,7 @@ class Records:
         if self._wanted.log_model and event.program is not None:
             inputs = self._event.trainset[0].inputs().toDict()
             model = {"program": event.program, "name": self._prompt, "lm": dspy.settings.lm, "inputs": inputs}
-            yield Entry("the model", partial(_put_model, **model, step=last))
+            yield Entry("the model", partial(_put_model, **model, step=last), is_work=True)
         tags = _cost_tag(event.result.usage)
         ended = event.result.ended
         tags["ended"] = shorten(self.safe(" ".join((f"{ended.sentence}.", *ended.details()))), 200)

@@ -36,13 +36,13 @@ def wait_for(writer: Writer, seconds: float | None = None) -> bool:
         Whether it was waited for to the end: not if the time was up or the user interrupted the waiting, which takes
         nothing from what is due.
     """
-    ticket, began = writer.ask(), time.monotonic()
+    asking, began = writer.ask(), time.monotonic()
     first = _SILENT if seconds is None else min(_SILENT, seconds)
     try:
-        if (now := writer.progress(ticket, first)).is_over:
+        if (now := writer.progress(asking, first)).is_over:
             return True
         with _shown(now) as show:
-            while not (now := writer.progress(ticket, _GLANCE)).is_over:
+            while not (now := writer.progress(asking, _GLANCE)).is_over:
                 show(now)
                 if seconds is not None and time.monotonic() - began >= seconds:
                     return False

@@ -35,6 +35,8 @@ class Entry(NamedTuple):
     write: Write
     step: int | None = None
     """Not due in a run that has recorded this step already, in an earlier process."""
+    is_work: bool = False
+    """Whether it may fail after much work of our own, which then says nothing of the store."""
 
 
 class Progress(NamedTuple):
@@ -102,15 +104,15 @@ class Writer:
                 self._ask()
 
     def ask(self) -> int:
-        """Have what is left tried once more, wherever the store was a moment ago; returns a ticket for `progress`."""
+        """Have what is left tried once more, wherever the store was a moment ago; returns which asking that is."""
         with self._changed:
             return self._ask()
 
-    def progress(self, ticket: int, wait: float = 0.0) -> Progress:
+    def progress(self, asking: int, wait: float = 0.0) -> Progress:
         """How far it is, after at most so many seconds of waiting for the end."""
         with self._changed:
-            self._changed.wait_for(lambda: self._is_over(ticket), wait)
-            return Progress(self._written, len(self._due), self._is_over(ticket))
+            self._changed.wait_for(lambda: self._is_over(asking), wait)
+            return Progress(self._written, len(self._due), self._is_over(asking))
 
     @property
     def unrecorded(self) -> tuple[str, ...]:
@@ -136,8 +138,8 @@ class Writer:
             self._thread.start()
         return self._asked
 
-    def _is_over(self, ticket: int) -> bool:
-        return self._made >= ticket or self._thread is None or not self._thread.is_alive()
+    def _is_over(self, asking: int) -> bool:
+        return self._made >= asking or self._thread is None or not self._thread.is_alive()
 
     def _work(self) -> None:
         while True:
@@ -145,12 +147,12 @@ class Writer:
                 if self._made == self._asked:
                     self._thread = None
                     return
-                ticket = self._asked
+                asking = self._asked
             began = time.monotonic()
             is_there = self._go_through()
             now = time.monotonic()
             with self._changed:
-                self._made, self._not_before = ticket, now if is_there else now + _PATIENCE * (now - began)
+                self._made, self._not_before = asking, now if is_there else now + _PATIENCE * (now - began)
                 failed = next((f"{due.description}: {due.reason}" for due in self._due if due.reason), None)
                 self._changed.notify_all()
             if failed is not None and not self._was_told:
@@ -171,7 +173,9 @@ class Writer:
                     self._written += 1
                     self._changed.notify_all()
             # A refused one must not hold up the others, a dead store must not be asked for them.
-            elif time.monotonic() - asked >= _SLOW or not self._wrote(_Due(due.store, Entry("", RunStore.ping), str)):
+            elif (not due.entry.is_work and time.monotonic() - asked >= _SLOW) or not self._wrote(
+                _Due(due.store, Entry("", RunStore.ping), str)
+            ):
                 return False
         return True
 

@@ -19,6 +19,7 @@ from tests.tfgrpo_dspy.command_line import KEY, ROOT, files_with, problems, run,
 from tests.tfgrpo_dspy.loopback import PATIENCE, free_port, listens, until
 from tests.tfgrpo_dspy.made_events import MadeRun
 from tfgrpo_dspy import library_of
+from tfgrpo_dspy.observers.mlflow import writer
 from tfgrpo_dspy.observers.mlflow.tracking import MLflowTracking
 from tfgrpo_dspy.simulated import running_server, simulated_lm
 
@@ -122,7 +123,8 @@ def test_a_model_is_recorded_once_without_keys_and_brings_its_lm():
     assert len(library_of(loaded)) == 0, "the events that were made by hand return the student as it was"
 
 
-def test_a_program_that_cannot_be_saved_is_said_to_be_unrecorded():
+def test_a_program_that_cannot_be_saved_is_said_to_be_unrecorded_however_long_that_took(monkeypatch):
+    monkeypatch.setattr(writer, "_SLOW", 0.0)
     run = MadeRun(steps=1)
     run.student.lines = (line for line in "ab")
     tracking = MLflowTracking(log_model=True)

@@ -205,7 +205,7 @@ class Attempt:
 
     @contextmanager
     def offering(self) -> Iterator[None]:
-        """The first request that is made within it by another engine, which this one asks, is the one it was admitted for."""
+        """The first request that another engine makes within it, as this one asks it, is the one that was admitted."""
         if not self.errand.may_ask_others:
             yield
             return

@@ -261,7 +261,7 @@ def test_every_file_format_has_the_same_hash(jsonl, tmp_path):
 
 
 def test_a_missing_column_is_named_with_those_that_are_there(jsonl):
-    with pytest.raises(DataError, match=r"rows.jsonl, line 1: no column `problem` or `question` .* are `text`"):
+    with pytest.raises(DataError, match=r"rows.jsonl, line 1: no column `problem` or `question` .* are 'text'"):
         load("aime24", jsonl({"text": "p", "answer": "1"}))
 
 

@@ -116,7 +116,7 @@ def test_pinned_experiences_are_rendered_first_and_what_most_groups_speak_for_be
 
 @pytest.mark.parametrize(
     ("asked", "said"),
-    [({"task": "trains"}, "give one, e.g. `budget=800`"), ({"budget": 40}, r"first one takes about \d+ with")],
+    [({"task": "trains"}, "give one, e.g. `budget=800`"), ({"budget": 40}, r"the first takes about \d+ with")],
 )
 def test_what_cannot_be_rendered_is_said(asked: dict[str, Any], said: str) -> None:
     with pytest.raises(SettingsError, match=said):

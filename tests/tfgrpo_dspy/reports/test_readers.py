@@ -297,7 +297,7 @@ UNSEEN: Mapping[str, tuple[str, str]] = {
     "ExperienceLibrary.learned_under": ("terminal", "`tfgrpo library show` has it"),
     "Evaluation.k": ("page MLflow terminal", IN_RUN),
     "Evaluation.seconds": ("page MLflow terminal", IN_RUN),
-    "Evaluation.stopped_by": ("page MLflow terminal", "of a validation the end of its run says it"),
+    "Evaluation.stopped_by": ("page terminal", "of a validation the end of its run says it"),
     "Evaluation.traffic": ("page MLflow terminal repr", "of a validation it is part of the run's"),
     "Gain.withheld": ("MLflow", "the summary there has it"),
     "Gain.usage": ("repr", "the run's calls and tokens are told"),

@@ -17,8 +17,8 @@ from typing import NamedTuple
 from benchmarks.soak.processes import REFUSED, Child, Endpoint, Hung
 from benchmarks.soak.scenarios import THREADS, TRACKED, Scenario
 
-AWAY = (0.3, 2.0)
-"""Seconds of an outage: the run's first probe comes after 0.25 s, so that several are refused."""
+AWAY = (5.0, 60.0)
+"""Seconds of an outage, which the run waits out."""
 FULL = (0.1, 1.5)
 """Seconds for which a disk is full."""
 

@@ -6,7 +6,6 @@ import asyncio
 import sys
 
 import pytest
-from mcp import Client, StdioServerParameters
 
 from tests.tfgrpo_dspy.command_line import run
 from tfgrpo_dspy import ExperienceLibrary, SettingsError, load_history
@@ -33,10 +32,11 @@ def file(tmp_path):
 
 def asked(file, *calls):
     """The text, and whether it is an error, of each call of a tool on a server of one's own."""
+    mcp = pytest.importorskip("mcp", reason="mcp is not installed")
 
     async def ask():
-        command = StdioServerParameters(command=sys.executable, args=["-c", MAIN, "mcp", str(file)])
-        async with Client(command) as client:
+        command = mcp.StdioServerParameters(command=sys.executable, args=["-c", MAIN, "mcp", str(file)])
+        async with mcp.Client(command) as client:
             listed = sorted(tool.name for tool in (await client.list_tools()).tools)
             assert listed == ["propose", "read", "search"]
             made = [await client.call_tool(name, arguments) for name, arguments in calls]

@@ -29,7 +29,6 @@ from dspy.utils.exceptions import (
     LMServerError,
     LMUnexpectedError,
 )
-from mcp.shared.exceptions import MCPError
 
 from tests import verdicts_page
 from tests.tfgrpo_dspy.lm.test_engine import metered
@@ -238,8 +237,6 @@ ERRORS = [
     (sqlalchemy.exc.TimeoutError("QueuePool limit"), "no connection"),
     # Streams and tools of other processes.
     *[(error, "no connection") for error in (anyio.BrokenResourceError(), anyio.ClosedResourceError())],
-    *[(MCPError(-32000, said), "no connection") for said in ("Connection closed", "Timed out while waiting")],
-    (MCPError(-32602, "Invalid params"), "program"),
     (http.client.LineTooLong("header line"), "no connection"),
     (http.client.InvalidURL("x"), "malformed address"),
     # The program's own key, at a service that is no LM.
@@ -305,6 +302,19 @@ ERRORS = [
 @pytest.mark.parametrize(("error", "rule"), ERRORS, ids=lambda value: repr(value)[:60])
 def test_an_exception_is_taken_for_what_the_table_says(error, rule):
     assert verdict_of(error).rule.name == rule
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "rule"),
+    [
+        (-32000, "Connection closed", "no connection"),
+        (-32000, "Timed out while waiting", "no connection"),
+        (-32602, "Invalid params", "program"),
+    ],
+)
+def test_an_exception_of_mcp_is_taken_for_what_the_table_says(code, said, rule):
+    exceptions = pytest.importorskip("mcp.shared.exceptions", reason="mcp is not installed")
+    assert verdict_of(exceptions.MCPError(code, said)).rule.name == rule
 
 
 def wrapped(message: str, code: object = None, kind: str = "invalid_request_error") -> dict:

@@ -45,7 +45,6 @@ from tfgrpo_dspy.reports.redaction import safe
 from tfgrpo_dspy.reports.story import Story, Told, first_loss, nothing_was_scored, story_of
 from tfgrpo_dspy.rollouts.ray.executor import RayExecutor
 from tfgrpo_dspy.run.policy import as_policy
-from tfgrpo_dspy.runtime.locks import holding
 from tfgrpo_dspy.settings import Settings
 from tfgrpo_dspy.teleprompter import TrainingFreeGRPO
 from tfgrpo_dspy.text import counted, show_path
@@ -118,8 +117,7 @@ def compile_program(options: CompileOptions) -> None:
             made = job.forecast()
             view.confirm(made, options.confirm_above)
             job.optimizer.spent = made.spent
-        with holding(job.keeper.folder / PROGRAM):  # runs with a `--log-dir` each may write to one folder
-            story = learn(job, partial(measured, job) if job.testset is not None else None)
+        story = learn(job, partial(measured, job) if job.testset is not None else None)
     view.show_story(story, job.keeper.folder, job.tracking)
     say(f"\nNext: {us()} evaluate {show_path(job.keeper.folder / PROGRAM)} <held-out examples>")
     if options.json:

@@ -26,7 +26,6 @@ from tests.tfgrpo_dspy.command_line import (
 )
 from tests.tfgrpo_dspy.loopback import PATIENCE, until
 from tfgrpo_dspy import TrainingFreeGRPO, read_library
-from tfgrpo_dspy.runtime.locks import holding
 from tfgrpo_dspy.simulated import Latency, running_server
 
 DATA = ROOT.parent / "shared" / "data"
@@ -259,14 +258,6 @@ def test_a_run_that_stops_at_once_leaves_earlier_results_alone():
     assert "No step had been finished yet, so there is no program." in said
     assert said.endswith("To go on once that is mended, run the same again.")
     assert {path: path.read_bytes() for path in Path("out").rglob("*") if path.is_file()} == before
-
-
-def test_two_runs_do_not_write_to_one_folder_whatever_stores_they_have():
-    with holding(Path("out/program.json")):
-        refused = run("compile", SOLVER, "train.jsonl", *QUICK, "--lm", "simulated", "--log-dir", "another")
-    assert "program.json is in use by another process; wait for it to end" in the_error(refused)
-    assert not Path("another").exists()
-    compiled("--lm", "simulated", "--log-dir", "another")
 
 
 def test_the_same_command_takes_a_run_up_and_another_one_is_refused_unless_it_starts_over():

@@ -18,7 +18,6 @@ from tfgrpo_dspy.runtime.workers import Workers
 from tfgrpo_dspy.statistics.estimates import Rewards
 from tfgrpo_dspy.statistics.lost import Side
 from tfgrpo_dspy.steps.briefing import Briefing
-from tfgrpo_dspy.steps.reflection import Reflection
 
 
 class Tried(NamedTuple):
@@ -62,12 +61,10 @@ class Hearing:
     operations: tuple[Operation, ...]
     """Those of the proposal that no one refused yet, Keeps left out."""
     briefing: Briefing
-    """Step and settings."""
+    """Step and settings, and the run's LM for reflection."""
     advantages: Mapping[str, SemanticAdvantage]
     """What the labels in the operations' `sources` stand for."""
     trainset: tuple[dspy.Example, ...]
-    reflection: Reflection
-    """The run's LM for reflection."""
     workers: Workers
     evaluator: Evaluator
 

@@ -275,7 +275,7 @@ class Run:
         """What those who rule on a proposal are told."""
         operations = tuple(operation for operation in proposal.operations if not isinstance(operation, Keep))
         cited, evaluator = by_label(advantages), self.evaluator(workers)
-        return Hearing(proposal, operations, briefing, cited, self.trainset, self.reflection, workers, evaluator)
+        return Hearing(proposal, operations, briefing, cited, self.trainset, workers, evaluator)
 
     def evaluator(self, workers: Workers) -> RunEvaluator:
         """Where libraries are tried out on examples with fresh rollouts."""

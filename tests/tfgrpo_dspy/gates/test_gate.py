@@ -61,7 +61,7 @@ def hearing(*texts: str, evaluator: Any = None, library: ExperienceLibrary | Non
     briefing = Briefing("do well", library or ExperienceLibrary(), Settings(), step, nobody)
     operations = tuple(Add(text=text) for text in texts)
     proposal = Proposal(briefing.library, step, operations)
-    return Hearing(proposal, operations, briefing, {}, tuple(examples(3)), nobody, nobody, evaluator or FakeEvaluator())
+    return Hearing(proposal, operations, briefing, {}, tuple(examples(3)), nobody, evaluator or FakeEvaluator())
 
 
 def held(n: int = 80, **settings: Any) -> Holdout:
